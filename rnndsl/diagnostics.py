@@ -1,0 +1,134 @@
+"""What can be wrong with a program, as data. `report.py` is the only place that turns it into text."""
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from functools import cached_property
+from unicodedata import east_asian_width
+
+
+@dataclass(frozen=True, order=True)
+class Span:
+    """A half-open range of character offsets into a source text."""
+
+    start: int
+    end: int
+
+    def to(self, other: "Span") -> "Span":
+        """The range that begins where this one does and ends where `other` does."""
+        return Span(self.start, other.end)
+
+
+NOWHERE = Span(0, 0)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A program's text and the name that messages give it."""
+
+    name: str
+    text: str
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [0] + [i + 1 for i, c in enumerate(self.text) if c == "\n"]
+
+    def line_of(self, offset: int) -> int:
+        """The 1-based line that holds the character at `offset`."""
+        return bisect_right(self._starts, offset)
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """The 1-based line and column of the character at `offset`."""
+        line = self.line_of(offset)
+        return line, offset - self._starts[line - 1] + 1
+
+    def line_text(self, line: int) -> str:
+        """The text of a 1-based line, without its newline."""
+        start = self._starts[line - 1]
+        end = self.text.find("\n", start)
+        return self.text[start:] if end < 0 else self.text[start:end]
+
+    def slice(self, span: Span) -> str:
+        """The characters of `span`."""
+        return self.text[span.start : span.end]
+
+
+@dataclass(frozen=True)
+class Related:
+    """Another place that helps to understand a diagnostic."""
+
+    span: Span
+    label: str
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One thing wrong with a program: an error, or a warning.
+
+    `title` says what is wrong, `label` what stands at `span`; the label makes sense without the title.
+    """
+
+    code: str
+    title: str
+    span: Span
+    label: str = ""
+    related: tuple[Related, ...] = ()
+    notes: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    severity: str = "error"
+
+
+class RnnError(Exception):
+    """A program that cannot be compiled; holds every diagnostic of the stage that failed."""
+
+    def __init__(self, source: Source, diagnostics: list[Diagnostic]):
+        self.source = source
+        self.diagnostics = sorted(diagnostics, key=lambda d: (d.span, d.code, d.title))
+        super().__init__(source, self.diagnostics)
+
+    def __str__(self) -> str:
+        from rnndsl.report import render
+
+        return "\n\n".join(render(d, self.source) for d in self.diagnostics)
+
+
+@dataclass
+class Collector:
+    """Gathers the diagnostics of one stage; `stop_if_any` ends the stage."""
+
+    source: Source
+    found: list[Diagnostic] = field(default_factory=list)
+
+    def error(
+        self,
+        code: str,
+        title: str,
+        span: Span,
+        label: str = "",
+        *,
+        hint: str | None = None,
+        note: str | None = None,
+        related: tuple[Related, ...] = (),
+        severity: str = "error",
+    ) -> None:
+        """Records one diagnostic; the same code at the same place is recorded once."""
+        if any(d.code == code and d.span == span for d in self.found):
+            return
+        self.found.append(
+            Diagnostic(
+                code, title, span, label, related, (note,) if note else (), (hint,) if hint else (), severity=severity
+            )
+        )
+
+    @property
+    def failed(self) -> bool:
+        return any(d.severity == "error" for d in self.found)
+
+    def stop_if_any(self) -> None:
+        """Raises `RnnError` with everything found if any of it is an error."""
+        if self.failed:
+            raise RnnError(self.source, self.found)
+
+
+def display_width(text: str) -> int:
+    """Terminal columns that `text` takes: wide East Asian characters take two."""
+    return sum(2 if east_asian_width(c) in "WF" else 1 for c in text)
