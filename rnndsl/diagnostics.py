@@ -126,7 +126,7 @@ class Collector:
     def stop_if_any(self) -> None:
         """Raises `RnnError` with everything found if any of it is an error."""
         if self.failed:
-            raise RnnError(self.source, self.found)
+            raise RnnError(self.source, [d for d in self.found if d.severity == "error"])
 
 
 def display_width(text: str) -> int:

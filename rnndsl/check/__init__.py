@@ -1,0 +1,17 @@
+"""Ast -> Cell: names, then shapes. All errors of a stage are reported together; the next stage then does not run."""
+
+from rnndsl.check.cell import Program
+from rnndsl.check.names import check_names
+from rnndsl.check.shapes import program_of
+from rnndsl.diagnostics import Collector, Diagnostic, Source
+from rnndsl.syntax import ast
+
+
+def check(file: ast.File, source: Source) -> tuple[Program, list[Diagnostic]]:
+    """The checked program and its warnings. Raises RnnError with every error of the stage that failed."""
+    out = Collector(source)
+    check_names(file, out)
+    out.stop_if_any()
+    cells = program_of(file, source, out)
+    out.stop_if_any()
+    return Program(source, cells), out.found

@@ -1,0 +1,82 @@
+"""What the writer of an unknown name may have meant."""
+
+import unicodedata
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from rnndsl.check.builtins import BUILTINS, nearest_builtin_hint
+
+# Letters of other scripts that look Latin.
+_LOOKALIKES = dict(
+    zip(
+        "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧανορυχАВЕКМНОРСТХасеорухіјѕ",
+        "ABEZHIKMNOPTYXavopuxABEKMHOPCTXaceopyxijs",
+        strict=True,
+    )
+)
+
+
+def latin(name: str) -> str:
+    """The name with letters that only look Latin replaced by Latin ones."""
+    return "".join(_LOOKALIKES.get(c, c) for c in name)
+
+
+def describe(char: str) -> str:
+    """`Greek capital letter eta`, for a message."""
+    return unicodedata.name(char, f"U+{ord(char):04X}").capitalize()
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like `name`, or None."""
+    known = list(known)
+    for candidate in known:
+        if candidate.casefold() == name.casefold() and candidate != name:
+            return candidate
+    found = get_close_matches(name, known, n=1, cutoff=0.7)
+    return found[0] if found else None
+
+
+def unknown_value(name: str, known: Iterable[str], states: Iterable[str], spelt: dict[str, str] | None = None) -> str | None:
+    """A hint for a name that nothing declares."""
+    known, states = list(known), list(states)
+    fixed = latin(name)
+    if fixed != name and fixed in known:
+        odd = next(c for c in name if c in _LOOKALIKES)
+        return f"did you mean `{fixed}`? `{odd}` here is a {describe(odd)}"
+    for state in states:
+        old = (f"{state}_prev", f"{state}_old", f"{state}_last", f"{state}_tm1", f"{state}_t1", f"prev_{state}", f"{state}_", f"{state}0")  # fmt: skip
+        if name in (f"{state}_t", f"{state}t", f"{state}_new", f"new_{state}", f"{state}_next"):
+            return f"the new value of the state `{state}` is written `{state}[t]`"
+        if name in old:
+            return f"the old value of the state `{state}` is written `{state}[t-1]`"
+    if name.endswith("_t") and name[:-2] in known:
+        return f"did you mean `{name[:-2]}`? an input or local of this step is written without an index"
+    near = closest(name, known)
+    if near:
+        return f"did you mean {as_read(near, states)}?"
+    if name in BUILTINS:
+        return f"`{name}` is a function: write `{name}(…)`"
+    if name in ("e", "E"):
+        return "the exponential is written exp(x)"
+    if name in ("True", "False", "true", "false"):
+        return "write 1 or 0"
+    if name in ("None", "nan", "NaN"):
+        return "there is no such constant; the constants are numbers, `inf` and `pi`"
+    return nearest_builtin_hint(name)
+
+
+def as_read(name: str, states: Iterable[str]) -> str:
+    """How a name is written in an equation: a state always with its time."""
+    return f"the state `{name}[t-1]` or `{name}[t]`" if name in set(states) else f"`{name}`"
+
+
+def unknown_function(name: str, functions: Iterable[str], values: Iterable[str]) -> str | None:
+    """A hint for a call of something that is no function."""
+    functions, values = list(functions), set(values)
+    if name in values:
+        return f"`{name}` is a value: a product is written `{name} * (…)` or `{name} @ (…)`"
+    direct = nearest_builtin_hint(name)
+    if direct:
+        return direct
+    near = closest(name, [*functions, *BUILTINS])
+    return f"did you mean `{near}`?" if near else "functions are built in, or defined with `def f(z) = …`"
