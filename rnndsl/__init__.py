@@ -1,0 +1,27 @@
+"""rnndsl: write the equations of a recurrent cell, get a PyTorch layer.
+
+    import rnndsl
+    MyCell = rnndsl.load("my_cell.rnn").MyCell
+    layer = MyCell(D=64, H=128)
+    y, state = layer(x)                     # x: [B, T, 64]
+
+Nothing here imports torch until a cell is loaded.
+"""
+
+from rnndsl.version import VERSION as __version__
+
+_PUBLIC = {
+    "check": "rnndsl.api", "compile": "rnndsl.api", "load": "rnndsl.api",
+    "Diagnostic": "rnndsl.diagnostics", "RnnError": "rnndsl.diagnostics", "Source": "rnndsl.diagnostics", "render": "rnndsl.report",
+}  # fmt: skip
+
+__all__ = ["Diagnostic", "RnnError", "Source", "__version__", "check", "compile", "load", "render"]
+
+
+def __getattr__(name: str):
+    """Imports a public name on first use: a generated module that needs rnndsl.runtime alone pays for nothing else."""
+    if name in _PUBLIC:
+        from importlib import import_module
+
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'rnndsl' has no attribute {name!r}")

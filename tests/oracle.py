@@ -92,13 +92,13 @@ class _Run:
         self.oracle, self.cell, self.tensors = oracle, oracle.cell, tensors
         like = next(iter([*inputs, *tensors.values()]), torch.zeros((), dtype=torch.float64))
         self.dtype, self.device = like.dtype.to_real(), like.device
-        self.declarations = {
-            n.id: d for d in self.cell.statements if isinstance(d, ast.Declaration) for n in d.names
-        }  # fmt: skip
+        declarations = (s for s in self.cell.statements if isinstance(s, ast.Declaration))
+        self.declarations = {n.id: d for d in declarations for n in d.names}
         self.fixed: dict[str, Value] = {}  # what no step changes: sizes, params, consts, means of noise
         for item in self.cell.header:
             given = sizes.get(item.name.id)
             self.fixed[item.name.id] = self.evaluate(item.default, {}) if given is None else self.scalar(given)
+        self.all_slots = {name: self.slot(d) for name, d in self.declarations.items()}
         self.streams = dict(zip(self.slots("input"), inputs, strict=True)) if inputs else {}
         self.batch, self.length = inputs[0].shape[:2] if inputs else (1, 0)
 
@@ -125,7 +125,7 @@ class _Run:
 
     def slots(self, role: str) -> dict[str, Slot]:
         """Every name of a role with its slot, in declared order."""
-        return {name: self.slot(d) for name, d in self.declarations.items() if d.role == role}
+        return {name: self.all_slots[name] for name, d in self.declarations.items() if d.role == role}
 
     def fill(self, value: Value, slot: Slot) -> Value:
         """A value in exactly the declared shape: scalars and values without head axes broadcast."""
@@ -177,8 +177,8 @@ class _Run:
         (the state that the call began with) until its first reset, then the step of its latest reset.
         """
         states = self.slots("state")
-        self.initial = {n: self.scalar(0.0) for n in self.streams}
-        for name, slot in states.items():
+        self.initial: dict[str, Value] = {}
+        for name, slot in (self.slots("input") | states).items():
             value = self.declarations[name].value
             filled = self.fill(self.evaluate(value, {}) if value else self.scalar(0.0), slot)
             self.initial[name] = Value(filled.tensor.expand(self.batch, *slot.shape), slot.heads)
@@ -214,10 +214,11 @@ class _Run:
             if isinstance(statement, ast.Assign):
                 self.assign(statement, scope)
             elif isinstance(statement, ast.Repeat):
+                counter = (statement.variable.id, 0)
                 for k in range(self.size(statement.low), self.size(statement.high) + 1):
-                    self.execute(statement.body, scope | {(statement.variable.id, 0): self.scalar(k)})
-                    scope |= self.bound
-                    scope.pop((statement.variable.id, 0), None)
+                    scope[counter] = self.scalar(k)
+                    self.execute(statement.body, scope)
+                    del scope[counter]
 
     def assign(self, statement: ast.Assign, scope: Scope) -> None:
         """`z = …`, `i, f = split(…)` or `h[t] = …`."""
@@ -226,7 +227,7 @@ class _Run:
         for target, part in zip(statement.targets, values, strict=True):
             name = target.name.id
             if target.index is not None:
-                part = self.fill(part, self.slot(self.declarations[name]))
+                part = self.fill(part, self.all_slots[name])
                 part = Value(part.tensor.expand(self.batch, *part.tensor.shape[1:]), part.heads)
             scope[name, 0] = part
 
@@ -238,13 +239,12 @@ class _Run:
             return initial
         old = self.history[name][at + 1]
         visible = (self.start <= at).reshape(-1, *[1] * (old.tensor.dim() - 1))
-        start = _with_ranks(initial, old.heads, old.rank)
-        return Value(torch.where(visible, old.tensor, start), old.heads)
+        return Value(torch.where(visible, old.tensor, initial.tensor), old.heads)
 
     # Expressions
 
     def evaluate(self, expr: ast.Expr, scope: Scope) -> Value:
-        """The value of an expression (a list of values for `split`)."""
+        """The value of an expression; for `split`, which only a line of several names can take, a list of them."""
         match expr:
             case ast.Number(value=number):
                 return self.scalar(number)
@@ -255,7 +255,7 @@ class _Run:
                 return Value(-value.tensor, value.heads) if op == "-" else value
             case ast.Binary(op="@", left=left, right=right):
                 return self.product(self.evaluate(left, scope), self.evaluate(right, scope))
-            case ast.Binary(op="^", left=left, right=ast.Number(value=float() as power)) if power == int(power):
+            case ast.Binary(op="^", left=left, right=ast.Number(value=float() as power)) if power.is_integer():
                 return self.elementwise(lambda a: a ** int(power), self.evaluate(left, scope))
             case ast.Binary(op=op, left=left, right=right):
                 return self.elementwise(self.operators()[op], self.evaluate(left, scope), self.evaluate(right, scope))
@@ -332,8 +332,7 @@ class _Run:
         """A built-in function."""
         values = [self.evaluate(a, scope) for a in arguments]
         first = values[0]
-        sizes = [round(v.tensor.item()) for v in values if v.tensor.numel() == 1 and not v.tensor.is_complex()
-                 and not v.tensor.isinf().any() and not v.tensor.isnan().any()]  # fmt: skip
+        size = lambda i: round(values[i].tensor.item())  # noqa: E731
         if name in ELEMENTWISE:
             return self.elementwise(ELEMENTWISE[name], *values)
         if name in ALONG or name in REDUCING:
@@ -351,28 +350,28 @@ class _Run:
                 return Value(tensors[0].unsqueeze(-1) * tensors[1].unsqueeze(-2), heads)
             case "diag":
                 _need(first.rank == 1, "diag needs a vector")
-                return Value(first.tensor.unsqueeze(-1) * torch.eye(first.axis_sizes[0], **options), heads)
+                return Value(first.tensor.unsqueeze(-1) * torch.eye(first.axis_size(0), **options), heads)
             case "concat":
                 _need(all(v.rank == 1 for v in values), "concat needs vectors")
                 lead = torch.broadcast_shapes(*(t.shape[:-1] for t in tensors))
                 return Value(torch.cat([t.expand(*lead, t.shape[-1]) for t in tensors], -1), heads)
             case "split":
-                _need(first.rank == 1 and first.axis_sizes[0] % sizes[-1] == 0, "split needs equal parts of a vector")
-                return [Value(p, heads) for p in first.tensor.split(first.axis_sizes[0] // sizes[-1], -1)]
+                _need(first.rank == 1 and first.axis_sizes[0] % size(1) == 0, "split needs equal parts of a vector")
+                return [Value(p, heads) for p in first.tensor.split(first.axis_sizes[0] // size(1), -1)]
             case "merge":
                 _need(first.heads > 0 and first.rank <= 1, "merge needs a scalar or a vector a head")
                 return Value(first.tensor.flatten(1))
             case "heads":
                 _need(first.heads == 0 and first.rank == 1, "heads needs a vector without head axes")
-                n, own = sizes[-1], first.axis_sizes[0]
+                n, own = size(1), first.axis_sizes[0]
                 return Value(first.tensor if own == n else first.tensor.unflatten(-1, (n, own // n)), 1)
             case "reshape":
-                new = [round(v.tensor.item()) for v in values[1:]]
-                return Value(first.tensor.reshape(-1, *first.head_sizes, *new), first.heads)
+                new = [size(i) for i in range(1, len(values))]
+                return Value(first.tensor.reshape(first.tensor.shape[0], *first.head_sizes, *new), first.heads)
             case "eye":
-                return Value(torch.eye(sizes[0], **options).unsqueeze(0))
+                return Value(torch.eye(size(0), **options).unsqueeze(0))
             case "ones":
-                return Value(torch.ones(1, sizes[0], **options))
+                return Value(torch.ones(1, size(0), **options))
             case "expm":
                 _need(first.rank == 2, "expm needs a matrix")
                 return Value(torch.linalg.matrix_exp(first.tensor), heads)
@@ -399,7 +398,8 @@ def _logaddexp(a: Tensor, b: Tensor) -> Tensor:
     high, low = torch.maximum(a, b), torch.minimum(a, b)
     infinite = high.isinf()
     high_, low_ = high.masked_fill(infinite, 0), low.masked_fill(infinite, 0)
-    return torch.where(infinite, torch.where(high > 0, math.inf, -math.inf), high_ + torch.log1p(torch.exp(low_ - high_)))
+    limit = torch.where(high > 0, math.inf, -math.inf).to(high.dtype)
+    return torch.where(infinite, limit, high_ + torch.log1p(torch.exp(low_ - high_)))
 
 
 def _softplus(v: Tensor) -> Tensor:

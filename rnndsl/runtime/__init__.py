@@ -1,0 +1,32 @@
+"""What a generated module imports: needs torch, never lark, sympy or jinja2."""
+
+from rnndsl.runtime.layer import Layer, Size, divide
+from rnndsl.runtime.ops import (
+    cast_complex,
+    clock,
+    draw_noise,
+    expand_to,
+    fill,
+    heaviside,
+    imag,
+    join_vectors,
+    lagged,
+    last,
+    layernorm,
+    logaddexp,
+    matvec,
+    normalize,
+    rmsnorm,
+    scalar,
+    scan,
+    select,
+    softplus,
+    surrogate,
+    vecmat,
+)
+
+__all__ = [
+    "Layer", "Size", "cast_complex", "clock", "divide", "draw_noise", "expand_to", "fill", "heaviside", "imag", "join_vectors",
+    "lagged", "last", "layernorm", "logaddexp", "matvec", "normalize", "rmsnorm", "scalar", "scan", "select", "softplus", "surrogate",
+    "vecmat",
+]  # fmt: skip

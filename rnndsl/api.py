@@ -1,0 +1,103 @@
+"""The public functions: check, compile, load. Text or a path goes in; diagnostics, source or classes come out."""
+
+import hashlib
+import importlib.util
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rnndsl import compiler
+from rnndsl.diagnostics import Collector, Diagnostic, RnnError, Source, Span
+
+MAX_BYTES = 4_000_000
+
+
+def read_source(path: str | Path) -> Source:
+    """The program in a file. Raises RnnError where it is not UTF-8 text, OSError where it cannot be read."""
+    path = Path(path)
+    return decode(path.read_bytes(), path.name)
+
+
+def decode(data: bytes, name: str) -> Source:
+    """A program from bytes: UTF-8, any newline. Raises RnnError with the place of the first byte that is no text."""
+    if len(data) > MAX_BYTES:
+        source = Source(name, "")
+        raise RnnError(source, [Diagnostic("too-large", f"a program of {len(data)} bytes is too large", Span(0, 0), f"at most {MAX_BYTES} bytes")])
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as e:
+        before = data[: e.start].decode("utf-8", errors="replace")
+        text = normalised(data.decode("utf-8", errors="replace"))
+        at = len(normalised(before))
+        title = f"byte 0x{data[e.start]:02x} is not UTF-8 text"
+        hint = "save the file in the encoding UTF-8"
+        raise RnnError(Source(name, text), [Diagnostic("encoding", title, Span(at, at + 1), "not a character", hints=(hint,))]) from None
+    return Source(name, normalised(text))
+
+
+def normalised(text: str) -> str:
+    """Text without a byte-order mark and with `\\n` for every newline."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def as_source(text_or_path: str | Path, name: str | None = None) -> Source:
+    """A program from its text, or from a file where given a Path or a one-line string that ends in `.rnn`."""
+    if isinstance(text_or_path, Path) or ("\n" not in text_or_path and text_or_path.endswith(".rnn")):
+        return read_source(text_or_path)
+    return Source(name or "<string>", normalised(text_or_path))
+
+
+def check(text_or_path: str | Path, name: str | None = None) -> list[Diagnostic]:
+    """Everything wrong with a program, errors and warnings, in the order of the text; empty where nothing is.
+
+    Errors are those of the first stage that fails. Raises OSError where the file cannot be read.
+    """
+    try:
+        return list(compiler.checked(as_source(text_or_path, name)).warnings)
+    except RnnError as e:
+        return e.diagnostics
+
+
+def compile(text_or_path: str | Path, name: str | None = None, *, standalone: bool = False) -> str:
+    """The Python module that a program becomes, as text: a class a cell.
+
+    standalone: a module that needs torch alone, without rnndsl. Raises RnnError for a wrong program or one without a cell.
+    """
+    source = as_source(text_or_path, name)
+    program = compiler.checked(source).program
+    require_cells(program)
+    return compiler.module(program, standalone)
+
+
+def require_cells(program: Any) -> None:
+    """Raises RnnError where a program holds no cell."""
+    if not program.cells:
+        out = Collector(program.source)
+        end = len(program.source.text.rstrip())
+        out.error("no-cell", "there is no cell to compile", Span(end, end + 1), "the program ends here", hint="a header reads `cell NAME(D, H):`")
+        out.stop_if_any()
+
+
+def load(text_or_path: str | Path, name: str | None = None) -> ModuleType:
+    """The classes of a program, as attributes of a module: `load("gru.rnn").GRU`.
+
+    The generated module is written to a file in the temporary directory, so that tracebacks show it. Raises RnnError for a
+    wrong program.
+    """
+    source = as_source(text_or_path, name)
+    text = compile(source.text, source.name)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    module_name = f"rnndsl_cells_{digest}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    folder = Path(tempfile.mkdtemp(prefix="rnndsl-"))
+    path = folder / f"{module_name}.py"
+    path.write_text(text, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    spec.loader.exec_module(module)
+    return module

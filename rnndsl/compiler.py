@@ -1,0 +1,56 @@
+"""THE line: text -> Ast -> Cell -> Plan -> module. One screen."""
+
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rnndsl.check import check
+from rnndsl.check.cell import Program
+from rnndsl.diagnostics import Diagnostic, Source
+from rnndsl.syntax import ast
+from rnndsl.syntax.parser import parse
+
+_RECURSION = 10_000  # trees are at most a few hundred levels deep; every stage takes a few frames a level
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A program without errors."""
+
+    file: ast.File
+    program: Program
+    warnings: tuple[Diagnostic, ...]
+
+
+@contextmanager
+def _deep_trees():
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _RECURSION))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def checked(source: Source) -> Checked:
+    """Parses and checks. Raises RnnError with every error of the stage that failed."""
+    with _deep_trees():
+        file = parse(source)
+        program, warnings = check(file, source)
+        return Checked(file, program, tuple(warnings))
+
+
+def plans(program: Program) -> tuple:
+    """The plan of each cell of a checked program."""
+    from rnndsl.plan.build import make_plan
+
+    with _deep_trees():
+        return tuple(make_plan(cell) for cell in program.cells)
+
+
+def module(program: Program, standalone: bool = False) -> str:
+    """The Python module of a checked program."""
+    from rnndsl.emit.module import module_text
+
+    with _deep_trees():
+        return module_text(plans(program), program.source, standalone)

@@ -1,0 +1,79 @@
+"""Plans -> the text of one Python module."""
+
+import re
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from rnndsl.diagnostics import Source
+from rnndsl.emit.cell_text import cell_text
+from rnndsl.emit.naming import RESERVED, Names
+from rnndsl.plan.ir import Plan
+from rnndsl.resources import resource_folder
+from rnndsl.runtime_names import RUNTIME_NAMES
+from rnndsl.version import VERSION
+
+_RUNTIME_PARTS = ("ops.py", "initialise.py", "layer.py")
+
+
+def module_text(plans: tuple[Plan, ...], source: Source, standalone: bool = False) -> str:
+    """A Python module with one class a cell; `standalone` puts the runtime into it, so that it needs torch alone."""
+    environment = Environment(
+        loader=FileSystemLoader(resource_folder("templates")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  Python, not HTML; every text that reaches it is made by the emitters
+    )
+    class_names = Names(frozenset(RESERVED))
+    cells = [cell_text(p, source, class_names) for p in plans]
+    used = {name for c in cells for name in c.used}
+    runtime, runtime_imports = _standalone_runtime() if standalone else ("", [])
+    imports = runtime_imports or _imports(used, any("torch." in line for c in cells for line in [*c.run, *c.initial, *c.declare]))
+    name = "".join(c if c.isprintable() else " " for c in source.name)
+    text = environment.get_template("module.py.jinja").render(
+        version=VERSION, source=name, imports=imports, runtime=runtime, cells=cells
+    )
+    return re.sub(r"[ \t]+\n", "\n", text).rstrip("\n") + "\n"
+
+
+def _imports(used: set[str], torch: bool) -> list[str]:
+    lines = ["", *(["import math"] if "math" in used else []), "from typing import NamedTuple", ""]
+    if torch:
+        lines.append("import torch")
+    lines.append("from torch import Tensor")
+    if "F" in used:
+        lines.append("from torch.nn import functional as F")
+    names = sorted(used & RUNTIME_NAMES, key=lambda n: (n.lower() == n, n))
+    line = f"from rnndsl.runtime import {', '.join(names)}"
+    if len(line) <= 110:
+        return [*lines, "", line]
+    return [*lines, "", "from rnndsl.runtime import (", *(f"    {n}," for n in names), ")"]
+
+
+def _standalone_runtime() -> tuple[str, list[str]]:
+    """The runtime as one text, and its imports."""
+    folder = resource_folder("runtime")
+    imports: list[str] = ["from typing import NamedTuple"]
+    bodies: list[str] = []
+    for part in _RUNTIME_PARTS:
+        text = (folder / part).read_text(encoding="utf-8")
+        text = re.sub(r'\A""".*?"""\n', "", text, flags=re.S)
+        lines = text.split("\n")
+        kept = []
+        inside_import = False
+        for line in lines:
+            if inside_import:
+                inside_import = not line.startswith(")")
+                continue
+            if line.startswith("from rnndsl"):
+                inside_import = line.rstrip().endswith("(")
+                continue
+            if re.match(r"(import|from) ", line):
+                imports.append(line)
+                continue
+            kept.append(line)
+        bodies.append("\n".join(kept).strip("\n"))
+    standard = sorted({i for i in imports if "torch" not in i})
+    torch = sorted({i for i in imports if "torch" in i})
+    return "\n\n\n".join(bodies), ["", *standard, "", *torch]

@@ -1,0 +1,183 @@
+"""Cell -> Plan: orders the components, hoists what does not depend on their states, merges matrix products."""
+
+from collections.abc import Iterable
+
+from rnndsl.check.cell import SCALAR, Cell, Expr, Let, Ref, Repeat, Statement, Update, walk
+from rnndsl.diagnostics import Span
+from rnndsl.plan.dependence import STATIC, Dependence, analyse
+from rnndsl.plan.gemm import merge_products
+from rnndsl.plan.hoist import Hoister
+from rnndsl.plan.ir import Carry, Gemm, Map, Operation, Plan, Scan, Stage
+
+
+def make_plan(cell: Cell) -> Plan:
+    """The plan of a cell: constants once a call; for each component, what its equations need, then the scan; outputs."""
+    dependence = analyse(cell)
+    taken = {v.name for v in cell.variables} | set(dependence.levels)
+    constants = [s for s in cell.body if _level(s, dependence) == STATIC and isinstance(s, Let | Repeat)]
+    stages: list[Stage] = []
+    wanted = _wanted_for_all_steps(cell, dependence)
+
+    def all_steps(level: int) -> list[Operation]:
+        """Locals of one level that something after their component reads."""
+        return [s for s in cell.body if not isinstance(s, Update) and _level(s, dependence) == level and _names(s) & wanted]
+
+    pending: list[Operation] = all_steps(-1)
+    for place, states in enumerate(dependence.components):
+        own = _own_statements(cell, dependence, place)
+        if not dependence.recurrent[place]:
+            pending.extend(s for s in own if isinstance(s, Update))
+            pending = _in_text_order(pending, cell)
+            pending.extend(all_steps(place))
+            continue
+        hoister = Hoister(dependence, place, taken)
+        body: list[Operation] = [hoister.statement(s) for s in own]
+        constants.extend(hoister.constants)
+        pending.extend(hoister.streams)
+        stages.extend(_map(pending, dependence, taken, constants))
+        body, stacked = merge_products(body, dependence, taken)
+        constants.extend(stacked)
+        stages.append(Scan(states, tuple(body), _streams(body, states, dependence, place)))
+        pending = all_steps(place)
+    # products in the outputs are merged with those of the last stage
+    returned = []
+    for o in cell.outputs:
+        value = o.value
+        if not isinstance(value, Ref):
+            name = f"{o.name}.out"
+            pending.append(Let(name, value, span=o.span))
+            dependence.levels[name] = dependence.level(value)
+            value = Ref(name, "local", value.type, span=value.span)
+        returned.append((o.name, value, o.span))
+    stages.extend(_map(pending, dependence, taken, constants))
+    static = frozenset(n for n, level in dependence.levels.items() if level == STATIC)
+    return Plan(cell, tuple(_ordered(constants)), tuple(stages), tuple(returned), _carries(cell), static)  # type: ignore[arg-type]
+
+
+def _map(pending: list[Operation], dependence: Dependence, taken: set[str], constants: list) -> list[Map]:
+    if not pending:
+        return []
+    body, stacked = merge_products(pending, dependence, taken)
+    constants.extend(stacked)
+    return [Map(tuple(body))]
+
+
+def _ordered(constants: list) -> list:
+    """Each constant after those that it reads."""
+    done: list = []
+    names: set[str] = set()
+    waiting = list(constants)
+    defined = {n for s in constants for n in _names(s)}
+    while waiting:
+        for s in waiting:
+            needs = {n.name for e in _values(s) for n in walk(e) if isinstance(n, Ref) and n.name in defined} - _names(s)
+            if needs <= names:
+                break
+        waiting.remove(s)
+        done.append(s)
+        names |= _names(s)
+    return done
+
+
+def _level(s: Statement, dependence: Dependence) -> int:
+    if isinstance(s, Update):
+        return dependence.place[s.state]
+    return max(dependence.levels[n] for n in _names(s))
+
+
+def _names(s: Operation) -> set[str]:
+    """The locals that an operation binds."""
+    match s:
+        case Let():
+            return {s.name}
+        case Repeat():
+            return {let.name for let in s.body}
+        case Gemm():
+            return set(s.results)
+    return set()
+
+
+def _values(s: Operation) -> list[Expr]:
+    match s:
+        case Repeat():
+            return [let.value for let in s.body]
+        case Gemm():
+            return [s.matrix, s.operand]
+    return [s.value]
+
+
+def _reads(s: Operation) -> set[str]:
+    """The locals that an operation reads."""
+    return {n.name for e in _values(s) for n in walk(e) if isinstance(n, Ref) and n.role == "local"}
+
+
+def _own_statements(cell: Cell, dependence: Dependence, place: int) -> list[Statement]:
+    """The updates of a component and the locals of its own level that they need, in the order of the text."""
+    needed: set[str] = set()
+    own: list[Statement] = []
+    for s in reversed(cell.body):
+        if isinstance(s, Update):
+            keep = dependence.place[s.state] == place
+        else:
+            keep = bool(_names(s) & needed) and _level(s, dependence) == place
+        if keep:
+            own.append(s)
+            needed |= _reads(s)
+    return own[::-1]
+
+
+def _wanted_for_all_steps(cell: Cell, dependence: Dependence) -> set[str]:
+    """Locals that are read by an output or by anything of a later component."""
+    wanted = {n.name for o in cell.outputs for n in walk(o.value) if isinstance(n, Ref) and n.role == "local"}
+    for s in reversed(cell.body):
+        level = _level(s, dependence)
+        in_map = not isinstance(s, Update) and bool(_names(s) & wanted)
+        for name in _reads(s):
+            if in_map or dependence.levels[name] < level or not dependence.recurrent[max(level, 0)]:
+                wanted.add(name)
+    return wanted
+
+
+def _in_text_order(operations: Iterable[Operation], cell: Cell) -> list[Operation]:
+    """Hoisted operations first, the cell's own in the order of the text."""
+    place = {id(s): i for i, s in enumerate(cell.body)}
+    return sorted(operations, key=lambda s: place.get(id(s), -1))
+
+
+def _streams(body: Iterable[Operation], states: tuple[str, ...], dependence: Dependence, place: int) -> tuple[Ref, ...]:
+    """What a scan reads of every step that is not its own: inputs, hoisted streams, states of earlier components."""
+    body = list(body)
+    bound = {n for s in body for n in _names(s)}
+    found: dict[Ref, Ref] = {}
+    for s in body:
+        for e in _values(s):
+            for n in walk(e):
+                if isinstance(n, Ref) and n.name not in states and n.name not in bound and dependence.level_of(n) != STATIC:
+                    found.setdefault(n, n)
+    return tuple(found)
+
+
+def _carries(cell: Cell) -> tuple[Carry, ...]:
+    """The fields of the state tuple: the states as declared, then what lags and the step number need."""
+    fields: list[Carry] = [Carry(v.name, v.name, "state", 1, v.type) for v in cell.of_role("state")]
+    taken = {c.field for c in fields}
+
+    def add(name: str, source: str, role: str, lag: int, t) -> None:
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        fields.append(Carry(name, source, role, lag, t))
+
+    state_lags, input_lags = cell.lags("state"), cell.lags("input")
+    for v in cell.of_role("state"):
+        for lag in range(2, state_lags.get(v.name, 0) + 1):
+            add(f"{v.name}_{lag}", v.name, "state", lag, v.type)
+    for v in cell.of_role("input"):
+        for lag in range(1, input_lags.get(v.name, 0) + 1):
+            add(f"{v.name}_{lag}", v.name, "input", lag, v.type)
+    if cell.uses_clock:
+        add("t", "t", "clock", 0, SCALAR)
+    return tuple(fields)
+
+
+__all__ = ["Span", "make_plan"]

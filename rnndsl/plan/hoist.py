@@ -1,0 +1,96 @@
+"""Takes out of a recurrence what does not depend on its states: computed for all steps at once, or once a call."""
+
+from dataclasses import dataclass, field, replace
+
+from rnndsl.check.builtins import OPERATORS
+from rnndsl.check.cell import Apply, Expr, Let, Number, Ref, Repeat, Update, walk
+from rnndsl.diagnostics import Span
+from rnndsl.plan.dependence import STATIC, Dependence
+
+
+@dataclass
+class Hoister:
+    """Rewrites the equations of component `place`, collecting what can be computed before it."""
+
+    dependence: Dependence
+    place: int
+    taken: set[str]  # names in use
+    constants: list[Let] = field(default_factory=list)
+    streams: list[Let] = field(default_factory=list)
+    known: dict[Expr, Ref] = field(default_factory=dict)
+
+    def statement(self, s: Let | Update | Repeat) -> Let | Update | Repeat:
+        """The statement with its hoisted parts replaced by names."""
+        if isinstance(s, Repeat):
+            bound = {let.name for let in s.body} | {s.counter}
+            return replace(s, body=tuple(replace(let, value=self.expr(let.value, let.name, bound, let.span)) for let in s.body))
+        name = s.name if isinstance(s, Let) else s.state
+        return replace(s, value=self.expr(s.value, name, set(), s.span))
+
+    def expr(self, expr: Expr, stem: str, bound: set[str], span: Span) -> Expr:
+        """The expression with every maximal part that can be computed earlier replaced by a name."""
+        if not isinstance(expr, Apply):
+            return expr
+        if self._early(expr, bound):
+            return self._take(expr, stem, span)
+        if expr.op in ("+", "-") and (regrouped := self._regroup(expr, stem, bound, span)) is not None:
+            return regrouped
+        return replace(expr, args=tuple(self.expr(a, stem, bound, span) for a in expr.args))
+
+    def _early(self, expr: Expr, bound: set[str]) -> bool:
+        """Whether an expression depends on neither the component's states nor the round of a repeat."""
+        return self.dependence.level(expr) < self.place and not (
+            bound and any(isinstance(n, Ref) and n.name in bound for n in walk(expr))
+        )
+
+    def _take(self, expr: Apply, stem: str, span: Span) -> Expr:
+        if expr in self.known:
+            return self.known[expr]
+        static = self.dependence.level(expr) == STATIC
+        if static and all(isinstance(n, Apply | Number) or n.role in ("size", "hyper") for n in walk(expr)) and not expr.type.axes:
+            return expr  # arithmetic on plain numbers
+        name = self._fresh(f"{stem}.{'const' if static else 'in'}")
+        (self.constants if static else self.streams).append(Let(name, expr, span=span))
+        self.dependence.levels[name] = self.dependence.level(expr)
+        ref = Ref(name, "local", expr.type, span=expr.span)
+        self.known[expr] = ref
+        return ref
+
+    def _fresh(self, name: str) -> str:
+        unique, n = name, 2
+        while unique in self.taken:
+            unique, n = f"{name}{n}", n + 1
+        self.taken.add(unique)
+        return unique
+
+    def _regroup(self, expr: Apply, stem: str, bound: set[str], span: Span) -> Expr | None:
+        """(W x + a h) + b as (W x + b) + a h, so that what can be computed early is one term; None if there is no gain."""
+        terms = list(_terms(expr, 1))
+        early = [(sign, e) for sign, e in terms if self._early(e, bound)]
+        late = [(sign, e) for sign, e in terms if not self._early(e, bound)]
+        if len(early) < 2 or not late:
+            return None
+        total = self.expr(_total(early, expr.span), stem, bound, span)
+        for sign, e in late:
+            total = _binary("+" if sign > 0 else "-", total, self.expr(e, stem, bound, span), expr.span)
+        return total
+
+
+def _terms(expr: Expr, sign: int):
+    if isinstance(expr, Apply) and expr.op in ("+", "-"):
+        yield from _terms(expr.args[0], sign)
+        yield from _terms(expr.args[1], sign if expr.op == "+" else -sign)
+    else:
+        yield sign, expr
+
+
+def _binary(op: str, left: Expr, right: Expr, span: Span) -> Apply:
+    return Apply(op, (left, right), OPERATORS[op]((left.type, right.type)), span=span)
+
+
+def _total(terms: list[tuple[int, Expr]], span: Span) -> Expr:
+    (sign, first), *rest = sorted(terms, key=lambda t: -t[0])  # one with a plus first, if there is one
+    total = first if sign > 0 else Apply("neg", (first,), first.type, span=span)
+    for sign, e in rest:
+        total = _binary("+" if sign > 0 else "-", total, e, span)
+    return total

@@ -1,0 +1,78 @@
+"""The plan: when each equation of a cell is computed. Emitters read it; nothing in it is text."""
+
+from dataclasses import dataclass, field
+
+from rnndsl.check.cell import Cell, Expr, Let, Ref, Repeat, Type, Update, Variable
+from rnndsl.check.dims import Dim
+from rnndsl.diagnostics import NOWHERE, Span
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """Several products `W_i @ operand` as one: `results` are the row blocks of `matrix @ operand`."""
+
+    results: tuple[str, ...]
+    matrix: Ref
+    operand: Expr
+    rows: tuple[Dim, ...]
+    types: tuple[Type, ...]
+    spans: tuple[Span, ...] = field(compare=False, repr=False)
+
+
+Operation = Let | Update | Repeat | Gemm
+
+
+@dataclass(frozen=True)
+class Map:
+    """Operations computed for all steps at once."""
+
+    body: tuple[Operation, ...]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One component of the recurrence: states that depend on each other's past, solved together.
+
+    `streams` are the values of each step that its equations read, computed by earlier stages.
+    """
+
+    states: tuple[str, ...]
+    body: tuple[Operation, ...]
+    streams: tuple[Ref, ...]
+
+
+Stage = Map | Scan
+
+
+@dataclass(frozen=True)
+class Carry:
+    """One field of the state tuple: `source[t-lag]` as the next step sees it; lag 0 of the clock is its step number."""
+
+    field: str
+    source: str
+    role: str  # state, input, clock
+    lag: int
+    type: Type
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A cell as stages: `constants` once a call, then `stages` in order, then the outputs."""
+
+    cell: Cell
+    constants: tuple[Let, ...]
+    stages: tuple[Stage, ...]
+    outputs: tuple[tuple[str, Expr, Span], ...]
+    carries: tuple[Carry, ...]
+    static: frozenset[str] = field(default_factory=frozenset)  # locals that depend on params alone
+
+    def variable(self, name: str) -> Variable:
+        """The declared variable of that name."""
+        return next(v for v in self.cell.variables if v.name == name)
+
+    @property
+    def scans(self) -> tuple[Scan, ...]:
+        return tuple(s for s in self.stages if isinstance(s, Scan))
+
+
+__all__ = ["NOWHERE", "Carry", "Gemm", "Map", "Operation", "Plan", "Scan", "Stage"]

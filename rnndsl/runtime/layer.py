@@ -1,0 +1,373 @@
+"""The base of every generated class: construction, the checks of a call, and the public methods."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from rnndsl.runtime.initialise import Above, Between, Draw, clamped, default_draw, initialise
+from rnndsl.runtime.ops import fill
+
+BACKENDS = ("auto", "reference", "cpu", "triton")
+SCHEDULES = ("auto", "sequential", "newton")
+_HALF = (torch.bfloat16, torch.float16)
+
+
+class Size(int):
+    """A size that remembers how it was written, for messages: `4*H` = 512."""
+
+    text: str
+
+    def __new__(cls, value: int, text: str) -> "Size":
+        size = super().__new__(cls, value)
+        size.text = text
+        return size
+
+    @staticmethod
+    def _text(value: int) -> str:
+        return value.text if isinstance(value, Size) else str(value)
+
+    def _times(self, other: int) -> "Size":
+        return Size(int(self) * int(other), f"{self._text(self)}*{self._text(other)}")
+
+    def __mul__(self, other: int) -> "Size":  # type: ignore[override]
+        return self._times(other)
+
+    def __rmul__(self, other: int) -> "Size":  # type: ignore[override]
+        return Size(int(self) * int(other), f"{self._text(other)}*{self.text}")
+
+    def __add__(self, other: int) -> "Size":  # type: ignore[override]
+        return Size(int(self) + int(other), f"{self.text} + {self._text(other)}")
+
+    def __radd__(self, other: int) -> "Size":  # type: ignore[override]
+        return Size(int(self) + int(other), f"{self._text(other)} + {self.text}")
+
+    def __sub__(self, other: int) -> "Size":  # type: ignore[override]
+        return Size(int(self) - int(other), f"{self.text} - {self._text(other)}")
+
+    def __rsub__(self, other: int) -> "Size":  # type: ignore[override]
+        return Size(int(other) - int(self), f"{self._text(other)} - {self.text}")
+
+
+def divide(a: int, b: int) -> int:
+    """a / b, where it is a whole number; raises ValueError elsewhere."""
+    text = f"{Size._text(a)} / {Size._text(b)}"
+    if a % b:
+        raise ValueError(f"{text} is not a whole number: {int(a)} / {int(b)}")
+    return Size(a // b, text.replace(" ", ""))
+
+
+def _shown(shape: Sequence[int]) -> list[str]:
+    """Axes as the cell writes them: `D=64`."""
+    return [f"{s.text}={int(s)}" if isinstance(s, Size) else str(s) for s in shape]
+
+
+class Layer(nn.Module):
+    """A recurrent cell over whole sequences. Subclasses are generated; they fill in `_declare`, `_initial` and `_run`."""
+
+    State: ClassVar[Any]  # the named tuple of carried values
+    Output: ClassVar[Any] = None  # the named tuple of outputs, where there are several
+
+    # Construction
+
+    def _setup(self, sizes: dict, hypers: dict, device: Any, dtype: Any, backend: str, schedule: str, order: tuple[str, ...]) -> None:
+        """What a constructor does. Raises TypeError or ValueError for a size or hyperparameter that cannot be."""
+        nn.Module.__init__(self)
+        for name, value in sizes.items():
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name}: expected a whole number, got {value!r}")
+            if value < 1:
+                raise ValueError(f"{name}: expected a positive size, got {value}")
+        for name, value in hypers.items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"{name}: expected a number, got {value!r}")
+        dtype = torch.get_default_dtype() if dtype is None else dtype
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise TypeError(f"dtype: expected a real floating type, got {dtype}")
+        self._sizes = {n: int(v) for n, v in sizes.items()}
+        self._hypers = {n: float(v) for n, v in hypers.items()}
+        self._inputs: list[tuple[str, tuple[int, ...], bool]] = []
+        self._fields: list[tuple[str, tuple[int, ...], str]] = []
+        self._tensors: list[str] = []
+        self._kind = {"dtype": dtype, "device": torch.device(device) if device is not None else torch.get_default_device()}
+        sized = {n: Size(v, n) for n, v in sizes.items()} | self._hypers
+        self._declare(self._kind, *(sized[n] for n in order))
+        self.backend = backend
+        self.schedule = schedule
+
+    def _declare(self, kind: dict, *header: Any) -> None:
+        raise NotImplementedError
+
+    def _input(self, name: str, shape: tuple[int, ...], is_complex: bool = False) -> None:
+        self._inputs.append((name, shape, is_complex))
+
+    def _field(self, name: str, shape: tuple[int, ...], number: str = "real") -> None:
+        """One field of the state tuple; number: real, complex or int."""
+        self._fields.append((name, shape, number))
+
+    def _param(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        rank: int,
+        draw: Draw | None = None,
+        above: Any = None,
+        between: Any = None,
+        is_complex: bool = False,
+    ) -> None:
+        """A learnable tensor; `rank` of its axes are what the equations see, the rest are head axes."""
+        plain = tuple(int(s) for s in shape)
+        self._require_positive(name, shape)
+        dtype, device = self._kind["dtype"], self._kind["device"]
+        if draw is None:
+            draw = default_draw(name, rank, plain[-1] if plain else 1)
+            explicit = False
+        else:
+            draw, explicit = (draw[0], tuple(float(a) for a in draw[1])), True
+        value = initialise(plain, rank, draw, dtype.to_complex() if is_complex else dtype, device)
+        self._tensors.append(name)
+        if above is None and between is None:
+            self.register_parameter(name, nn.Parameter(value))
+            return
+        constraint: nn.Module = Above(float(above)) if above is not None else Between(*map(float, between))
+        # without an initialiser, the stored, unconstrained value has the usual default
+        start = clamped(value, constraint) if explicit else constraint(value)
+        if draw[0] == "constant" and explicit and not torch.equal(start, value):
+            raise ValueError(f"{name}: the initial value {draw[1][0]:g} lies outside the constraint")
+        self.register_parameter(name, nn.Parameter(start.detach()))
+        parametrize.register_parametrization(self, name, constraint)
+
+    def _const(self, name: str, shape: tuple[int, ...], value: Any = 0.0, is_complex: bool = False) -> Tensor:
+        """A buffer, zero where no value is given; returns it."""
+        self._require_positive(name, shape)
+        dtype = self._kind["dtype"].to_complex() if is_complex else self._kind["dtype"]
+        buffer = fill(value, tuple(int(s) for s in shape), dtype, self._kind["device"]).clone()
+        self._tensors.append(name)
+        self.register_buffer(name, buffer)
+        return buffer
+
+    @staticmethod
+    def _require_positive(name: str, shape: tuple[int, ...]) -> None:
+        if any(s < 1 for s in shape):
+            raise ValueError(f"{name}: [{', '.join(_shown(shape))}] has an axis that is not positive")
+
+    # Backend and schedule
+
+    @property
+    def backend(self) -> str:
+        """`auto`, `reference` (the plan in plain PyTorch), `cpu` or `triton`."""
+        return self._backend
+
+    @backend.setter
+    def backend(self, value: str) -> None:
+        if value not in BACKENDS:
+            raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {value!r}")
+        if value in ("cpu", "triton"):
+            raise ValueError(f"backend: {value!r} cannot run this cell: it has no {value} kernels; use 'auto' or 'reference'")
+        self._backend = value
+
+    @property
+    def schedule(self) -> str:
+        """`auto`, `sequential` or `newton`."""
+        return self._schedule
+
+    @schedule.setter
+    def schedule(self, value: str) -> None:
+        if value not in SCHEDULES:
+            raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {value!r}")
+        if value == "newton":
+            warnings.warn("the reference backend has no newton schedule: it gives the same numbers sequentially", stacklevel=3)
+        self._schedule = value
+
+    # Calls
+
+    def forward(self, *inputs: Tensor, state: Any = None, reset: Tensor | None = None) -> tuple[Any, Any]:
+        """Runs the cell over a sequence.
+
+        inputs: [B, T, ...] each, in declared order. state: what an earlier call returned; the initial state if None.
+        reset: bool [B, T]; where true, the state restarts at its initial value before that step.
+        Returns (output, state): a tensor [B, T, ...], or a named tuple of them where the cell has several outputs.
+        Raises TypeError or ValueError, in the cell's own words, for arguments that do not fit.
+        """
+        lead = self._check_inputs(inputs, ("B", "T"))
+        if reset is not None:
+            self._check_reset(reset, lead)
+        outputs, fields = self._call(inputs, state, reset, lead)
+        return self._packed(outputs), self.State(*fields)
+
+    def step(self, *inputs_and_state: Any, state: Any = None) -> tuple[Any, Any]:
+        """One step: `step(*inputs, state)`, inputs [B, ...] each; the same numbers as `forward`.
+
+        Returns (output, state), outputs [B, ...]. The state may be given by position or by name; None is the initial state.
+        """
+        inputs = inputs_and_state
+        if len(inputs) == len(self._inputs) + 1:
+            inputs, given = inputs[:-1], inputs[-1]
+            if state is not None:
+                raise TypeError("step: the state was given twice")
+            state = given
+        (batch,) = self._check_inputs(inputs, ("B",))
+        outputs, fields = self._call(tuple(x.unsqueeze(1) for x in inputs), state, None, (batch, 1))
+        return self._packed(tuple(o.squeeze(1) for o in outputs)), self.State(*fields)
+
+    def initial_state(self, batch_size: int) -> Any:
+        """The state that `forward` starts from: a named tuple of [batch_size, ...]."""
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 0:
+            raise ValueError(f"batch_size: expected a whole number, got {batch_size!r}")
+        kind = {"dtype": torch.promote_types(self._own_dtype(), torch.float32), "device": self._own_device()}
+        initial = self._initial_values(self._values(kind["dtype"]), kind)
+        return self.State(*(i.expand(batch_size, *i.shape) for i in initial))
+
+    def extra_repr(self) -> str:
+        header = [f"{n}={v}" for n, v in self._sizes.items()] + [f"{n}={v:g}" for n, v in self._hypers.items()]
+        return ", ".join(header)
+
+    # What a call is made of
+
+    def _call(self, inputs: tuple[Tensor, ...], state: Any, reset: Tensor | None, lead: tuple[int, int]) -> tuple[tuple, tuple]:
+        dtype = self._compute_dtype(inputs)
+        kind = {"dtype": dtype, "device": inputs[0].device}
+        values = self._values(dtype)
+        cast = tuple(
+            x.to(dtype.to_complex() if is_complex else dtype) for x, (_, _, is_complex) in zip(inputs, self._inputs, strict=True)
+        )
+        initial = self._initial_values(values, kind)
+        carried = tuple(i.expand(lead[0], *i.shape) for i in initial) if state is None else self._check_state(state, lead[0], kind)
+        outputs, fields = self._run(values, cast, carried, initial, reset, lead, kind)
+        if all(x.dtype in _HALF for x in inputs):
+            narrow = inputs[0].dtype
+            for x in inputs[1:]:
+                narrow = torch.promote_types(narrow, x.dtype)
+            outputs = tuple(o if o.is_complex() else o.to(narrow) for o in outputs)
+        return outputs, fields
+
+    def _packed(self, outputs: tuple) -> Any:
+        return outputs[0] if self.Output is None else self.Output(*outputs)
+
+    def _initial(self, params: tuple[Tensor, ...], kind: dict) -> tuple:
+        raise NotImplementedError
+
+    def _run(self, params: tuple, inputs: tuple, state: tuple, initial: tuple, reset: Any, lead: tuple, kind: dict) -> tuple[tuple, tuple]:
+        raise NotImplementedError
+
+    def _initial_values(self, values: tuple[Tensor, ...], kind: dict) -> tuple[Tensor, ...]:
+        dtypes = {"real": kind["dtype"], "complex": kind["dtype"].to_complex(), "int": torch.int64}
+        raw = self._initial(values, kind)
+        return tuple(
+            fill(v, tuple(int(s) for s in shape), dtypes[number], kind["device"])
+            for v, (_, shape, number) in zip(raw, self._fields, strict=True)
+        )
+
+    def _values(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """Params and consts in declared order, in the dtype that a call computes in."""
+        values = (getattr(self, n) for n in self._tensors)
+        return tuple(v.to(dtype.to_complex() if v.is_complex() else dtype) for v in values)
+
+    def _own_dtype(self) -> torch.dtype:
+        for name in self._tensors:
+            value = getattr(self, name)
+            return value.dtype.to_real() if value.is_complex() else value.dtype
+        return self._kind["dtype"]
+
+    def _own_device(self) -> torch.device:
+        for name in self._tensors:
+            return getattr(self, name).device
+        return self._kind["device"]
+
+    def _compute_dtype(self, inputs: tuple[Tensor, ...]) -> torch.dtype:
+        """At least float32, and as wide as the params and every input."""
+        dtype = torch.promote_types(self._own_dtype(), torch.float32) if self._tensors else torch.float32
+        for x in inputs:
+            dtype = torch.promote_types(dtype, x.dtype.to_real() if x.is_complex() else x.dtype)
+        return dtype
+
+    # Checks of arguments
+
+    def _check_inputs(self, inputs: tuple, lead_names: tuple[str, ...]) -> tuple:
+        names = ", ".join(n for n, _, _ in self._inputs)
+        if len(inputs) != len(self._inputs):
+            raise TypeError(f"expected {len(self._inputs)} input{'s' * (len(self._inputs) != 1)} ({names}), got {len(inputs)}")
+        lead: tuple[int, ...] | None = None
+        device = self._own_device() if self._tensors else None
+        for x, (name, shape, is_complex) in zip(inputs, self._inputs, strict=True):
+            if not isinstance(x, Tensor):
+                raise TypeError(f"{name}: expected a tensor, got {type(x).__name__}")
+            n = len(lead_names)
+            fits = x.dim() == n + len(shape) and all(a == int(b) for a, b in zip(x.shape[n:], shape, strict=True))
+            if not fits or (lead is not None and tuple(x.shape[:n]) != lead):
+                known = lead_names if lead is None else [f"{k}={v}" for k, v in zip(lead_names, lead, strict=True)]
+                raise ValueError(f"{name}: expected [{', '.join([*known, *_shown(shape)])}], got {list(x.shape)}")
+            if x.is_complex() and not is_complex:
+                raise TypeError(f"{name}: expected real values, got {x.dtype}")
+            if not x.is_floating_point() and not x.is_complex():
+                raise TypeError(f"{name}: expected floating-point values, got {x.dtype}; convert with {name}.float()")
+            device = x.device if device is None else device
+            if x.device != device:
+                raise ValueError(f"{name}: expected on {device} as the layer, got {x.device}")
+            lead = tuple(x.shape[:n])
+        assert lead is not None
+        return lead
+
+    def _check_reset(self, reset: Any, lead: tuple[int, int]) -> None:
+        if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
+            raise TypeError(f"reset: expected a bool tensor, got {reset.dtype if isinstance(reset, Tensor) else type(reset).__name__}")
+        if tuple(reset.shape) != lead:
+            raise ValueError(f"reset: expected [B={lead[0]}, T={lead[1]}], got {list(reset.shape)}")
+        if self._tensors and reset.device != self._own_device():
+            raise ValueError(f"reset: expected on {self._own_device()} as the layer, got {reset.device}")
+
+    def _check_state(self, state: Any, batch: int, kind: dict) -> tuple[Tensor, ...]:
+        names = ", ".join(n for n, _, _ in self._fields)
+        if not isinstance(state, tuple | list):
+            raise TypeError(f"state: expected {self.State.__name__}({names}), got {type(state).__name__}")
+        if len(state) != len(self._fields):
+            raise ValueError(f"state: expected {len(self._fields)} fields ({names}), got {len(state)}")
+        dtypes = {"real": kind["dtype"], "complex": kind["dtype"].to_complex(), "int": torch.int64}
+        checked = []
+        for v, (name, shape, number) in zip(state, self._fields, strict=True):
+            if not isinstance(v, Tensor):
+                raise TypeError(f"state.{name}: expected a tensor, got {type(v).__name__}")
+            if tuple(v.shape) != (batch, *(int(s) for s in shape)):
+                raise ValueError(f"state.{name}: expected [{', '.join([f'B={batch}', *_shown(shape)])}], got {list(v.shape)}")
+            if v.dtype != dtypes[number] and v.dtype not in _HALF:
+                raise TypeError(f"state.{name}: expected {dtypes[number]}, got {v.dtype}")
+            if v.device != kind["device"]:
+                raise ValueError(f"state.{name}: expected on {kind['device']} as the inputs, got {v.device}")
+            checked.append(v.to(dtypes[number]))
+        return tuple(checked)
+
+    # torch.nn.Module's machinery
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Layer":
+        """Moves and casts; a complex tensor is cast as its pair of real ones, so that `.double()` keeps it complex."""
+
+        def apply(t: Tensor) -> Tensor:
+            if not t.is_complex():
+                return fn(t)
+            pair = fn(torch.view_as_real(t))
+            return torch.view_as_complex((pair.float() if pair.dtype in _HALF else pair).contiguous())
+
+        return super()._apply(apply, recurse)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickles a layer with constrained params by its constructor and state_dict: torch cannot pickle parametrizations."""
+        if not parametrize.is_parametrized(self):
+            return super().__reduce_ex__(protocol)
+        cls = next(c for c in type(self).__mro__ if not hasattr(c, "parametrizations") and not c.__name__.startswith("Parametrized"))
+        settings = {"backend": self._backend, "schedule": self._schedule, "dtype": self._own_dtype(), "device": self._own_device()}
+        frozen = [n for n, p in self.named_parameters() if not p.requires_grad]
+        return _rebuilt, (cls, self._sizes, self._hypers, settings, self.state_dict(), self.training, frozen)
+
+
+def _rebuilt(cls: type, sizes: dict, hypers: dict, settings: dict, values: dict, training: bool, frozen: list[str]) -> Layer:
+    """A layer with constrained params, as pickled."""
+    layer = cls(**sizes, **hypers, **settings)
+    layer.load_state_dict(values)
+    for name, param in layer.named_parameters():
+        param.requires_grad_(name not in frozen)
+    return layer.train(training)
+
+

@@ -1,0 +1,196 @@
+"""The functions that generated modules call: what the language defines and torch does not have as such.
+
+All take and return tensors laid out as [..., heads, axes], are differentiable twice, and keep the dtype of their arguments.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def scalar(value: complex, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A number as a tensor of no axes; a complex number is complex of the same precision."""
+    return torch.tensor(value, dtype=dtype.to_complex() if isinstance(value, complex) else dtype, device=device)
+
+
+def fill(value: Tensor | complex, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A value broadcast to a shape, in a dtype."""
+    return torch.as_tensor(value, device=device).to(dtype).expand(shape)
+
+
+def cast_complex(x: Tensor) -> Tensor:
+    """A real tensor as a complex one of the same precision."""
+    return x if x.is_complex() else x.to(x.dtype.to_complex())
+
+
+def imag(x: Tensor) -> Tensor:
+    """The imaginary part; zero of real values."""
+    return x.imag if x.is_complex() else torch.zeros_like(x)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)), right to the last digits in float64 (torch's default cuts off at 20)."""
+    return F.softplus(x, threshold=40.0)
+
+
+def heaviside(x: Tensor) -> Tensor:
+    """1 where x > 0, else 0."""
+    return (x > 0).to(x.dtype)
+
+
+def logaddexp(a: Tensor, b: Tensor) -> Tensor:
+    """log(exp(a) + exp(b)); its gradients stay finite where both are -inf."""
+    same = (a == b) & torch.isinf(a)
+    difference = torch.where(same, 0.0, a - b)
+    return torch.maximum(a, b) + F.softplus(-difference.abs(), threshold=40.0)
+
+
+def normalize(v: Tensor) -> Tensor:
+    """v / sqrt(v·v + 1e-12), along the last axis."""
+    return v / torch.sqrt(torch.sum(v * v, -1, keepdim=True) + 1e-12)
+
+
+def layernorm(v: Tensor) -> Tensor:
+    """(v - mean) / sqrt(variance + 1e-5), along the last axis."""
+    return F.layer_norm(v, v.shape[-1:], eps=1e-5)
+
+
+def rmsnorm(v: Tensor) -> Tensor:
+    """v / sqrt(mean(v²) + 1e-5), along the last axis."""
+    return v * torch.rsqrt(torch.mean(v * v, -1, keepdim=True) + 1e-5)
+
+
+def matvec(matrix: Tensor, vector: Tensor) -> Tensor:
+    """[..., m, n] times [..., n] to [..., m], leading axes broadcasting."""
+    return torch.einsum("...ij,...j->...i", matrix, vector)
+
+
+def vecmat(vector: Tensor, matrix: Tensor) -> Tensor:
+    """[..., m] times [..., m, n] to [..., n], leading axes broadcasting."""
+    return torch.einsum("...i,...ij->...j", vector, matrix)
+
+
+def join_vectors(*vectors: Tensor) -> Tensor:
+    """Vectors end to end along the last axis, leading axes broadcasting."""
+    lead = torch.broadcast_shapes(*(v.shape[:-1] for v in vectors))
+    return torch.cat([v.expand(*lead, v.shape[-1]) for v in vectors], -1)
+
+
+def select(heads: Tensor, k: int) -> Tensor:
+    """Slice `k`, counted from 1, of the leading axis; raises IndexError outside of it."""
+    if not 1 <= k <= heads.shape[0]:
+        raise IndexError(f"there is no slice {k}: the leading head axis has {heads.shape[0]}")
+    return heads[int(k) - 1]
+
+
+class _Surrogate(torch.autograd.Function):
+    """The value of one function with the derivative of another."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(argument: Tensor, value: Tensor, slope: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(inputs[2])
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        (slope,) = ctx.saved_tensors
+        return grad * slope, None, None
+
+    @staticmethod
+    def jvp(ctx, argument_t: Tensor, value_t: Tensor, slope_t: Tensor) -> Tensor:
+        (slope,) = ctx.saved_tensors
+        return argument_t * slope
+
+
+def surrogate(argument: Tensor, value: Tensor, slope: Tensor) -> Tensor:
+    """`value` going forward; going backward the derivative in `argument` is `slope`."""
+    argument, value, slope = torch.broadcast_tensors(argument, value, slope)
+    return _Surrogate.apply(argument, value.detach(), slope)
+
+
+def draw_noise(name: str, args: tuple, shape: tuple[int, ...], training: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A noise of the given shape: drawn from torch's generator in training, its mean elsewhere.
+
+    bernoulli(p); normal(mean, std); uniform(lo, hi). Gradients flow through mean, std, lo and hi.
+    """
+    a, *rest = (torch.as_tensor(x, dtype=dtype, device=device).expand(shape) for x in args)
+    if name == "bernoulli":
+        return torch.bernoulli(a) if training else a
+    (b,) = rest
+    if name == "normal":
+        return a + b * torch.randn(shape, dtype=dtype, device=device) if training else a
+    return a + (b - a) * torch.rand(shape, dtype=dtype, device=device) if training else (a + b) / 2
+
+
+def _at_resets(reset: Tensor, value: Tensor) -> Tensor:
+    """A mask [B, T] or [B] with axes of length one for the axes of `value` [B, T, ...] or [B, ...]."""
+    return reset.reshape(reset.shape + (1,) * (value.dim() - reset.dim()))
+
+
+def lagged(sequence: Tensor, first: Tensor, initial: Tensor, reset: Tensor | None) -> Tensor:
+    """The sequence one step late.
+
+    sequence: [B, T, ...]; first: [B, ...], what the first step sees; initial: [...], what a step with a reset sees; reset: bool [B, T].
+    """
+    late = torch.cat([first.unsqueeze(1), sequence], 1)[:, : sequence.shape[1]]
+    return late if reset is None else torch.where(_at_resets(reset, late), initial, late)
+
+
+def last(sequence: Tensor, before: Tensor) -> Tensor:
+    """The last step of a sequence [B, T, ...]; `before` [B, ...] where T = 0."""
+    return sequence[:, -1] if sequence.shape[1] else before
+
+
+def expand_to(value: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """A value broadcast to a full [B, T, heads, axes]."""
+    return value.to(dtype).expand(shape)
+
+
+def clock(first: Tensor, reset: Tensor | None, steps: int) -> tuple[Tensor, Tensor]:
+    """The number of each step since the start of its sequence, int64 [B, T], and the number that follows, [B].
+
+    first: int64 [B], the number of the first step; a reset starts again from 0.
+    """
+    here = torch.arange(steps, device=first.device).expand(first.shape[0], steps)
+    count = first.unsqueeze(1) + here
+    if reset is not None and steps:
+        at = torch.where(reset, here, -1).cummax(1).values
+        count = torch.where(at >= 0, here - at, count)
+    return count, last(count + 1, first)
+
+
+def scan(
+    step: Callable[..., tuple[Tensor, ...]],
+    streams: tuple[Tensor, ...],
+    carry: tuple[Tensor, ...],
+    initial: tuple[Tensor, ...],
+    reset: Tensor | None,
+    keep: int,
+    steps: int,
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Runs `step(*carry, *streams)` over time; returns the first `keep` carried values of all steps and the last carry.
+
+    streams: [B, T, ...] each; carry: [B, ...] each, what the first step sees; initial: [...] each, what a step with a reset sees.
+    """
+    sliced = [s.unbind(1) for s in streams]
+    masks = reset.unbind(1) if reset is not None else None
+    kept: list[list[Tensor]] = [[] for _ in range(keep)]
+    for t in range(steps):
+        if masks is not None:
+            mask = masks[t]
+            carry = tuple(torch.where(_at_resets(mask, c), i, c) for c, i in zip(carry, initial, strict=True))
+        new = step(*carry, *(s[t] for s in sliced))
+        carry = tuple(n.to(c.dtype).expand(c.shape) for n, c in zip(new, carry, strict=True))
+        for values, value in zip(kept, carry, strict=False):
+            values.append(value)
+    stacked = tuple(torch.stack(v, 1) if v else c.unsqueeze(1)[:, :0] for v, c in zip(kept, carry, strict=False))
+    return stacked, carry
+
+
