@@ -380,10 +380,15 @@ class _Run(_Part):
     def _expanded(self, value: str, t: Type) -> str:
         """A value as a full [B, T, heads, axes]."""
         self.used.add("expand_to")
-        dtype = 'kind["dtype"].to_complex()' if t.is_complex else 'kind["dtype"]'
+        dtype = 'complex_of(kind["dtype"])' if t.is_complex else 'kind["dtype"]'
+        if t.is_complex:
+            self.used.add("complex_of")
+        return f"expand_to({value}, {self._full_shape(t)}, {dtype})"
+
+    def _full_shape(self, t: Type) -> str:
+        """[B, T, heads, axes]."""
         sizes = "".join(f", {self.text.dim(d)}" for d in t.heads + t.axes)
-        shape = f"(*lead{sizes})" if sizes else "lead"
-        return f"expand_to({value}, {shape}, {dtype})"
+        return f"(*lead{sizes})" if sizes else "lead"
 
     def _gemm(self, g: Gemm, indent: str) -> None:
         """One matrix product and its row blocks."""
@@ -405,8 +410,8 @@ class _Run(_Part):
         self.used.add("draw_noise")
         self._provenance(v.span, "")
         args = _tuple([self.text(a, v.type) for a in v.draw.args])
-        sizes = "".join(f", {self.text.dim(d)}" for d in v.type.heads + v.type.axes)
-        self.out.append(f"{self.names(v.name)} = draw_noise({quoted(v.draw.name)}, {args}, (*lead{sizes}), self.training, **kind)")
+        name = self.names(v.name)
+        self.out.append(f"{name} = draw_noise({quoted(v.draw.name)}, {args}, {self._full_shape(v.type)}, self.training, **kind)")
 
     def _lags(self, role: str, v: Variable) -> None:
         """Sequences of earlier steps, `x[t-1]`, and the values that the next call needs of them."""
@@ -434,7 +439,7 @@ class _Run(_Part):
 
     def _read_outside(self, role: str, name: str) -> int:
         """The furthest lag at which something that is not the state's own scan reads a name."""
-        furthest = 0
+        furthest = max((v.lag for _, v, _ in self.plan.outputs if isinstance(v, Ref) and (v.role, v.name) == (role, name)), default=0)
         for stage in self.plan.stages:
             refs: list[Ref] = []
             if isinstance(stage, Scan):

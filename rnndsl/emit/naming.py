@@ -9,7 +9,7 @@ from rnndsl.runtime_names import RUNTIME_NAMES
 # What the generated code itself calls things.
 _OWN = {
     "torch", "F", "math", "Tensor", "NamedTuple", "self", "params", "inputs", "noises", "state", "initial", "reset", "kind", "lead",
-    "cls", "Layer", "step_", "training", "T", "B",
+    "cls", "Layer", "Above", "Between", "step_", "training", "T", "B",
 }  # fmt: skip
 RESERVED = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | _OWN | RUNTIME_NAMES
 

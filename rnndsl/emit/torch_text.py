@@ -237,7 +237,9 @@ class TorchText:
     def _broadcast(self, expr: Apply) -> Text:
         value = self.aligned(expr.args[0], expr.type)
         shape = self.dims(expr.type.heads + expr.type.axes)
-        dtype = "**kind" if not expr.type.is_complex else 'dtype=kind["dtype"].to_complex(), device=kind["device"]'
+        dtype = "**kind" if not expr.type.is_complex else 'dtype=complex_of(kind["dtype"]), device=kind["device"]'
+        if expr.type.is_complex:
+            self.used.add("complex_of")
         return Text(f"{value.within(ADD)} + torch.zeros({shape}, {dtype})", ADD)
 
     def _slice(self, expr: Apply) -> Text:

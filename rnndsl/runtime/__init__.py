@@ -4,6 +4,7 @@ from rnndsl.runtime.layer import Layer, Size, divide
 from rnndsl.runtime.ops import (
     cast_complex,
     clock,
+    complex_of,
     draw_noise,
     expand_to,
     fill,
@@ -26,7 +27,7 @@ from rnndsl.runtime.ops import (
 )
 
 __all__ = [
-    "Layer", "Size", "cast_complex", "clock", "divide", "draw_noise", "expand_to", "fill", "heaviside", "imag", "join_vectors",
+    "Layer", "Size", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_to", "fill", "heaviside", "imag", "join_vectors",
     "lagged", "last", "layernorm", "logaddexp", "matvec", "normalize", "rmsnorm", "scalar", "scan", "select", "softplus", "surrogate",
     "vecmat",
 ]  # fmt: skip

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rnndsl.runtime.ops import real_of
+
 Draw = tuple[str, tuple[float, ...]]
 
 
@@ -24,11 +26,11 @@ def initialise(shape: tuple[int, ...], rank: int, draw: Draw, dtype: torch.dtype
     The matrix forms are torch.nn.init's; kaiming_uniform is the one of torch.nn.Linear, U(-1/sqrt(n), 1/sqrt(n)).
     """
     if dtype.is_complex:
-        real = initialise(shape, rank, draw, dtype.to_real(), device)
+        real = initialise(shape, rank, draw, real_of(dtype), device)
         random = draw[0] not in ("zeros", "ones", "constant", "linspace", "eye")
         if not random:
             return real.to(dtype)
-        imaginary = initialise(shape, rank, draw, dtype.to_real(), device)
+        imaginary = initialise(shape, rank, draw, real_of(dtype), device)
         return torch.complex(real, imaginary) / math.sqrt(2)
     name, args = draw
     value = torch.empty(shape, dtype=dtype, device=device)

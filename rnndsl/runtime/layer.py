@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from rnndsl.runtime.initialise import Above, Between, Draw, clamped, default_draw, initialise
-from rnndsl.runtime.ops import fill
+from rnndsl.runtime.ops import complex_of, fill, real_of
 
 BACKENDS = ("auto", "reference", "cpu", "triton")
 SCHEDULES = ("auto", "sequential", "newton")
@@ -25,6 +25,9 @@ class Size(int):
         size = super().__new__(cls, value)
         size.text = text
         return size
+
+    def __reduce__(self) -> tuple:
+        return Size, (int(self), self.text)
 
     @staticmethod
     def _text(value: int) -> str:
@@ -127,7 +130,7 @@ class Layer(nn.Module):
             explicit = False
         else:
             draw, explicit = (draw[0], tuple(float(a) for a in draw[1])), True
-        value = initialise(plain, rank, draw, dtype.to_complex() if is_complex else dtype, device)
+        value = initialise(plain, rank, draw, complex_of(dtype) if is_complex else dtype, device)
         self._tensors.append(name)
         if above is None and between is None:
             self.register_parameter(name, nn.Parameter(value))
@@ -143,7 +146,7 @@ class Layer(nn.Module):
     def _const(self, name: str, shape: tuple[int, ...], value: Any = 0.0, is_complex: bool = False) -> Tensor:
         """A buffer, zero where no value is given; returns it."""
         self._require_positive(name, shape)
-        dtype = self._kind["dtype"].to_complex() if is_complex else self._kind["dtype"]
+        dtype = self._complex_of(kind["dtype"]) if is_complex else self._kind["dtype"]
         buffer = fill(value, tuple(int(s) for s in shape), dtype, self._kind["device"]).clone()
         self._tensors.append(name)
         self.register_buffer(name, buffer)
@@ -232,7 +235,7 @@ class Layer(nn.Module):
         kind = {"dtype": dtype, "device": inputs[0].device}
         values = self._values(dtype)
         cast = tuple(
-            x.to(dtype.to_complex() if is_complex else dtype) for x, (_, _, is_complex) in zip(inputs, self._inputs, strict=True)
+            x.to(complex_of(dtype) if is_complex else dtype) for x, (_, _, is_complex) in zip(inputs, self._inputs, strict=True)
         )
         initial = self._initial_values(values, kind)
         carried = tuple(i.expand(lead[0], *i.shape) for i in initial) if state is None else self._check_state(state, lead[0], kind)
@@ -254,7 +257,7 @@ class Layer(nn.Module):
         raise NotImplementedError
 
     def _initial_values(self, values: tuple[Tensor, ...], kind: dict) -> tuple[Tensor, ...]:
-        dtypes = {"real": kind["dtype"], "complex": kind["dtype"].to_complex(), "int": torch.int64}
+        dtypes = {"real": kind["dtype"], "complex": complex_of(kind["dtype"]), "int": torch.int64}
         raw = self._initial(values, kind)
         return tuple(
             fill(v, tuple(int(s) for s in shape), dtypes[number], kind["device"])
@@ -264,12 +267,12 @@ class Layer(nn.Module):
     def _values(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """Params and consts in declared order, in the dtype that a call computes in."""
         values = (getattr(self, n) for n in self._tensors)
-        return tuple(v.to(dtype.to_complex() if v.is_complex() else dtype) for v in values)
+        return tuple(v.to(complex_of(dtype) if v.is_complex() else dtype) for v in values)
 
     def _own_dtype(self) -> torch.dtype:
         for name in self._tensors:
             value = getattr(self, name)
-            return value.dtype.to_real() if value.is_complex() else value.dtype
+            return real_of(value.dtype)
         return self._kind["dtype"]
 
     def _own_device(self) -> torch.device:
@@ -281,7 +284,7 @@ class Layer(nn.Module):
         """At least float32, and as wide as the params and every input."""
         dtype = torch.promote_types(self._own_dtype(), torch.float32) if self._tensors else torch.float32
         for x in inputs:
-            dtype = torch.promote_types(dtype, x.dtype.to_real() if x.is_complex() else x.dtype)
+            dtype = torch.promote_types(dtype, real_of(x.dtype))
         return dtype
 
     # Checks of arguments
@@ -325,7 +328,7 @@ class Layer(nn.Module):
             raise TypeError(f"state: expected {self.State.__name__}({names}), got {type(state).__name__}")
         if len(state) != len(self._fields):
             raise ValueError(f"state: expected {len(self._fields)} fields ({names}), got {len(state)}")
-        dtypes = {"real": kind["dtype"], "complex": kind["dtype"].to_complex(), "int": torch.int64}
+        dtypes = {"real": kind["dtype"], "complex": complex_of(kind["dtype"]), "int": torch.int64}
         checked = []
         for v, (name, shape, number) in zip(state, self._fields, strict=True):
             if not isinstance(v, Tensor):

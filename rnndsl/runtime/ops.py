@@ -10,9 +10,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+_COMPLEX = {torch.float16: torch.complex32, torch.bfloat16: torch.complex64, torch.float32: torch.complex64, torch.float64: torch.complex128}
+_REAL = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}
+
+
+def complex_of(dtype: torch.dtype) -> torch.dtype:
+    """The complex dtype of the same precision (complex64 for bfloat16, which has none)."""
+    return _COMPLEX.get(dtype, dtype)
+
+
+def real_of(dtype: torch.dtype) -> torch.dtype:
+    """The real dtype of the same precision."""
+    return _REAL.get(dtype, dtype)
+
+
 def scalar(value: complex, dtype: torch.dtype, device: torch.device) -> Tensor:
     """A number as a tensor of no axes; a complex number is complex of the same precision."""
-    return torch.tensor(value, dtype=dtype.to_complex() if isinstance(value, complex) else dtype, device=device)
+    return torch.tensor(value, dtype=complex_of(dtype) if isinstance(value, complex) else dtype, device=device)
 
 
 def fill(value: Tensor | complex, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -22,7 +36,7 @@ def fill(value: Tensor | complex, shape: tuple[int, ...], dtype: torch.dtype, de
 
 def cast_complex(x: Tensor) -> Tensor:
     """A real tensor as a complex one of the same precision."""
-    return x if x.is_complex() else x.to(x.dtype.to_complex())
+    return x if x.is_complex() else x.to(complex_of(x.dtype))
 
 
 def imag(x: Tensor) -> Tensor:
