@@ -399,7 +399,7 @@ class _Run(_Part):
         total = g.matrix.type.axes[0]
         product = Apply("@", (g.matrix, g.operand), Type(heads, (total,), g.matrix.type.is_complex))
         sizes = ", ".join(self.text.dim(d) for d in g.rows)
-        shown = ", ".join("".join(c if c.isprintable() else " " for c in self.source.slice(s)) for s in g.spans)
+        shown = ", ".join("".join(c if c.isprintable() else " " for c in self.source.slice(s)) for s in (p.span for p in g.products))
         self.origin = None
         line = f"{indent}# {shown}"
         self.out.append(line if len(line) < 110 else line[:109] + "…")

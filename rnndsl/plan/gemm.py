@@ -42,9 +42,7 @@ def merge_products(body: Sequence[Operation], dependence: Dependence, taken: set
             results.append(result)
             dependence.levels[result] = dependence.level(product)
             names[product] = Ref(result, "local", product.type, span=product.span)
-        gemm = Gemm(
-            tuple(results), Ref(stacked, "local", t), operand, rows, tuple(p.type for p in products.values()), tuple(p.span for p in products.values())
-        )
+        gemm = Gemm(tuple(results), Ref(stacked, "local", t), operand, tuple(products.values()))
         merged.setdefault(first[key], []).append(gemm)
     out: list[Operation] = []
     for i, operation in enumerate(body):

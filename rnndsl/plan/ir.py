@@ -2,21 +2,23 @@
 
 from dataclasses import dataclass, field
 
-from rnndsl.check.cell import Cell, Expr, Let, Ref, Repeat, Type, Update, Variable
+from rnndsl.check.cell import Apply, Cell, Expr, Let, Ref, Repeat, Type, Update, Variable
 from rnndsl.check.dims import Dim
 from rnndsl.diagnostics import NOWHERE, Span
 
 
 @dataclass(frozen=True)
 class Gemm:
-    """Several products `W_i @ operand` as one: `results` are the row blocks of `matrix @ operand`."""
+    """Several `products` W_i @ operand as one: `results` are the row blocks of `matrix @ operand`."""
 
     results: tuple[str, ...]
     matrix: Ref
     operand: Expr
-    rows: tuple[Dim, ...]
-    types: tuple[Type, ...]
-    spans: tuple[Span, ...] = field(compare=False, repr=False)
+    products: tuple[Apply, ...]
+
+    @property
+    def rows(self) -> tuple[Dim, ...]:
+        return tuple(p.args[0].type.axes[0] for p in self.products)
 
 
 Operation = Let | Update | Repeat | Gemm

@@ -1,0 +1,158 @@
+"""The elementwise functions of the language as SymPy functions that know their derivatives.
+
+Named as in the builtin table; a test holds the two against each other. Expressions are built from these and never simplified.
+"""
+
+import sympy
+from sympy import Expr, Function, Integer
+
+
+class sigmoid(Function):
+    def fdiff(self, argindex=1):
+        return self * (1 - self)
+
+
+class relu(Function):
+    def fdiff(self, argindex=1):
+        return heaviside(self.args[0])
+
+
+class softplus(Function):
+    def fdiff(self, argindex=1):
+        return sigmoid(self.args[0])
+
+
+class logsigmoid(Function):
+    def fdiff(self, argindex=1):
+        return sigmoid(-self.args[0])
+
+
+class silu(Function):
+    def fdiff(self, argindex=1):
+        s = sigmoid(self.args[0])
+        return s + self * (1 - s)
+
+
+class gelu(Function):
+    def fdiff(self, argindex=1):
+        (x,) = self.args
+        c = sympy.sqrt(2 / sympy.pi)
+        t = sympy.tanh(c * (x + sympy.Float("0.044715") * x**3))
+        return (1 + t) / 2 + x * (1 - t**2) / 2 * c * (1 + 3 * sympy.Float("0.044715") * x**2)
+
+
+class elu(Function):
+    def fdiff(self, argindex=1):
+        (x,) = self.args
+        return where(greater(x, Integer(0)), Integer(1), sympy.exp(x))
+
+
+class _Flat(Function):
+    """A function whose derivative is zero wherever it has one."""
+
+    def fdiff(self, argindex=1):
+        return Integer(0)
+
+
+class heaviside(_Flat):
+    pass
+
+
+class sign(_Flat):
+    pass
+
+
+class floor(_Flat):
+    pass
+
+
+class less(_Flat):
+    pass
+
+
+class less_equal(_Flat):
+    pass
+
+
+class greater(_Flat):
+    pass
+
+
+class greater_equal(_Flat):
+    pass
+
+
+class equal(_Flat):
+    pass
+
+
+class not_equal(_Flat):
+    pass
+
+
+class absolute(Function):
+    def fdiff(self, argindex=1):
+        return sign(self.args[0])
+
+
+class maximum(Function):
+    def fdiff(self, argindex=1):
+        a, b = self.args if argindex == 1 else self.args[::-1]
+        return where(equal(a, b), sympy.Rational(1, 2), greater(a, b))
+
+
+class minimum(Function):
+    def fdiff(self, argindex=1):
+        a, b = self.args if argindex == 1 else self.args[::-1]
+        return where(equal(a, b), sympy.Rational(1, 2), less(a, b))
+
+
+class logaddexp(Function):
+    def fdiff(self, argindex=1):
+        a, b = self.args if argindex == 1 else self.args[::-1]
+        return sigmoid(a - b)
+
+
+class mod(Function):
+    def fdiff(self, argindex=1):
+        a, b = self.args
+        return Integer(1) if argindex == 1 else -floor(a / b)
+
+
+class where(Function):
+    def fdiff(self, argindex=1):
+        condition = self.args[0]
+        if argindex == 1:
+            return Integer(0)
+        return where(condition, Integer(argindex == 2), Integer(argindex == 3))
+
+
+class surrogate(Function):
+    """surrogate(v, value, slope): the value going forward; going backward its derivative in v is the slope, in nothing else."""
+
+    def fdiff(self, argindex=1):
+        return self.args[2] if argindex == 1 else Integer(0)
+
+
+ELEMENTWISE = {
+    "tanh": sympy.tanh, "sigmoid": sigmoid, "relu": relu, "exp": sympy.exp, "log": sympy.log, "sqrt": sympy.sqrt, "abs": absolute,
+    "sign": sign, "softplus": softplus, "logsigmoid": logsigmoid, "silu": silu, "gelu": gelu, "elu": elu, "sin": sympy.sin,
+    "cos": sympy.cos, "floor": floor, "heaviside": heaviside, "max": maximum, "min": minimum, "logaddexp": logaddexp, "mod": mod,
+    "where": where, "<": less, "<=": less_equal, ">": greater, ">=": greater_equal, "==": equal, "!=": not_equal,
+}  # fmt: skip
+
+ARITHMETIC = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "^": lambda a, b: a**b,
+    "neg": lambda a: -a,
+}
+
+
+def derivative(expr: Expr, symbol: sympy.Symbol) -> Expr:
+    """∂expr/∂symbol, unsimplified."""
+    if symbol not in expr.free_symbols:
+        return Integer(0)
+    return expr.diff(symbol)
