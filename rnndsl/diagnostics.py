@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
-from unicodedata import east_asian_width
+from unicodedata import category, east_asian_width
 
 
 @dataclass(frozen=True, order=True)
@@ -35,6 +35,10 @@ class Source:
     def line_of(self, offset: int) -> int:
         """The 1-based line that holds the character at `offset`."""
         return bisect_right(self._starts, offset)
+
+    def start_of(self, line: int) -> int:
+        """The offset at which a 1-based line begins."""
+        return self._starts[line - 1]
 
     def position(self, offset: int) -> tuple[int, int]:
         """The 1-based line and column of the character at `offset`."""
@@ -130,5 +134,7 @@ class Collector:
 
 
 def display_width(text: str) -> int:
-    """Terminal columns that `text` takes: wide East Asian characters take two."""
-    return sum(2 if east_asian_width(c) in "WF" else 1 for c in text)
+    """Terminal columns that `text` takes: wide East Asian characters take two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if east_asian_width(c) in "WF" else 0 if category(c) in ("Mn", "Me") else 1 for c in text)

@@ -1,5 +1,6 @@
 """The only renderer of diagnostics: as text, as coloured text, and as JSON-ready data."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from rnndsl.diagnostics import Diagnostic, Source, Span, display_width
@@ -13,51 +14,104 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def _excerpt(source: Source, line: int, marks: list[tuple[Span, str, str]]) -> list[tuple[str, str]]:
-    """The source line and one underline a mark, as (kind, text); long lines are cut around the first mark."""
+@dataclass(frozen=True)
+class _Mark:
+    """An underlined range of one line."""
+
+    span: Span
+    label: str
+    char: str  # `^` the place itself, `-` a place that helps to understand it
+
+
+def _excerpt(source: Source, line: int, marks: list[_Mark], paint: dict[str, str]) -> tuple[list[str], list[_Mark]]:
+    """A source line and its underlines, and the marks that a cut of a long line leaves out.
+
+    The line is cut around the first of `marks`. Marks that do not overlap share one row: the label of the rightmost
+    stands at its end, the others hang below their marks.
+    """
     text = source.line_text(line)
-    line_start = marks[0][0].start - (source.position(marks[0][0].start)[1] - 1)
-    first = marks[0][0].start - line_start
+    line_start = source.start_of(line)
+    first = marks[0].span.start - line_start
     begin = max(0, first - _WINDOW // 2) if len(text) > _WINDOW else 0
     shown = text[begin : begin + _WINDOW]
     lead = "…" if begin else ""
     tail = "…" if begin + _WINDOW < len(text) else ""
-    rows = [("source", lead + _printable(shown) + tail)]
-    for span, char, label in marks:
-        start = max(span.start - line_start - begin, 0)
-        end = min(max(span.end - line_start - begin, start + 1), max(len(shown), start + 1))
-        pad = " " * (len(lead) + display_width(_printable(shown[:start])))
-        width = max(1, display_width(_printable(shown[start:end])))
-        rows.append((char, f"{pad}{char * width} {label}".rstrip()))
+    rows = [(lead + _printable(shown) + tail).rstrip()]
+
+    placed: list[tuple[int, int, _Mark]] = []  # display columns
+    beyond = []
+    for mark in marks:
+        start, end = mark.span.start - line_start - begin, mark.span.end - line_start - begin
+        if start > len(shown) or end < 0:
+            beyond.append(mark)
+            continue
+        start = max(start, 0)
+        end = max(min(end, len(shown)), start + 1)
+        column = len(lead) + display_width(_printable(shown[:start]))
+        placed.append((column, column + max(1, display_width(_printable(shown[start:end]))), mark))
+    while placed:
+        row: list[tuple[int, int, _Mark]] = []
+        rest = []
+        for place in placed:
+            free = all(place[1] <= start or end <= place[0] for start, end, _ in row)
+            (row if free else rest).append(place)
+        rows.extend(_underlines(sorted(row, key=lambda p: p[0]), paint))
+        placed = rest
+    return rows, beyond
+
+
+def _underlines(row: list[tuple[int, int, _Mark]], paint: dict[str, str]) -> list[str]:
+    """The underlines of marks that do not overlap, left to right, and their labels."""
+    tint = {"^": paint["kind"], "-": paint["note"]}
+
+    def across(pieces: list[tuple[int, str, str]]) -> str:
+        out, at = "", 0
+        for column, text, colour in pieces:
+            out += " " * (column - at) + f"{colour}{text}{paint['off']}"
+            at = column + display_width(text)
+        return out
+
+    pieces = [(start, mark.char * (end - start), tint[mark.char]) for start, end, mark in row]
+    *left, (start, _, last) = row
+    rows = [(across([*pieces[:-1], (start, f"{pieces[-1][1]} {_printable(last.label)}".rstrip(), tint[last.char])]))]
+    hanging = [(start, mark) for start, _, mark in left if mark.label]
+    if hanging:
+        rows.append(across([(start, "|", tint[mark.char]) for start, mark in hanging]))
+    while hanging:
+        *hanging, (start, mark) = hanging
+        bars = [(column, "|", tint[other.char]) for column, other in hanging]
+        rows.append(across([*bars, (start, _printable(mark.label), tint[mark.char])]))
     return rows
 
 
 def render(diagnostic: Diagnostic, source: Source, colour: bool = False) -> str:
     """One diagnostic as the lines that a person reads; ends without a newline."""
-    paint = _COLOURS if colour else dict.fromkeys(_COLOURS, "")
+    paint = dict(_COLOURS if colour else dict.fromkeys(_COLOURS, ""))
+    paint["kind"] = paint[diagnostic.severity]
     line, column = source.position(diagnostic.span.start)
-    by_line: dict[int, list[tuple[Span, str, str]]] = {line: [(diagnostic.span, "^", diagnostic.label)]}
+    by_line = {line: [_Mark(diagnostic.span, diagnostic.label, "^")]}
     for related in diagnostic.related:
-        by_line.setdefault(source.line_of(related.span.start), []).append((related.span, "-", related.label))
+        by_line.setdefault(source.line_of(related.span.start), []).append(_Mark(related.span, related.label, "-"))
     margin = " " * len(str(max(by_line)))
-    kind = paint[diagnostic.severity]
+    bar = f"{paint['note']}|{paint['off']}"
     out = [
-        f"{kind}{diagnostic.severity}[{diagnostic.code}]{paint['off']}{paint['bold']}: {_printable(diagnostic.title)}"
-        f"{paint['off']}",
+        f"{paint['kind']}{diagnostic.severity}[{diagnostic.code}]{paint['off']}{paint['bold']}: "
+        f"{_printable(diagnostic.title)}{paint['off']}",
         f"{margin}{paint['note']}-->{paint['off']} {_printable(source.name)}:{line}:{column}",
-        f"{margin} {paint['note']}|{paint['off']}",
+        f"{margin} {bar}",
     ]
+    elsewhere = []
     previous = None
     for number in sorted(by_line):
         if previous is not None and number > previous + 1:
             out.append(f"{margin} {paint['note']}:{paint['off']}")
         previous = number
-        for what, text in _excerpt(source, number, by_line[number]):
-            if what == "source":
-                out.append(f"{paint['note']}{number:>{len(margin)}} |{paint['off']} {text}".rstrip())
-            else:
-                tint = kind if what == "^" else paint["note"]
-                out.append(f"{margin} {paint['note']}|{paint['off']} {tint}{text}{paint['off']}")
+        (text, *underlines), beyond = _excerpt(source, number, by_line[number], paint)
+        out.append(f"{paint['note']}{number:>{len(margin)}} |{paint['off']} {text}".rstrip())
+        out.extend(f"{margin} {bar} {row}" for row in underlines)
+        elsewhere.extend(beyond)
+    for mark in elsewhere:
+        out.append(f"{margin} = note: column {source.position(mark.span.start)[1]}: {_printable(mark.label)}")
     for note in diagnostic.notes:
         out.append(f"{margin} = note: {_printable(note)}")
     for hint in diagnostic.hints:

@@ -5,7 +5,6 @@ at which each stops becomes a key of the table. State numbers are never stored: 
 """
 
 import re
-import tomllib
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
@@ -35,6 +34,8 @@ class Mistake:
 
 @cache
 def _authored() -> tuple[dict[str, str], tuple[Mistake, ...]]:
+    import tomllib  # only a wrong program pays for it
+
     data = tomllib.loads((resource_folder("grammar") / "mistakes.toml").read_text(encoding="utf-8"))
     entries = (Mistake(**{**entry, "examples": tuple(entry["examples"])}) for entry in data["mistake"])
     return data["characters"], tuple(entries)
@@ -54,9 +55,9 @@ def table(lark: Lark) -> dict[tuple[object, str], list[Mistake]]:
 
 def stopping_point(lark: Lark, text: str) -> tuple[object, str]:
     """Where the parser stops in a wrong snippet: the state before the token that it refuses, and that token's type."""
-    parser = lark.parse_interactive("")
+    parser = lark.parse_interactive(text)
     depth = 0
-    for token in lark.lex(text):
+    for token in parser.lexer_thread.lex(None):  # type: ignore[arg-type]
         depth += (token in ("(", "[")) - (token in (")", "]"))
         if token.type == "_NEWLINE" and depth > 0:
             continue

@@ -1,5 +1,6 @@
 """text -> File. Each item is parsed by itself, so that one broken statement hides no other."""
 
+from collections.abc import Iterator
 from functools import cache
 
 from lark import Lark, Token, Tree
@@ -22,6 +23,11 @@ def lark() -> Lark:
     return Lark(grammar, parser="lalr", lexer="basic", propagate_positions=True)
 
 
+def tokens_of(text: str) -> Iterator[Token]:
+    """The tokens of a text. (`Lark.lex` would build its lexer anew at every call.)"""
+    return lark().parse_interactive(text).lexer_thread.lex(None)  # type: ignore[arg-type]
+
+
 def parse(source: Source) -> ast.File:
     """The syntax tree of a program.
 
@@ -29,7 +35,7 @@ def parse(source: Source) -> ast.File:
     """
     out = Collector(source)
     items: list[ast.CellDef | ast.FunctionDef] = []
-    for chunk in _chunks(statements(lex(lark().lex, out), out), out):
+    for chunk in _chunks(statements(lex(tokens_of, out), out), out):
         items.extend(_parse_chunk(chunk, out))
         if len(out.found) >= _MAX_ERRORS:
             break
