@@ -78,8 +78,9 @@ def differentiate(lanes: Lanes, backward: bool = False) -> Jacobian:
     operands: dict[Symbol, Partials] = {}
     mixes = {m.symbol: m for m in lanes.mixes}
     for symbol in lanes.order:
-        if symbol in definitions:
-            gradients[symbol] = partials(definitions[symbol])
+        if symbol in definitions:  # z(1 - z) rather than the sigmoid anew
+            named = {definitions[symbol]: symbol}
+            gradients[symbol] = {s: e.xreplace(named) for s, e in partials(definitions[symbol]).items()}
         else:
             operands[symbol] = Partials(str(symbol), partials(mixes[symbol].operand))
     updates = tuple(Partials(state, partials(formula)) for state, formula in lanes.updates)
