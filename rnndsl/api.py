@@ -4,6 +4,8 @@ import hashlib
 import importlib.util
 import sys
 import tempfile
+import threading
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +26,8 @@ def decode(data: bytes, name: str) -> Source:
     """A program from bytes: UTF-8, any newline. Raises RnnError with the place of the first byte that is no text."""
     if len(data) > MAX_BYTES:
         source = Source(name, "")
-        raise RnnError(source, [Diagnostic("too-large", f"a program of {len(data)} bytes is too large", Span(0, 0), f"at most {MAX_BYTES} bytes")])
+        title = f"a program of {len(data)} bytes is too large"
+        raise RnnError(source, [Diagnostic("too-large", title, Span(0, 0), f"at most {MAX_BYTES} bytes")])
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as e:
@@ -44,6 +47,8 @@ def normalised(text: str) -> str:
 
 def as_source(text_or_path: str | Path, name: str | None = None) -> Source:
     """A program from its text, or from a file where given a Path or a one-line string that ends in `.rnn`."""
+    if not isinstance(text_or_path, str | Path):
+        raise TypeError(f"expected the text of a program, or its path, got {type(text_or_path).__name__}")
     if isinstance(text_or_path, Path) or ("\n" not in text_or_path and text_or_path.endswith(".rnn")):
         return read_source(text_or_path)
     return Source(name or "<string>", normalised(text_or_path))
@@ -76,28 +81,42 @@ def require_cells(program: Any) -> None:
     if not program.cells:
         out = Collector(program.source)
         end = len(program.source.text.rstrip())
-        out.error("no-cell", "there is no cell to compile", Span(end, end + 1), "the program ends here", hint="a header reads `cell NAME(D, H):`")
+        hint = "a header reads `cell NAME(D, H):`"
+        out.error("no-cell", "there is no cell to compile", Span(end, end + 1), "the program ends here", hint=hint)
         out.stop_if_any()
 
 
 def load(text_or_path: str | Path, name: str | None = None) -> ModuleType:
     """The classes of a program, as attributes of a module: `load("gru.rnn").GRU`.
 
-    The generated module is written to a file in the temporary directory, so that tracebacks show it. Raises RnnError for a
-    wrong program.
+    The generated module lies in a temporary folder until Python ends, so that tracebacks show its lines; the same program
+    gives the same module. Raises RnnError for a wrong program, OSError where the file cannot be read.
     """
     source = as_source(text_or_path, name)
     text = compile(source.text, source.name)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     module_name = f"rnndsl_cells_{digest}"
-    if module_name in sys.modules:
-        return sys.modules[module_name]
-    folder = Path(tempfile.mkdtemp(prefix="rnndsl-"))
-    path = folder / f"{module_name}.py"
-    path.write_text(text, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    spec.loader.exec_module(module)
-    return module
+    with _loading:
+        if module_name in sys.modules:
+            return sys.modules[module_name]
+        path = Path(_folder().name) / f"{module_name}.py"
+        path.write_text(text, encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module_name]
+            raise
+        return module
+
+
+_loading = threading.RLock()
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory:
+    """Where loaded modules lie; removed when Python ends."""
+    return tempfile.TemporaryDirectory(prefix="rnndsl-")

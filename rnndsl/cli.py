@@ -2,9 +2,10 @@
 
 import argparse
 import json
+import keyword
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rnndsl import api, compiler
@@ -13,10 +14,15 @@ from rnndsl.report import as_data, render
 from rnndsl.version import VERSION
 
 JSON_VERSION = 1
+_MADE = "# Made by rnndsl"  # how every generated module begins
 
 
 class Misuse(Exception):
     """A command that cannot be carried out as given."""
+
+
+def _complain(problem: object) -> None:
+    print(f"rnndsl: {problem}", file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except Misuse as e:
-        print(f"rnndsl: {e}", file=sys.stderr)
+        _complain(e)
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -49,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
         "compile",
         formatter_class=raw,
         help="write the PyTorch module of each program",
-        description="Writes one Python module a program, beside it, with a class a cell.",
+        description="Writes one Python module a program, beside it, with a class a cell. Exits with 1 if there is an error in a\n"
+        "program, with 2 for a file that cannot be read or written. Only overwrites what it made itself.",
         epilog="examples:\n  rnndsl compile gru.rnn                  writes gru.py\n  rnndsl compile gru.rnn -o layers/gru.py\n"
         "  rnndsl compile gru.rnn -o -             prints it\n  rnndsl compile a.rnn b.rnn --standalone  modules that need torch alone\n"
         "  cat gru.rnn | rnndsl compile - > gru.py\n",
@@ -63,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
         "check",
         formatter_class=raw,
         help="say what is wrong with programs",
-        description="Prints every error and warning; exits with 1 if there is an error.",
+        description="Prints every error and warning; nothing where there is none. Exits with 1 if there is an error, with 2 for a\n"
+        "file that cannot be read.",
         epilog="examples:\n  rnndsl check *.rnn\n  rnndsl check --json gru.rnn\n  cat gru.rnn | rnndsl check -\n",
     )
     k.add_argument("files", nargs="+", metavar="FILE", help="a .rnn file, or - for standard input")
@@ -88,6 +96,8 @@ def _read(name: str) -> Source:
         return api.decode(sys.stdin.buffer.read(), "<stdin>")
     try:
         return api.read_source(name)
+    except IsADirectoryError:
+        raise Misuse(f"{name}: is a directory; name the files in it, as in {Path(name) / '*.rnn'}") from None
     except OSError as e:
         raise Misuse(f"{name}: {(e.strerror or str(e)).lower()}") from None
 
@@ -100,7 +110,7 @@ def _report(found: list[tuple[Diagnostic, Source]], as_json: bool) -> None:
     """Prints diagnostics: text on standard error, JSON on standard output."""
     if as_json:
         data = {"version": JSON_VERSION, "diagnostics": [as_data(d, s) for d, s in found]}
-        print(json.dumps(data, indent=2, ensure_ascii=False))
+        print(json.dumps(data, indent=2))
         return
     for diagnostic, source in found:
         print(render(diagnostic, source, _colour()), end="\n\n", file=sys.stderr)
@@ -110,18 +120,18 @@ def _report(found: list[tuple[Diagnostic, Source]], as_json: bool) -> None:
 
 
 def _checked(name: str) -> tuple[compiler.Checked | None, list[tuple[Diagnostic, Source]]]:
+    """A checked program, or None; and what there is to say of it, under the name that the command line gave."""
     try:
-        source = _read(name)
-        result = compiler.checked(source)
+        result = compiler.checked(_read(name))
+        found, text = list(result.warnings), result.program.source.text
     except RnnError as e:
-        return None, [(d, e.source) for d in e.diagnostics]
-    return result, [(d, source) for d in result.warnings]
+        result, found, text = None, e.diagnostics, e.source.text
+    source = Source("<stdin>" if name == "-" else name, text)
+    return result, [(d, source) for d in found]
 
 
 def _check(options: argparse.Namespace) -> int:
-    found = [pair for name in options.files for pair in _checked(name)[1]]
-    _report(found, options.json)
-    return int(any(d.severity == "error" for d, _ in found))
+    return _each(options, lambda name, result: [])
 
 
 def _compile(options: argparse.Namespace) -> int:
@@ -129,25 +139,48 @@ def _compile(options: argparse.Namespace) -> int:
         raise Misuse("-o names one file, but there are several programs; leave it out to write each beside its program")
     if options.json and (options.output == "-" or (options.output is None and "-" in options.files)):
         raise Misuse("--json and the module cannot both go to standard output; name a file with -o")
-    found: list[tuple[Diagnostic, Source]] = []
-    failed = False
-    for name in options.files:
-        result, diagnostics = _checked(name)
-        found.extend(diagnostics)
-        if result is None:
-            failed = True
-            continue
+    written: dict[Path, str] = {}
+
+    def write(name: str, result: compiler.Checked) -> list[Diagnostic]:
         try:
             api.require_cells(result.program)
         except RnnError as e:
-            found.extend((d, e.source) for d in e.diagnostics)
-            failed = True
-            continue
+            return e.diagnostics
         text = compiler.module(result.program, options.standalone)
-        out = options.output or ("-" if name == "-" else str(_module_path(Path(name))))
+        if options.output == "-" or (options.output is None and name == "-"):
+            _print(text)
+            return []
+        out = Path(options.output) if options.output else _module_path(Path(name))
+        if out in written:
+            raise Misuse(f"{name}: its module would overwrite that of {written[out]}, {out}; compile it by itself with -o")
+        written[out] = name
         _write(out, text)
+        if not options.json:
+            print(f"wrote {out}")
+        return []
+
+    return _each(options, write)
+
+
+def _each(options: argparse.Namespace, act: Callable[[str, compiler.Checked], list[Diagnostic]]) -> int:
+    """Checks each program and acts on the good ones; then reports on all of them. A bad one hides no other."""
+    if options.files.count("-") > 1:
+        raise Misuse("- stands for standard input and can be given once")
+    found: list[tuple[Diagnostic, Source]] = []
+    misuses: list[Misuse] = []
+    for name in options.files:
+        try:
+            result, diagnostics = _checked(name)
+            found.extend(diagnostics)
+            if result is not None:
+                source = Source("<stdin>" if name == "-" else name, result.program.source.text)
+                found.extend((d, source) for d in act(name, result))
+        except Misuse as e:
+            misuses.append(e)
     _report(found, options.json)
-    return int(failed)
+    for misuse in misuses:
+        _complain(misuse)
+    return 2 if misuses else int(any(d.severity == "error" for d, _ in found))
 
 
 def _module_path(program: Path) -> Path:
@@ -155,18 +188,26 @@ def _module_path(program: Path) -> Path:
     stem = "".join(c if c.isalnum() or c == "_" else "_" for c in program.stem)
     if not stem.isidentifier():
         stem = f"cell_{stem}"
-    path = program.with_name(f"{stem}.py")
-    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith("# Made by rnndsl"):
-        raise Misuse(f"{path} exists and was not made by rnndsl; name another file with -o")
-    return path
+    if keyword.iskeyword(stem) or stem in sys.stdlib_module_names or stem in ("torch", "rnndsl"):
+        stem += "_"  # random.py would hide Python's own module from whatever stands beside it
+    return program.with_name(f"{stem}.py")
 
 
-def _write(out: str, text: str) -> None:
-    if out == "-":
-        sys.stdout.write(text)
-        return
+def _print(text: str) -> None:
+    """Prints a module, in UTF-8 whatever the terminal's encoding, as Python expects its files."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
+def _write(out: Path, text: str) -> None:
+    """Writes a file. Raises Misuse where it cannot, and where it would overwrite one that was not made here."""
     try:
-        Path(out).write_text(text, encoding="utf-8")
+        if out.is_file() and out.stat().st_size:
+            with out.open(encoding="utf-8", errors="replace") as there:
+                if not there.readline().startswith(_MADE):
+                    raise Misuse(f"{out} exists and was not made by rnndsl; name another file with -o")
+        out.write_text(text, encoding="utf-8", newline="\n")
     except OSError as e:
         raise Misuse(f"{out}: {(e.strerror or str(e)).lower()}") from None
 
@@ -194,10 +235,10 @@ def _new(options: argparse.Namespace) -> int:
     path = Path(options.name)
     path = path if path.suffix == ".rnn" else path.with_name(path.name + ".rnn")
     name = "".join(part[:1].upper() + part[1:] for part in "".join(c if c.isalnum() else " " for c in path.stem).split())
-    if not name.isidentifier():
-        raise Misuse(f"`{path.stem}` does not make a class name; begin with a letter")
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise Misuse(f"`{path.stem}` does not make a class name; choose one that begins with a letter, as in my_cell")
     if path.exists():
-        raise Misuse(f"{path} exists already")
-    _write(str(path), _STARTER.format(file=path.name, module=_module_path(path).stem, name=name))
-    print(f"wrote {path}")
+        raise Misuse(f"{path} exists already; choose another name")
+    _write(path, _STARTER.format(file=path.name, module=_module_path(path).stem, name=name))
+    print(f"wrote {path}; next: rnndsl compile {path}")
     return 0
