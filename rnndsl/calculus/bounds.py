@@ -47,6 +47,13 @@ class Bounds:
     assumes: tuple[str, ...] = ()
 
 
+def _growth(old: Interval, new: Interval) -> float:
+    """How far an interval has grown; an end that was infinite already has not."""
+    low = 0.0 if old.low == new.low else old.low - new.low
+    high = 0.0 if old.high == new.high else new.high - old.high
+    return max(low, high)
+
+
 def point(value: float) -> Interval:
     return Interval(value, value)
 
@@ -78,21 +85,19 @@ class _Analysis:
         self.repeated = any(isinstance(o, Repeat) for o in scan.body)
 
     def fixpoint(self) -> dict[str, Interval]:
-        """Grows the initial values until the step maps the box into itself; a state that keeps growing is unbounded."""
-        boxes = {s: self._initial(s) for s in self.scan.states}
-        for _ in range(_ROUNDS):
-            new = {s: boxes[s].hull(self.interval(self.updates[s], boxes)) for s in boxes}
-            if new == boxes:
-                return boxes
-            boxes = new
-        while True:  # give up, state by state, until what is left holds
-            escaped = {s for s in boxes if not boxes[s].holds(self.interval(self.updates[s], boxes))}
-            if not escaped:
-                return boxes
-            for s in escaped:
-                boxes[s] = ALL
-            if all(b == ALL for b in boxes.values()):
-                return boxes
+        """Grows the initial values until the step maps the box into itself.
+
+        Where that does not end, the state that grows fastest is unbounded, and the others start again.
+        """
+        unbounded: set[str] = set()
+        while True:
+            boxes = {s: ALL if s in unbounded else self._initial(s) for s in self.scan.states}
+            for _ in range(_ROUNDS):
+                old = boxes
+                boxes = {s: old[s].hull(self.interval(self.updates[s], old)) for s in old}
+                if boxes == old:
+                    return boxes
+            unbounded.add(max((s for s in boxes if s not in unbounded), key=lambda s: _growth(old[s], boxes[s])))
 
     def _initial(self, state: str) -> Interval:
         v = self.plan.variable(state)
