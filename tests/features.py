@@ -192,6 +192,14 @@ FEATURES: dict[str, str] = {
   h[t] = b * h[t-1] + (1 - b) * tanh(g * x + c) * e
   output h
 """,
+    "complex consts": """
+  input x: [H]
+  state h: complex [H] = z
+  const z: complex [H] = 0.3 + 0.2j
+  const w: complex [H, H]
+  h[t] = z * h[t-1] + w @ x + x
+  output y = im(h[t])
+""",
     "noise by its mean": """
   input x: [H]
   state h: [H]

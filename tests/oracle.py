@@ -186,9 +186,10 @@ class _Run:
         self.history |= {n: [self.given(tensor, states[n])] for n, tensor in state.items()}
         self.start = torch.full((self.batch,), -1, device=self.device)
         collected: dict[str, list[Tensor]] = {r.name.id: [] for r in self.returned()}
-        for self.now in range(self.length):
+        for now in range(self.length):
+            self.now = now
             if reset is not None:
-                self.start = torch.where(reset[:, self.now], self.now, self.start)
+                self.start = torch.where(reset[:, now], now, self.start)
             for name, value in self.step().items():
                 collected[name].append(value.tensor.expand(self.batch, *value.tensor.shape[1:]))
         return {n: torch.stack(v, 1) for n, v in collected.items()}, {n: self.history[n][-1].tensor for n in states}
@@ -350,7 +351,7 @@ class _Run:
                 return Value(tensors[0].unsqueeze(-1) * tensors[1].unsqueeze(-2), heads)
             case "diag":
                 _need(first.rank == 1, "diag needs a vector")
-                return Value(first.tensor.unsqueeze(-1) * torch.eye(first.axis_size(0), **options), heads)
+                return Value(first.tensor.unsqueeze(-1) * torch.eye(first.axis_sizes[0], **options), heads)
             case "concat":
                 _need(all(v.rank == 1 for v in values), "concat needs vectors")
                 lead = torch.broadcast_shapes(*(t.shape[:-1] for t in tensors))

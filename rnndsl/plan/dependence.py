@@ -1,6 +1,6 @@
 """Which states a value depends on, and the components of states that depend on each other."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rnndsl.check.cell import Cell, Expr, Let, Ref, Repeat, Update, walk
@@ -80,7 +80,7 @@ def analyse(cell: Cell) -> Dependence:
     return Dependence(components, recurrent, levels, place)
 
 
-def strongly_connected(graph: dict[str, Iterable[str]]) -> tuple[tuple[str, ...], ...]:
+def strongly_connected(graph: Mapping[str, Iterable[str]]) -> tuple[tuple[str, ...], ...]:
     """Components of a graph, each after those that it points to; members keep the graph's order."""
     order = {n: i for i, n in enumerate(graph)}
     index: dict[str, int] = {}

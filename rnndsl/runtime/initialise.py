@@ -52,7 +52,7 @@ def _fill(v: Tensor, name: str, args: tuple[float, ...]) -> None:
             mean, std = (0.0, args[0]) if len(args) == 1 else args
             nn.init.normal_(v, mean, std)
         case "uniform":
-            nn.init.uniform_(v, *args)
+            nn.init.uniform_(v, args[0], args[1])
         case "linspace":
             with torch.no_grad():
                 n = v.shape[-1] if v.dim() else 1
@@ -109,9 +109,9 @@ class Between(nn.Module):
 
 
 def clamped(value: Tensor, constraint: nn.Module) -> Tensor:
-    """Random initial values moved just inside their constraint."""
+    """Initial values on or outside the ends of their constraint moved just inside."""
     if isinstance(constraint, Between):
-        edge = 1e-3 * (constraint.high - constraint.low)
+        edge = 1e-6 * (constraint.high - constraint.low)
         return value.clamp(constraint.low + edge, constraint.high - edge)
     assert isinstance(constraint, Above)
-    return value.clamp(min=constraint.low + 1e-3)
+    return value.clamp(min=constraint.low + 1e-6)

@@ -95,7 +95,7 @@ class Layer(nn.Module):
         self._inputs: list[tuple[str, tuple[int, ...], bool]] = []
         self._fields: list[tuple[str, tuple[int, ...], str]] = []
         self._tensors: list[str] = []
-        self._kind = {"dtype": dtype, "device": torch.device(device) if device is not None else torch.get_default_device()}
+        self._kind: dict[str, Any] = {"dtype": dtype, "device": torch.device(device) if device is not None else torch.get_default_device()}
         sized = {n: Size(v, n) for n, v in sizes.items()} | self._hypers
         self._declare(self._kind, *(sized[n] for n in order))
         self.backend = backend
@@ -139,14 +139,14 @@ class Layer(nn.Module):
         # without an initialiser, the stored, unconstrained value has the usual default
         start = clamped(value, constraint) if explicit else constraint(value)
         if draw[0] == "constant" and explicit and not torch.equal(start, value):
-            raise ValueError(f"{name}: the initial value {draw[1][0]:g} lies outside the constraint")
+            raise ValueError(f"{name}: the initial value {draw[1][0]:g} does not lie inside the constraint")
         self.register_parameter(name, nn.Parameter(start.detach()))
         parametrize.register_parametrization(self, name, constraint)
 
     def _const(self, name: str, shape: tuple[int, ...], value: Any = 0.0, is_complex: bool = False) -> Tensor:
         """A buffer, zero where no value is given; returns it."""
         self._require_positive(name, shape)
-        dtype = self._complex_of(kind["dtype"]) if is_complex else self._kind["dtype"]
+        dtype = complex_of(self._kind["dtype"]) if is_complex else self._kind["dtype"]
         buffer = fill(value, tuple(int(s) for s in shape), dtype, self._kind["device"]).clone()
         self._tensors.append(name)
         self.register_buffer(name, buffer)
@@ -220,7 +220,7 @@ class Layer(nn.Module):
         """The state that `forward` starts from: a named tuple of [batch_size, ...]."""
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 0:
             raise ValueError(f"batch_size: expected a whole number, got {batch_size!r}")
-        kind = {"dtype": torch.promote_types(self._own_dtype(), torch.float32), "device": self._own_device()}
+        kind: dict[str, Any] = {"dtype": torch.promote_types(self._own_dtype(), torch.float32), "device": self._own_device()}
         initial = self._initial_values(self._values(kind["dtype"]), kind)
         return self.State(*(i.expand(batch_size, *i.shape) for i in initial))
 
