@@ -252,6 +252,20 @@ FEATURES: dict[str, str] = {
   param P: [2, 2; H]
   output y = R[1] @ x + R[3] @ x, z = merge(P[2] * x)
 """,
+    "functions inside a repeat": """
+  input x: [D]
+  state w: [H]
+  param V: [H, D]
+  param B: [H, H]
+  param A: [H, H]
+  v = w[t-1]
+  q = dt
+  repeat k in 1..L:
+    v = tanh(v + mix2(sigmoid(V @ x), V @ x) * (q > 0.2)) + (tanh(A) * (diag(x @ x * v) @ B)) @ v * (q != 3)
+  end
+  w[t] = v
+  output w
+""",
     "surrogate": """
   input x: [H]
   state u: [H]
@@ -328,6 +342,7 @@ FEATURES: dict[str, str] = {
 DEFS = """def spike(v) = heaviside(v) grad 1 / (1 + 25 * abs(v))^2
 def twice(z) = z + swish(z)
 def swish(z) = z * sigmoid(z)
+def mix2(g, a) = g * a + (1 - g) * a
 def mix(a, b, g) = g * a + (1 - g) * b
 """
 

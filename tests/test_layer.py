@@ -370,6 +370,13 @@ def test_constrained_params_read_and_assign_in_their_own_space():
     assert "M" in dict(layer.named_buffers())
 
 
+def test_a_const_of_the_wrong_shape_is_named():
+    layer = two()
+    layer.M = torch.ones(4)
+    with pytest.raises(ValueError, match=r"M: expected \[H=4, H=4\], got \[4\]"):
+        layer(torch.randn(1, 2, 3), torch.randn(1, 2))
+
+
 def test_functional_call_and_vmap_over_weights():
     layer = gru()
     x = torch.randn(2, 5, 3)
@@ -379,6 +386,7 @@ def test_functional_call_and_vmap_over_weights():
     stacked = {n: torch.stack([p, p + 1]) for n, p in layer.named_parameters()}
     both = torch.func.vmap(lambda v: functional_call(layer, v, (x,))[0])(stacked)
     torch.testing.assert_close(both[1], y)
+
     surrogate = rnndsl.load(program("surrogate")).C(**SIZES)
     grads = torch.func.grad(lambda v: surrogate(v)[0].o.sum())(torch.randn(2, 4, 5))
     assert bool(grads.isfinite().all())

@@ -193,7 +193,7 @@ BUILTINS: dict[str, Builtin] = _rows(
     ("max", _2, elementwise, "torch.maximum({0}, {1})", "real"),
     ("min", _2, elementwise, "torch.minimum({0}, {1})", "real"),
     ("logaddexp", _2, elementwise, "ops.logaddexp({0}, {1})", "real"),
-    ("mod", _2, elementwise, "torch.remainder({0}, {1})", "real"),
+    ("mod", _2, elementwise, "ops.mod({0}, {1})", "real"),
     ("where", _3, elementwise, "torch.where(({0}) != 0, {1}, {2})"),
     # along a vector
     ("softmax", _1, along, "torch.softmax({0}, -1)", "real"),

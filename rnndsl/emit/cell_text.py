@@ -375,7 +375,7 @@ class _Run(_Part):
                     self._operation(let, indent + "    ")
 
     def _let(self, value: Expr) -> str:
-        return self.text.tensor(value).code if not isinstance(value, Ref) and self.text.is_number(value) else self.text(value)
+        return self.text.tensor(value).code
 
     def _expanded(self, value: str, t: Type) -> str:
         """A value as a full [B, T, heads, axes]."""

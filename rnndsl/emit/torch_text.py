@@ -134,8 +134,7 @@ class TorchText:
             left = self.tensor(a)  # IEEE arithmetic: 1 / 0 is inf, not an exception
         if expr.op == "^":
             return Text(f"{left.within(ATOM)} ** {right.within(ATOM if right.binds != NEG else NEG)}", POW)
-        tighter = level + 1 if expr.op in ("-", "/") or (isinstance(b, Apply) and b.op in ("+", "-", "/", "*")) else level
-        return Text(f"{left.within(level)} {symbol} {right.within(tighter)}", level)
+        return Text(f"{left.within(level)} {symbol} {right.within(level + 1)}", level)
 
     def _compare(self, expr: Apply) -> Text:
         a, b = expr.args

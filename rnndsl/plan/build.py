@@ -107,7 +107,14 @@ def _values(s: Operation) -> list[Expr]:
 
 
 def _reads(s: Operation) -> set[str]:
-    """The locals that an operation reads."""
+    """The locals that an operation reads and has not bound itself before."""
+    if isinstance(s, Repeat):
+        bound: set[str] = set()
+        found: set[str] = set()
+        for let in s.body:
+            found |= _reads(let) - bound
+            bound.add(let.name)
+        return found
     return {n.name for e in _values(s) for n in walk(e) if isinstance(n, Ref) and n.role == "local"}
 
 

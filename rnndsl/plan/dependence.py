@@ -73,6 +73,11 @@ def analyse(cell: Cell) -> Dependence:
                 for _ in statement.body:  # a value may reach the first line through the round before
                     for let in statement.body:
                         bind(let)
+                names = {let.name for let in statement.body}  # a block is computed as a whole
+                whole = set().union(*(reads[n] for n in names)) if names else set()
+                reads.update((n, set(whole)) for n in names)
+                if names & streams:
+                    streams |= names
     components = strongly_connected(needs)
     place = {s: i for i, component in enumerate(components) for s in component}
     recurrent = tuple(len(c) > 1 or c[0] in needs[c[0]] for c in components)

@@ -16,6 +16,7 @@ from rnndsl.runtime.ops import (
     layernorm,
     logaddexp,
     matvec,
+    mod,
     normalize,
     rmsnorm,
     scalar,
@@ -28,6 +29,6 @@ from rnndsl.runtime.ops import (
 
 __all__ = [
     "Layer", "Size", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_to", "fill", "heaviside", "imag", "join_vectors",
-    "lagged", "last", "layernorm", "logaddexp", "matvec", "normalize", "rmsnorm", "scalar", "scan", "select", "softplus", "surrogate",
+    "lagged", "last", "layernorm", "logaddexp", "matvec", "mod", "normalize", "rmsnorm", "scalar", "scan", "select", "softplus", "surrogate",
     "vecmat",
 ]  # fmt: skip

@@ -94,7 +94,7 @@ class Layer(nn.Module):
         self._hypers = {n: float(v) for n, v in hypers.items()}
         self._inputs: list[tuple[str, tuple[int, ...], bool]] = []
         self._fields: list[tuple[str, tuple[int, ...], str]] = []
-        self._tensors: list[str] = []
+        self._tensors: dict[str, tuple[int, ...]] = {}  # params and consts, and their declared shapes
         self._kind: dict[str, Any] = {"dtype": dtype, "device": torch.device(device) if device is not None else torch.get_default_device()}
         sized = {n: Size(v, n) for n, v in sizes.items()} | self._hypers
         self._declare(self._kind, *(sized[n] for n in order))
@@ -131,7 +131,7 @@ class Layer(nn.Module):
         else:
             draw, explicit = (draw[0], tuple(float(a) for a in draw[1])), True
         value = initialise(plain, rank, draw, complex_of(dtype) if is_complex else dtype, device)
-        self._tensors.append(name)
+        self._tensors[name] = shape
         if above is None and between is None:
             self.register_parameter(name, nn.Parameter(value))
             return
@@ -148,7 +148,7 @@ class Layer(nn.Module):
         self._require_positive(name, shape)
         dtype = complex_of(self._kind["dtype"]) if is_complex else self._kind["dtype"]
         buffer = fill(value, tuple(int(s) for s in shape), dtype, self._kind["device"]).clone()
-        self._tensors.append(name)
+        self._tensors[name] = shape
         self.register_buffer(name, buffer)
         return buffer
 
@@ -266,8 +266,13 @@ class Layer(nn.Module):
 
     def _values(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """Params and consts in declared order, in the dtype that a call computes in."""
-        values = (getattr(self, n) for n in self._tensors)
-        return tuple(v.to(complex_of(dtype) if v.is_complex() else dtype) for v in values)
+        values = []
+        for name, shape in self._tensors.items():
+            value = getattr(self, name)
+            if value.dim() != len(shape) or any(a != int(b) for a, b in zip(value.shape, shape, strict=True)):
+                raise ValueError(f"{name}: expected [{', '.join(_shown(shape))}], got {list(value.shape)}")
+            values.append(value.to(complex_of(dtype) if value.is_complex() else dtype))
+        return tuple(values)
 
     def _own_dtype(self) -> torch.dtype:
         for name in self._tensors:

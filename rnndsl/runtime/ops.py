@@ -54,6 +54,11 @@ def heaviside(x: Tensor) -> Tensor:
     return (x > 0).to(x.dtype)
 
 
+def mod(a: Tensor, b: Tensor) -> Tensor:
+    """a - b floor(a / b), as it stands."""
+    return a - b * torch.floor(a / b)
+
+
 def logaddexp(a: Tensor, b: Tensor) -> Tensor:
     """log(exp(a) + exp(b)); its gradients stay finite where both are -inf."""
     same = (a == b) & torch.isinf(a)
