@@ -23,7 +23,7 @@ def module_text(plans: tuple[Plan, ...], source: Source, standalone: bool = Fals
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701  Python, not HTML; every text that reaches it is made by the emitters
+        autoescape=False,
     )
     class_names = Names(frozenset(RESERVED))
     cells = [cell_text(p, source, class_names) for p in plans]

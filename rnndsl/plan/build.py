@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable
 
-from rnndsl.check.cell import SCALAR, Cell, Expr, Let, Ref, Repeat, Statement, Update, walk
-from rnndsl.diagnostics import Span
+from rnndsl.check.cell import SCALAR, Cell, Let, Ref, Repeat, Statement, Update, walk
 from rnndsl.plan.dependence import STATIC, Dependence, analyse
 from rnndsl.plan.gemm import merge_products
 from rnndsl.plan.hoist import Hoister
-from rnndsl.plan.ir import Carry, Gemm, Map, Operation, Plan, Scan, Stage
+from rnndsl.plan.ir import Carry, Map, Operation, Plan, Scan, Stage, expressions_of, names_of
 
 
 def make_plan(cell: Cell) -> Plan:
@@ -20,7 +19,7 @@ def make_plan(cell: Cell) -> Plan:
 
     def all_steps(level: int) -> list[Operation]:
         """Locals of one level that something after their component reads."""
-        return [s for s in cell.body if not isinstance(s, Update) and _level(s, dependence) == level and _names(s) & wanted]
+        return [s for s in cell.body if not isinstance(s, Update) and _level(s, dependence) == level and names_of(s) & wanted]
 
     pending: list[Operation] = all_steps(-1)
     for place, states in enumerate(dependence.components):
@@ -67,43 +66,22 @@ def _ordered(constants: list) -> list:
     done: list = []
     names: set[str] = set()
     waiting = list(constants)
-    defined = {n for s in constants for n in _names(s)}
+    defined = {n for s in constants for n in names_of(s)}
     while waiting:
         for s in waiting:
-            needs = {n.name for e in _values(s) for n in walk(e) if isinstance(n, Ref) and n.name in defined} - _names(s)
+            needs = {n.name for e in expressions_of(s) for n in walk(e) if isinstance(n, Ref) and n.name in defined} - names_of(s)
             if needs <= names:
                 break
         waiting.remove(s)
         done.append(s)
-        names |= _names(s)
+        names |= names_of(s)
     return done
 
 
 def _level(s: Statement, dependence: Dependence) -> int:
     if isinstance(s, Update):
         return dependence.place[s.state]
-    return max(dependence.levels[n] for n in _names(s))
-
-
-def _names(s: Operation) -> set[str]:
-    """The locals that an operation binds."""
-    match s:
-        case Let():
-            return {s.name}
-        case Repeat():
-            return {let.name for let in s.body}
-        case Gemm():
-            return set(s.results)
-    return set()
-
-
-def _values(s: Operation) -> list[Expr]:
-    match s:
-        case Repeat():
-            return [let.value for let in s.body]
-        case Gemm():
-            return [s.matrix, s.operand]
-    return [s.value]
+    return max(dependence.levels[n] for n in names_of(s))
 
 
 def _reads(s: Operation) -> set[str]:
@@ -115,7 +93,7 @@ def _reads(s: Operation) -> set[str]:
             found |= _reads(let) - bound
             bound.add(let.name)
         return found
-    return {n.name for e in _values(s) for n in walk(e) if isinstance(n, Ref) and n.role == "local"}
+    return {n.name for e in expressions_of(s) for n in walk(e) if isinstance(n, Ref) and n.role == "local"}
 
 
 def _own_statements(cell: Cell, dependence: Dependence, place: int) -> list[Statement]:
@@ -126,7 +104,7 @@ def _own_statements(cell: Cell, dependence: Dependence, place: int) -> list[Stat
         if isinstance(s, Update):
             keep = dependence.place[s.state] == place
         else:
-            keep = bool(_names(s) & needed) and _level(s, dependence) == place
+            keep = bool(names_of(s) & needed) and _level(s, dependence) == place
         if keep:
             own.append(s)
             needed |= _reads(s)
@@ -138,7 +116,7 @@ def _wanted_for_all_steps(cell: Cell, dependence: Dependence) -> set[str]:
     wanted = {n.name for o in cell.outputs for n in walk(o.value) if isinstance(n, Ref) and n.role == "local"}
     for s in reversed(cell.body):
         level = _level(s, dependence)
-        in_map = not isinstance(s, Update) and bool(_names(s) & wanted)
+        in_map = not isinstance(s, Update) and bool(names_of(s) & wanted)
         for name in _reads(s):
             if in_map or dependence.levels[name] < level or not dependence.recurrent[max(level, 0)]:
                 wanted.add(name)
@@ -154,10 +132,10 @@ def _in_text_order(operations: Iterable[Operation], cell: Cell) -> list[Operatio
 def _streams(body: Iterable[Operation], states: tuple[str, ...], dependence: Dependence, place: int) -> tuple[Ref, ...]:
     """What a scan reads of every step that is not its own: inputs, hoisted streams, states of earlier components."""
     body = list(body)
-    bound = {n for s in body for n in _names(s)}
+    bound = {n for s in body for n in names_of(s)}
     found: dict[Ref, Ref] = {}
     for s in body:
-        for e in _values(s):
+        for e in expressions_of(s):
             for n in walk(e):
                 if isinstance(n, Ref) and n.name not in states and n.name not in bound and dependence.level_of(n) != STATIC:
                     found.setdefault(n, n)
@@ -186,5 +164,3 @@ def _carries(cell: Cell) -> tuple[Carry, ...]:
         add("t", "t", "clock", 0, SCALAR)
     return tuple(fields)
 
-
-__all__ = ["Span", "make_plan"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rnndsl.check.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, walk
 from rnndsl.plan.dependence import STATIC, Dependence
-from rnndsl.plan.ir import Gemm, Operation
+from rnndsl.plan.ir import Gemm, Operation, expressions_of
 
 
 def merge_products(body: Sequence[Operation], dependence: Dependence, taken: set[str]) -> tuple[list[Operation], list[Let]]:
@@ -65,14 +65,7 @@ def _without_aliases(body: list[Operation]) -> list[Operation]:
 
 
 def _locals_of(operation: Operation) -> list[Ref]:
-    match operation:
-        case Repeat():
-            values = [let.value for let in operation.body]
-        case Gemm():
-            values = [operation.operand]
-        case _:
-            values = [operation.value]
-    return [n for v in values for n in walk(v) if isinstance(n, Ref) and n.role == "local"]
+    return [n for v in expressions_of(operation) for n in walk(v) if isinstance(n, Ref) and n.role == "local"]
 
 
 def _products(operation: Operation, dependence: Dependence) -> list[Apply]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from rnndsl.check.cell import Apply, Cell, Expr, Let, Ref, Repeat, Type, Update, Variable
 from rnndsl.check.dims import Dim
-from rnndsl.diagnostics import NOWHERE, Span
+from rnndsl.diagnostics import Span
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,28 @@ class Gemm:
 
 
 Operation = Let | Update | Repeat | Gemm
+
+
+def names_of(operation: Operation) -> set[str]:
+    """The locals that an operation binds."""
+    match operation:
+        case Let():
+            return {operation.name}
+        case Repeat():
+            return {let.name for let in operation.body}
+        case Gemm():
+            return set(operation.results)
+    return set()
+
+
+def expressions_of(operation: Operation) -> list[Expr]:
+    """The expressions that an operation computes."""
+    match operation:
+        case Repeat():
+            return [let.value for let in operation.body]
+        case Gemm():
+            return [operation.matrix, operation.operand]
+    return [operation.value]
 
 
 @dataclass(frozen=True)
@@ -76,5 +98,3 @@ class Plan:
     def scans(self) -> tuple[Scan, ...]:
         return tuple(s for s in self.stages if isinstance(s, Scan))
 
-
-__all__ = ["NOWHERE", "Carry", "Gemm", "Map", "Operation", "Plan", "Scan", "Stage"]

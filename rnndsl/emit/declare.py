@@ -1,0 +1,76 @@
+"""The methods of a generated class that say what it holds: `_declare` and `_initial`."""
+
+from rnndsl.check.cell import Variable, walk
+from rnndsl.check.dims import Dim
+from rnndsl.emit.naming import field_names
+from rnndsl.emit.part import Part, mentioned, quoted, tensors, tuple_text, unpacked
+from rnndsl.emit.torch_text import TorchText
+from rnndsl.plan.ir import Carry
+
+
+class Declare(Part):
+    """`_declare`: the shapes, params and consts, in the order of the text."""
+
+    def lines(self) -> list[str]:
+        text = self.printer()
+        for dim in self._divisions():
+            self.out.append(f"{text.dim(dim)}  # {dim} must be a whole number")
+        for v in self.cell.of_role("input"):
+            self.out.append(f"self._input({quoted(v.name)}, {self.shape(v.type, text)}{', is_complex=True' if v.type.is_complex else ''})")
+        for c, shown in zip(self.plan.carries, field_names([c.field for c in self.plan.carries]), strict=True):
+            number = "int" if c.role == "clock" else "complex" if c.type.is_complex else "real"
+            extra = f", {quoted(number)}" if number != "real" else ""
+            self.out.append(f"self._field({quoted(shown)}, {self.shape(c.type, text)}{extra})")
+        for v in tensors(self.cell):
+            self.out.append(self._param(v, text) if v.role == "param" else self._const(v, text))
+        return self.out
+
+    def _divisions(self) -> list[Dim]:
+        """Sizes of the equations that are fractions of others, none of them declared."""
+        found: dict[Dim, None] = {}
+        for expr in self.cell.expressions():
+            for n in walk(expr):
+                for d in n.type.heads + n.type.axes:
+                    if d.divided()[1] != Dim.of(1):
+                        found.setdefault(d)
+        return list(found)
+
+    def _param(self, v: Variable, text: TorchText) -> str:
+        parts = [quoted(v.name), self.shape(v.type, text), f"rank={v.type.rank}"]
+        if v.draw is not None:
+            args = tuple_text([text(a) for a in v.draw.args])
+            parts.append(f"draw=({quoted(v.draw.name)}, {args})")
+        if v.interval is not None and v.interval.high is None:
+            parts.append(f"above={text(v.interval.low)}")
+        elif v.interval is not None:
+            assert v.interval.high is not None
+            parts.append(f"between=({text(v.interval.low)}, {text(v.interval.high)})")
+        if v.type.is_complex:
+            parts.append("is_complex=True")
+        return f"self._param({', '.join(parts)})"
+
+    def _const(self, v: Variable, text: TorchText) -> str:
+        parts = [quoted(v.name), self.shape(v.type, text)]
+        if v.value is not None:
+            parts.append(text(v.value, v.type))
+        if v.type.is_complex:
+            parts.append("is_complex=True")
+        return f"{self.names(v.name)} = self._const({', '.join(parts)})"
+
+
+class Initial(Part):
+    """`_initial`: the initial value of each field, before it is broadcast to its shape."""
+
+    def lines(self) -> list[str]:
+        text = self.printer()
+        values = [self._value(c, text) for c in self.plan.carries]
+        self.out.append(f"return {tuple_text(values)}")
+        needed = mentioned([v.name for v in tensors(self.cell)], self.names, self.out)
+        head = unpacked(needed, "params") if any(n != "_" for n in needed) else []
+        return [*head, *self.header_values(self.out), *self.out]
+
+    def _value(self, c: Carry, text: TorchText) -> str:
+        if c.role != "state":
+            return "0"
+        value = self.plan.variable(c.source).value
+        return text(value, c.type) if value is not None else "0.0"

@@ -1,0 +1,117 @@
+"""What the methods of a generated class have in common: names, shapes, and how lines of Python are laid out."""
+
+import json
+import re
+from dataclasses import dataclass, field
+
+from rnndsl.check.cell import Cell, Hyper, Ref, Type, Variable, walk
+from rnndsl.emit.naming import Names
+from rnndsl.emit.torch_text import TorchText
+from rnndsl.plan.ir import Plan
+
+WIDTH = 110  # of a line of generated code
+
+
+def header_name(h: str | Hyper) -> str:
+    """The name of a header's entry."""
+    return h.name if isinstance(h, Hyper) else h
+
+
+def tuple_text(parts: list[str]) -> str:
+    return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+
+
+@dataclass
+class Part:
+    """One method of the class being written."""
+
+    plan: Plan
+    names: Names
+    used: set[str]
+    out: list[str] = field(default_factory=list)
+
+    @property
+    def cell(self) -> Cell:
+        return self.plan.cell
+
+    def printer(self, has_lead: bool = False) -> TorchText:
+        """A printer of expressions for this method."""
+        lead = self._has_lead if has_lead else lambda ref: False
+        return TorchText(self._name, lead, lambda n: self.names(n), self.used)
+
+    def _has_lead(self, ref: Ref) -> bool:
+        if ref.role == "local":
+            return ref.name not in self.plan.static
+        return ref.role in ("input", "noise", "state", "clock")
+
+    def _name(self, ref: Ref) -> str:
+        if ref.role in ("state", "input") and ref.lag:
+            return self.names((ref.role, ref.name, ref.lag), f"{ref.name}_{ref.lag}")
+        return self.names(ref.name)
+
+    def shape(self, t: Type, text: TorchText) -> str:
+        return text.dims(t.heads + t.axes)
+
+    def header_values(self, expressions: list[str]) -> list[str]:
+        """Lines that bind the sizes and hyperparameters which the code mentions."""
+        words = set(re.findall(r"\w+", "\n".join(expressions)))
+        lines = []
+        for h in self.cell.header:
+            name = header_name(h)
+            if self.names(name) in words:
+                where = "_hypers" if isinstance(h, Hyper) else "_sizes"
+                lines.append(f"{self.names(name)} = self.{where}[{quoted(name)}]")
+        return lines
+
+
+def unpacked(names: list[str], value: str, width: int = 110) -> list[str]:
+    """`a, b = value`, over several lines where it is long."""
+    if not names:
+        return []
+    line = f"{', '.join(names)}{',' if len(names) == 1 else ''} = {value}"
+    if len(line) <= width:
+        return [line]
+    lines, row = ["("], "    "
+    for n in names:
+        if len(row) + len(n) > width:
+            lines.append(row.rstrip())
+            row = "    "
+        row += f"{n}, "
+    return [*lines, row.rstrip(), f") = {value}"]
+
+
+def call_lines(targets: list[str], function: str, arguments: list[str]) -> list[str]:
+    """A call on one line, or with an argument a line where that is long."""
+    line = f"{', '.join(targets)} = {function}({', '.join(arguments)})"
+    if len(line) <= 110:
+        return [line]
+    return [f"{', '.join(targets)} = {function}(", *(f"    {a}," for a in arguments), ")"]
+
+
+def quoted(text: str) -> str:
+    """A Python string literal in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def tensors(cell: Cell) -> list[Variable]:
+    """Params and consts, in the order in which the layer holds them: consts after the consts that they are made of."""
+    waiting = [v for v in cell.variables if v.role in ("param", "const")]
+    done: list[Variable] = []
+    names = {v.name for v in waiting if v.role == "const"}
+    while waiting:
+        ready = next(
+            v
+            for v in waiting
+            if v.role == "param"
+            or not ({n.name for n in walk(v.value) if isinstance(n, Ref)} & names if v.value is not None else set())
+            - {d.name for d in done}
+        )
+        waiting.remove(ready)
+        done.append(ready)
+    return done
+
+
+def mentioned(names: list[str], give: Names, lines: list[str]) -> list[str]:
+    """Identifiers for unpacking, `_` for what no line mentions."""
+    words = set(re.findall(r"\w+", "\n".join(line for line in lines if not line.lstrip().startswith("#"))))
+    return [give(n) if give(n) in words else "_" for n in names]

@@ -1,0 +1,230 @@
+"""The method of a generated class that runs a call: constants, stages in order, outputs; each line names its origin."""
+
+from rnndsl.check.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, Variable, walk
+from rnndsl.check.dims import Dim
+from rnndsl.diagnostics import Source, Span
+from rnndsl.emit.naming import Names
+from rnndsl.emit.part import Part, call_lines, mentioned, quoted, tensors, tuple_text, unpacked
+from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of
+
+
+class Run(Part):
+    """`_run`: one call over a whole sequence."""
+
+    source: Source
+
+    def __init__(self, plan: Plan, source: Source, names: Names, used: set[str]):
+        super().__init__(plan, names, used)
+        self.source = source
+        for v in (*plan.cell.variables,):
+            names(v.name)
+        self.text = self.printer(has_lead=True)
+        self.origin: int | None = None
+        self.lagged: set[tuple[str, str, int]] = set()
+        self.finals: dict[str, str] = {}
+
+    def lines(self) -> list[str]:
+        cell = self.cell
+        if self.plan.constants:
+            self._section("once a call")
+        for let in self.plan.constants:
+            self._operation(let, "")
+        self._section("all steps at once") if any(isinstance(s, Map) for s in self.plan.stages) else None
+        if cell.uses_clock:
+            self.used.add("clock")
+            clock = Ref("t", "clock", Type())
+            steps, after = self.names("t.count", "t_count"), self.names("t.after", "t_after")
+            self.out.append(f"{steps}, {after} = clock({self._first('t')}, reset, lead[1])")
+            self.out.append(f'{self.text(clock)} = {steps}.to(kind["dtype"])')
+            self.finals["t"] = after
+        for v in cell.of_role("noise"):
+            self._noise(v)
+        for v in cell.of_role("input"):
+            self._lags("input", v)
+        for stage in self.plan.stages:
+            if isinstance(stage, Map):
+                for operation in stage.body:
+                    self._operation(operation, "")
+                    if isinstance(operation, Update):
+                        self._lags("state", self.plan.variable(operation.state))
+            else:
+                self._scan(stage)
+        self._return()
+        return self._head() + self.out
+
+    def _head(self) -> list[str]:
+        """Unpacks the arguments, naming only what the body reads."""
+        cell, plan = self.cell, self.plan
+        lines: list[str] = []
+        for names, value in (
+            ([v.name for v in tensors(cell)], "params"),
+            ([v.name for v in cell.of_role("input")], "inputs"),
+        ):
+            found = mentioned(names, self.names, self.out)
+            if any(n != "_" for n in found):
+                lines.extend(unpacked(found, value))
+        for kind, value in (("first", "state"), ("initial", "initial")):
+            keys = [(kind, c.field) for c in plan.carries]
+            for k in keys:
+                self.names(k, f"{k[1]}_{k[0]}")
+            found = mentioned(keys, self.names, self.out)  # type: ignore[arg-type]
+            if any(n != "_" for n in found):
+                lines.extend(unpacked(found, value))
+        return [*lines, *self.header_values(self.out)]
+
+    def _first(self, field_name: str) -> str:
+        return self.names(("first", field_name), f"{field_name}_first")
+
+    def _start(self, field_name: str) -> str:
+        return self.names(("initial", field_name), f"{field_name}_initial")
+
+    def _section(self, title: str) -> None:
+        self.out.append(f"# {title}")
+        self.origin = None
+
+    def _provenance(self, span: Span, indent: str) -> None:
+        """Names the line of the program that the next statement comes from."""
+        line = self.source.line_of(span.start)
+        if line == self.origin:
+            return
+        self.origin = line
+        shown = "".join(c if c.isprintable() else " " for c in self.source.line_text(line)).strip()
+        name = "".join(c if c.isprintable() else " " for c in self.source.name)
+        self.out.append(f"{indent}# {name}:{line}  {shown[:100]}")
+
+    def _operation(self, operation: Operation, indent: str) -> None:
+        match operation:
+            case Let():
+                if not operation.name.startswith("W_") or "." not in operation.name:  # a stack of matrices has no line
+                    self._provenance(operation.span, indent)
+                name = self.names(operation.name)
+                self.out.append(f"{indent}{name} = {self._let(operation.value)}")
+            case Update():
+                self._provenance(operation.span, indent)
+                t = self.plan.variable(operation.state).type
+                value = self.text.tensor(operation.value, t).code
+                if not indent:
+                    value = self._expanded(value, t)
+                self.out.append(f"{indent}{self.names(operation.state)} = {value}")
+            case Gemm():
+                self._gemm(operation, indent)
+            case Repeat():
+                self._provenance(operation.span, indent)
+                low, high = self.text.dim(operation.low), self.text.dim(operation.high + Dim.of(1))
+                self.out.append(f"{indent}for {self.names(operation.counter)} in range({low}, {high}):")
+                for let in operation.body:
+                    self._operation(let, indent + "    ")
+
+    def _let(self, value: Expr) -> str:
+        return self.text.tensor(value).code
+
+    def _expanded(self, value: str, t: Type) -> str:
+        """A value as a full [B, T, heads, axes]."""
+        self.used.add("expand_to")
+        dtype = 'complex_of(kind["dtype"])' if t.is_complex else 'kind["dtype"]'
+        if t.is_complex:
+            self.used.add("complex_of")
+        return f"expand_to({value}, {self._full_shape(t)}, {dtype})"
+
+    def _full_shape(self, t: Type) -> str:
+        """[B, T, heads, axes]."""
+        sizes = "".join(f", {self.text.dim(d)}" for d in t.heads + t.axes)
+        return f"(*lead{sizes})" if sizes else "lead"
+
+    def _gemm(self, g: Gemm, indent: str) -> None:
+        """One matrix product and its row blocks."""
+        names = [self.names(r) for r in g.results]
+        heads = g.matrix.type.heads or g.operand.type.heads
+        total = g.matrix.type.axes[0]
+        product = Apply("@", (g.matrix, g.operand), Type(heads, (total,), g.matrix.type.is_complex))
+        sizes = ", ".join(self.text.dim(d) for d in g.rows)
+        shown = ", ".join("".join(c if c.isprintable() else " " for c in self.source.slice(s)) for s in (p.span for p in g.products))
+        self.origin = None
+        line = f"{indent}# {shown}"
+        self.out.append(line if len(line) < 110 else line[:109] + "…")
+        self.out.extend(indent + part for part in unpacked(names, f"{self.text.text(product).within(6)}.split([{sizes}], -1)"))
+
+    def _noise(self, v: Variable) -> None:
+        assert v.draw is not None
+        self.used.add("draw_noise")
+        self._provenance(v.span, "")
+        args = tuple_text([self.text(a, v.type) for a in v.draw.args])
+        name = self.names(v.name)
+        self.out.append(f"{name} = draw_noise({quoted(v.draw.name)}, {args}, {self._full_shape(v.type)}, self.training, **kind)")
+
+    def _lags(self, role: str, v: Variable) -> None:
+        """Sequences of earlier steps, `x[t-1]`, and the values that the next call needs of them."""
+        t = v.type
+        carries = [c for c in self.plan.carries if c.source == v.name and c.role == role]
+        lags = self.cell.lags(role).get(v.name, 0)
+        scanned = any(v.name in s.states for s in self.plan.scans)
+        outside = self._read_outside(role, v.name)
+        sequence = self.names(v.name)
+        for lag in range(1, lags + 1):
+            c = next(c for c in carries if c.lag == lag)
+            if c.field not in self.finals:
+                self.used.add("last")
+                self.finals[c.field] = f"last({sequence}, {self._first(c.field)})"
+            if lag > outside and (scanned or lag == lags):
+                break
+            self.used.add("lagged")
+            name = self._name(Ref(v.name, role, t, lag))
+            self.out.append(f"{name} = lagged({sequence}, {self._first(c.field)}, {self._start(c.field)}, reset)")
+            sequence = name
+        for c in carries:
+            if c.field not in self.finals and c.lag == 1:
+                self.used.add("last")
+                self.finals[c.field] = f"last({self.names(v.name)}, {self._first(c.field)})"
+
+    def _read_outside(self, role: str, name: str) -> int:
+        """The furthest lag at which something that is not the state's own scan reads a name."""
+        furthest = max((v.lag for _, v, _ in self.plan.outputs if isinstance(v, Ref) and (v.role, v.name) == (role, name)), default=0)
+        for stage in self.plan.stages:
+            refs: list[Ref] = []
+            if isinstance(stage, Scan):
+                refs = list(stage.streams)
+            else:
+                for operation in stage.body:
+                    refs.extend(n for e in expressions_of(operation) for n in walk(e) if isinstance(n, Ref))
+            furthest = max([furthest, *(r.lag for r in refs if r.role == role and r.name == name)])
+        return furthest
+
+    def _scan(self, stage: Scan) -> None:
+        """A local function for one step, and its run over time."""
+        self.used.add("scan")
+        carries = [c for c in self.plan.carries if c.role == "state" and c.source in stage.states]
+        carries.sort(key=lambda c: (c.lag, stage.states.index(c.source)))
+        old = [self._name(Ref(c.source, "state", c.type, c.lag)) for c in carries]
+        new = [self._name(Ref(c.source, "state", c.type, c.lag - 1)) for c in carries]
+        streams = [self._name(r) for r in stage.streams]
+        label = "_".join(stage.states)
+        function = self.names(("step", label), f"step_{label}")
+        self.out.append("")
+        self.out.append(f"def {function}({', '.join([*old, *streams])}):")
+        self.origin = None
+        for operation in stage.body:
+            self._operation(operation, "    ")
+        self.out.append(f"    return {tuple_text(new)}")
+        self.out.append("")
+        keep = len(stage.states)
+        sequences = [self.names(s) for s in stage.states]
+        finals = [self.names(("final", c.field), f"{c.field}_last") for c in carries]
+        self.finals.update({c.field: f for c, f in zip(carries, finals, strict=True)})
+        self.out.append(f"# {', '.join(stage.states)}: step by step")
+        arguments = [
+            function,
+            tuple_text(streams),
+            tuple_text([self._first(c.field) for c in carries]),
+            tuple_text([self._start(c.field) for c in carries]),
+            "reset",
+            f"keep={keep}",
+            "steps=lead[1]",
+        ]
+        self.out.extend(call_lines([tuple_text(sequences), tuple_text(finals)], "scan", arguments))
+        self.origin = None
+        for s in stage.states:
+            self._lags("state", self.plan.variable(s))
+
+    def _return(self) -> None:
+        values = [self._expanded(self.text.tensor(value).code, value.type) for _, value, _ in self.plan.outputs]
+        self.out.append(f"return {tuple_text(values)}, {tuple_text([self.finals[c.field] for c in self.plan.carries])}")

@@ -1,0 +1,270 @@
+"""What a legal plan is, as a list of named rules; `verify` holds a plan against each. A failure is a fault of the compiler."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rnndsl.check.cell import Apply, Expr, Ref, Repeat, Type, Update, walk
+from rnndsl.check.dims import Dim
+from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan
+
+
+class IllegalPlan(AssertionError):
+    """A plan that breaks a rule."""
+
+    def __init__(self, plan: Plan, rule: "Rule", problem: str):
+        self.rule = rule.name
+        super().__init__(f"internal error: the plan of cell {plan.cell.name} breaks the rule `{rule.name}` ({rule.description}): {problem}")
+
+
+Check = Callable[[Plan], Iterator[str]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`check` yields a sentence for each breach."""
+
+    name: str
+    description: str
+    check: Check
+
+
+RULES: list[Rule] = []
+
+
+def rule(name: str, description: str) -> Callable[[Check], Check]:
+    """Adds a check to the rules."""
+
+    def add(check: Check) -> Check:
+        RULES.append(Rule(name, description, check))
+        return check
+
+    return add
+
+
+def verify(plan: Plan) -> Plan:
+    """The plan itself; raises IllegalPlan, naming the first rule that it breaks."""
+    for r in RULES:
+        for problem in r.check(plan):
+            raise IllegalPlan(plan, r, problem)
+    return plan
+
+
+# What operations read and bind
+
+
+def binds(operation: Operation) -> tuple[str, ...]:
+    """The locals that an operation binds."""
+    match operation:
+        case Repeat():
+            return tuple(let.name for let in operation.body)
+        case Gemm():
+            return operation.results
+        case Update():
+            return ()
+    return (operation.name,)
+
+
+def values(operation: Operation) -> tuple[Expr, ...]:
+    """The expressions that an operation computes."""
+    match operation:
+        case Repeat():
+            return tuple(let.value for let in operation.body)
+        case Gemm():
+            return (operation.matrix, operation.operand)
+    return (operation.value,)
+
+
+def refs(expr: Expr, role: str | None = None) -> Iterator[Ref]:
+    """The names in an expression, of one role if it is given."""
+    for node in walk(expr):
+        if isinstance(node, Ref) and role in (None, node.role):
+            yield node
+
+
+def _reads(operation: Operation, role: str | None = None) -> Iterator[Ref]:
+    for value in values(operation):
+        yield from refs(value, role)
+
+
+def _updates(plan: Plan) -> Iterator[tuple[int, Update]]:
+    for place, stage in enumerate(plan.stages):
+        for operation in stage.body:
+            if isinstance(operation, Update):
+                yield place, operation
+
+
+# The rules
+
+
+@rule("defined-before-read", "every local is defined before it is read")
+def _defined(plan: Plan) -> Iterator[str]:
+    defined: set[str] = set()
+    for operation in (*plan.constants, *(o for s in plan.stages for o in s.body)):
+        steps: tuple[Operation, ...] = operation.body if isinstance(operation, Repeat) else (operation,)
+        for step in steps:
+            for ref in _reads(step, "local"):
+                if ref.name not in defined:
+                    yield f"`{ref.name}` is read by {_label(step)} before it is defined"
+            defined.update(binds(step))
+
+
+@rule("constants-static", "constants depend on params alone, and no scan computes what does")
+def _constants(plan: Plan) -> Iterator[str]:
+    constants = {n for c in plan.constants for n in binds(c)}
+    for c in plan.constants:
+        for ref in _reads(c):
+            if ref.role in ("input", "noise", "state", "clock") or (ref.role == "local" and ref.name not in constants):
+                yield f"constant {_label(c)} reads `{ref.name}`, which changes with the step"
+    for name in sorted(constants - plan.static):
+        yield f"constant `{name}` is not among the names that depend on params alone"
+    for name in sorted({n for s in plan.scans for o in s.body for n in binds(o)} & plan.static):
+        yield f"`{name}` depends on params alone but a scan computes it at every step"
+
+
+@rule("one-update", "each state is updated exactly once, a scan's own states in that scan and no other in it")
+def _one_update(plan: Plan) -> Iterator[str]:
+    places: dict[str, list[int]] = {v.name: [] for v in plan.cell.of_role("state")}
+    for place, update in _updates(plan):
+        if update.state not in places:
+            yield f"`{update.state}` is updated but is no state"
+        places.setdefault(update.state, []).append(place)
+    for state, found in places.items():
+        if len(found) != 1:
+            yield f"`{state}` is updated {len(found)} times"
+    for place, stage in enumerate(plan.stages):
+        if isinstance(stage, Scan):
+            updated = {u.state for p, u in _updates(plan) if p == place}
+            if updated != set(stage.states):
+                yield f"the scan of {', '.join(stage.states)} updates {', '.join(sorted(updated)) or 'nothing'}"
+
+
+@rule("update-types", "an update has its state's type, or one that broadcasts to it")
+def _update_types(plan: Plan) -> Iterator[str]:
+    for _, update in _updates(plan):
+        state, value = plan.variable(update.state).type, update.value.type
+        if not _fits(value, state):
+            yield f"`{update.state}` is {state}, but its update is {value}"
+
+
+def _fits(value: Type, target: Type) -> bool:
+    axes = value.axes in (target.axes, ())
+    heads = value.heads in (target.heads, ())
+    return axes and heads and (target.is_complex or not value.is_complex)
+
+
+@rule("scan-reads", "a scan reads its own states, its streams, what depends on params alone, and its own locals")
+def _scan_reads(plan: Plan) -> Iterator[str]:
+    for scan in plan.scans:
+        streams = {(r.name, r.lag) for r in scan.streams}
+        own = {n for o in scan.body for n in binds(o)}
+        for operation in scan.body:
+            for ref in _reads(operation):
+                if ref.role in ("param", "const", "size", "hyper", "counter") or ref.name in own | plan.static:
+                    continue
+                if (ref.role == "state" and ref.name in scan.states) or (ref.name, ref.lag) in streams:
+                    continue
+                yield f"{_label(operation)} in the scan of {', '.join(scan.states)} reads `{ref.name}`, which is none of its streams"
+
+
+@rule("new-states", "a new state is read after its update only")
+def _new_states(plan: Plan) -> Iterator[str]:
+    solved: set[str] = set()
+    for stage in plan.stages:
+        for operation in stage.body:
+            for ref in _reads(operation, "state"):
+                if ref.lag == 0 and ref.name not in solved:
+                    yield f"{_label(operation)} reads `{ref.name}[t]` before its update"
+            if isinstance(operation, Update):
+                solved.add(operation.state)
+
+
+@rule("streams-earlier", "every stream of a scan is an input or noise, or is computed by an earlier stage")
+def _streams(plan: Plan) -> Iterator[str]:
+    ready: set[str] = set()
+    for stage in plan.stages:
+        if isinstance(stage, Scan):
+            for ref in stage.streams:
+                if ref.role in ("state", "local") and ref.name not in ready:
+                    yield f"the scan of {', '.join(stage.states)} has the stream `{ref.name}`, which no earlier stage computes"
+                if ref.role not in ("state", "local", "input", "noise", "clock"):
+                    yield f"the scan of {', '.join(stage.states)} has the stream `{ref.name}`, which is a {ref.role}"
+        for operation in stage.body:
+            ready.update(binds(operation))
+            if isinstance(operation, Update):
+                ready.add(operation.state)
+
+
+@rule("map-reads", "what is computed for all steps at once reads solved states only")
+def _map_reads(plan: Plan) -> Iterator[str]:
+    solved: set[str] = set()
+    for stage in plan.stages:
+        for operation in stage.body:
+            if isinstance(stage, Map):
+                for ref in _reads(operation, "state"):
+                    if ref.name not in solved:
+                        yield f"{_label(operation)} reads `{ref.name}`, which is not solved yet"
+            if isinstance(operation, Update):
+                solved.add(operation.state)
+
+
+@rule("gemm-rows", "a merged product has one result a product, and its matrix their rows")
+def _gemm_rows(plan: Plan) -> Iterator[str]:
+    stacked = {c.name: c.value for c in plan.constants if not isinstance(c, Repeat)}
+    for operation in (o for s in plan.stages for o in s.body):
+        if not isinstance(operation, Gemm):
+            continue
+        if len(operation.results) != len(operation.products):
+            yield f"{_label(operation)} has {len(operation.results)} results for {len(operation.products)} products"
+        rows = Dim.of(0)
+        for r in operation.rows:
+            rows = rows + r
+        t = operation.matrix.type
+        if t.rank != 2 or t.axes[0] != rows:
+            yield f"`{operation.matrix.name}` is {t}, but its products have {rows} rows in all"
+        elif t.axes[1:] != operation.operand.type.axes:
+            yield f"`{operation.matrix.name}` is {t}, but its operand is {operation.operand.type}"
+        value = stacked.get(operation.matrix.name)
+        if not isinstance(value, Apply) or value.op != "rows" or value.args != tuple(p.args[0] for p in operation.products):
+            yield f"`{operation.matrix.name}` does not stack the matrices of its products in their order"
+
+
+@rule("outputs-defined", "every output is defined once the stages are done, and has a name of its own")
+def _outputs(plan: Plan) -> Iterator[str]:
+    defined = {n for c in plan.constants for n in binds(c)} | {n for s in plan.stages for o in s.body for n in binds(o)}
+    states = {u.state for _, u in _updates(plan)}
+    names = [name for name, _, _ in plan.outputs]
+    if tuple(names) != tuple(o.name for o in plan.cell.outputs):
+        yield f"the outputs are {', '.join(names)}, but the cell returns {', '.join(o.name for o in plan.cell.outputs)}"
+    for name, value, _ in plan.outputs:
+        for ref in refs(value):
+            if (ref.role == "local" and ref.name not in defined) or (ref.role == "state" and ref.name not in states):
+                yield f"output `{name}` reads `{ref.name}`, which nothing defines"
+
+
+@rule("carries-cover", "the state tuple carries every state, and whatever a lag or the step number needs")
+def _carries(plan: Plan) -> Iterator[str]:
+    fields = [c.field for c in plan.carries]
+    for name in sorted({f for f in fields if fields.count(f) > 1}):
+        yield f"two fields are called `{name}`"
+    have = {(c.role, c.source, c.lag) for c in plan.carries}
+    needed: set[tuple[str, str, int]] = {("state", v.name, 1) for v in plan.cell.of_role("state")}
+    expressions = [e for s in plan.stages for o in s.body for e in values(o)] + [value for _, value, _ in plan.outputs]
+    for expr in expressions:
+        for ref in refs(expr):
+            if ref.role in ("state", "input"):
+                needed.update((ref.role, ref.name, lag) for lag in range(1, ref.lag + 1))
+            elif ref.role == "clock":
+                needed.add(("clock", "t", 0))
+    for role, name, lag in sorted(needed - have):
+        yield f"nothing carries {'the step number' if role == 'clock' else f'`{name}[t-{lag}]`'}"
+
+
+def _label(operation: Operation) -> str:
+    match operation:
+        case Update():
+            return f"the update of `{operation.state}`"
+        case Repeat():
+            return f"the repeat over `{operation.counter}`"
+        case Gemm():
+            return f"the product for {', '.join(f'`{r}`' for r in operation.results)}"
+    return f"`{operation.name}`"
