@@ -264,7 +264,13 @@ def test_two_programs_never_share_a_module(folder, capsys):
 
 @pytest.mark.parametrize(
     ("program", "module"),
-    [("random.rnn", "random_.py"), ("class.rnn", "class_.py"), ("torch.rnn", "torch_.py"), ("2nd.rnn", "cell_2nd.py"), ("a b.rnn", "a_b.py")],
+    [
+        ("random.rnn", "random_.py"),
+        ("class.rnn", "class_.py"),
+        ("torch.rnn", "torch_.py"),
+        ("2nd.rnn", "cell_2nd.py"),
+        ("a b.rnn", "a_b.py"),
+    ],
 )
 def test_a_module_has_a_name_that_python_can_import(folder, program, module):
     (folder / program).write_text(GOOD)
@@ -358,7 +364,8 @@ def test_python_m_rnndsl(folder):
 
 
 def test_check_imports_no_torch(folder):
-    code = "import sys; from rnndsl.cli import main; main(['check', 'good.rnn']); main(['compile', 'good.rnn']); assert 'torch' not in sys.modules"
+    calls = "main(['check', 'good.rnn']); main(['compile', 'good.rnn'])"
+    code = f"import sys; from rnndsl.cli import main; {calls}; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=program_env(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

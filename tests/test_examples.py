@@ -1,0 +1,168 @@
+"""The examples, the README and the language reference do what they say."""
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import rnndsl
+from rnndsl import compiler
+from rnndsl.api import read_source
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.rnn"))
+SIZES = {"D": 3, "H": 5, "N": 2, "K": 3, "V": 7, "B": 9, "L": 3}  # no two fit by accident where they should not
+OTHER_SIZES = {"D": 1, "H": 1, "N": 1, "K": 1, "V": 1, "B": 1, "L": 1}
+
+
+def by_name(path: Path) -> str:
+    return path.stem
+
+
+def cell_class(path: Path) -> type:
+    """The class of an example; each example holds one cell."""
+    (cell,) = compiler.checked(read_source(path)).program.cells
+    return getattr(rnndsl.load(path), cell.name)
+
+
+def layer_of(path: Path, sizes: dict, dtype=torch.float64):
+    cls = cell_class(path)
+    torch.manual_seed(0)
+    return cls(**{k: v for k, v in sizes.items() if k in inspect.signature(cls).parameters}, dtype=dtype)
+
+
+def inputs_of(layer, batch: int, steps: int) -> list[torch.Tensor]:
+    return [torch.randn(batch, steps, *shape, dtype=torch.float64, requires_grad=True) for _, shape, _ in layer._inputs]
+
+
+def test_there_are_the_cells_of_the_readme():
+    assert len(EXAMPLES) == 15
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=by_name)
+def test_example_names_its_paper_and_checks_without_a_warning(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comment = [line for line in lines[: lines.index("")] if line.startswith("# ")]
+    assert len(comment) == lines.index("") >= 2
+    assert re.match(r"# [A-Z]\w+.* \d{4}\. ", comment[0])
+    assert rnndsl.check(path) == []
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=by_name)
+@pytest.mark.parametrize("standalone", [False, True])
+def test_module_text_is_deterministic_and_compiles(path, standalone):
+    text = rnndsl.compile(path, standalone=standalone)
+    assert text == rnndsl.compile(path, standalone=standalone)
+    assert text == rnndsl.compile(path.read_text(encoding="utf-8"), path.name, standalone=standalone)
+    compile(text, path.name, "exec")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=by_name)
+@pytest.mark.parametrize(("sizes", "batch", "steps"), [(SIZES, 2, 7), (SIZES, 1, 1), (SIZES, 3, 0), (OTHER_SIZES, 1, 4)])
+def test_example_runs_forward_and_backward(path, sizes, batch, steps):
+    layer = layer_of(path, sizes)
+    inputs = inputs_of(layer, batch, steps)
+    y, state = layer(*inputs)
+    outputs = y if isinstance(y, tuple) else (y,)
+    for o in outputs:
+        assert o.shape[:2] == (batch, steps) and o.dtype == torch.float64 and torch.isfinite(o).all()
+    if steps:
+        sum(o.square().sum() for o in outputs).backward()
+        for name, value in [*layer.named_parameters(), *zip("xyz", inputs, strict=False)]:
+            assert value.grad is not None and torch.isfinite(value.grad.abs()).all(), name
+    again, _ = layer(*inputs, state=state)
+    assert (again[0] if isinstance(again, tuple) else again).shape == outputs[0].shape
+
+
+def test_digits_learn(tmp_path):
+    script = ROOT / "examples" / "sequential_digits.py"
+    command = [sys.executable, str(script), "--quick"]
+    done = subprocess.run(command, cwd=tmp_path, env=with_repository(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    losses = [float(found) for found in re.findall(r"loss (\d+\.\d+)", done.stdout)]
+    assert len(losses) == 2 and losses[1] < losses[0]
+    assert (tmp_path / "sequential_digits.png").read_bytes().startswith(b"\x89PNG")
+
+
+def with_repository() -> dict[str, str]:
+    """The environment, with this repository on the path."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+# Documents
+
+
+def blocks(document: str, language: str) -> list[str]:
+    """The code blocks of one language, in order."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return [body for found, body in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M) if found == language]
+
+
+def test_readme_python_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    scope: dict = {}
+    found = blocks("README.md", "python")
+    assert len(found) >= 2
+    for block in found:
+        exec(compile(block, "README.md", "exec"), scope)
+    assert scope["state"].h.shape == (2, 4)
+
+
+def test_readme_opens_with_a_cell_of_eight_lines():
+    cell = blocks("README.md", "")[0]
+    assert cell.count("\n") == 8
+    assert rnndsl.check(cell) == []
+
+
+def test_readme_shows_a_real_error():
+    (shown,) = [b for b in blocks("README.md", "") if b.startswith("error[")]
+    with pytest.raises(rnndsl.RnnError) as caught:
+        rnndsl.compile(WRONG_GRU, "gru.rnn")
+    assert str(caught.value) == shown.rstrip("\n")
+
+
+WRONG_GRU = """cell GRU(D, H):
+  input x: [D]
+  state h: [H]
+  param W_z, W_r, W_n: [H, D]
+  param R_z, R_r, R_n: [H, H]
+  r = sigmoid(W_r @ x + R_r @ h[t-1])
+  z = sigmoid(W_z @ x + R_z @ h[t-1])
+  n = tanh(W_n @ x + R_n @ (r * x))
+  h[t] = (1 - z) * n + z * h[t-1]
+  output h
+"""
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_cells_of_the_reference_run(number):
+    found = blocks("docs/language.md", "rnn")
+    assert len(found) == 4
+    text = found[number]
+    assert rnndsl.check(text) == []
+    (cell,) = compiler.checked(rnndsl.Source("docs", text)).program.cells
+    layer = getattr(rnndsl.load(text), cell.name)(**{n: SIZES[n] for n in cell.sizes})
+    y, _ = layer(torch.randn(2, 6, 3))
+    assert y.shape == (2, 6, 5)
+
+
+def test_check_is_the_function_whatever_was_imported():
+    code = "import rnndsl; rnndsl.check(''); import rnndsl.compiler; from rnndsl import check; rnndsl.check(''); check('')"
+    done = subprocess.run([sys.executable, "-c", code], env=with_repository(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_links_lead_somewhere():
+    for document in ("README.md", "docs/language.md"):
+        text = (ROOT / document).read_text(encoding="utf-8")
+        heads = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)}
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if target.startswith("#"):
+                assert target[1:] in heads, target
+            elif not target.startswith("http"):
+                assert ((ROOT / document).parent / target).exists(), target
