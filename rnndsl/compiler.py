@@ -41,11 +41,20 @@ def checked(source: Source) -> Checked:
 
 
 def plans(program: Program) -> tuple:
-    """The plan of each cell of a checked program."""
+    """The plan of each cell of a checked program, held against the rules of a legal plan."""
     from rnndsl.plan.build import make_plan
+    from rnndsl.plan.verify import verify
 
     with _deep_trees():
-        return tuple(make_plan(cell) for cell in program.cells)
+        return tuple(verify(make_plan(cell)) for cell in program.cells)
+
+
+def systems(program: Program, sizes: dict[str, int] | None = None) -> tuple:
+    """What the calculus finds of each cell: the family, structure and derivatives of its components."""
+    from rnndsl.calculus.analysis import analyse
+
+    with _deep_trees():
+        return tuple(analyse(plan, program.source, sizes) for plan in plans(program))
 
 
 def module(program: Program, standalone: bool = False) -> str:

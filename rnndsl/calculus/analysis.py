@@ -6,7 +6,8 @@ from functools import cached_property
 from sympy import Expr as Formula
 
 from rnndsl.calculus import family
-from rnndsl.calculus.bounds import Bounds, bounds_of
+from rnndsl.calculus.bounds import Bounds, Interval, bounds_of
+from rnndsl.calculus.growth import growth
 from rnndsl.calculus.jacobian import Jacobian, differentiate
 from rnndsl.calculus.lanes import Lanes, lower
 from rnndsl.calculus.scan_form import ScanForm, scan_form
@@ -29,6 +30,7 @@ class Component:
     scan: Scan | None
     lanes: Lanes | None
     bounds: dict[str, Bounds]
+    plan: Plan | None = None
 
     @cached_property
     def jacobian(self) -> Jacobian | None:
@@ -44,6 +46,13 @@ class Component:
     def scan_form(self) -> ScanForm | None:
         """The coefficients of the exact scan, where the family has one and channels do not mix."""
         return scan_form(self.lanes, self.family, self.jacobian) if self.lanes and self.jacobian else None
+
+    @cached_property
+    def growth(self) -> dict[tuple[str, str], Interval]:
+        """For a new state and a slot's symbol, where |∂state[t]/∂slot| lies; empty where channels mix."""
+        if self.lanes is None or self.scan is None or self.plan is None or self.jacobian is None:
+            return {}
+        return growth(self.scan, self.plan, self.lanes, self.jacobian, self.bounds)
 
     @property
     def time_invariant(self) -> bool:
@@ -89,6 +98,6 @@ def analyse(plan: Plan, source: Source, sizes: dict[str, int] | None = None) -> 
         lanes = lower(stage, plan.static, types, lags, sizes or {})
         kind = family.of_component(lanes.families)
         components.append(
-            Component(stage.states, kind, structure_of(lanes, source), stage, lanes, bounds_of(stage, plan))
+            Component(stage.states, kind, structure_of(lanes, source), stage, lanes, bounds_of(stage, plan), plan)
         )
     return System(plan, tuple(components))

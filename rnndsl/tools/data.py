@@ -1,0 +1,314 @@
+"""What is known of a cell as plain data: what `explain --json` prints, and what the page is written from."""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+from rnndsl.calculus import family
+from rnndsl.calculus.analysis import Component, System
+from rnndsl.calculus.bounds import Interval
+from rnndsl.calculus.cost import Cost, cost_of_map, cost_of_scan, total
+from rnndsl.calculus.schedule import legal_schedules, predict, saved_tensors
+from rnndsl.calculus.structure import BLOCK, DIAGONAL
+from rnndsl.check.cell import Apply, Expr, Let, Ref, Repeat, Update, walk
+from rnndsl.check.dims import Dim
+from rnndsl.diagnostics import Source, Span
+from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan
+from rnndsl.syntax import ast
+from rnndsl.tools.expr_text import expr_text, size_text
+from rnndsl.tools.formula_text import formula_text, mix_text, symbol_names
+from rnndsl.tools.names import Shown, timed
+
+VERSION = 1
+MODEL = "predicted by a model of an H100, not measured; today every cell runs on the reference backend, step by step"
+
+
+def cell_data(
+    system: System, file: ast.File, source: Source, shape: tuple[int, int] | None = None, sizes: dict[str, int] | None = None
+) -> dict[str, Any]:
+    """One cell."""
+    plan, sizes = system.plan, sizes or {}
+    cell = plan.cell
+    shown = Shown(cell)
+    tree = next(c for c in file.cells if c.name.id == cell.name)
+    last = max((i for i, s in enumerate(plan.stages) if isinstance(s, Scan)), default=-1)
+    before: list[dict[str, Any]] = []
+    after: list[dict[str, Any]] = []
+    for place, stage in enumerate(plan.stages):
+        if isinstance(stage, Map):
+            entries = [e for o in stage.body for e in _operation(o, plan, shown, source)]
+            (before if place < last else after).extend(entries)
+    costs = [cost_of_map(s, plan) for s in plan.stages if isinstance(s, Map)]
+    components = [_component(c, shown, source, shape, sizes) for c in system.components]
+    return {
+        "name": cell.name,
+        "doc": cell.doc,
+        "line": source.line_of(tree.name.span.start),
+        "header": [h if isinstance(h, str) else f"{h.name} = {h.default:g}" for h in cell.header],
+        "sizes": {n: sizes.get(n) for n in cell.sizes},
+        "inputs": [{"name": v.name, "shape": str(v.type)} for v in cell.of_role("input")],
+        "states": [{"name": v.name, "shape": str(v.type)} for v in cell.of_role("state")],
+        "functions": _functions(tree, file, source),
+        "equations": _equations(tree.statements, source),
+        "once_a_call": [e for c in plan.constants for e in _operation(c, plan, shown, source)],
+        "hoisted": before,
+        "components": components,
+        "after": after,
+        "outputs": [{"name": name, "text": expr_text(value, shown.ref)} for name, value, _ in plan.outputs],
+        "cost": {
+            "hoisted": _cost(total(costs), sizes),
+            "step": _cost(total([*costs, *(cost_of_scan(s) for s in plan.scans)]), sizes),
+        },
+        "shape": {"B": shape[0], "T": shape[1]} if shape else None,
+        "warnings": [w for c in components for w in c["warnings"]],
+    }
+
+
+# The program's own text
+
+
+def _line(span: Span, source: Source) -> int | None:
+    return source.line_of(span.start) if span.end > span.start else None
+
+
+def _equations(statements: tuple[ast.Statement, ...], source: Source, depth: int = 0) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for s in statements:
+        if isinstance(s, ast.Repeat):
+            header = f"repeat {s.variable.id} in {source.slice(s.low.span)}..{source.slice(s.high.span)}:"
+            end = source.line_of(max(s.span.end - 1, s.span.start))
+            found.append({"line": _line(s.span, source), "text": "  " * depth + header})
+            found += _equations(s.body, source, depth + 1)
+            found.append({"line": end, "text": "  " * depth + "end"})
+        elif isinstance(s, ast.Assign | ast.Output):
+            found.append({"line": _line(s.span, source), "text": "  " * depth + _one_line(source.slice(s.span))})
+    return found
+
+
+def _one_line(text: str) -> str:
+    return " ".join(" ".join(row.split("#")[0] for row in text.split("\n")).split())
+
+
+def _functions(tree: ast.CellDef, file: ast.File, source: Source) -> list[dict[str, Any]]:
+    """The `def`s that a cell calls, by itself or through another."""
+    defs = {f.name.id: f for f in file.functions}
+    wanted = called(tree, defs)
+    return [{"line": _line(f.span, source), "text": _one_line(source.slice(f.span))} for f in file.functions if f.name.id in wanted]
+
+
+def called(tree: ast.Node, defs: dict[str, ast.FunctionDef]) -> set[str]:
+    """The names of the functions of a program that a part of it calls, directly or not."""
+    found: set[str] = set()
+    stack: list[Any] = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.Call) and node.function.id in defs and node.function.id not in found:
+            found.add(node.function.id)
+            stack.append(defs[node.function.id])
+        if isinstance(node, ast.Node):
+            stack.extend(getattr(node, f) for f in node.__dataclass_fields__ if f != "span")
+        elif isinstance(node, tuple):
+            stack.extend(node)
+    return found
+
+
+# Operations
+
+
+def _operation(o: Operation, plan: Plan, shown: Shown, source: Source, depth: int = 0) -> list[dict[str, Any]]:
+    match o:
+        case Gemm():
+            matrices = [expr_text(p.args[0], shown.ref) for p in o.products]
+            return [
+                {
+                    "kind": "product",
+                    "names": [shown(r) for r in o.results],
+                    "matrices": matrices,
+                    "operand": expr_text(o.operand, shown.ref),
+                    "matrix": shown(o.matrix.name),
+                    "shape": _shape(o.matrix),
+                    "rows": "B*T",
+                    "line": _line(o.products[0].span, source),
+                }
+            ]
+        case Repeat():
+            text = f"repeat {o.counter} in {o.low}..{o.high}"
+            head = {"kind": "repeat", "text": text, "line": _line(o.span, source)}
+            return [head, *(e for let in o.body for e in _operation(let, plan, shown, source, depth + 1))]
+    name = shown(o.name) if isinstance(o, Let) else timed(o.state, 0)
+    shape = plan.variable(o.state).type if isinstance(o, Update) else o.value.type
+    products = [
+        {"matrix": expr_text(n.args[0], shown.ref), "operand": expr_text(n.args[1], shown.ref), "shape": _shape(n.args[0])}
+        for n in walk(o.value)
+        if isinstance(n, Apply) and n.op == "@" and n.args[0].type.rank == 2 and _static(n.args[0], plan) and not _static(n.args[1], plan)
+    ]
+    entry: dict[str, Any] = {"kind": "equation", "name": name, "text": expr_text(o.value, shown.ref), "shape": str(shape)}
+    if isinstance(o.value, Apply) and o.value.op == "rows":
+        entry = {"kind": "stacked", "name": name, "matrices": [expr_text(a, shown.ref) for a in o.value.args], "shape": str(shape)}
+    return [{**entry, "products": products, "line": _line(o.span, source), "depth": depth}]
+
+
+def _shape(e: Expr) -> str:
+    return str(e.type)
+
+
+def _static(e: Expr, plan: Plan) -> bool:
+    roles = {"input", "noise", "state", "clock"}
+    return not any(isinstance(n, Ref) and (n.role in roles or (n.role == "local" and n.name not in plan.static)) for n in walk(e))
+
+
+# Components
+
+
+def _component(c: Component, shown: Shown, source: Source, shape: tuple[int, int] | None, sizes: dict[str, int]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "states": list(c.states),
+        "structure": c.structure.kind,
+        "family": c.family,
+        "slots": c.structure.slots,
+        "reason": c.structure.reason,
+        "line": source.line_of(c.structure.span.start) if c.structure.span else _first_line(c, source),
+        "time_invariant": c.time_invariant,
+        "bounds": {s: _bounds(c, s) for s in c.bounds},
+        "jacobian": _jacobian(c, shown),
+        "scan": _scan(c, shown),
+        "streams": [shown.ref(r) for r in c.scan.streams] if c.scan else [],
+        "saved": [{"name": shown(s.name) if "[" not in s.name else s.name, "role": s.role, "shape": str(s.type)} for s in saved_tensors(c)],
+        "schedules": list(legal_schedules(c)),
+        "predicted": None,
+        "cost": _cost(cost_of_scan(c.scan), sizes) if c.scan else None,
+        "equations": [e for o in c.scan.body for e in _operation(o, c.plan, shown, source)] if c.scan and c.plan else [],
+    }
+    if shape:
+        p = predict(c, *shape, sizes)
+        found["predicted"] = {"schedule": p.schedule, "why": p.why, "channels": p.channels, "needs": list(p.needs), "model": MODEL}
+    found["warnings"] = _warnings(c, shown)
+    return found
+
+
+def _first_line(c: Component, source: Source) -> int | None:
+    lines = [_line(o.span, source) for o in (c.scan.body if c.scan else ()) if isinstance(o, Update)]
+    return next((n for n in lines if n), None)
+
+
+def _end(x: float) -> float | None:
+    return x if math.isfinite(x) else None
+
+
+def _bounds(c: Component, state: str) -> dict[str, Any]:
+    b = c.bounds[state]
+    hypers = {h.name: h.default for h in c.plan.cell.hypers} if c.plan else {}
+    return {"low": _end(b.box.low), "high": _end(b.box.high), "assumes": {a: hypers.get(a) for a in b.assumes}}
+
+
+def _jacobian(c: Component, shown: Shown) -> dict[str, Any] | None:
+    """∂s[t]/∂slots, with what passes through operations that mix channels in factored form."""
+    if c.jacobian is None or c.lanes is None or c.scan is None:
+        return None
+    names = symbol_names(c.lanes, c.scan, shown)
+    kept = {s.symbol for s in c.lanes.slots} | {m.symbol for m in c.lanes.mixes}
+
+    def entries(of: str, by: dict) -> list[dict[str, Any]]:
+        place = [*(s.symbol for s in c.lanes.slots), *(m.symbol for m in c.lanes.mixes)]  # type: ignore[union-attr]
+        texts = ((s, formula_text(by[s], names)) for s in place if s in by and s in kept)
+        return [{"of": of, "by": names[s], "text": text, **_growth(c, of, str(s))} for s, text in texts if text != "0"]
+
+    through = [
+        {
+            "name": names[m.symbol],
+            "text": mix_text(m, names),
+            "operand": formula_text(m.operand, names),
+            "entries": entries(formula_text(m.operand, names), p.by),
+        }
+        for m, p in zip(c.lanes.mixes, c.jacobian.operands, strict=True)
+    ]
+    locals_ = [{"name": names[s], "text": formula_text(f, names)} for s, f in c.lanes.locals]
+    return {
+        "rows": [timed(p.root, 0) for p in c.jacobian.updates],
+        "columns": [names[s.symbol] for s in c.lanes.slots],
+        "pattern": [list(row) for row in c.jacobian.pattern],
+        "entries": [e for p in c.jacobian.updates for e in entries(timed(p.root, 0), p.by)],
+        "through": through,
+        "locals": locals_,
+        "form": _form(c, names),
+        "rounds": _rounds(c),
+    }
+
+
+def _growth(c: Component, of: str, by: str) -> dict[str, Any]:
+    found = c.growth.get((of.removesuffix("[t]"), by))
+    return {"size_at_most": _end(found.high)} if found else {}
+
+
+def _rounds(c: Component) -> int | None:
+    """The rounds of a repeat that are shown where its length is not known."""
+    from rnndsl.calculus.lanes import UNROLL
+
+    unknown = any(isinstance(o, Repeat) and o.high.names for o in (c.scan.body if c.scan else ()))
+    return UNROLL if unknown else None
+
+
+def _form(c: Component, names: dict) -> str:
+    """The shape of the whole Jacobian in words."""
+    assert c.lanes is not None
+    slots = [names[s.symbol] for s in c.lanes.slots]
+    kind = c.structure.kind
+    if kind == DIAGONAL:
+        return "one number a channel"
+    if kind == BLOCK:
+        return f"a {len(slots)} by {len(slots)} block a channel"
+    products = [mix_text(m, names) for m in c.lanes.mixes if m.operation == "@"]
+    listed = ", ".join(dict.fromkeys(products)) or ", ".join(dict.fromkeys(mix_text(m, names) for m in c.lanes.mixes))
+    inside = {"head": ", inside each head", "left": ", on the rows of the state", "right": ", on the columns of the state"}.get(kind, "")
+    return f"diagonal scalings and the products {listed}{inside}; never built as one matrix"
+
+
+def _scan(c: Component, shown: Shown) -> dict[str, Any] | None:
+    """The coefficients of the exact scan; None where there is none."""
+    form = c.scan_form
+    if form is None or c.lanes is None or c.scan is None:
+        return None
+    names = symbol_names(c.lanes, c.scan, shown)
+
+    def text(f: Any) -> str | None:
+        return None if f is None else formula_text(f, names)
+
+    return {"a": [[text(f) for f in row] for row in form.a], "b": [text(f) for f in form.b]}
+
+
+def _warnings(c: Component, shown: Shown) -> list[str]:
+    """What may make a recurrence grow without bound, where the equations say so."""
+    found = []
+    slots = {str(s.symbol): timed(s.state, s.lag) for s in c.lanes.slots} if c.lanes else {}
+    for (state, symbol), size in c.growth.items():
+        entry = f"|∂{timed(state, 0)}/∂{slots[symbol]}|"
+        if len(c.growth) == 1 and 1 < size.low < math.inf:
+            found.append(f"{entry} is at least {size.low:g}: the state grows at every step")
+        elif 1 < size.high < math.inf:
+            found.append(f"{entry} can be as large as {size.high:g}: an expansive step, so errors and gradients may grow")
+        elif c.family == family.AFFINE and size == Interval(0.0, math.inf) and c.time_invariant and len(c.growth) == 1:
+            found.append(f"nothing keeps {entry} below 1: the state grows without bound where it is larger")
+    return found
+
+
+# Costs
+
+
+def _cost(cost: Cost, sizes: dict[str, int]) -> dict[str, Any]:
+    intensity = cost.intensity(sizes)
+    if isinstance(intensity, Dim):
+        shown: float | str | None = size_text(intensity)
+    else:
+        shown = float(round(intensity, 3)) if isinstance(intensity, Fraction) else None
+    return {
+        "flops": _count(cost.flops, sizes),
+        "special_functions": _count(cost.special, sizes),
+        "bytes_forward": _count(cost.forward_bytes, sizes),
+        "bytes_backward": _count(cost.backward_bytes, sizes),
+        "intensity": shown,
+    }
+
+
+def _count(dim: Dim, sizes: dict[str, int]) -> dict[str, Any]:
+    known = dim.names <= sizes.keys()
+    return {"formula": size_text(dim), "value": float(dim.evaluate(sizes)) if known else None}
