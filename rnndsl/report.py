@@ -51,7 +51,7 @@ def _excerpt(source: Source, line: int, marks: list[_Mark], paint: dict[str, str
         placed.append((column, column + max(1, display_width(_printable(shown[start:end]))), mark))
     while placed:
         row: list[tuple[int, int, _Mark]] = []
-        rest = []
+        rest: list[tuple[int, int, _Mark]] = []
         for place in placed:
             free = all(place[1] <= start or end <= place[0] for start, end, _ in row)
             (row if free else rest).append(place)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rnndsl.diagnostics import RnnError
 from rnndsl.api import check, read_source
+from rnndsl.diagnostics import RnnError
 from rnndsl.report import render
 
 WRONG = Path(__file__).parent / "wrong"

@@ -11,11 +11,13 @@ from rnndsl.check.cell import SCALAR, Type
 
 
 class Mismatch(Exception):
-    """Argument `index` has a shape that the function cannot take."""
+    """Argument `index` has a shape that the function cannot take, by itself or beside argument `against`."""
 
-    def __init__(self, index: int, label: str, hint: str | None = None, title: str | None = None):
+    def __init__(
+        self, index: int, label: str = "", hint: str | None = None, *, against: int | None = None, title: str | None = None
+    ):
         super().__init__(label)
-        self.index, self.label, self.hint, self.title = index, label, hint, title
+        self.index, self.label, self.hint, self.against, self.title = index, label, hint, against, title
 
 
 Rule = Callable[[Sequence[Type]], Type]
@@ -31,11 +33,12 @@ def kind(t: Type) -> str:
 def join_heads(types: Sequence[Type]) -> tuple:
     """The head axes of a result: those of any argument that has some; a value without head axes broadcasts."""
     heads: tuple = ()
+    first = 0
     for i, t in enumerate(types):
         if t.heads and heads and t.heads != heads:
-            mine, theirs = Type(t.heads), Type(heads)
-            raise Mismatch(i, f"head axes {mine} against {theirs}", "values with head axes must have the same ones")
-        heads = t.heads or heads
+            raise Mismatch(i, hint="values with head axes must have the same ones", against=first)
+        if t.heads and not heads:
+            heads, first = t.heads, i
     return heads
 
 
@@ -46,12 +49,7 @@ def elementwise(types: Sequence[Type]) -> Type:
     first = 0
     for i, t in enumerate(types):
         if t.axes and axes and t.axes != axes:
-            ranks = {len(axes), t.rank}
-            hint = None
-            if ranks == {1, 2}:
-                hint = "a vector scales a matrix as `diag(a) @ S` (rows) or `S @ diag(a)` (columns)"
-            other = Type((), axes)
-            raise Mismatch(i, f"this is {t}, the other is {replace(types[first], heads=()) or other}", hint)
+            raise Mismatch(i, against=first)
         if t.axes and not axes:
             axes, first = t.axes, i
     return Type(heads, axes, any(t.is_complex for t in types))
@@ -59,7 +57,7 @@ def elementwise(types: Sequence[Type]) -> Type:
 
 def _vector(t: Type, i: int = 0) -> None:
     if t.rank != 1:
-        raise Mismatch(i, f"needs a vector, this is {kind(t)}")
+        raise Mismatch(i, f"this is {kind(t)}, a vector is needed")
 
 
 def along(types: Sequence[Type]) -> Type:
@@ -79,7 +77,7 @@ def inner(types: Sequence[Type]) -> Type:
     for i, t in enumerate(types):
         _vector(t, i)
     if types[0].axes != types[1].axes:
-        raise Mismatch(1, f"this is {types[1]}, the other is {types[0]}")
+        raise Mismatch(1, against=0)
     return replace(elementwise(types), axes=())
 
 
@@ -100,9 +98,10 @@ def merging(types: Sequence[Type]) -> Type:
     """[N; K] to [N*K]: the head axes become part of the vector."""
     t = types[0]
     if not t.heads:
-        raise Mismatch(0, f"has no head axes, this is {kind(t)}", "merge joins head axes into a vector, [N; K] -> [N*K]")
+        hint = "it makes [N*K] of [N; K]; other vectors are joined by concat(u, v)"
+        raise Mismatch(0, f"this is {kind(t)}, which has none", hint, title="`merge` joins head axes")
     if t.rank > 1:
-        raise Mismatch(0, f"needs a vector or a scalar a head, this is {kind(t)}")
+        raise Mismatch(0, f"this is {kind(t)}, a vector or a scalar a head is needed")
     size = t.axes[0] if t.axes else None
     for h in t.heads:
         size = h if size is None else h * size
@@ -114,7 +113,7 @@ def concatenating(types: Sequence[Type]) -> Type:
     """Vectors end to end."""
     for i, t in enumerate(types):
         if t.rank == 0:
-            raise Mismatch(i, f"needs a vector, this is {kind(t)}", "a scalar becomes a vector of one as `s * ones(1)`")
+            raise Mismatch(i, f"this is {kind(t)}, a vector is needed", "a scalar becomes a vector of one as `s * ones(1)`")
         _vector(t, i)
     size = types[0].axes[0]
     for t in types[1:]:
@@ -126,7 +125,7 @@ def square(types: Sequence[Type]) -> Type:
     """A square matrix to one of the same size."""
     t = types[0]
     if t.rank != 2 or t.axes[0] != t.axes[1]:
-        raise Mismatch(0, f"needs a square matrix, this is {kind(t)}")
+        raise Mismatch(0, f"this is {kind(t)}, a square matrix is needed", title="`expm` takes a square matrix")
     return t
 
 
@@ -136,13 +135,8 @@ def matmul(types: Sequence[Type]) -> Type:
     for i, t in enumerate(types):
         if t.rank == 0:
             raise Mismatch(i, f"this is {kind(t)}", "a product with a scalar is written `*`")
-        if t.rank > 2:
-            raise Mismatch(i, f"this is {kind(t)}")
     if a.axes[-1] != b.axes[0]:
-        hint = None
-        if a.rank == 2 and a.axes[0] == b.axes[0]:
-            hint = "the transpose fits: `.T` behind the matrix"
-        raise Mismatch(1, f"this is {b}, but {a} needs [{a.axes[-1]}{', …' if b.rank == 2 else ''}]", hint)
+        raise Mismatch(1, against=0)
     return Type(join_heads(types), a.axes[:-1] + b.axes[1:], a.is_complex or b.is_complex)
 
 
@@ -227,7 +221,7 @@ OPERATORS: dict[str, Rule] = {
     "/": elementwise,
     "^": elementwise,
     "@": matmul,
-    **{op: elementwise for op in ("<", "<=", ">", ">=", "==", "!=")},
+    **dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), elementwise),
 }
 
 COMPARISONS = frozenset(("<", "<=", ">", ">=", "==", "!="))
@@ -256,8 +250,9 @@ DISTRIBUTIONS: dict[str, tuple[int, ...]] = {"bernoulli": (1,), "normal": (2,), 
 SYNONYMS: dict[str, str] = {
     "σ": "sigmoid", "sigma": "sigmoid", "logistic": "sigmoid", "ln": "log", "log1p": "log(1 + x)", "expm1": "exp(x) - 1",
     "swish": "silu", "maximum": "max", "minimum": "min", "cat": "concat", "stack": "concat", "concatenate": "concat",
-    "matmul": "@", "mm": "@", "einsum": "@", "transpose": ".T", "real": "re", "imag": "im", "sgn": "sign", "step": "heaviside",
-    "square": "^2", "pow": "^", "power": "^", "tan": "sin(x) / cos(x)", "arctan": "tanh", "chunk": "split",
+    "matmul": "a @ b", "mm": "a @ b", "bmm": "a @ b", "einsum": "a @ b", "transpose": "A.T", "real": "re", "imag": "im", "sgn": "sign",
+    "step": "heaviside",
+    "square": "x^2", "pow": "x^y", "power": "x^y", "tan": "sin(x) / cos(x)", "arctan": "tanh", "chunk": "split",
     "zeros": "0, which broadcasts", "identity": "eye", "clamp": "min(max(x, lo), hi)", "clip": "min(max(x, lo), hi)",
     "l2norm": "norm", "layer_norm": "layernorm", "rms_norm": "rmsnorm", "LayerNorm": "layernorm", "RMSNorm": "rmsnorm",
     "hardtanh": "min(max(x, -1), 1)", "leaky_relu": "max(x, 0.01 * x)", "reverse": "a const permutation matrix", "kron": "outer",

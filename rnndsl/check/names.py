@@ -1,11 +1,12 @@
 """File -> Names, or errors: every name is declared once, in its place, and read where it may be."""
 
 import keyword
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from rnndsl.check.attributes import CONSTRUCTOR_ARGUMENTS, LAYER_ATTRIBUTES
 from rnndsl.check.builtins import BUILTINS, DISTRIBUTIONS, INITIALISERS
-from rnndsl.check.suggest import as_read, closest, unknown_function, unknown_value
+from rnndsl.check.suggest import as_read, closest, lookalike, unknown_function, unknown_value
 from rnndsl.diagnostics import Collector, Related, Span
 from rnndsl.syntax import ast
 from rnndsl.syntax.keywords import TIME
@@ -105,6 +106,7 @@ class _FunctionNames:
     function: ast.FunctionDef
     functions: dict[str, ast.FunctionDef]
     out: Collector
+    unknown: set[str] = field(default_factory=set)  # names already reported
 
     def check(self) -> None:
         f = self.function
@@ -124,31 +126,56 @@ class _FunctionNames:
                 self._expr(expr, seen)
 
     def _expr(self, expr: ast.Expr, parameters: dict[str, Span]) -> None:
+        f = self.function
         match expr:
             case ast.Name() if expr.id not in parameters:
-                title = f"`{expr.id}` is not an argument of `{self.function.name.id}`"
+                if expr.id in self.unknown:
+                    return
+                self.unknown.add(expr.id)
+                title = f"`{expr.id}` is not an argument of `{f.name.id}`"
                 label = "a function sees its arguments and nothing else"
-                hint = unknown_value(expr.id, parameters, ())
-                self.out.error("undefined", title, expr.span, label, hint=hint or f"add it: `def {self.function.name.id}({', '.join([*parameters, expr.id])})`")  # fmt: skip
+                hint = unknown_value(expr.id, parameters, ()) or f"add it: `def {f.name.id}({', '.join([*parameters, expr.id])})`"
+                if expr.id == TIME:
+                    hint = f"give the step number as an argument: `{f.name.id}(…, t)`"
+                self.out.error("undefined", title, expr.span, label, hint=hint)
             case ast.Index():
-                self.out.error("index", "a function's argument has no index", expr.span, "not expected in a `def`",
-                               hint="index where the function is called")  # fmt: skip
+                if not any(d.code == "index" and f.span.start <= d.span.start < f.span.end for d in self.out.found):
+                    hint = f"give what is indexed as an argument: `{f.name.id}({expr.base.id}[t-1])` where it is called"
+                    self.out.error("index", "an argument of a function has no index", expr.span, "a value, not a stream", hint=hint)
                 return
             case ast.Call():
                 check_call(expr, self.functions, parameters, self.out)
-        check_attribute(expr, self.out)
+        if check_attribute(expr, parameters, self.out):
+            return
         for child in children(expr):
             self._expr(child, parameters)
 
 
-def check_attribute(expr: ast.Expr, out: Collector) -> None:
-    """`.T` is the only thing that may stand behind a dot."""
-    if isinstance(expr, ast.Attribute) and expr.name != "T":
-        hint = "the transpose is written `.T`" if expr.name.lower() in ("t", "transpose", "mt", "h") else None
-        if isinstance(expr.base, ast.Name) and expr.base.id in ("np", "torch", "math", "F", "nn", "jnp", "tf"):
-            hint = "functions and constants have no module in front"
-        out.error("attribute", f"`.{expr.name}` is not part of the language", expr.name_span, "only `.T` may stand here",
-                  hint=hint)  # fmt: skip
+_MODULES = frozenset(("np", "numpy", "torch", "math", "F", "nn", "jnp", "jax", "tf", "self"))
+
+
+def check_attribute(expr: ast.Expr, known: Collection[str], out: Collector) -> bool:
+    """`.T` is the only thing that may stand behind a dot. True where the whole expression has been reported."""
+    if not isinstance(expr, ast.Attribute) or expr.name == "T":
+        return False
+    base: ast.Expr = expr.base
+    while isinstance(base, ast.Attribute):
+        base = base.base
+    if isinstance(base, ast.Name) and base.id in _MODULES and base.id not in known:
+        constant = expr.name in ("pi", "inf")
+        hint = f"write `{expr.name}`" + ("" if constant else " alone: every name is declared in the cell, or built in")
+        out.error("attribute", "names have no module in front", expr.span, "only `.T` may stand behind a dot", hint=hint)
+        return True
+    hint = ""
+    if expr.name.lower() in ("t", "transpose", "mt", "h"):
+        hint = "the transpose is written `.T`"
+    elif expr.name in BUILTINS:
+        hint = f"functions are called by their own names: `{expr.name}(…)`"
+    elif expr.name in ("shape", "size", "dim"):
+        hint = "sizes are the names in the header"
+    out.error("attribute", f"`.{expr.name}` is not part of the language", expr.name_span, "only `.T` may stand behind a dot",
+              hint=hint or None)  # fmt: skip
+    return False
 
 
 def check_reserved(name: ast.Name, out: Collector) -> bool:
@@ -163,7 +190,27 @@ def check_reserved(name: ast.Name, out: Collector) -> bool:
     return False
 
 
-def check_call(call: ast.Call, functions: dict[str, ast.FunctionDef], values: dict[str, Span], out: Collector) -> None:
+_ARITY_HINTS = {
+    "max": "`max(a, b)` is elementwise; a vector's largest entry has no function",
+    "min": "`min(a, b)` is elementwise; a vector's smallest entry has no function",
+    "where": "it reads `where(condition, a, b)`",
+    "split": "it reads `a, b = split(v, 2)`",
+    "heads": "it reads `heads(v, N)`, with the number of heads",
+    "reshape": "it reads `reshape(A, m, n)`",
+    "sum": "it sums a vector; two values are added by `+`",
+    "mod": "it reads `mod(a, b)`",
+    "outer": "it reads `outer(k, v)`",
+    "dot": "it reads `dot(u, v)`",
+}
+
+
+def _count(n: int) -> str:
+    return str(n) if n else "no"
+
+
+def check_call(
+    call: ast.Call, functions: dict[str, ast.FunctionDef], values: Collection[str], out: Collector, states: Collection[str] = ()
+) -> None:
     """The function exists and gets as many arguments as it takes."""
     name, count = call.function.id, len(call.arguments)
     if name in functions:
@@ -172,18 +219,31 @@ def check_call(call: ast.Call, functions: dict[str, ast.FunctionDef], values: di
     elif name in BUILTINS:
         low, high = BUILTINS[name].arity
     else:
-        if name in INITIALISERS or name in DISTRIBUTIONS:
-            hint: str | None = f"`{name}` stands only behind `~`"
+        lag = time_lag(call.arguments)
+        if name in states and lag is not None:
+            hint: str | None = f"a time stands in square brackets: `{name}[t{f'-{lag}' if lag > 0 else ''}]`"
+        elif name == "zeros":
+            hint = "write 0, which broadcasts; a state without a value starts at 0"
+        elif name in INITIALISERS or name in DISTRIBUTIONS:
+            hint = f"`{name}` stands only behind the `~` of a param or a noise"
         else:
             hint = unknown_function(name, functions, values)
         out.error("unknown-function", f"there is no function `{name}`", call.function.span, "not a function", hint=hint)
         return
     if count < low or (high is not None and count > high):
-        takes = f"{low}" if low == high else f"{low} or more" if high is None else f"{low} to {high}"
+        takes = _count(low) if low == high else f"{low} or more" if high is None else f"{low} to {high}"
         related = (Related(functions[name].name.span, "defined here"),) if name in functions else ()
-        hint = "`max(a, b)` is elementwise; for a vector's largest entry there is no function" if name in ("max", "min") else None
-        out.error("arity", f"`{name}` takes {takes} argument{'s' * (takes != '1')}, got {count}", call.span,
-                  f"{count} given", related=related, hint=hint)  # fmt: skip
+        hint = _ARITY_HINTS.get(name) if name not in functions else None
+        out.error("arity", f"`{name}` takes {takes} argument{'s' * (takes != '1')}", call.span, f"{_count(count)} given",
+                  related=related, hint=hint)  # fmt: skip
+
+
+_DRAW_SYNONYMS = {
+    "xavier": "xavier_uniform", "glorot": "xavier_uniform", "glorot_uniform": "xavier_uniform", "glorot_normal": "xavier_normal",
+    "kaiming": "kaiming_uniform", "he": "kaiming_uniform", "he_uniform": "kaiming_uniform", "he_normal": "kaiming_normal",
+    "gaussian": "normal", "randn": "normal", "gauss": "normal", "rand": "uniform", "identity": "eye", "const": "constant",
+    "dropout": "bernoulli", "orth": "orthogonal", "fill": "constant", "zero": "zeros", "one": "ones",
+}  # fmt: skip
 
 
 @dataclass
@@ -197,7 +257,10 @@ class CellNames:
     places: dict[str, Span] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     assigned: dict[str, Span] = field(default_factory=dict)  # states and locals that have a value so far
-    broken: bool = False  # some declaration failed: what is undefined may be its fault
+    locals: dict[str, Span] = field(default_factory=dict)  # every local, and where it is first assigned
+    counters: dict[str, Span] = field(default_factory=dict)  # of the repeats
+    clashing: set[str] = field(default_factory=set)  # names declared twice: their uses may mean either
+    unknown: set[str] = field(default_factory=set)  # names reported as undefined: told once
 
     def check(self) -> None:
         for h in self.cell.header:
@@ -205,15 +268,25 @@ class CellNames:
         for d in self._declarations(self.cell.statements):
             for name in d.names:
                 self._declare(name, d.role)
+        self.locals = locals_ = self._locals(self.cell.statements)
+        self.counters = {s.variable.id: s.variable.span for s in self.cell.statements if isinstance(s, ast.Repeat)}
         for d in self._declarations(self.cell.statements):
             self._declaration(d)
-        locals_ = self._locals(self.cell.statements)
+        for s in self.cell.statements:  # first, so that the reads of such a name give no second message
+            for target in s.targets if isinstance(s, ast.Assign) else ():
+                if target.index is not None and target.name.id not in self.roles:
+                    self._no_state(target)
         for s in self.cell.statements:
             self._statement(s, locals_, counter=None)
         for s in self.cell.statements:
             if isinstance(s, ast.Output):
                 self._output(s, locals_)
         self._check_whole()
+
+    @property
+    def values(self) -> Collection[str]:
+        """Every name that has a value in the equations."""
+        return self.roles.keys() | self.locals.keys() | self.counters.keys()
 
     @property
     def states(self) -> list[str]:
@@ -226,7 +299,9 @@ class CellNames:
         name = h.name
         if name.id in CONSTRUCTOR_ARGUMENTS or keyword.iskeyword(name.id) or name.id.startswith("__"):
             title = f"`{name.id}` cannot be an argument of the generated class's constructor"
-            why = "the constructor already has it" if name.id in CONSTRUCTOR_ARGUMENTS else "a keyword of Python" if keyword.iskeyword(name.id) else "Python reserves such names"  # fmt: skip
+            why = "a keyword of Python" if keyword.iskeyword(name.id) else "Python reserves such names"
+            if name.id in CONSTRUCTOR_ARGUMENTS:
+                why = "the constructor already has it"
             self.out.error("constructor-name", title, name.span, why, hint="choose another name")
         self._declare(name, "size" if h.default is None else "hyper")
         if h.default is not None:
@@ -237,8 +312,9 @@ class CellNames:
             self.roles.setdefault(name.id, role)
             return
         if name.id in self.roles:
-            self.out.error("redeclared", f"`{name.id}` is declared twice", name.span, "declared again here",
-                           related=(Related(self.places[name.id], "first declared here"),))  # fmt: skip
+            related = (Related(self.places[name.id], "first declared here"),) if name.id in self.places else ()
+            self.out.error("redeclared", f"`{name.id}` is declared twice", name.span, "declared again here", related=related)
+            self.clashing.add(name.id)
             return
         if role in ("param", "const") and name.id in LAYER_ATTRIBUTES:
             title = f"a {role} cannot be named `{name.id}`"
@@ -254,6 +330,12 @@ class CellNames:
             what = "an initial value" if d.role == "state" else "a const's value"
             self._value(d.value, what, PARAMS if d.role == "state" else STATIC | {"const"})
         match d.constraint:
+            case ast.Above(op=op) if op != ">":
+                low = self.out.source.slice(d.constraint.low.span)
+                hint = f"write `> {low}`: the bound itself is excluded" if op == ">=" else f"write `in (lo, {low})`"
+                hint = hint if op in (">=", "<", "<=") else "the bound itself is excluded"
+                self.out.error("constraint", f"`{op}` is not a constraint", d.constraint.span, "a param may be `> lo` or `in (lo, hi)`",
+                               hint=hint)  # fmt: skip
             case ast.Above():
                 self._value(d.constraint.low, "a constraint", STATIC)
             case ast.Between():
@@ -266,34 +348,23 @@ class CellNames:
     def _draw(self, draw: ast.Draw, known: dict[str, tuple[int, ...]], what: str, roles: frozenset[str]) -> None:
         name = draw.name.id
         if name not in known:
-            near = closest(name, known)
-            hint = f"did you mean `{near}`?" if near else f"{what}s are {', '.join(known)}"
+            near = _DRAW_SYNONYMS.get(name.lower()) or closest(name, known)
+            hint = f"did you mean `{near}`?" if near in known else f"{what}s are {', '.join(known)}"
             self.out.error(f"unknown-{what}", f"there is no {what} `{name}`", draw.name.span, f"not a known {what}",
                            hint=hint)  # fmt: skip
         elif len(draw.arguments) not in known[name]:
-            takes = " or ".join(map(str, known[name]))
-            title = f"`{name}` takes {takes} argument{'s' * (takes != '1')}, got {len(draw.arguments)}"
-            self.out.error("arity", title, draw.span, f"{len(draw.arguments)} given")
+            takes = " or ".join(map(_count, known[name]))
+            title = f"`{name}` takes {takes} argument{'s' * (takes != '1')}"
+            self.out.error("arity", title, draw.span, f"{_count(len(draw.arguments))} given")
         for a in draw.arguments:
-            self._value(a, f"the argument of a {what}", roles)
+            self._value(a, f"the argument of {_a(what)}", roles)
 
     def _size(self, expr: ast.Expr) -> None:
         """A size is whole numbers and dimensions under + - * / ^."""
         match expr:
             case ast.Name():
-                role = self.roles.get(expr.id)
                 self.used.add(expr.id)
-                if role is None:
-                    if not self._lookalike(expr):
-                        sizes = [n for n, r in self.roles.items() if r == "size"]
-                        near = closest(expr.id, sizes)
-                        hint = f"did you mean `{near}`?" if near else f"add it to the header: `cell {self.cell.name.id}({', '.join([*sizes, expr.id])}):`"  # fmt: skip
-                        self.out.error("undefined-size", f"the size `{expr.id}` is not in the header", expr.span,
-                                       "not a size of this cell", hint=hint)  # fmt: skip
-                elif role != "size":
-                    label = f"`{expr.id}` is {_a(role)}"
-                    hint = "a header name with a default is a scalar hyperparameter; a size has none" if role == "hyper" else None
-                    self.out.error("not-a-size", "a shape is made of sizes", expr.span, label, hint=hint)
+                self._size_name(expr)
             case ast.Number() if isinstance(expr.value, complex) or expr.value != expr.value // 1:
                 self.out.error("not-a-size", "a size is a whole number", expr.span, "not a whole number")
             case ast.Number():
@@ -305,13 +376,27 @@ class CellNames:
                 self.out.error("not-a-size", "a shape is made of numbers and sizes of the header", expr.span,
                                "not a size", hint="sizes may be combined, as in `[4*H]`")  # fmt: skip
 
-    def _lookalike(self, expr: ast.Name) -> bool:
-        hint = unknown_value(expr.id, [n for n, r in self.roles.items() if r == "size"], ())
-        if hint and "here is a" in hint:
-            self.out.error("undefined-size", f"the size `{expr.id}` is not in the header", expr.span,
-                           "not a size of this cell", hint=hint)  # fmt: skip
-            return True
-        return False
+    def _size_name(self, name: ast.Name) -> None:
+        role = self.roles.get(name.id)
+        if role == "size" or name.id in self.unknown | self.clashing:
+            return
+        self.unknown.add(name.id)
+        sizes = [n for n, r in self.roles.items() if r == "size"]
+        if role is None:
+            hint = lookalike(name.id, sizes) or (
+                f"did you mean `{near}`?"
+                if (near := closest(name.id, sizes))
+                else f"add it to the header: `cell {self.cell.name.id}({', '.join([*sizes, name.id])}):`"
+            )
+            title = f"the size `{name.id}` is not in the header"
+            self.out.error("undefined-size", title, name.span, "not a size of this cell", hint=hint)
+            return
+        hint = ""
+        if role == "hyper":
+            hint = f"a size has no default; write `{name.id}` alone in the header, and its value where a layer is built"
+        related = (Related(self.places[name.id], "declared here"),) if name.id in self.places else ()
+        self.out.error("not-a-size", "a shape is made of sizes", name.span, f"`{name.id}` is {_a(role)}", hint=hint or None,
+                       related=related)  # fmt: skip
 
     def _value(self, expr: ast.Expr, what: str, allowed: frozenset[str]) -> None:
         """An expression outside the equations: made of numbers and of names with one of the `allowed` roles."""
@@ -319,10 +404,13 @@ class CellNames:
             case ast.Name():
                 self.used.add(expr.id)
                 role = self.roles.get(expr.id, "clock" if expr.id == TIME else None)
-                if role is None:
+                if role is None and expr.id in self.locals:
+                    self.out.error("not-static", f"{what} cannot depend on a local", expr.span,
+                                   f"`{expr.id}` is a local, which changes every step",
+                                   related=(Related(self.locals[expr.id], "assigned here"),))  # fmt: skip
+                elif role is None:
                     known = [n for n, r in self.roles.items() if r in allowed]
-                    self.out.error("undefined", f"`{expr.id}` is not defined", expr.span, "nothing declares this name",
-                                   hint=unknown_value(expr.id, known, ()))  # fmt: skip
+                    self._undefined(expr, unknown_value(expr.id, known, ()) or self._declaring_hint(expr.id))
                 elif role not in allowed:
                     words = {"size": "sizes", "hyper": "hyperparameters", "param": "params", "const": "consts"}
                     made = ["numbers"] + [words[r] for r in ("size", "hyper", "const", "param") if r in allowed]
@@ -339,8 +427,9 @@ class CellNames:
             case ast.Index():
                 self._value(expr.base, what, allowed)
             case ast.Call():
-                check_call(expr, self.functions, self.places, self.out)
-        check_attribute(expr, self.out)
+                check_call(expr, self.functions, self.values, self.out)
+        if check_attribute(expr, self.roles, self.out):
+            return
         for child in children(expr):
             self._value(child, what, allowed)
 
@@ -382,8 +471,8 @@ class CellNames:
             return
         if name.id in self.roles or name.id in locals_:
             place = self.places.get(name.id) or locals_[name.id]
-            self.out.error("redeclared", f"`{name.id}` is declared twice", name.span, "declared again here",
-                           related=(Related(place, "declared here too"),))  # fmt: skip
+            self.out.error("redeclared", f"`{name.id}` has a meaning already", name.span, "the counter of a repeat",
+                           related=(Related(place, "declared here"),), hint="give the counter a name of its own")  # fmt: skip
         for inner in s.body:
             self._statement(inner, locals_, name)
 
@@ -408,19 +497,15 @@ class CellNames:
             self._assign_state(target, counter)
             return
         if target.index is not None:
-            is_local = name.id in locals_ or role is None
-            title = f"`{name.id}` is not a state" if is_local else f"`{name.id}` is {_a(role or 'local')}, not a state"
-            hint = f"declare it: `state {name.id}: [H]`" if role is None else None
-            near = closest(name.id, self.states) if role is None else None
-            hint = f"did you mean `{near}[t]`?" if near else hint
-            self.out.error("not-a-state", title, target.span, "only a state is assigned with a time index", hint=hint)
+            self._no_state(target)
             return
         if role is not None:
             title = f"`{name.id}` is {_a(role)} and cannot be assigned"
-            self.out.error("redeclared", title, name.span, "assigned here",
+            self.out.error("redeclared", title, name.span, "assigned here", hint="give the result a name of its own",
                            related=(Related(self.places[name.id], "declared here"),))  # fmt: skip
             return
         if check_reserved(name, self.out):
+            self.assigned.setdefault(name.id, name.span)
             return
         if name.id in self.functions and name.id in self._called():
             self.out.error("redeclared", f"`{name.id}` is a function of this file", name.span, "assigned here",
@@ -432,6 +517,24 @@ class CellNames:
                            related=(Related(before, "first assigned here"),))  # fmt: skip
         self.assigned.setdefault(name.id, name.span)
         self.places.setdefault(name.id, name.span)
+
+    def _no_state(self, target: ast.Target) -> None:
+        """Reports `z[t] = …` where `z` is not declared as a state."""
+        name = target.name.id
+        role = self.roles.get(name)
+        if name in self.unknown | self.clashing:
+            return
+        self.unknown.add(name)
+        if role is not None:
+            hint = "an equation names a result: `z = …`"
+            if role in ("param", "const"):
+                hint = f"{_a(role)} is the same at every step; what changes is a state, `state {name}: […]`"
+            self.out.error("not-a-state", f"`{name}` is {_a(role)}, not a state", target.span, "only a state is assigned at a time",
+                           hint=hint, related=(Related(self.places[name], "declared here"),))  # fmt: skip
+            return
+        near = closest(name, [s for s in self.states if s not in self.locals])
+        hint = f"did you mean `{near}[t]`?" if near else f"declare it, `state {name}: [H]`, or write `{name} = …` if no step reads its past"
+        self.out.error("not-a-state", f"`{name}` is not declared", target.span, "only a state is assigned at a time", hint=hint)
 
     def _called(self) -> set[str]:
         found: set[str] = set()
@@ -458,8 +561,8 @@ class CellNames:
             self.out.error("index", "this is not a time", target.span, "a state is assigned at `t`",
                            hint=f"write `{name.id}[t] = …`")  # fmt: skip
         elif lag != 0:
-            self.out.error("index", f"only `{name.id}[t]` can be assigned", target.span,
-                           "the past and the future cannot be changed", hint=f"write `{name.id}[t] = …`")  # fmt: skip
+            hint = f"the new value is `{name.id}[t]`, the old one `{name.id}[t-1]`"
+            self.out.error("index", f"only `{name.id}[t]` can be assigned", target.span, "another step than `t`", hint=hint)
         if counter is not None:
             self.out.error("repeat-body", "no state is assigned inside a repeat", target.span, "assigned here",
                            hint=f"use a local inside, and write `{name.id}[t] = …` after `end`")  # fmt: skip
@@ -478,15 +581,16 @@ class CellNames:
                 self._index(expr, locals_, counter)
                 return
             case ast.Call():
-                check_call(expr, self.functions, {**self.places, **locals_}, self.out)
-        check_attribute(expr, self.out)
+                check_call(expr, self.functions, self.values, self.out, self.states)
+        if check_attribute(expr, self.values, self.out):
+            return
         for child in children(expr):
             self._expr(child, locals_, counter)
 
     def _name(self, name: ast.Name, locals_: dict[str, Span], counter: ast.Name | None) -> None:
         self.used.add(name.id)
         role = self.roles.get(name.id)
-        if role == "state":
+        if role == "state" and name.id not in self.clashing:
             self.out.error("bare-state", f"`{name.id}` is a state", name.span, "a state is read with its time",
                            hint=f"write `{name.id}[t-1]` for the old value, `{name.id}[t]` for the new one")  # fmt: skip
         elif role is not None or name.id == TIME or (counter is not None and name.id == counter.id):
@@ -495,13 +599,34 @@ class CellNames:
             if name.id not in self.assigned:
                 self.out.error("read-before-assigned", f"`{name.id}` is read before it is assigned", name.span,
                                "it has no value yet", related=(Related(locals_[name.id], "assigned here"),),
-                               hint="equations are read from top to bottom")  # fmt: skip
+                               hint="equations are read from top to bottom; what is carried from step to step is a state")  # fmt: skip
         else:
             known = [*self.roles, *locals_, *([counter.id] if counter else [])]
-            hint = unknown_value(name.id, known, self.states)
-            if name.id in self.functions:
-                hint = f"`{name.id}` is a function: write `{name.id}(…)`"
-            self.out.error("undefined", f"`{name.id}` is not defined", name.span, "nothing declares this name", hint=hint)
+            if name.id in self.counters:
+                self.out.error("undefined", f"`{name.id}` has no value here", name.span, "known inside its repeat alone",
+                               related=(Related(self.counters[name.id], "the counter of this repeat"),))  # fmt: skip
+            else:
+                self._undefined(name, unknown_value(name.id, known, self.states) or self._declaring_hint(name.id))
+
+    def _undefined(self, name: ast.Name, hint: str | None) -> None:
+        """Reports a name that nothing declares, once a cell."""
+        if name.id in self.unknown | self.clashing:
+            return
+        self.unknown.add(name.id)
+        written = self.out.source.slice(name.span)
+        if written.endswith("ᵀ"):
+            hint = f"a transpose is written `{written[:-1]}.T`"
+        if name.id in self.functions or name.id in BUILTINS:
+            self.out.error("function-value", f"`{name.id}` is a function, not a value", name.span, "a function is called",
+                           hint=f"write `{name.id}(…)`")  # fmt: skip
+        else:
+            self.out.error("undefined", f"`{written}` is not defined", name.span, "nothing declares this name", hint=hint)
+
+    def _declaring_hint(self, name: str) -> str:
+        """Where an unknown name may be declared."""
+        if "input" not in self.roles.values():
+            return f"declare it: `input {name}: [D]`"
+        return f"declare it, as in `param {name}: [H]`, or assign it on a line above"
 
     def _index(self, expr: ast.Index, locals_: dict[str, Span], counter: ast.Name | None) -> None:
         name = expr.base.id
@@ -510,22 +635,22 @@ class CellNames:
         lag = time_lag(expr.arguments)
         if role in ("state", "input"):
             if lag is None:
-                hint = f"write `{name}[t]`, `{name}[t-1]`" + (" or, with the step number, a whole number after the minus" if _mentions_time(expr) else "")  # fmt: skip
-                self.out.error("index", "this is not a time", expr.span, f"`{name}` is {_a(role)}, indexed by time", hint=hint)
+                self._no_time(expr, role)
             elif lag < 0:
                 self.out.error("future", f"`{name}[t+{-lag}]` lies in the future", expr.span, "not known yet at step t",
                                hint=f"a cell may read `{name}[t]` and the past, `{name}[t-1]`")  # fmt: skip
             elif role == "state" and lag == 0 and name not in self.assigned:
-                later = any(isinstance(s, ast.Assign) and any(x.name.id == name for x in s.targets) for s in self.cell.statements)
-                label = "it is assigned further down" if later else "it is never assigned"
-                self.out.error("read-before-assigned", f"`{name}[t]` is read before it is assigned", expr.span, label,
-                               hint=f"the old value is `{name}[t-1]`")  # fmt: skip
+                self._read_early(expr)
             elif lag > MAX_LAG:
                 self.out.error("index", f"a lag of {lag} steps is too long", expr.span, f"at most {MAX_LAG} steps back")
         elif role in ("param", "const"):
-            if len(expr.arguments) != 1 or _mentions_time(expr):
-                label = f"`{name}` is {_a(role)}: one number selects a slice of its leading head axis"
-                self.out.error("index", f"`{name}` does not change with time", expr.span, label, hint=f"write `{name}`")
+            if _mentions_time(expr):
+                self.out.error("index", f"`{name}` does not change with time", expr.span, f"`{name}` is {_a(role)}",
+                               hint=f"write `{name}`")  # fmt: skip
+                return
+            if len(expr.arguments) != 1:
+                self.out.error("index", "a slice is selected by one number", expr.span, f"{len(expr.arguments)} given",
+                               hint=f"`{name}[k]` is slice k of the leading head axis; single entries are not selected")  # fmt: skip
                 return
             self._slice(expr.arguments[0], counter)
         elif role in ("size", "hyper"):
@@ -543,13 +668,39 @@ class CellNames:
                 hint = f"to keep it, declare `state {name}: […]` and assign `{name}[t] = …`"
             self.out.error("not-a-state", f"`{name}` has no index", expr.span, label, hint=hint)
         else:
-            hint = unknown_value(name, [*self.roles, *locals_], self.states)
+            hint = unknown_value(name, [*self.roles, *locals_], self.states) or ""
             near = closest(name, self.states)
             if near and lag is not None and lag >= 0:
                 hint = f"did you mean `{near}[t{'-' + str(lag) if lag else ''}]`?"
             elif lag is not None and not hint:
                 hint = f"declare it: `state {name}: [H]`"
-            self.out.error("undefined", f"`{name}` is not defined", expr.base.span, "nothing declares this name", hint=hint)
+            self._undefined(expr.base, hint or self._declaring_hint(name))
+
+    def _no_time(self, expr: ast.Index, role: str) -> None:
+        """Reports an index of a state or an input that is no time."""
+        name = expr.base.id
+        if len(expr.arguments) > 1:
+            hint = f"write `{name}[t]` or `{name}[t-1]`; single entries are not selected"
+        elif _mentions_time(expr):
+            hint = f"a lag is a whole number, written out: `{name}[t-1]`, `{name}[t-2]`"
+        elif role == "state":
+            hint = f"write `{name}[t-1]` for the old value, `{name}[t]` for the new one; single entries are not selected"
+        else:
+            hint = f"write `{name}` for this step, `{name}[t-1]` for the one before; single entries are not selected"
+        self.out.error("index", "this is not a time", expr.span, f"`{name}` is {_a(role)}, indexed by time", hint=hint)
+
+    def _read_early(self, expr: ast.Index) -> None:
+        """Reports `h[t]` before the line that assigns it, unless that line is missing or wrong, which is reported itself."""
+        name = expr.base.id
+        for s in self.cell.statements:
+            for target in s.targets if isinstance(s, ast.Assign) else ():
+                if target.name.id == name and time_lag(target.index) == 0:
+                    here = s.span.start <= expr.span.start < s.span.end
+                    label = "this line assigns it" if here else "it has no value yet"
+                    related = () if here else (Related(target.span, "assigned here"),)
+                    self.out.error("read-before-assigned", f"`{name}[t]` is read before it is assigned", expr.span, label,
+                                   hint=f"the old value is `{name}[t-1]`", related=related)  # fmt: skip
+                    return
 
     def _slice(self, index: ast.Expr, counter: ast.Name | None) -> None:
         match index:
@@ -578,6 +729,10 @@ class CellNames:
                 self._expr(r.value, locals_, None)
             elif self.roles.get(r.name.id) == "state":
                 self.used.add(r.name.id)
+            elif r.name.id not in self.roles and r.name.id not in locals_ and r.name.id not in BUILTINS:
+                near = closest(r.name.id, [*self.roles, *locals_])
+                hint = f"did you mean `{near}`?" if near else f"an expression is returned as `output {r.name.id} = …`"
+                self._undefined(r.name, hint)
             else:
                 self._name(r.name, locals_, None)
 
@@ -585,14 +740,17 @@ class CellNames:
         cell = self.cell
         where = cell.name.span
         for name in self.states:
-            if name not in self.assigned:
+            if name not in self.assigned and name in self.places and name not in self.clashing:
+                meant = [n for n in (f"{name}_t", f"{name}_new", f"new_{name}", f"{name}_next") if n in self.locals]
+                related = (Related(self.locals[meant[0]], f"should this be `{name}[t]`?"),) if meant else ()
                 self.out.error("unassigned-state", f"the state `{name}` is never assigned", self.places[name],
-                               "declared here", hint=f"add `{name}[t] = …`")  # fmt: skip
-        if not any(isinstance(s, ast.Output) for s in cell.statements):
+                               "it needs a new value every step", hint=f"add `{name}[t] = …`", related=related)  # fmt: skip
+        inner = [i for s in cell.statements if isinstance(s, ast.Repeat) for i in s.body]
+        if not any(isinstance(s, ast.Output) for s in (*cell.statements, *inner)):
             what = f"output {self.states[-1]}" if self.states else "output y = …"
             self.out.error("missing-output", f"the cell `{cell.name.id}` returns nothing", where, "it has no `output`",
                            hint=f"end it with `{what}`")  # fmt: skip
-        if not any(r == "input" for r in self.roles.values()):
+        if not any(r == "input" for r in self.roles.values()) and not self.unknown:
             self.out.error("missing-input", f"the cell `{cell.name.id}` reads nothing", where, "it has no `input`",
                            hint="declare one: `input x: [D]`")  # fmt: skip
         for name, role in self.roles.items():

@@ -88,9 +88,19 @@ class _CellShapes:
             elif isinstance(s, ast.Repeat):
                 self._repeat(s)
         outputs = [r for s in self.cell.statements if isinstance(s, ast.Output) for r in self._outputs(s)]
+        self._check_dependence(variables, outputs)
         return Cell(
             self.cell.name.id, self.cell.doc or "", header, tuple(variables), tuple(self.body), tuple(outputs), span=self.cell.span
         )
+
+    def _check_dependence(self, variables: list[Variable], outputs: list[Returned]) -> None:
+        """A cell without a state has an output that changes with an input, or at least from step to step."""
+        if any(v.role == "state" for v in variables) or self.out.failed or not outputs:
+            return
+        if not any(self._varies(o.value) for o in outputs):
+            self._report("no-dependence", f"the cell `{self.cell.name.id}` has no state, and its outputs read no input",
+                         outputs[0].span, "the same at every step",
+                         hint="a value that does not change from step to step needs no cell")  # fmt: skip
 
     # Declarations
 
@@ -109,7 +119,8 @@ class _CellShapes:
 
     def _default(self, h: ast.HeaderName) -> float:
         assert h.default is not None
-        value = self._guard(lambda: fold(self._expr(h.default, [])))
+        default = h.default
+        value = self._guard(lambda: fold(self._expr(default, [])))
         if value is None or isinstance(value, complex):
             if value is not None or not self.out.failed:
                 self._report("hyperparameter", f"the default of `{h.name.id}` is not a real number", h.default.span, "expected a number")
@@ -162,7 +173,11 @@ class _CellShapes:
                 for _ in range(int(n)):
                     total = total * self._dim_of(left)
                 return total
-        self._report("not-a-size", "a size is made of whole numbers and sizes of the header", expr.span, "not a size")
+        label = "not a size"
+        if isinstance(expr, ast.Name) and expr.id in self.roles | self.types:
+            role = self.roles.get(expr.id, "local")
+            label = f"`{expr.id}` is a{'n' if role == 'input' else ''} {'hyperparameter' if role == 'hyper' else role}"
+        self._report("not-a-size", "a size is made of whole numbers and sizes of the header", expr.span, label)
         raise _Stop
 
     def _dim_of_argument(self, expr: Expr, span: Span) -> Dim:
@@ -181,7 +196,7 @@ class _CellShapes:
             t = self.types[name.id]
             value = self._guard(lambda t=t: self._initial(d, t)) if d.value is not None else None
             interval = self._guard(lambda: self._interval(d)) if d.constraint is not None else None
-            draw = self._guard(lambda t=t: self._draw(d, t, interval)) if d.draw is not None else None
+            draw = self._guard(lambda t=t, interval=interval: self._draw(d, t, interval)) if d.draw is not None else None
             found.append(Variable(name.id, d.role, t, name.span, value, interval, draw))
         return found
 
@@ -238,10 +253,11 @@ class _CellShapes:
         if interval is None or d.draw is None:
             return
         low, high = fold(interval.low), fold(interval.high) if interval.high is not None else math.inf
-        fixed = {"zeros": [0.0], "ones": [1.0], "constant": [fold(a) for a in args], "eye": [0.0]}.get(name, [])
+        values = {"zeros": [0.0], "ones": [1.0], "constant": [fold(a) for a in args], "eye": [0.0]}
+        fixed: list[float | complex | None] = values.get(name, [])  # type: ignore[assignment]
         for value in fixed:
             if all(isinstance(v, float) for v in (low, high, value)) and not low < value < high:  # type: ignore[operator]
-                label = f"{value:g} is not {'between' if high != math.inf else 'above'} {low:g}" + (f" and {high:g}" if high != math.inf else "")  # fmt: skip
+                label = f"{value:g} is not above {low:g}" if high == math.inf else f"{value:g} is not between {low:g} and {high:g}"
                 self._report("initialiser", "the initial value lies outside the constraint", d.draw.span, label,
                              related=(Related(d.constraint.span, "the constraint"),) if d.constraint else ())  # fmt: skip
 
@@ -270,7 +286,7 @@ class _CellShapes:
                 return
             if isinstance(s.value, ast.Call) and s.value.function.id == "split":
                 self._report("split", "split gives several values", s.value.span, "one name on the left",
-                             hint=f"write `a, {names[0]} = split(…, 2)`")  # fmt: skip
+                             hint=f"write `{names[0]}1, {names[0]}2 = split(…, 2)`")  # fmt: skip
                 raise _Stop
             value = self._expr(s.value, body)
             target = s.targets[0]
@@ -319,7 +335,9 @@ class _CellShapes:
             raise _Stop
         vector, parts = call.arguments
         if not (isinstance(parts, ast.Number) and parts.value == count):
-            self._report("split", f"there are {count} names on the left", parts.span, f"expected {count}")
+            written = self.out.source.slice(parts.span)
+            self._report("split", f"split into {shorten(written)} parts, but there are {count} names on the left", parts.span,
+                         f"expected {count}", hint="the number of parts is written out")  # fmt: skip
             raise _Stop
         value = self._expr(vector, body)
         if value.type.rank != 1:
@@ -421,7 +439,8 @@ class _CellShapes:
                 base = self._expr(expr.base, body)
                 if base.type.rank != 2:
                     hint = "a vector is a row or a column as the product needs" if base.type.rank == 1 else None
-                    self._report("shape-mismatch", "only a matrix has a transpose", expr.base.span, f"this is {kind(base.type)}", hint=hint)  # fmt: skip
+                    self._report("shape-mismatch", "only a matrix has a transpose", expr.base.span,
+                                 f"this is {kind(base.type)}", hint=hint)  # fmt: skip
                     raise _Stop
                 return Apply("transpose", (base,), replace(base.type, axes=base.type.axes[::-1]), span=expr.span)
             case ast.Call():
@@ -457,7 +476,8 @@ class _CellShapes:
         index = self._expr(expr.arguments[0], body)
         number = fold(index)
         if number is not None and (isinstance(number, complex) or number != number // 1 or number < 1):
-            self._report("index", "slices are counted from 1", expr.arguments[0].span, "not a slice")
+            shown = shorten(self.out.source.slice(expr.arguments[0].span))
+            self._report("index", "slices are counted from 1", expr.arguments[0].span, f"there is no slice {shown}")
             raise _Stop
         leading = t.heads[0].number
         if isinstance(number, float) and leading is not None and number > leading:
@@ -487,31 +507,87 @@ class _CellShapes:
             return rule([a.type for a in args])
         except Mismatch as m:
             texts = [shorten(self.out.source.slice(p.span)) for p in places]
-            verb = {"@": "cannot be multiplied", "+": "cannot be added", "-": "cannot be subtracted"}.get(op, "do not fit together")
-            if len(args) == 1:
-                verb = "takes another shape"
-            title = f"{shown.format(*texts) if len(texts) < 3 else f'the arguments of `{op}`'} {verb}"
-            related = tuple(Related(p.span, f"this is {a.type}") for i, (p, a) in enumerate(zip(places, args, strict=True)) if i != m.index)
-            hint = m.hint or self._misfit_hint(args[m.index], [a for i, a in enumerate(args) if i != m.index], op)
-            self._report("shape-mismatch", title, places[m.index].span, m.label, hint=hint, related=related)
+            note = self._grouping(places) if op == "@" else None
+            if m.against is None:  # one argument is wrong by itself
+                wrong = args[m.index].type
+                title = m.title or f"`{op}` does not take {kind(wrong).split(' [')[0].removeprefix('complex ')}"
+                self._report("shape-mismatch", title, places[m.index].span, m.label, note=note,
+                             hint=m.hint or _of_matrix(op, wrong))  # fmt: skip
+                raise _Stop from None
+            this, other = args[m.index], args[m.against]
+            names = [_called(texts[i], "this" if i == m.index else "the other") for i in (m.index, m.against)]
+            label = m.label or f"{names[0]} is {this.type}, but {names[1]} is {other.type}"
+            related = (Related(places[m.against].span, "" if names[1] != "the other" else f"this is {other.type}"),)
+            expression = shown.format(*texts) if len(texts) < 3 else f"`{op}(…)`"
+            title = f"{expression} cannot be multiplied" if op == "@" else f"the shapes in {expression} do not fit"
+            hint = m.hint or self._misfit_hint(op, this, other, places[m.index], places[m.against], m.index)
+            self._report("shape-mismatch", title, places[m.index].span, label, hint=hint, note=note, related=related)
             raise _Stop from None
 
-    def _misfit_hint(self, wrong: Expr, others: list[Expr], op: str) -> str | None:
-        """A name of the shape that was needed, if a state has it."""
-        needed = None
-        if op == "@" and others and others[0].type.rank == 2 and wrong.type.rank == 1:
-            needed = (others[0].type.axes[1],)
-        elif others and wrong.type.rank == 1 and others[0].type.rank == 1:
-            needed = others[0].type.axes
-        if needed is None or not isinstance(wrong, Ref) or wrong.role not in ("input", "state"):
+    def _grouping(self, places: Sequence[ast.Expr]) -> str | None:
+        """How a chain of `@` is grouped, where brackets do not say it."""
+        right = places[1]
+        if isinstance(right, ast.Binary) and right.op == "@":
+            text = self.out.source.slice
+            between = text(Span(places[0].span.end, right.span.start))
+            if "(" not in between:
+                return f"`@` groups from the right: `{shorten(text(places[0].span))} @ ({shorten(text(right.span))})`"
+        return None
+
+    def _misfit_hint(self, op: str, this: Expr, other: Expr, place: ast.Expr, other_place: ast.Expr, index: int) -> str | None:
+        """What would fit: another order, a transpose, another name, a matrix in front."""
+        text, other_text = (_operand(p, self.out.source) for p in (place, other_place))
+        a, b = (this, other) if index == 0 else (other, this)
+        a_text, b_text = (text, other_text) if index == 0 else (other_text, text)
+        ranks = (a.type.rank, b.type.rank)
+        if op == "*" and ranks in ((2, 1), (1, 2)):
+            left, right, vector = (a_text, b_text, b) if ranks == (2, 1) else (b_text, a_text, a)
+            matrix = a if ranks == (2, 1) else b
+            if matrix.type.axes[1] == vector.type.axes[0] and matrix.type.axes[0] != matrix.type.axes[1]:
+                return f"the product of a matrix and a vector is written `{left} @ {right}`"
+        if {1, 2} == set(ranks) and op != "@":
+            return "a vector scales a matrix as `diag(a) @ S` (its rows) or `S @ diag(a)` (its columns)"
+        if op == "@":
+            if ranks == (1, 2) and b.type.axes[1] == a.type.axes[0]:
+                return f"the other order fits: `{b_text} @ {a_text}`"
+            if b.type.rank == 2 and a.type.axes[-1] == b.type.axes[1]:
+                return f"the transpose fits: `{a_text} @ {b_text}.T`"
+            if a.type.rank == 2 and a.type.axes[0] == b.type.axes[0]:
+                return f"the transpose fits: `{a_text}.T @ {b_text}`"
+            return self._named_misfit(this, other)
+        return self._named_misfit(this, other) or self._projection(this, other, text, other_text)
+
+    def _named_misfit(self, wrong: Expr, other: Expr) -> str | None:
+        """A state or input that has the shape which a wrong input or state lacks."""
+        if not isinstance(wrong, Ref) or wrong.role not in ("input", "state") or wrong.type.rank != 1:
+            return None
+        if other.type.rank == 2:
+            needed = (other.type.axes[1],)
+        else:
             return None
         for name, role in self.roles.items():
-            if isinstance(others[0], Ref) and name == others[0].name:
-                continue
             if role in ("state", "input") and name != wrong.name and name in self.types and self.types[name].axes == needed:
                 shown = f"the state `{name}[t-1]`" if role == "state" else f"the input `{name}`"
                 return f"did you mean {shown}, which is {self.types[name]}?"
         return None
+
+    def _matrix_of(self, axes: tuple[Dim, ...]) -> str | None:
+        """A param or const of a certain shape."""
+        fits = (n for n, t in self.types.items() if self.roles.get(n) in ("param", "const") and t == Type((), axes, t.is_complex))
+        return next(fits, None)
+
+    def _projection(self, this: Expr, other: Expr, text: str, other_text: str) -> str | None:
+        """A product with a matrix, that makes a vector as long as another; an input is made to fit the rest."""
+        if this.type.rank != 1 or other.type.rank != 1 or this.type.heads != other.type.heads:
+            return None
+        if isinstance(other, Ref) and other.role == "input" and not (isinstance(this, Ref) and this.role == "input"):
+            this, other, text = other, this, other_text
+        new, old = other.type.axes[0], this.type.axes[0]
+        matrix = self._matrix_of((new, old))
+        if matrix:
+            return f"`{matrix} @ {text}` is [{new}]"
+        heads = ", ".join(map(str, this.type.heads)) + "; " if this.type.heads else ""
+        return f"a matrix makes [{new}] of [{old}]: `param W: [{heads}{new}, {old}]`, then `W @ {text}`"
 
     def _call(self, call: ast.Call, body: list) -> Expr:
         name = call.function.id
@@ -529,7 +605,8 @@ class _CellShapes:
                                  hint="take re(z), im(z) or abs(z) first")  # fmt: skip
                     raise _Stop
         if name == "where" and args[0].type.is_complex:
-            self._report("complex", "a condition is real", call.arguments[0].span, "this is complex")
+            self._report("complex", "a condition is real", call.arguments[0].span, "this is complex",
+                         hint="compare abs(z), re(z) or im(z)")  # fmt: skip
             raise _Stop
         if builtin.param_only:
             self._param_only(name, args, call)
@@ -551,7 +628,8 @@ class _CellShapes:
     def _varies(self, expr: Expr) -> bool:
         """Whether a value depends on an input, a noise, a state or the step number."""
         return any(
-            isinstance(n, Ref) and (n.role in ("input", "state", "noise", "clock") or (n.role == "local" and self.varies.get(n.name, False)))
+            isinstance(n, Ref)
+            and (n.role in ("input", "state", "noise", "clock") or (n.role == "local" and self.varies.get(n.name, False)))
             for n in walk(expr)
         )
 
@@ -641,19 +719,36 @@ class _CellShapes:
         t = value.type
         related = (Related(shape_span, f"declared {declared}"),) if shape_span else ()
         if t.is_complex and not declared.is_complex:
-            self._report("complex", f"{what} is complex", span, f"expected the real {declared}", related=related,
+            self._report("complex", f"{what} is complex", span, f"this is {t}, expected {declared}", related=related,
                          hint="take its re(…), or declare `complex` before the shape")  # fmt: skip
             raise _Stop
         if (t.axes and t.axes != declared.axes) or (t.heads and t.heads != declared.heads):
-            self._report("shape-mismatch", f"{what} has the wrong shape", span, f"this is {t}, expected {replace(declared, is_complex=t.is_complex)}",
+            expected = replace(declared, is_complex=t.is_complex)
+            hint = None
+            if t.axes == declared.axes and not declared.heads:
+                hint = f"declare head axes, `{t}`, or join them with merge(…)"
+            elif t.axes == declared.axes[::-1] and t.rank == 2:
+                hint = "its transpose fits: `.T`"
+            elif t.rank == declared.rank == 1 and t.heads in ((), declared.heads):
+                fitting = self._matrix_of((*declared.axes, *t.axes))
+                hint = f"`{fitting} @ …` makes [{declared.axes[0]}] of [{t.axes[0]}]" if fitting else None
+            self._report("shape-mismatch", f"{what} has the wrong shape", span, f"this is {t}, expected {expected}", hint=hint,
                          related=related)  # fmt: skip
             raise _Stop
 
     def _report(
-        self, code: str, title: str, span: Span, label: str, *, hint: str | None = None, related: tuple[Related, ...] = ()
+        self,
+        code: str,
+        title: str,
+        span: Span,
+        label: str,
+        *,
+        hint: str | None = None,
+        note: str | None = None,
+        related: tuple[Related, ...] = (),
     ) -> None:
-        calls = tuple(Related(i.called, f"in this call of `{i.function.name.id}`") for i in self.inlining)
-        self.out.error(code, title, span, label, hint=hint, related=related + calls)
+        calls = [Related(i.called, f"in this call of `{i.function.name.id}`") for i in self.inlining]
+        self.out.error(code, title, span, label, hint=hint, note=note, related=related + tuple(calls[:1] + calls[1:][-2:]))
 
     def _guard(self, compute: Callable):
         try:
@@ -702,6 +797,29 @@ def fold(expr: Expr | None) -> float | complex | None:
                 return None
             return value if isinstance(value, complex) else float(value)
     return None
+
+
+def _of_matrix(function: str, t: Type) -> str | None:
+    """What to write for a function of vectors that is given a matrix."""
+    if t.rank != 2 or t.heads:
+        return None
+    rows, columns = t.axes
+    if function in ("sum", "mean"):
+        return f"`S @ ones({columns})` adds up the rows of a matrix S, `ones({rows}) @ S` its columns"
+    if function == "norm":
+        return f"make a vector of it first: `norm(reshape(S, {rows * columns}))`"
+    return None
+
+
+def _called(text: str, otherwise: str) -> str:
+    """An operand as a message names it: by its text where that is short."""
+    return f"`{text}`" if len(text) <= 24 else otherwise
+
+
+def _operand(expr: ast.Expr, source: Source) -> str:
+    """The text of an expression, in brackets where another operator would take it apart."""
+    text = shorten(source.slice(expr.span), 30)
+    return f"({text})" if isinstance(expr, ast.Binary | ast.Prefix) else text
 
 
 def shorten(text: str, limit: int = 40) -> str:

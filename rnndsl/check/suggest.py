@@ -2,7 +2,6 @@
 
 import unicodedata
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from rnndsl.check.builtins import BUILTINS, nearest_builtin_hint
 
@@ -32,19 +31,32 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     for candidate in known:
         if candidate.casefold() == name.casefold() and candidate != name:
             return candidate
-    found = get_close_matches(name, known, n=1, cutoff=0.7)
+    from difflib import get_close_matches  # only a wrong program pays for it
+
+    found = get_close_matches(name, known, n=1, cutoff=0.65)
     return found[0] if found else None
+
+
+def lookalike(name: str, known: Iterable[str]) -> str | None:
+    """A hint for a name that looks like a known one and is spelt with letters of another script."""
+    for candidate in known:
+        if candidate != name and latin(candidate) == latin(name):
+            odd = next((c for c in name if c in _LOOKALIKES), None)
+            if odd:
+                return f"did you mean `{candidate}`? The `{odd}` here is a {describe(odd)}"
+            odd = next(c for c in candidate if c in _LOOKALIKES)
+            return f"did you mean `{candidate}`, which is declared with a {describe(odd)}?"
+    return None
 
 
 def unknown_value(name: str, known: Iterable[str], states: Iterable[str], spelt: dict[str, str] | None = None) -> str | None:
     """A hint for a name that nothing declares."""
     known, states = list(known), list(states)
-    fixed = latin(name)
-    if fixed != name and fixed in known:
-        odd = next(c for c in name if c in _LOOKALIKES)
-        return f"did you mean `{fixed}`? `{odd}` here is a {describe(odd)}"
+    odd = lookalike(name, known)
+    if odd:
+        return odd
     for state in states:
-        old = (f"{state}_prev", f"{state}_old", f"{state}_last", f"{state}_tm1", f"{state}_t1", f"prev_{state}", f"{state}_", f"{state}0")  # fmt: skip
+        old = [f"{state}{tail}" for tail in ("_prev", "_old", "_last", "_tm1", "_t1", "_", "0")] + [f"prev_{state}"]
         if name in (f"{state}_t", f"{state}t", f"{state}_new", f"new_{state}", f"{state}_next"):
             return f"the new value of the state `{state}` is written `{state}[t]`"
         if name in old:

@@ -90,9 +90,10 @@ class Shape(Node):
 
 @dataclass(frozen=True)
 class Above(Node):
-    """`> low`."""
+    """`> low`; the checks refuse another comparison."""
 
     low: Expr
+    op: str = ">"
 
 
 @dataclass(frozen=True)

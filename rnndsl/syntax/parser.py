@@ -9,8 +9,11 @@ from lark.exceptions import UnexpectedToken
 from rnndsl.diagnostics import Collector, Source
 from rnndsl.resources import resource_folder
 from rnndsl.syntax import ast, mistakes
+from rnndsl.syntax.keywords import KEYWORDS
 from rnndsl.syntax.tokens import Statement, lex, span_of_statement, statements
 from rnndsl.syntax.tree import ToAst, depth_exceeds, span_of, token_span
+
+Items = tuple[ast.CellDef | ast.FunctionDef, ...]
 
 MAX_DEPTH = 150  # rules inside one another in one statement
 _MAX_ERRORS = 20
@@ -35,8 +38,10 @@ def parse(source: Source) -> ast.File:
     """
     out = Collector(source)
     items: list[ast.CellDef | ast.FunctionDef] = []
+    cell = None
     for chunk in _chunks(statements(lex(tokens_of, out), out), out):
-        items.extend(_parse_chunk(chunk, out))
+        items.extend(_parse_chunk(chunk, cell, out))
+        cell = str(chunk[0][1]) if chunk[0][0] == "cell" and len(chunk[0]) > 1 else None
         if len(out.found) >= _MAX_ERRORS:
             break
     out.stop_if_any()
@@ -46,42 +51,61 @@ def parse(source: Source) -> ast.File:
 def _chunks(found: list[Statement], out: Collector) -> list[list[Statement]]:
     """Groups statements by the `cell` or `def` that they belong to."""
     chunks: list[list[Statement]] = []
+    strays: list[Statement] = []
     for statement in found:
         if statement[0] in ("cell", "def"):
             chunks.append([statement])
-        elif chunks:
-            chunks[-1].append(statement)
-        elif not out.failed:
-            mistakes.report_outside(statement, out)
+        else:
+            (chunks[-1] if chunks else strays).append(statement)
+    if strays and not out.failed:
+        mistakes.report_outside(strays[0], chunks[0][0] if chunks else None, out)
     return chunks
 
 
-def _parse_chunk(chunk: list[Statement], out: Collector) -> tuple[ast.CellDef | ast.FunctionDef, ...]:
-    """Parses one item; after an error the statement that holds it is left out and the rest is tried again."""
-    while chunk:
-        parser = lark().parse_interactive("")
-        for number, statement in enumerate(chunk):
-            for i, token in enumerate([*statement, _newline_after(statement)]):
-                state = parser.parser_state.position
-                try:
-                    parser.feed_token(token)
-                except UnexpectedToken as e:
-                    mistakes.report(lark(), state, e, statement, i, out)
-                    if number == 0 or statement[0] in ("repeat", "end") or len(out.found) >= _MAX_ERRORS:
-                        return ()
-                    chunk = chunk[:number] + chunk[number + 1 :]
-                    break
-            else:
-                continue
-            break
-        else:
-            try:
-                tree = parser.feed_eof()
-            except UnexpectedToken:
-                mistakes.report_unclosed_repeat(chunk, out)
-                return ()
-            return () if out.failed else _to_ast(tree, out)
+def _parse_chunk(chunk: list[Statement], cell: str | None, out: Collector) -> Items:
+    """Parses one item; after an error the statement that holds it is left out and the rest is tried again.
+
+    cell: the name of the item before it where that is a cell.
+    """
+    for _ in range(_MAX_ERRORS):
+        refused = _first_refused(chunk)
+        if isinstance(refused, Tree):
+            return () if out.failed else _to_ast(refused, out)
+        if refused is None:
+            mistakes.report_unclosed_repeat(chunk, out)
+            return ()
+        number, place, error = refused
+        if number and chunk[0][0] == "def":
+            mistakes.report_after_function(chunk, number, cell, out)
+            return ()
+        code = mistakes.report(lark(), place, error, out)
+        if number == 0 or chunk[number][0] in ("repeat", "end") or len(out.found) >= _MAX_ERRORS:
+            return ()
+        # an operator at the end of a line was meant to go on in the next one
+        broken = 2 if code == "missing-value" and place.at_end and _goes_on(chunk, number + 1) else 1
+        chunk = chunk[:number] + chunk[number + broken :]
     return ()
+
+
+def _first_refused(chunk: list[Statement]) -> tuple[int, mistakes.Place, UnexpectedToken] | Tree | None:
+    """Where the parser stops and in which statement; the tree of a chunk without errors; None where only its end is wrong."""
+    parser = lark().parse_interactive("")
+    for number, statement in enumerate(chunk):
+        for i, token in enumerate([*statement, _newline_after(statement)]):
+            state = parser.parser_state.position
+            try:
+                parser.feed_token(token)
+            except UnexpectedToken as e:
+                return number, mistakes.Place(statement, i, token, state), e
+    try:
+        return parser.feed_eof()
+    except UnexpectedToken:
+        return None
+
+
+def _goes_on(chunk: list[Statement], number: int) -> bool:
+    """Whether a statement is no statement by itself, but the rest of the one before."""
+    return number < len(chunk) and str(chunk[number][0]) not in KEYWORDS and "=" not in map(str, chunk[number])
 
 
 def _newline_after(statement: Statement) -> Token:
@@ -89,7 +113,7 @@ def _newline_after(statement: Statement) -> Token:
     return Token("_NEWLINE", "\n", start_pos=end, end_pos=end)
 
 
-def _to_ast(tree: Tree, out: Collector) -> tuple[ast.CellDef | ast.FunctionDef, ...]:
+def _to_ast(tree: Tree, out: Collector) -> Items:
     deep = depth_exceeds(tree, MAX_DEPTH)
     if deep is not None:
         where = span_of(deep.meta) if not deep.meta.empty else token_span(next(deep.scan_values(lambda _: True)))

@@ -12,6 +12,7 @@ from rnndsl.syntax.tree import token_span
 
 MAX_BRACKETS = 100  # levels of ( and [ inside one another
 _MAX_ERRORS = 20
+_MAX_ATTEMPTS = 100  # times that reading goes on behind a bad character
 _CLOSES = {"(": ")", "[": "]"}
 _OPENERS = frozenset(KEYWORDS) - {"grad", "in", "complex", "inf", "pi"}  # keywords that begin a statement
 
@@ -22,20 +23,19 @@ Lexer = Callable[[str], Iterator[Token]]
 def lex(lexer: Lexer, out: Collector) -> list[Token]:
     """Every token of the source; a character that begins none is reported and skipped."""
     text = out.source.text
-    while True:
-        tokens: list[Token] = []
+    tokens: list[Token] = []
+    start = 0
+    for _ in range(_MAX_ATTEMPTS):
         try:
-            tokens.extend(lexer(text))
+            for token in lexer(" " * start + text[start:]):
+                tokens.append(token)
             break
         except UnexpectedCharacters as e:
-            at = e.pos_in_stream
-            mistakes.report_character(text, at, out)
+            start = mistakes.report_character(text, e.pos_in_stream or 0, out)
             if len(out.found) >= _MAX_ERRORS:
                 return []
-            # an unclosed quote would make tokens of its prose: the rest of its line goes with it
-            end = text.find("\n", at) if text[at] in "\"'" else at + 1
-            end = len(text) if end < 0 else end
-            text = text[:at] + " " * (end - at) + text[end:]
+    else:
+        return []
     for token in tokens:
         if token.type == "NAME" and not token.isidentifier():
             mistakes.report_name(token, out)
@@ -59,7 +59,8 @@ def statements(tokens: list[Token], out: Collector) -> list[Statement]:
         text = str(token)
         if token.type == "_NEWLINE":
             if stack and _begins_statement(tokens, i + 1, current):
-                _report_unclosed(stack[-1], out)
+                if not broken:
+                    _report_unclosed(stack[-1], "when the next statement begins", out)
                 stack, broken = [], True
             if not stack:
                 finish()
@@ -75,29 +76,24 @@ def statements(tokens: list[Token], out: Collector) -> list[Statement]:
                     "give an inner part a name of its own",
                 )
                 return []
-        elif text in (")", "]"):
-            if not stack:
-                title = f"`{text}` closes nothing"
-                out.error("unbalanced", title, token_span(token), "there is no bracket open here")
-                broken = True
-            elif _CLOSES[str(stack[-1])] != text:
-                opened = stack.pop()
-                out.error(
-                    "unbalanced",
-                    f"`{text}` does not close `{opened}`",
-                    token_span(token),
-                    f"expected `{_CLOSES[str(opened)]}`",
-                    related=(Related(token_span(opened), "opened here"),),
-                )
-                broken = True
-            else:
+        elif text in (")", "]") and token.type != "STRING":
+            if stack and _CLOSES[str(stack[-1])] == text:
+                stack.pop()
+                continue
+            if not broken:
+                _report_unexpected(token, stack, out)
+            broken = True
+            if len(stack) > 1 and _CLOSES[str(stack[-2])] == text:
+                stack.pop()  # the inner bracket was forgotten: this one closes the outer
+            if stack:
                 stack.pop()
     if stack:
-        _report_unclosed(stack[-1], out)
+        if not broken:
+            _report_unclosed(stack[-1], "where the program ends", out)
         broken = True
     finish()
     # a statement that holds a character already reported would only give a second message
-    bad_lines = {out.source.line_of(d.span.start) for d in out.found if d.code in ("character", "prime")}
+    bad_lines = {out.source.line_of(d.span.start) for d in out.found if d.code in ("character", "prime", "unclosed-string")}
     return [s for s in found if s[0] in ("cell", "def") or not _lines(s, out) & bad_lines]
 
 
@@ -108,14 +104,28 @@ def _lines(statement: Statement, out: Collector) -> set[int]:
     return set(range(out.source.line_of(span.start), out.source.line_of(span.end) + 1))
 
 
-def _report_unclosed(opened: Token, out: Collector) -> None:
+def _report_unexpected(token: Token, stack: list[Token], out: Collector) -> None:
+    """Reports a closing bracket that does not close the last one that is open."""
+    if not stack:
+        out.error("unbalanced", f"`{token}` closes nothing", token_span(token), "no bracket is open here")
+        return
+    opened = stack[-1]
+    wanted = _CLOSES[str(opened)]
+    outer = len(stack) > 1 and _CLOSES[str(stack[-2])] == token
     out.error(
         "unbalanced",
-        f"`{opened}` is never closed",
-        token_span(opened),
-        "this bracket is still open when the next statement begins",
-        hint=f"add `{_CLOSES[str(opened)]}`",
+        f"`{opened}` is closed by `{token}`",
+        token_span(token),
+        f"expected `{wanted}`",
+        hint=f"add `{wanted}` before it" if outer else f"write `{wanted}`",
+        related=(Related(token_span(opened), "opened here"),),
     )
+
+
+def _report_unclosed(opened: Token, when: str, out: Collector) -> None:
+    label = f"this bracket is still open {when}"
+    hint = f"add `{_CLOSES[str(opened)]}`"
+    out.error("unbalanced", f"`{opened}` is never closed", token_span(opened), label, hint=hint)
 
 
 def _begins_statement(tokens: list[Token], i: int, current: Statement) -> bool:

@@ -95,7 +95,7 @@ class ToAst(Transformer_NonRecursive):
         return tuple(children)
 
     def above(self, meta, children):
-        return ast.Above(children[1], span=span_of(meta))
+        return ast.Above(children[1], str(children[0]), span=span_of(meta))
 
     def between(self, meta, children):
         return ast.Between(*children, span=span_of(meta))
