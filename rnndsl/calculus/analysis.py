@@ -12,7 +12,7 @@ from rnndsl.calculus.jacobian import Jacobian, differentiate
 from rnndsl.calculus.lanes import Lanes, lower
 from rnndsl.calculus.scan_form import ScanForm, scan_form
 from rnndsl.calculus.structure import DIAGONAL, Structure, structure_of
-from rnndsl.check.cell import Update
+from rnndsl.check.cell import Let, Update
 from rnndsl.diagnostics import Source
 from rnndsl.plan.ir import Map, Plan, Scan
 
@@ -66,7 +66,7 @@ class Component:
             for symbol, e in p.by.items()
             if symbol in {s.symbol for s in self.lanes.slots} | {m.symbol for m in self.lanes.mixes}
         ]
-        definitions = self.lanes.definitions
+        definitions = {**self.lanes.definitions, **dict(self.jacobian.locals)}
 
         def moves(e: Formula) -> bool:
             return any(s in streams or (s in definitions and moves(definitions[s])) for s in e.free_symbols)
@@ -86,7 +86,8 @@ def analyse(plan: Plan, source: Source, sizes: dict[str, int] | None = None) -> 
     """The system of a cell. sizes: the dimensions that are known, for the repeats that they bound."""
     components = []
     types = {v.name: v.type for v in plan.cell.of_role("state")}
-    lags = plan.cell.lags("state")
+    stages = [plan.constants, *(s.body for s in plan.stages if isinstance(s, Map))]
+    definitions = {let.name: let.value for body in stages for let in body if isinstance(let, Let)}
     for stage in plan.stages:
         if isinstance(stage, Map):
             for operation in stage.body:
@@ -95,7 +96,7 @@ def analyse(plan: Plan, source: Source, sizes: dict[str, int] | None = None) -> 
                     found = Structure(DIAGONAL, 1, reason, operation.span)
                     components.append(Component((operation.state,), family.AFFINE, found, None, None, {}))
             continue
-        lanes = lower(stage, plan.static, types, lags, sizes or {})
+        lanes = lower(stage, plan.static, types, sizes or {}, definitions)
         kind = family.of_component(lanes.families)
         components.append(
             Component(stage.states, kind, structure_of(lanes, source), stage, lanes, bounds_of(stage, plan), plan)

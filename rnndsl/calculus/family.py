@@ -1,7 +1,7 @@
 """What an expression is in the states of its component, proven on its form: a small abstract domain.
 
-CONST does not depend on them; SHIFT is a state plus a constant; AFFINE; MAX_PLUS is built of max and + alone; LOG of
-logaddexp and + alone; NONLINEAR is everything else.
+CONST does not depend on them; SHIFT is a state plus a constant, at some steps perhaps a constant alone; AFFINE; MAX_PLUS is built
+of max and + alone; LOG of logaddexp and + alone; NONLINEAR is everything else, `min` among it.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,10 @@ def _where(args: Sequence[str]) -> str:
     kinds = set(args[1:])
     if len(kinds) == 1:
         return args[1]
-    return AFFINE if kinds <= {CONST, SHIFT, AFFINE} else NONLINEAR
+    for kind in (SHIFT, AFFINE, MAX_PLUS, LOG):
+        if kinds <= {CONST, SHIFT, kind}:
+            return kind
+    return NONLINEAR
 
 
 def of_component(updates: Sequence[str]) -> str:

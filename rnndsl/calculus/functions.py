@@ -3,8 +3,27 @@
 Named as in the builtin table; a test holds the two against each other. Expressions are built from these and never simplified.
 """
 
+from collections.abc import Callable
+
 import sympy
 from sympy import Expr, Function, Integer
+
+
+class root(Function):
+    """A square root whose derivative at zero is zero: that of a norm or modulus."""
+
+    def fdiff(self, argindex=1):
+        return where(equal(self, Integer(0)), Integer(0), 1 / (2 * self))
+
+
+class power(Function):
+    """A power whose exponent is no number."""
+
+    def fdiff(self, argindex=1):
+        base, exponent = self.args
+        if argindex == 1:
+            return where(equal(exponent, Integer(0)), Integer(0), exponent * power(base, exponent - 1))
+        return where(equal(self, Integer(0)), Integer(0), self * sympy.log(base))
 
 
 class sigmoid(Function):
@@ -110,7 +129,7 @@ class minimum(Function):
 class logaddexp(Function):
     def fdiff(self, argindex=1):
         a, b = self.args if argindex == 1 else self.args[::-1]
-        return sigmoid(a - b)
+        return where(equal(a, b), sympy.Rational(1, 2), sigmoid(a - b))  # both may be -inf
 
 
 class mod(Function):
@@ -141,12 +160,12 @@ ELEMENTWISE = {
     "where": where, "<": less, "<=": less_equal, ">": greater, ">=": greater_equal, "==": equal, "!=": not_equal,
 }  # fmt: skip
 
-ARITHMETIC = {
+ARITHMETIC: dict[str, Callable[..., Expr]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
     "/": lambda a, b: a / b,
-    "^": lambda a, b: a**b,
+    "^": lambda a, b: a**b if b.is_Number else power(a, b),
     "neg": lambda a: -a,
 }
 

@@ -2,9 +2,12 @@
 
 For the solver, the true derivative; for the backward pass, `grad` surrogates in its place. Where a derivative passes through a
 mixing operation, the entry is in factored form: ∂root/∂mix here, the operation itself, and ∂operand/∂slot in turn.
+
+A complex symbol z that is read through its conjugate has two derivatives, as in Wirtinger's calculus: ∂/∂z under z itself and
+∂/∂z̄ under a symbol of its own, so that d(root) = Σ ∂root/∂z dz + ∂root/∂z̄ conj(dz).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import sympy
@@ -13,6 +16,8 @@ from sympy import Integer, Symbol
 
 from rnndsl.calculus.functions import derivative, surrogate
 from rnndsl.calculus.lanes import Lanes
+
+LONG = 60  # operations in a local's derivative from which it gets a name
 
 
 @dataclass(frozen=True)
@@ -28,27 +33,36 @@ class Partials:
 
 @dataclass(frozen=True)
 class Jacobian:
-    """∂s[t]/∂(old states, streams, params, mixes), and the same of every operand of a mix."""
+    """∂s[t]/∂(old states, streams, params, mixes), and the same of every operand of a mix.
+
+    A product is linear in its other factor too: `factors` are the derivatives of that factor, for each mix, where it depends on no
+    state (where it does, the product is two mixes, one for each factor).
+    """
 
     lanes: Lanes
     updates: tuple[Partials, ...]
     operands: tuple[Partials, ...]
+    conjugates: dict[Symbol, Symbol] = field(default_factory=dict, compare=False)  # z̄ to z
+    factors: tuple[Partials, ...] = ()
+    locals: tuple[tuple[Symbol, Formula], ...] = ()  # derivatives of long chains, under names that later ones and entries read
 
     @cached_property
     def pattern(self) -> tuple[tuple[bool, ...], ...]:
         """Which new state depends on which slot, directly or through mixing operations; rows are new states."""
         reach: dict[Symbol, set[Symbol]] = {}
         slots = {s.symbol for s in self.lanes.slots}
+        plain = self.conjugates
         for mix, partials in zip(self.lanes.mixes, self.operands, strict=True):
-            reach[mix.symbol] = self._slots_of(partials, slots, reach)
+            reach[mix.symbol] = self._slots_of(partials, slots, reach, plain)
         return tuple(
-            tuple(s.symbol in self._slots_of(p, slots, reach) for s in self.lanes.slots) for p in self.updates
+            tuple(s.symbol in self._slots_of(p, slots, reach, plain) for s in self.lanes.slots) for p in self.updates
         )
 
     @staticmethod
-    def _slots_of(p: Partials, slots: set[Symbol], reach: dict[Symbol, set[Symbol]]) -> set[Symbol]:
+    def _slots_of(p: Partials, slots: set[Symbol], reach: dict[Symbol, set[Symbol]], plain: dict[Symbol, Symbol]) -> set[Symbol]:
         found = set()
-        for symbol in p.by:
+        for key in p.by:
+            symbol = plain.get(key, key)
             found |= {symbol} if symbol in slots else reach.get(symbol, set())
         return found
 
@@ -59,37 +73,108 @@ class Jacobian:
 
 def differentiate(lanes: Lanes, backward: bool = False) -> Jacobian:
     """The Jacobian of a component; `backward` takes surrogate derivatives where the program gives them."""
-    choose = (lambda e: e) if backward else _without_surrogates
-    gradients: dict[Symbol, dict[Symbol, Formula]] = {}
-    definitions = lanes.definitions
+    return _Chain(lanes, backward).run()
 
-    def partials(formula: Formula) -> dict[Symbol, Formula]:
-        formula = choose(formula)
+
+@dataclass
+class _Chain:
+    """The chain rule along a component's locals."""
+
+    lanes: Lanes
+    backward: bool
+    gradients: dict[Symbol, dict[Symbol, Formula]] = field(default_factory=dict)
+    bars: dict[Symbol, Symbol] = field(default_factory=dict)  # z to z̄
+    plain: dict[Symbol, Symbol] = field(default_factory=dict)  # z̄ to z
+    locals: list[tuple[Symbol, Formula]] = field(default_factory=list)
+
+    def run(self) -> Jacobian:
+        definitions = self.lanes.definitions
+        mixes = {m.symbol: m for m in self.lanes.mixes}
+        operands: dict[Symbol, Partials] = {}
+        for symbol in self.lanes.order:
+            if symbol in definitions:  # z(1 - z) rather than the sigmoid anew
+                named = {definitions[symbol]: symbol}
+                found = {s: e.xreplace(named) for s, e in self.partials(definitions[symbol]).items()}
+                self.gradients[symbol] = {s: self.short(e, symbol, s) for s, e in found.items()}
+            else:
+                operands[symbol] = Partials(str(symbol), self.partials(mixes[symbol].operand))
+        updates = tuple(Partials(state, self.partials(formula)) for state, formula in self.lanes.updates)
+        by_mix = tuple(operands[m.symbol] for m in self.lanes.mixes)
+        factors = tuple(Partials(str(m.symbol), self.factor(m.others)) for m in self.lanes.mixes)
+        return Jacobian(self.lanes, updates, by_mix, dict(self.plain), factors, tuple(self.locals))
+
+    def factor(self, others: tuple[Formula, ...]) -> dict[Symbol, Formula]:
+        """The derivatives of a product's other factor; none where it depends on the states."""
+        changing = {s.symbol for s in self.lanes.slots} | {m.symbol for m in self.lanes.mixes}
+        found = self.partials(others[0]) if others else {}
+        return {} if {self.plain.get(s, s) for s in found} & changing else found
+
+    def partials(self, formula: Formula) -> dict[Symbol, Formula]:
+        """The derivatives of a formula in each symbol that is no local."""
+        formula = formula if self.backward else _without_surrogates(formula)
+        if formula.has(sympy.conjugate):
+            formula = formula.replace(lambda e: isinstance(e, sympy.conjugate), lambda e: self.conjugated(e.args[0]))
         total: dict[Symbol, Formula] = {}
         for symbol in sorted(formula.free_symbols, key=str):
             direct = derivative(formula, symbol)
             if direct == 0:
                 continue
-            inner = gradients.get(symbol)
-            for leaf, d in ({symbol: Integer(1)} if inner is None else inner).items():
+            for leaf, d in self.gradient(symbol).items():
                 total[leaf] = total.get(leaf, Integer(0)) + direct * d
-        return {s: e for s, e in total.items() if e != 0}
+        back = {bar: sympy.conjugate(z) for bar, z in self.plain.items()}
+        return {s: e.xreplace(back) if back else e for s, e in total.items() if e != 0}
 
-    operands: dict[Symbol, Partials] = {}
-    mixes = {m.symbol: m for m in lanes.mixes}
-    for symbol in lanes.order:
-        if symbol in definitions:  # z(1 - z) rather than the sigmoid anew
-            named = {definitions[symbol]: symbol}
-            gradients[symbol] = {s: e.xreplace(named) for s, e in partials(definitions[symbol]).items()}
-        else:
-            operands[symbol] = Partials(str(symbol), partials(mixes[symbol].operand))
-    updates = tuple(Partials(state, partials(formula)) for state, formula in lanes.updates)
-    return Jacobian(lanes, updates, tuple(operands[m.symbol] for m in lanes.mixes))
+    def gradient(self, symbol: Symbol) -> dict[Symbol, Formula]:
+        """The derivatives of a symbol or of the conjugate of one."""
+        z = self.plain.get(symbol)
+        inner = self.gradients.get(symbol if z is None else z)
+        if inner is None:
+            return {symbol: Integer(1)}
+        if z is None:
+            return inner
+        return {self.bar(s): self.conjugated(e) for s, e in inner.items()}
+
+    def bar(self, symbol: Symbol) -> Symbol:
+        """The symbol of a symbol's conjugate; a real one is its own."""
+        if symbol.is_real:
+            return symbol
+        if symbol in self.plain:
+            return self.plain[symbol]
+        if symbol not in self.bars:
+            bar = Symbol(f"conj({symbol})")
+            self.bars[symbol], self.plain[bar] = bar, symbol
+        return self.bars[symbol]
+
+    def conjugated(self, formula: Formula) -> Formula:
+        """The conjugate of a formula, in conjugates of its symbols: every function here takes conj(f(z)) = f(conj z)."""
+        if formula.is_Symbol:
+            return self.bar(formula)
+        if formula.is_Number or formula.is_NumberSymbol:
+            return formula
+        if formula == sympy.I:
+            return -formula
+        if isinstance(formula, sympy.conjugate):
+            return formula.args[0]
+        return formula.func(*(self.conjugated(a) for a in formula.args))
+
+    def short(self, e: Formula, root: Symbol, symbol: Symbol) -> Formula:
+        """A derivative under a name of its own where it has grown long: chains of locals would double it at every step."""
+        if e.is_Atom or not _longer(e, LONG):
+            return e
+        real = all(s.is_real for s in e.free_symbols) and not e.has(sympy.I)
+        name = Symbol(f"∂{root}/∂{symbol}", real=True if real else None)
+        self.locals.append((name, e))
+        return name
 
 
 def _without_surrogates(formula: Formula) -> Formula:
     """The formula with every surrogate replaced by the value that it stands for."""
     return formula.replace(lambda e: isinstance(e, surrogate), lambda e: e.args[1])
+
+
+def _longer(formula: Formula, limit: int) -> bool:
+    """Whether a formula has more than `limit` nodes."""
+    return any(n >= limit for n, _ in enumerate(sympy.preorder_traversal(formula)))
 
 
 def shared(formulas: list[Formula]) -> tuple[list[tuple[Symbol, Formula]], list[Formula]]:

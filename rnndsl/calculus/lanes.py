@@ -13,15 +13,15 @@ from sympy import Expr as Formula
 from sympy import Symbol
 
 from rnndsl.calculus import family
-from rnndsl.calculus.functions import ARITHMETIC, ELEMENTWISE, surrogate
-from rnndsl.check.builtins import COMPARISONS
+from rnndsl.calculus.functions import ARITHMETIC, ELEMENTWISE, absolute, root, surrogate
 from rnndsl.check.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Update, walk
 from rnndsl.check.dims import Dim
+from rnndsl.check.shapes import fold
 from rnndsl.diagnostics import NOWHERE, Span
 from rnndsl.plan.ir import Gemm, Operation, Scan
 
 ROW, COLUMN, HEAD = "row", "column", "head"
-UNROLL = 2  # rounds of a repeat whose length is not known
+UNROLL = 2  # rounds, at least, of a repeat whose length is not known
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class Slot:
 class Mix:
     """`symbol` = a linear operation on `operand` that is not lane by lane.
 
-    `operation` is the typed expression whose argument number `argument` is the operand; the others do not change with it.
+    The operand is argument number `argument` of `operation`; the others do not change with it. Operations are those of the
+    language, and `broadcast`, `rows` and `columns` (a vector as every column, or every row, of a matrix). A `concat` places its
+    operand at the offset in `static`, among zeros.
     """
 
     symbol: Symbol
@@ -51,16 +53,26 @@ class Mix:
     static: tuple = ()
     span: Span = field(default=NOWHERE, compare=False)
     matrix: str | None = None  # how the program writes the other factor of a product
+    other_types: tuple[Type, ...] = ()
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """A value that a component reads and does not change: a stream or a param."""
+    """A value that a component reads and does not change: a stream or a param.
+
+    Either `expr` is the name that it stands for (or a slice of one, `operands` being its number), or `operation`, of the same
+    kinds as a mix's, gives it from `operands`: formulas in other leaves and in locals that depend on no state.
+    """
 
     symbol: Symbol
     role: str  # stream, param
     name: str
     type: Type
+    expr: Expr | None = field(default=None, compare=False)
+    operation: str = ""
+    operands: tuple[Formula, ...] = ()
+    operand_types: tuple[Type, ...] = ()
+    static: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -107,13 +119,20 @@ class _Value:
         return self.family != family.CONST
 
 
-def lower(scan: Scan, static: frozenset[str], state_types: dict[str, Type], lags: dict[str, int], sizes: dict[str, int]) -> Lanes:
+def lower(
+    scan: Scan,
+    static: frozenset[str],
+    state_types: dict[str, Type],
+    sizes: dict[str, int],
+    definitions: dict[str, Expr] | None = None,
+) -> Lanes:
     """The lane form of a component.
 
     static: locals that depend on params alone. sizes: the dimensions that are known; a repeat over an unknown one stands for
-    itself with two rounds.
+    itself with as many rounds as a value needs to reach every local. definitions: locals of earlier stages, so that `A @ h` with
+    `A = diag(a)` is seen to scale.
     """
-    return _Lowering(scan, static, state_types, lags, sizes).run()
+    return _Lowering(scan, static, state_types, sizes, definitions or {}).run()
 
 
 @dataclass
@@ -121,8 +140,8 @@ class _Lowering:
     scan: Scan
     static: frozenset[str]
     state_types: dict[str, Type]
-    lags: dict[str, int]
     sizes: dict[str, int]
+    definitions: dict[str, Expr] = field(default_factory=dict)
     env: dict[tuple, _Value] = field(default_factory=dict)
     taken: dict[str, int] = field(default_factory=dict)
     leaves: dict[tuple, Leaf] = field(default_factory=dict)
@@ -130,25 +149,30 @@ class _Lowering:
     mixes: list[Mix] = field(default_factory=list)
     order: list[Symbol] = field(default_factory=list)
     causes: list[Cause] = field(default_factory=list)
-    conjugates: dict[Symbol, Symbol] = field(default_factory=dict)
+    known: dict[Symbol, _Value] = field(default_factory=dict)  # what depends on the states: slots, locals, mixes
+    moving: set[Symbol] = field(default_factory=set)  # what changes with time and does not depend on the states
+    done: dict[tuple, Symbol] = field(default_factory=dict)  # mixes that have a symbol
+    transposed: dict[Symbol, _Value] = field(default_factory=dict)
     complex_pairs: bool = False
     types: dict[Symbol, Type] = field(default_factory=dict)
 
     def run(self) -> Lanes:
         slots = []
-        for lag in range(1, max([1, *(self.lags.get(s, 0) for s in self.scan.states)]) + 1):
+        lags = self._lags()
+        for lag in range(1, max(lags.values()) + 1):
             for s in self.scan.states:
-                if lag == 1 or lag <= self.lags.get(s, 0):
+                if lag <= lags[s]:
                     t = self.state_types[s]
                     symbol = self._symbol(s if lag == 1 else f"{s}_{lag}", t)
                     slots.append(Slot(s, lag, t, symbol))
-                    self.env["state", s, lag] = _Value(symbol, t, family.SHIFT, (ROW, COLUMN)[: t.rank])
+                    slot = _Value(symbol, t, family.SHIFT, (ROW, COLUMN)[: t.rank])
+                    self.env["state", s, lag] = self.known[symbol] = slot
         updates: list[tuple[str, _Value]] = []
         for operation in self.scan.body:
             self._operation(operation, updates)
         mixed: frozenset[str] = frozenset()
-        for state, value in updates:
-            mixed |= self._fitted(value, self.state_types[state]).mixed
+        for _, value in updates:
+            mixed |= value.mixed
         return Lanes(
             tuple(slots),
             tuple(self.leaves.values()),
@@ -162,6 +186,16 @@ class _Lowering:
             self.complex_pairs,
             self.types,
         )
+
+    def _lags(self) -> dict[str, int]:
+        """How many steps back the component itself reads each of its states; what others read are no slots of it."""
+        found = dict.fromkeys(self.scan.states, 1)
+        for operation in self.scan.body:
+            for expr in _values(operation):
+                for n in walk(expr):
+                    if isinstance(n, Ref) and n.role == "state" and n.name in found:
+                        found[n.name] = max(found[n.name], n.lag)
+        return found
 
     def _symbol(self, name: str, t: Type) -> Symbol:
         n = self.taken.get(name, 0)
@@ -178,7 +212,7 @@ class _Lowering:
                 self._bind(operation.name, self.value(operation.value))
             case Update():
                 t = self.state_types[operation.state]
-                value = self._fitted(self.value(operation.value), t)
+                value = self._in_place(self._fitted(self.value(operation.value), t), t, operation.value.span)
                 named = self._named(f"{operation.state}'", value)
                 updates.append((operation.state, named))
                 self.env["state", operation.state, 0] = named
@@ -186,7 +220,8 @@ class _Lowering:
                 for name, product in zip(operation.results, operation.products, strict=True):
                     self.env["local", name] = self.value(product)
             case Repeat():
-                low, high = self._bound(operation.low, 1), self._bound(operation.high, UNROLL)
+                low = self._bound(operation.low, 1)
+                high = self._bound(operation.high, low + max(UNROLL, len(operation.body) + 1) - 1)
                 for k in range(low, high + 1):
                     self.env["local", operation.counter] = _Value(sympy.Integer(k), Type())
                     for let in operation.body:
@@ -207,7 +242,19 @@ class _Lowering:
         symbol = self._symbol(name, value.type)
         self.locals.append((symbol, value.formula))
         self.order.append(symbol)
-        return replace(value, formula=symbol)
+        if not value.depends:
+            if value.formula.free_symbols & self.moving:
+                self.moving.add(symbol)
+            return replace(value, formula=symbol)
+        self.known[symbol] = replace(value, formula=symbol)
+        return self.known[symbol]
+
+    def _in_place(self, value: _Value, t: Type, span: Span) -> _Value:
+        """A new state; where its axes are not those of the old one, as in `S[t] = S[t-1].T`, both are mixed."""
+        natural = (ROW, COLUMN)[: t.rank]
+        if not value.depends or value.axes in ((), natural):
+            return value
+        return replace(value, mixed=value.mixed | self._cause(frozenset(value.axes) | frozenset(natural), span))
 
     # Expressions
 
@@ -218,18 +265,21 @@ class _Lowering:
                 return _Value(_number(expr.value), expr.type)
             case Ref():
                 return self._ref(expr)
-        if expr.op == "slice" or not expr.args:
-            return self._leaf(expr, self._text(expr), expr.type)
+        if isinstance(number := fold(expr), float) and not expr.type.axes:
+            return _Value(_number(number), expr.type)
+        if expr.op == "slice":
+            return self._slice(expr)
         if expr.op == "surrogate":
             return self._surrogate(expr)
         if expr.op == "@":
             return self._product(expr)
         handler = getattr(self, f"_{expr.op}", None) if expr.op.isidentifier() else None
         args = [self.value(a) for a in expr.args]
-        if handler is None:
+        if handler is None and args:
             return self._elementwise(expr, args)
         if not any(a.depends for a in args):
-            return self._leaf(expr, self._text(expr), expr.type)
+            return self._opaque(expr.op, args, expr.type, expr.static, expr)
+        assert handler is not None
         return handler(expr, args)
 
     def _ref(self, ref: Ref) -> _Value:
@@ -239,52 +289,83 @@ class _Lowering:
             return self.env["local", ref.name]
         if ref.role == "size" and ref.name in self.sizes:
             return _Value(sympy.Integer(self.sizes[ref.name]), ref.type)
-        name = ref.name if not ref.lag else f"{ref.name}_{ref.lag}"
-        return self._leaf(ref, name, ref.type)
-
-    def _text(self, expr: Apply) -> str:
-        """A name for a value that is opaque here."""
-        refs = [n for n in walk(expr) if isinstance(n, Ref)]
-        if expr.op == "slice":
-            k = self.value(expr.args[1]).formula
-            return f"{refs[0].name}[{k}]"
-        return f"{expr.op}({', '.join(r.name for r in refs)})"
-
-    def _leaf(self, expr: Expr, name: str, t: Type) -> _Value:
-        key = (name, t)
+        key = (ref.role, ref.name, ref.lag)
         if key not in self.leaves:
-            refs = [n for n in walk(expr) if isinstance(n, Ref)]
-            stream = any(n.role in ("input", "noise", "state", "clock") or (n.role == "local" and n.name not in self.static and ("local", n.name) not in self.env) for n in refs)
-            self.leaves[key] = Leaf(self._symbol(name, t), "stream" if stream else "param", name, t)
+            moves = ref.role in ("input", "noise", "state", "clock") or (ref.role == "local" and ref.name not in self.static)
+            name = ref.name if not ref.lag else f"{ref.name}_{ref.lag}"
+            self._leaf(key, Leaf(self._symbol(name, ref.type), "stream" if moves else "param", name, ref.type, ref))
+        return _Value(self.leaves[key].symbol, ref.type)
+
+    def _leaf(self, key: tuple, leaf: Leaf) -> Symbol:
+        self.leaves[key] = leaf
+        if leaf.role == "stream":
+            self.moving.add(leaf.symbol)
+        return leaf.symbol
+
+    def _slice(self, expr: Apply) -> _Value:
+        """`W[k]`: a param of its own for each k."""
+        (whole, index) = expr.args
+        assert isinstance(whole, Ref)
+        k = self.value(index)
+        key = ("slice", whole.name, k.formula)
+        if key not in self.leaves:
+            name = f"{whole.name}[{k.formula}]"
+            self._leaf(key, Leaf(self._symbol(name, expr.type), "param", name, expr.type, expr, "slice", (k.formula,), (k.type,)))
+        return _Value(self.leaves[key].symbol, expr.type)
+
+    def _opaque(self, operation: str, args: list[_Value], t: Type, static: tuple, expr: Expr | None = None) -> _Value:
+        """What an operation that is not lane by lane gives of values that do not depend on the states."""
+        operands = tuple(a.formula for a in args)
+        key = (operation, operands, tuple(a.type for a in args), t, static)
+        if key not in self.leaves:
+            names = [n.name for n in walk(expr) if isinstance(n, Ref)] if expr is not None else [str(o) for o in operands]
+            name = f"{operation}({', '.join(names)})"
+            moves = any(o.free_symbols & self.moving for o in operands)
+            role = "stream" if moves else "param"
+            leaf = Leaf(self._symbol(name, t), role, name, t, None, operation, operands, tuple(a.type for a in args), static)
+            self._leaf(key, leaf)
         return _Value(self.leaves[key].symbol, t)
 
     def _elementwise(self, expr: Apply, args: list[_Value]) -> _Value:
         args = [self._fitted(a, replace(expr.type, is_complex=a.type.is_complex)) for a in args]
         kind = family.combine(expr.op, [a.family for a in args])
-        axes, mixed = self._joined(args, expr.span)
+        axes, crossed = self._joined(args, expr.span)
         formulas = [a.formula for a in args]
         if expr.op == "broadcast":
             formula = formulas[0]
         elif expr.op in ARITHMETIC:
             formula = ARITHMETIC[expr.op](*formulas)
         elif expr.op == "abs" and expr.args[0].type.is_complex:
-            formula = sympy.sqrt(formulas[0] * self._conjugate(formulas[0]))
+            formula = root(formulas[0] * self._conjugate(args[0]))
         else:
             formula = ELEMENTWISE[expr.op](*formulas)
-        if expr.op in COMPARISONS and kind != family.CONST:
-            kind = family.NONLINEAR
-        return _Value(formula, expr.type, kind, axes, mixed)
+        if formula.has(sympy.Abs):  # sqrt(x^2)
+            formula = formula.replace(sympy.Abs, absolute)
+        return self._settled(formula, expr.type, kind, axes, crossed)
+
+    def _settled(self, formula: Formula, t: Type, kind: str, axes: tuple[str, ...], crossed: frozenset[str]) -> _Value:
+        """A value as its formula shows it to be, once SymPy has cancelled what cancels: `h - h`, `-(-h)`, `h^1`."""
+        if kind == family.CONST:
+            return _Value(formula, t)
+        own = [s for s in formula.free_symbols if s in self.known]
+        if not own:
+            return _Value(formula, t)
+        terms = [a for a in formula.args if a.free_symbols & self.known.keys()] if formula.is_Add else [formula]
+        if len(terms) == 1 and terms[0] in self.known:
+            kind = self.known[terms[0]].family
+        mixed = crossed.union(*(self.known[s].mixed for s in own))
+        return _Value(formula, t, kind, axes, mixed)
 
     def _joined(self, args: list[_Value], span: Span) -> tuple[tuple[str, ...], frozenset[str]]:
-        """The axes of an elementwise result; where two arguments run along different axes, both are mixed."""
-        mixed = frozenset().union(*(a.mixed for a in args if a.depends)) if args else frozenset()
+        """The axes of an elementwise result, and those that are mixed where two arguments run along different ones."""
+        crossed: frozenset[str] = frozenset()
         axes: tuple[str, ...] = ()
         for a in args:
             if a.depends:
                 if axes and a.axes and a.axes != axes:
-                    mixed |= self._cause(frozenset(axes) | frozenset(a.axes), span)
+                    crossed |= self._cause(frozenset(axes) | frozenset(a.axes), span)
                 axes = axes or a.axes
-        return axes, mixed
+        return axes, crossed
 
     def _cause(self, axes: frozenset[str], span: Span) -> frozenset[str]:
         self.causes.append(Cause(axes, span))
@@ -302,22 +383,51 @@ class _Lowering:
         if not spread:
             return value
         self._cause(spread, NOWHERE)
-        symbol = self._mix(value, "broadcast", 0, (), t, NOWHERE, None)
-        return _Value(symbol, t, value.family, (ROW, COLUMN)[: t.rank], value.mixed | spread)
+        axes = value.axes if value.type.rank == t.rank else (ROW, COLUMN)[: t.rank]
+        t = replace(t, is_complex=value.type.is_complex)
+        return self._mix(_Value(value.formula, value.type, value.family, axes, value.mixed | spread), "broadcast", 0, (), t, NOWHERE, None)
 
-    def _mix(self, operand: _Value, operation: str, argument: int, others: tuple[Formula, ...], t: Type, span: Span, matrix: str | None, static: tuple = ()) -> Symbol:
-        symbol = self._symbol(f"m{len(self.mixes) + 1}", t)
-        self.mixes.append(Mix(symbol, operand.formula, operation, argument, others, t, operand.type, static, span, matrix))
-        self.order.append(symbol)
-        return symbol
+    def _mix(
+        self,
+        operand: _Value,
+        operation: str,
+        argument: int,
+        others: tuple[_Value, ...],
+        t: Type,
+        span: Span,
+        matrix: str | None,
+        static: tuple = (),
+    ) -> _Value:
+        """The result of a linear operation. `operand` has the family, axes and mixed axes of the result."""
+        given = tuple(o.formula for o in others)
+        types = tuple(o.type for o in others)
+        key = (operand.formula, operand.type, operation, argument, given, t, static)
+        if key not in self.done:
+            symbol = self._symbol(f"m{len(self.mixes) + 1}", t)
+            mix = Mix(symbol, operand.formula, operation, argument, given, t, operand.type, static, span, matrix, types)
+            self.mixes.append(mix)
+            self.order.append(symbol)
+            self.done[key] = symbol
+            self.known[symbol] = replace(operand, formula=symbol, type=t)
+        return self.known[self.done[key]]
 
-    def _linear(self, expr: Apply, operand: _Value, mixes: frozenset[str], axes: tuple[str, ...], argument: int = 0, others: tuple[Formula, ...] = (), matrix: str | None = None) -> _Value:
+    def _linear(
+        self,
+        expr: Apply,
+        operand: _Value,
+        mixes: frozenset[str],
+        axes: tuple[str, ...],
+        argument: int = 0,
+        others: tuple[_Value, ...] = (),
+        matrix: str | None = None,
+        kind: str | None = None,
+    ) -> _Value:
         """One opaque linear operation on a dependent value."""
         if mixes:
             self._cause(mixes, expr.span)
-        symbol = self._mix(operand, expr.op, argument, others, expr.type, expr.span, matrix, expr.static)
-        kind = family.combine("sum", [operand.family])
-        return _Value(symbol, expr.type, kind, axes, operand.mixed | mixes)
+        kind = kind or family.combine("sum", [operand.family])
+        result = replace(operand, family=kind, axes=axes, mixed=operand.mixed | mixes)
+        return self._mix(result, expr.op, argument, others, expr.type, expr.span, matrix, expr.static)
 
     def _product(self, expr: Apply) -> _Value:
         """`a @ b`: linear in each of its factors; a diagonal matrix scales, which mixes nothing."""
@@ -327,24 +437,22 @@ class _Lowering:
             return scaled
         left, right = self.value(a), self.value(b)
         if not left.depends and not right.depends:
-            return self._leaf(expr, self._text(expr), expr.type)
-        total: _Value | None = None
+            return self._opaque("@", [left, right], expr.type, (), expr)
         names = [n.name for n in walk(a if right.depends else b) if isinstance(n, Ref)]
         matrix = names[0] if len(names) == 1 else None
         both = left.depends and right.depends
+        left, right = self._named("l", left), self._named("r", right)
+        parts = []
         for operand, other, argument in ((left, right, 0), (right, left, 1)):
-            if not operand.depends:
-                continue
-            contracted, kept = self._contraction(a.type.rank, b.type.rank, argument, operand)
-            fitted = self._fitted_heads(operand, expr.type)
-            part = self._linear(expr, fitted, contracted, kept, argument, (other.formula,), matrix)
-            if both:
-                part = replace(part, family=family.NONLINEAR)
-                if total is not None:  # d(ab) = da b + a db: two operations, one value
-                    part = replace(part, formula=_Product(total.formula, part.formula), mixed=part.mixed | total.mixed)
-            total = part
-        assert total is not None
-        return total
+            if operand.depends:
+                contracted, kept = self._contraction(a.type.rank, b.type.rank, argument, operand)
+                fitted = self._fitted_heads(operand, expr.type)
+                parts.append(self._linear(expr, fitted, contracted, kept, argument, (other,), matrix, family.NONLINEAR if both else None))
+        if len(parts) == 1:
+            return parts[0]
+        first, second = parts  # d(ab) = da b + a db: two operations, one value
+        crossed = self._cause(frozenset(first.axes + second.axes), expr.span) if first.axes != second.axes else frozenset()
+        return replace(first, formula=_Product(first.formula, second.formula), mixed=first.mixed | second.mixed | crossed)
 
     def _fitted_heads(self, value: _Value, t: Type) -> _Value:
         if t.heads and not value.type.heads and value.depends:
@@ -365,16 +473,31 @@ class _Lowering:
     def _scaled(self, expr: Apply) -> _Value | None:
         """diag(a) @ S and S @ diag(a): a scaling."""
         for i, side in enumerate(expr.args):
+            while isinstance(side, Ref) and side.name in self.definitions:
+                side = self.definitions[side.name]
             if isinstance(side, Apply) and side.op == "diag":
                 vector, other = self.value(side.args[0]), self.value(expr.args[1 - i])
-                if vector.depends or not other.depends:
-                    return None
-                return replace(other, formula=vector.formula * other.formula, family=family.combine("*", [family.CONST, other.family]), type=expr.type)
+                args = [self._placed(vector, i, expr.type, expr.span), other] if expr.type.rank == 2 else [vector, other]
+                return self._elementwise(Apply("*", expr.args, expr.type, span=expr.span), args)
         return None
+
+    def _placed(self, v: _Value, i: int, t: Type, span: Span) -> _Value:
+        """A vector as every column (i = 0) or every row (i = 1) of a matrix."""
+        operation = ("rows", "columns")[i]
+        if not v.depends:
+            t = Type(v.type.heads, t.axes, v.type.is_complex)
+            return self._opaque(operation, [v], t, ())
+        v = self._fitted_heads(v, t)
+        own = (ROW, COLUMN)[i]
+        crossed = self._cause(frozenset((ROW, COLUMN)), span) if v.axes and v.axes[0] != own else frozenset()
+        result = replace(v, axes=(ROW, COLUMN), mixed=v.mixed | crossed)
+        return self._mix(result, operation, 0, (), replace(t, is_complex=v.type.is_complex), span, None)
 
     def _dot(self, expr: Apply, args: list[_Value]) -> _Value:
         t = replace(expr.type, axes=expr.args[0].type.axes)
         product = self._elementwise(Apply("*", expr.args, t, span=expr.span), args)
+        if not product.depends:
+            return self._opaque("sum", [product], expr.type, (), expr)
         return self._sum(Apply("sum", expr.args[:1], expr.type, span=expr.span), [product])
 
     def _sum(self, expr: Apply, args: list[_Value]) -> _Value:
@@ -389,8 +512,7 @@ class _Lowering:
 
     def _spread(self, value: _Value, like: _Value, t: Type, span: Span) -> _Value:
         """A scalar put back along the axis that it was summed over."""
-        symbol = self._mix(value, "broadcast", 0, (), t, span, None)
-        return _Value(symbol, t, value.family, like.axes, value.mixed)
+        return self._mix(replace(value, axes=like.axes), "broadcast", 0, (), t, span, None)
 
     def _total(self, value: _Value, how: str, expr: Apply) -> _Value:
         scalar = replace(expr.type, axes=(), is_complex=value.type.is_complex)
@@ -398,7 +520,7 @@ class _Lowering:
 
     def _along(self, expr: Apply, v: _Value, formula: Formula, *summed: _Value) -> _Value:
         mixed = v.mixed.union(*(s.mixed for s in summed))
-        return _Value(formula, expr.type, family.NONLINEAR, v.axes, mixed)
+        return self._settled(formula, expr.type, family.NONLINEAR, v.axes, mixed)
 
     def _softmax(self, expr: Apply, args: list[_Value]) -> _Value:
         (v,) = args
@@ -430,26 +552,22 @@ class _Lowering:
     def _norm(self, expr: Apply, args: list[_Value]) -> _Value:
         (v,) = args
         v = self._named("v", v)
-        other = self._conjugate(v.formula) if v.type.is_complex else v.formula
+        other = self._conjugate(v) if v.type.is_complex else v.formula
         square = self._total(replace(v, formula=v.formula * other, family=family.NONLINEAR), "sum", expr)
-        return replace(square, formula=sympy.sqrt(square.formula), type=expr.type, family=family.NONLINEAR)
+        return replace(square, formula=root(square.formula), type=expr.type, family=family.NONLINEAR)
 
     def _outer(self, expr: Apply, args: list[_Value]) -> _Value:
-        placed = []
-        for i, (v, own) in enumerate(zip(args, (ROW, COLUMN), strict=True)):
-            if not v.depends:
-                placed.append(v)
-                continue
-            v = self._fitted_heads(v, expr.type)
-            symbol = self._mix(v, "rows" if i == 0 else "columns", 0, (), expr.type, expr.span, None)
-            swapped = v.axes and v.axes[0] != own
-            mixed = v.mixed | (self._cause(frozenset((ROW, COLUMN)), expr.span) if swapped else frozenset())
-            placed.append(_Value(symbol, expr.type, v.family, (ROW, COLUMN), mixed))
+        placed = [self._placed(v, i, expr.type, expr.span) for i, v in enumerate(args)]
         return self._elementwise(Apply("*", expr.args, expr.type, span=expr.span), placed)
 
     def _transpose(self, expr: Apply, args: list[_Value]) -> _Value:
         (v,) = args
-        return self._linear(expr, v, frozenset(), v.axes[::-1])
+        if v.formula in self.transposed:
+            return self.transposed[v.formula]
+        v = self._named("v", v)
+        result = self._linear(expr, v, frozenset(), v.axes[::-1])
+        self.transposed[result.formula] = v
+        return result
 
     def _split(self, expr: Apply, args: list[_Value]) -> _Value:
         (v,) = args
@@ -457,17 +575,21 @@ class _Lowering:
 
     def _concat(self, expr: Apply, args: list[_Value]) -> _Value:
         total: _Value | None = None
+        offset = Dim.of(0)
         for i, v in enumerate(args):
             if v.depends:
-                part = self._linear(expr, v, frozenset(v.axes[:1] or (ROW,)), v.axes, i)
+                v = self._fitted_heads(v, expr.type)
+                placing = replace(expr, static=(offset,))
+                part = self._linear(placing, v, frozenset(v.axes[:1] or (ROW,)), v.axes, i, kind=v.family)
                 total = part if total is None else replace(part, formula=total.formula + part.formula, mixed=total.mixed | part.mixed)
+            offset = offset + v.type.axes[0]
         assert total is not None
         if any(not v.depends for v in args):
-            rest = self._leaf(expr, f"concat.{expr.span.start}", expr.type)
+            parts = [replace(v, formula=sympy.Integer(0)) if v.depends else v for v in args]
+            rest = self._opaque("concat", [_Value(p.formula, p.type) for p in parts], expr.type, ())
             total = replace(total, formula=total.formula + rest.formula)
-        if family.NONLINEAR in [v.family for v in args]:
-            total = replace(total, family=family.NONLINEAR)
-        return total
+        affine = all(v.family in (family.CONST, family.SHIFT, family.AFFINE) for v in args)
+        return replace(total, family=family.AFFINE if affine else family.NONLINEAR)
 
     def _merge(self, expr: Apply, args: list[_Value]) -> _Value:
         (v,) = args
@@ -487,34 +609,46 @@ class _Lowering:
 
     def _conj(self, expr: Apply, args: list[_Value]) -> _Value:
         (v,) = args
-        return replace(v, formula=self._conjugate(v.formula), family=family.combine("conj", [v.family]))
+        return replace(v, formula=self._conjugate(v), family=family.combine("conj", [v.family]))
 
     def _re(self, expr: Apply, args: list[_Value]) -> _Value:
         (v,) = args
-        formula = (v.formula + self._conjugate(v.formula)) / 2 if v.type.is_complex else v.formula
-        return replace(v, formula=formula, type=expr.type, family=family.combine("re", [v.family]))
+        if not v.type.is_complex:
+            return v
+        return replace(v, formula=(v.formula + self._conjugate(v)) / 2, type=expr.type, family=family.combine("re", [v.family]))
 
     def _im(self, expr: Apply, args: list[_Value]) -> _Value:
         (v,) = args
-        formula = (v.formula - self._conjugate(v.formula)) / (2 * sympy.I) if v.type.is_complex else sympy.Integer(0)
+        if not v.type.is_complex:
+            return _Value(sympy.Integer(0), expr.type)
+        formula = (v.formula - self._conjugate(v)) / (2 * sympy.I)
         return replace(v, formula=formula, type=expr.type, family=family.combine("im", [v.family]))
 
-    def _conjugate(self, formula: Formula) -> Formula:
-        """The conjugate: a value and its conjugate are two symbols, as in Wirtinger's calculus."""
-        self.complex_pairs = True
-        return sympy.conjugate(formula)
+    def _conjugate(self, v: _Value) -> Formula:
+        """The conjugate: a value and its conjugate are two variables, as in Wirtinger's calculus."""
+        if v.depends and v.type.is_complex:
+            self.complex_pairs = True
+        return sympy.conjugate(v.formula)
 
     def _surrogate(self, expr: Apply) -> _Value:
-        argument, value, slope = (self._fitted(self.value(a), expr.type) for a in expr.args)
-        if not argument.depends:
-            return self._leaf(expr, self._text(expr), expr.type)
-        formula = surrogate(argument.formula, value.formula, slope.formula)
-        axes, mixed = self._joined([argument, value, slope], expr.span)
-        return _Value(formula, expr.type, family.NONLINEAR, axes, mixed)
+        args = [self._fitted(self.value(a), expr.type) for a in expr.args]
+        formula = surrogate(*(a.formula for a in args))
+        axes, crossed = self._joined(args, expr.span)
+        kind = family.NONLINEAR if any(a.depends for a in args) else family.CONST
+        return self._settled(formula, expr.type, kind, axes, crossed)
+
+
+def _values(operation: Operation) -> list[Expr]:
+    match operation:
+        case Repeat():
+            return [let.value for let in operation.body]
+        case Gemm():
+            return [operation.matrix, operation.operand]
+    return [operation.value]
 
 
 class _Product(sympy.Function):
-    """The value of a product of two dependent factors, by its two linear operations: d = d(first) + d(second)."""
+    """The value of a product of two dependent factors. Both arguments are that value, each linear in one: d = d(first) + d(second)."""
 
     def fdiff(self, argindex=1):
         return sympy.Integer(1)

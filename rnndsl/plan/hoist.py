@@ -35,7 +35,13 @@ class Hoister:
             return self._take(expr, stem, span)
         if expr.op in ("+", "-") and (regrouped := self._regroup(expr, stem, bound, span)) is not None:
             return regrouped
-        return replace(expr, args=tuple(self.expr(a, stem, bound, span) for a in expr.args))
+        return replace(expr, args=tuple(self._argument(expr, a, stem, bound, span) for a in expr.args))
+
+    def _argument(self, expr: Apply, a: Expr, stem: str, bound: set[str], span: Span) -> Expr:
+        """`diag(a)` as a factor stays where it is: it scales, and a matrix for every step would be waste."""
+        if expr.op == "@" and isinstance(a, Apply) and a.op == "diag":
+            return replace(a, args=(self.expr(a.args[0], stem, bound, span),))
+        return self.expr(a, stem, bound, span)
 
     def _early(self, expr: Expr, bound: set[str]) -> bool:
         """Whether an expression depends on neither the component's states nor the round of a repeat."""
