@@ -33,7 +33,7 @@ class Mistake:
     word_before: str | None = None
     word_after: str | None = None
     first: str | None = None
-    inside: bool | None = None
+    inside: str | None = None
     own: bool = False
     once: bool = False
     at: str = "token"
@@ -161,10 +161,17 @@ class Place:
         return str(self.statement[i]) if 0 <= i < len(self.statement) else ""
 
     @property
-    def depth(self) -> int:
-        """How many brackets are open before the refused token."""
-        before = self.statement[: self.i]
-        return sum((t in ("(", "[")) - (t in (")", "]")) for t in before)
+    def inside(self) -> str:
+        """What the refused token stands in: a `shape`, other `brackets`, or the `line` itself."""
+        opened: list[int] = []
+        for i, token in enumerate(self.statement[: self.i]):
+            if token in ("(", "["):
+                opened.append(i)
+            elif token in (")", "]") and opened:
+                opened.pop()
+        if not opened:
+            return "line"
+        return "shape" if opened[0] and self.statement[opened[0] - 1] in (":", "complex") else "brackets"
 
     def matches(self, mistake: Mistake, openers: frozenset[str]) -> bool:
         """Whether an entry's conditions hold here."""
@@ -177,7 +184,7 @@ class Place:
             and is_like(mistake.word_before, self.word(-1))
             and is_like(mistake.word_after, self.word(1))
             and is_like(mistake.first, str(self.statement[0]))
-            and mistake.inside in (None, self.depth > 0)
+            and mistake.inside in (None, self.inside)
             and (not mistake.own or self.statement[0].type in openers)
         )
 
