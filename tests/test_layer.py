@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn.utils import parametrize
 
 import rnndsl
-from rnndsl.check.attributes import LAYER_ATTRIBUTES
+from rnndsl.check.attributes import LAYER_ATTRIBUTES, MODULE_NAMES
 from rnndsl.runtime_names import RUNTIME_NAMES
 from tests.agreement import layer_of, random_inputs
 from tests.features import FEATURES, SIZES, program
@@ -434,6 +434,18 @@ def test_layer_attributes_are_all_reserved():
     public = {n for n in dir(layer) if not n.startswith("___")} - {"W", "beta", "C", "M"}  # torch.compile leaves marks
     missing = {n for n in public if n not in LAYER_ATTRIBUTES}
     assert not missing
+
+
+def test_names_that_a_module_needs_are_reserved_for_it(tmp_path):
+    """Every name at the top level of a standalone module that holds no cell's."""
+    text = rnndsl.compile("cell OnlyCell(H):\n input x: [H]\n output x\n", standalone=True)
+    namespace: dict = {"__name__": "standalone"}
+    exec(compile(text, "standalone.py", "exec"), namespace)
+    top = {n for n in namespace if not n.startswith("_")} - {"OnlyCell", "OnlyCellState"}
+    assert top <= MODULE_NAMES
+    assert rnndsl.check("cell torch(H):\n input x: [H]\n output x\n")[0].code == "reserved"
+    both = rnndsl.load("cell AState(H):\n input x: [H]\n output x\n\ncell A(H):\n input x: [H]\n output x\n")
+    assert both.A.State is not both.AState and both.A(H=2)(torch.ones(1, 1, 2))[0].shape == (1, 1, 2)
 
 
 def test_runtime_names_are_those_of_the_runtime():

@@ -4,6 +4,10 @@ Written down rather than read off torch.nn.Module, so that checking a program ne
 against each other.
 """
 
+import builtins
+
+from rnndsl.runtime_names import RUNTIME_NAMES
+
 LAYER_ATTRIBUTES = frozenset("""
 Output State T_destination __annotations__ __call__ __class__ __deepcopy__ __delattr__ __dict__ __dir__ __doc__ __eq__
 __format__ __ge__ __getattr__ __getattribute__ __getstate__ __gt__ __hash__ __init__ __init_subclass__ __le__ __lt__
@@ -28,3 +32,13 @@ to_empty train training type xpu zero_grad
 
 # Constructor arguments that every generated class has.
 CONSTRUCTOR_ARGUMENTS = frozenset(("self", "device", "dtype", "backend", "schedule"))
+
+# Names that a cell cannot have: the generated module, or the runtime that a standalone one holds, uses them at its top level.
+MODULE_NAMES = (
+    frozenset(dir(builtins))
+    | RUNTIME_NAMES
+    | frozenset("""
+Above Any BACKENDS Between Callable ClassVar Draw F NamedTuple SCHEDULES Sequence Tensor clamped default_draw initialise math nn
+parametrize real_of torch warnings
+""".split())
+)

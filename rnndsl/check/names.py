@@ -4,7 +4,7 @@ import keyword
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from rnndsl.check.attributes import CONSTRUCTOR_ARGUMENTS, LAYER_ATTRIBUTES
+from rnndsl.check.attributes import CONSTRUCTOR_ARGUMENTS, LAYER_ATTRIBUTES, MODULE_NAMES
 from rnndsl.check.builtins import BUILTINS, DISTRIBUTIONS, INITIALISERS
 from rnndsl.check.suggest import as_read, closest, lookalike, unknown_function, unknown_value
 from rnndsl.diagnostics import Collector, Related, Span
@@ -35,9 +35,10 @@ def _check_items(file: ast.File, out: Collector) -> None:
             out.error("reserved", f"`{name.id}` is a built-in function", name.span, "choose another name")
         elif name.id == TIME:
             out.error("reserved", "`t` is reserved for time", name.span, "choose another name")
-        elif what == "cell" and (keyword.iskeyword(name.id) or (name.id.startswith("__"))):
-            title = f"`{name.id}` cannot be the name of a Python class"
-            out.error("reserved", title, name.span, "choose another name")
+        elif what == "cell" and (keyword.iskeyword(name.id) or name.id.startswith("__") or name.id in MODULE_NAMES):
+            title = f"`{name.id}` cannot be the name of a cell"
+            label = "the generated module needs this name" if name.id in MODULE_NAMES else "not a name for a Python class"
+            out.error("reserved", title, name.span, label, hint=f"choose another name, such as `{name.id.strip('_').title()}Cell`")
         elif name.id in seen:
             out.error(
                 "redeclared",
