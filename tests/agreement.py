@@ -96,7 +96,7 @@ def assert_agrees(case: Case, tolerance: float = TOLERANCE) -> None:
         for p in layer.parameters():
             p.add_(0.3 * torch.randn_like(p))
     inputs = random_inputs(layer, case.batch, case.steps, case.seed)
-    states = [f for f in layer.State._fields]
+    states = list(layer.State._fields)
 
     for reset in (None, some_resets(case.batch, case.steps, case.seed)):
         got, got_state = layer(*inputs, reset=reset)

@@ -306,7 +306,7 @@ FEATURES: dict[str, str] = {
   input torch: [H]
   state self, lambda: [H]
   param beta, gamma, S, I, E, Q, tl, params: [H]
-  state = 1 
+  state = 1
   lead = torch * beta + S
   self[t] = tanh(gamma * self[t-1] + lead * E)
   kind = I * Q

@@ -88,7 +88,12 @@ def _dict(names) -> str:
 def _docstring(doc: str) -> list[str]:
     """The docstring as lines of code; whatever it holds, it stays one string."""
     text = doc.strip()
-    plain = all(c.isprintable() or c == "\n" for c in text) and '"""' not in text and "\\" not in text and not text.endswith('"')
+    plain = (
+        all(c.isprintable() or c == "\n" for c in text)
+        and '"""' not in text
+        and "\\" not in text
+        and not text.endswith('"')
+    )
     if not plain or not text:
         return [repr(doc)]
     lines = [line.strip() for line in text.split("\n")]

@@ -16,7 +16,9 @@ class Declare(Part):
         for dim in self._divisions():
             self.out.append(f"{text.dim(dim)}  # {dim} must be a whole number")
         for v in self.cell.of_role("input"):
-            self.out.append(f"self._input({quoted(v.name)}, {self.shape(v.type, text)}{', is_complex=True' if v.type.is_complex else ''})")
+            self.out.append(
+                f"self._input({quoted(v.name)}, {self.shape(v.type, text)}{', is_complex=True' if v.type.is_complex else ''})"
+            )
         for c, shown in zip(self.plan.carries, field_names([c.field for c in self.plan.carries]), strict=True):
             number = "int" if c.role == "clock" else "complex" if c.type.is_complex else "real"
             extra = f", {quoted(number)}" if number != "real" else ""

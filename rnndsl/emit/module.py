@@ -31,7 +31,9 @@ def module_text(plans: tuple[Plan, ...], source: Source, standalone: bool = Fals
     cells = [cell_text(p, source, class_names) for p in plans]
     used = {name for c in cells for name in c.used}
     runtime, runtime_imports = _standalone_runtime() if standalone else ("", [])
-    imports = runtime_imports or _imports(used, any("torch." in line for c in cells for line in [*c.run, *c.initial, *c.declare]))
+    imports = runtime_imports or _imports(
+        used, any("torch." in line for c in cells for line in [*c.run, *c.initial, *c.declare])
+    )
     name = "".join(c if c.isprintable() else " " for c in source.name)
     text = environment.get_template("module.py.jinja").render(
         version=VERSION, source=name, imports=imports, runtime=runtime, cells=cells

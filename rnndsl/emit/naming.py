@@ -27,7 +27,11 @@ class Names:
         return self._given[key]
 
     def _fresh(self, wanted: str) -> str:
-        name = re.sub(r"\W", "_", wanted).strip("_") if wanted.endswith(".") or wanted.startswith("_") else re.sub(r"\W", "_", wanted)
+        name = (
+            re.sub(r"\W", "_", wanted).strip("_")
+            if wanted.endswith(".") or wanted.startswith("_")
+            else re.sub(r"\W", "_", wanted)
+        )
         if not name or not name.isidentifier():
             name = f"v_{name}"
         unique, n = name, 2

@@ -11,17 +11,14 @@ from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of
 class Run(Part):
     """`_run`: one call over a whole sequence."""
 
-    source: Source
-
     def __init__(self, plan: Plan, source: Source, names: Names, used: set[str]):
         super().__init__(plan, names, used)
         self.source = source
-        for v in (*plan.cell.variables,):
+        for v in plan.cell.variables:  # declared names come first, and keep their spelling
             names(v.name)
         self.text = self.printer(has_lead=True)
-        self.origin: int | None = None
-        self.lagged: set[tuple[str, str, int]] = set()
-        self.finals: dict[str, str] = {}
+        self.origin: int | None = None  # the line of the program that was named last
+        self.finals: dict[str, str] = {}  # each field of the state tuple: what holds its last value
 
     def lines(self) -> list[str]:
         cell = self.cell
@@ -29,7 +26,8 @@ class Run(Part):
             self._section("once a call")
         for let in self.plan.constants:
             self._operation(let, "")
-        self._section("all steps at once") if any(isinstance(s, Map) for s in self.plan.stages) else None
+        if any(isinstance(s, Map) for s in self.plan.stages):
+            self._section("all steps at once")
         if cell.uses_clock:
             self.used.add("clock")
             clock = Ref("t", "clock", Type())
@@ -138,11 +136,15 @@ class Run(Part):
         total = g.matrix.type.axes[0]
         product = Apply("@", (g.matrix, g.operand), Type(heads, (total,), g.matrix.type.is_complex))
         sizes = ", ".join(self.text.dim(d) for d in g.rows)
-        shown = ", ".join("".join(c if c.isprintable() else " " for c in self.source.slice(s)) for s in (p.span for p in g.products))
+        shown = ", ".join(
+            "".join(c if c.isprintable() else " " for c in self.source.slice(s)) for s in (p.span for p in g.products)
+        )
         self.origin = None
         line = f"{indent}# {shown}"
         self.out.append(line if len(line) < 110 else line[:109] + "…")
-        self.out.extend(indent + part for part in unpacked(names, f"{self.text.text(product).within(6)}.split([{sizes}], -1)"))
+        self.out.extend(
+            indent + part for part in unpacked(names, f"{self.text.text(product).within(6)}.split([{sizes}], -1)")
+        )
 
     def _noise(self, v: Variable) -> None:
         assert v.draw is not None
@@ -150,7 +152,9 @@ class Run(Part):
         self._provenance(v.span, "")
         args = tuple_text([self.text(a, v.type) for a in v.draw.args])
         name = self.names(v.name)
-        self.out.append(f"{name} = draw_noise({quoted(v.draw.name)}, {args}, {self._full_shape(v.type)}, self.training, **kind)")
+        self.out.append(
+            f"{name} = draw_noise({quoted(v.draw.name)}, {args}, {self._full_shape(v.type)}, self.training, **kind)"
+        )
 
     def _lags(self, role: str, v: Variable) -> None:
         """Sequences of earlier steps, `x[t-1]`, and the values that the next call needs of them."""
@@ -178,7 +182,10 @@ class Run(Part):
 
     def _read_outside(self, role: str, name: str) -> int:
         """The furthest lag at which something that is not the state's own scan reads a name."""
-        furthest = max((v.lag for _, v, _ in self.plan.outputs if isinstance(v, Ref) and (v.role, v.name) == (role, name)), default=0)
+        furthest = max(
+            (v.lag for _, v, _ in self.plan.outputs if isinstance(v, Ref) and (v.role, v.name) == (role, name)),
+            default=0,
+        )
         for stage in self.plan.stages:
             refs: list[Ref] = []
             if isinstance(stage, Scan):

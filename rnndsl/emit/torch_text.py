@@ -141,7 +141,7 @@ class TorchText:
         left, right = self.aligned(a, expr.type), self.aligned(b, expr.type)
         if self.is_number(a) and self.is_number(b):
             left = self.tensor(a)
-        return Text(f"({left.within(ADD)} {expr.op} {right.within(ADD)}).to(kind[\"dtype\"])")
+        return Text(f'({left.within(ADD)} {expr.op} {right.within(ADD)}).to(kind["dtype"])')
 
     def _neg(self, expr: Apply) -> Text:
         return Text(f"-{self.text(expr.args[0]).within(NEG)}", NEG)
@@ -183,7 +183,13 @@ class TorchText:
     def _dot(self, expr: Apply) -> Text:
         a, b = expr.args
         for w, x in ((a, b), (b, a)):
-            if not self.lead(w) and self.lead(x) and not x.type.heads and len(w.type.heads) == 1 and w.type.is_complex == x.type.is_complex:
+            if (
+                not self.lead(w)
+                and self.lead(x)
+                and not x.type.heads
+                and len(w.type.heads) == 1
+                and w.type.is_complex == x.type.is_complex
+            ):
                 self.used.add("F")
                 return Text(f"F.linear({self.text(x).code}, {self.text(w).code})")
         wide = Type(expr.type.heads, a.type.axes)
@@ -216,7 +222,11 @@ class TorchText:
         inner = self.text(expr.args[0])
         if self.is_number(expr.args[0]):
             inner = self.tensor(expr.args[0])
-        flat = {0: f"{inner.within(ATOM)}.unsqueeze(-1)", 1: inner.within(ATOM), 2: f"{inner.within(ATOM)}.flatten(-2)"}[int(rank)]  # type: ignore[arg-type]
+        flat = {
+            0: f"{inner.within(ATOM)}.unsqueeze(-1)",
+            1: inner.within(ATOM),
+            2: f"{inner.within(ATOM)}.flatten(-2)",
+        }[int(rank)]  # type: ignore[arg-type]
         return Text(flat if len(axes) == 1 else f"{flat}.unflatten(-1, {self.dims(axes)})")
 
     def _eye(self, expr: Apply) -> Text:

@@ -19,7 +19,11 @@ def make_plan(cell: Cell) -> Plan:
 
     def all_steps(level: int) -> list[Operation]:
         """Locals of one level that something after their component reads."""
-        return [s for s in cell.body if not isinstance(s, Update) and _level(s, dependence) == level and names_of(s) & wanted]
+        return [
+            s
+            for s in cell.body
+            if not isinstance(s, Update) and _level(s, dependence) == level and names_of(s) & wanted
+        ]
 
     pending: list[Operation] = all_steps(-1)
     for place, states in enumerate(dependence.components):
@@ -69,7 +73,9 @@ def _ordered(constants: list) -> list:
     defined = {n for s in constants for n in names_of(s)}
     while waiting:
         for s in waiting:
-            needs = {n.name for e in expressions_of(s) for n in walk(e) if isinstance(n, Ref) and n.name in defined} - names_of(s)
+            needs = {
+                n.name for e in expressions_of(s) for n in walk(e) if isinstance(n, Ref) and n.name in defined
+            } - names_of(s)
             if needs <= names:
                 break
         waiting.remove(s)
@@ -137,7 +143,12 @@ def _streams(body: Iterable[Operation], states: tuple[str, ...], dependence: Dep
     for s in body:
         for e in expressions_of(s):
             for n in walk(e):
-                if isinstance(n, Ref) and n.name not in states and n.name not in bound and dependence.level_of(n) != STATIC:
+                if (
+                    isinstance(n, Ref)
+                    and n.name not in states
+                    and n.name not in bound
+                    and dependence.level_of(n) != STATIC
+                ):
                     found.setdefault(n, n)
     return tuple(found)
 
@@ -163,4 +174,3 @@ def _carries(cell: Cell) -> tuple[Carry, ...]:
     if cell.uses_clock:
         add("t", "t", "clock", 0, SCALAR)
     return tuple(fields)
-

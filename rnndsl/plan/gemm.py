@@ -8,7 +8,9 @@ from rnndsl.plan.dependence import STATIC, Dependence
 from rnndsl.plan.ir import Gemm, Operation, expressions_of
 
 
-def merge_products(body: Sequence[Operation], dependence: Dependence, taken: set[str]) -> tuple[list[Operation], list[Let]]:
+def merge_products(
+    body: Sequence[Operation], dependence: Dependence, taken: set[str]
+) -> tuple[list[Operation], list[Let]]:
     """The operations with their products merged, and the stacked matrices, to be computed once a call."""
     groups: dict[tuple, dict[Expr, Apply]] = {}
     first: dict[tuple, int] = {}
@@ -56,11 +58,17 @@ def _without_aliases(body: list[Operation]) -> list[Operation]:
     results = {r for g in body if isinstance(g, Gemm) for r in g.results}
     alias: dict[str, str] = {}
     for operation in body:
-        if isinstance(operation, Let) and isinstance(operation.value, Ref) and operation.value.name in results - alias.keys():
+        if (
+            isinstance(operation, Let)
+            and isinstance(operation.value, Ref)
+            and operation.value.name in results - alias.keys()
+        ):
             alias[operation.value.name] = operation.name
     reads = [n.name for operation in body for n in _locals_of(operation)]
     alias = {result: name for result, name in alias.items() if reads.count(result) == 1}
-    kept = [o for o in body if not (isinstance(o, Let) and isinstance(o.value, Ref) and alias.get(o.value.name) == o.name)]
+    kept = [
+        o for o in body if not (isinstance(o, Let) and isinstance(o.value, Ref) and alias.get(o.value.name) == o.name)
+    ]
     return [replace(o, results=tuple(alias.get(r, r) for r in o.results)) if isinstance(o, Gemm) else o for o in kept]
 
 
@@ -96,7 +104,9 @@ def _products(operation: Operation, dependence: Dependence) -> list[Apply]:
 
 def _rename(operation: Operation, names: dict[Expr, Ref]) -> Operation:
     if isinstance(operation, Repeat):
-        return replace(operation, body=tuple(replace(let, value=substitute(let.value, names)) for let in operation.body))
+        return replace(
+            operation, body=tuple(replace(let, value=substitute(let.value, names)) for let in operation.body)
+        )
     if isinstance(operation, Gemm):
         return operation
     return replace(operation, value=substitute(operation.value, names))

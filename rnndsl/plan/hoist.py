@@ -23,7 +23,9 @@ class Hoister:
         """The statement with its hoisted parts replaced by names."""
         if isinstance(s, Repeat):
             bound = {let.name for let in s.body} | {s.counter}
-            return replace(s, body=tuple(replace(let, value=self.expr(let.value, let.name, bound, let.span)) for let in s.body))
+            return replace(
+                s, body=tuple(replace(let, value=self.expr(let.value, let.name, bound, let.span)) for let in s.body)
+            )
         name = s.name if isinstance(s, Let) else s.state
         return replace(s, value=self.expr(s.value, name, set(), s.span))
 
@@ -53,7 +55,11 @@ class Hoister:
         if expr in self.known:
             return self.known[expr]
         static = self.dependence.level(expr) == STATIC
-        if static and all(isinstance(n, Apply | Number) or n.role in ("size", "hyper") for n in walk(expr)) and not expr.type.axes:
+        if (
+            static
+            and all(isinstance(n, Apply | Number) or n.role in ("size", "hyper") for n in walk(expr))
+            and not expr.type.axes
+        ):
             return expr  # arithmetic on plain numbers
         name = self._fresh(f"{stem}.{'const' if static else 'in'}")
         (self.constants if static else self.streams).append(Let(name, expr, span=span))

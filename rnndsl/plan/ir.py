@@ -97,4 +97,3 @@ class Plan:
     @property
     def scans(self) -> tuple[Scan, ...]:
         return tuple(s for s in self.stages if isinstance(s, Scan))
-

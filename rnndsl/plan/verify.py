@@ -13,7 +13,9 @@ class IllegalPlan(AssertionError):
 
     def __init__(self, plan: Plan, rule: "Rule", problem: str):
         self.rule = rule.name
-        super().__init__(f"internal error: the plan of cell {plan.cell.name} breaks the rule `{rule.name}` ({rule.description}): {problem}")
+        super().__init__(
+            f"internal error: the plan of cell {plan.cell.name} breaks the rule `{rule.name}` ({rule.description}): {problem}"
+        )
 
 
 Check = Callable[[Plan], Iterator[str]]
@@ -224,7 +226,11 @@ def _gemm_rows(plan: Plan) -> Iterator[str]:
         elif t.axes[1:] != operation.operand.type.axes:
             yield f"`{operation.matrix.name}` is {t}, but its operand is {operation.operand.type}"
         value = stacked.get(operation.matrix.name)
-        if not isinstance(value, Apply) or value.op != "rows" or value.args != tuple(p.args[0] for p in operation.products):
+        if (
+            not isinstance(value, Apply)
+            or value.op != "rows"
+            or value.args != tuple(p.args[0] for p in operation.products)
+        ):
             yield f"`{operation.matrix.name}` does not stack the matrices of its products in their order"
 
 

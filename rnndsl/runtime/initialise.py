@@ -20,7 +20,9 @@ def default_draw(name: str, rank: int, fan_in: int) -> Draw:
     return "zeros", ()
 
 
-def initialise(shape: tuple[int, ...], rank: int, draw: Draw, dtype: torch.dtype, device: torch.device | None) -> Tensor:
+def initialise(
+    shape: tuple[int, ...], rank: int, draw: Draw, dtype: torch.dtype, device: torch.device | None
+) -> Tensor:
     """A new tensor of `shape`, of which the last `rank` axes are what the equations see; each head is filled by itself.
 
     The matrix forms are torch.nn.init's; kaiming_uniform is the one of torch.nn.Linear, U(-1/sqrt(n), 1/sqrt(n)).
@@ -34,7 +36,9 @@ def initialise(shape: tuple[int, ...], rank: int, draw: Draw, dtype: torch.dtype
         return torch.complex(real, imaginary) / math.sqrt(2)
     name, args = draw
     value = torch.empty(shape, dtype=dtype, device=device)
-    slices = list(value.flatten(0, -rank - 1).unbind(0)) if rank < len(shape) and rank > 0 and value.numel() else [value]
+    slices = (
+        list(value.flatten(0, -rank - 1).unbind(0)) if rank < len(shape) and rank > 0 and value.numel() else [value]
+    )
     for part in slices:
         _fill(part, name, args)
     return value
@@ -56,7 +60,11 @@ def _fill(v: Tensor, name: str, args: tuple[float, ...]) -> None:
         case "linspace":
             with torch.no_grad():
                 n = v.shape[-1] if v.dim() else 1
-                v.copy_(torch.linspace(args[0], args[1], n, dtype=v.dtype, device=v.device).expand_as(v) if v.dim() else torch.tensor(args[0]))
+                v.copy_(
+                    torch.linspace(args[0], args[1], n, dtype=v.dtype, device=v.device).expand_as(v)
+                    if v.dim()
+                    else torch.tensor(args[0])
+                )
         case "kaiming_uniform":
             nn.init.kaiming_uniform_(v, a=math.sqrt(5))
         case "kaiming_normal":

@@ -76,7 +76,9 @@ class Layer(nn.Module):
 
     # Construction
 
-    def _setup(self, sizes: dict, hypers: dict, device: Any, dtype: Any, backend: str, schedule: str, order: tuple[str, ...]) -> None:
+    def _setup(
+        self, sizes: dict, hypers: dict, device: Any, dtype: Any, backend: str, schedule: str, order: tuple[str, ...]
+    ) -> None:
         """What a constructor does. Raises TypeError or ValueError for a size or hyperparameter that cannot be."""
         nn.Module.__init__(self)
         for name, value in sizes.items():
@@ -95,7 +97,10 @@ class Layer(nn.Module):
         self._inputs: list[tuple[str, tuple[int, ...], bool]] = []
         self._fields: list[tuple[str, tuple[int, ...], str]] = []
         self._tensors: dict[str, tuple[int, ...]] = {}  # params and consts, and their declared shapes
-        self._kind: dict[str, Any] = {"dtype": dtype, "device": torch.device(device) if device is not None else torch.get_default_device()}
+        self._kind: dict[str, Any] = {
+            "dtype": dtype,
+            "device": torch.device(device) if device is not None else torch.get_default_device(),
+        }
         sized = {n: Size(v, n) for n, v in sizes.items()} | self._hypers
         self._declare(self._kind, *(sized[n] for n in order))
         self.backend = backend
@@ -169,7 +174,9 @@ class Layer(nn.Module):
         if value not in BACKENDS:
             raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {value!r}")
         if value in ("cpu", "triton"):
-            raise ValueError(f"backend: {value!r} cannot run this cell: it has no {value} kernels; use 'auto' or 'reference'")
+            raise ValueError(
+                f"backend: {value!r} cannot run this cell: it has no {value} kernels; use 'auto' or 'reference'"
+            )
         self._backend = value
 
     @property
@@ -182,7 +189,9 @@ class Layer(nn.Module):
         if value not in SCHEDULES:
             raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {value!r}")
         if value == "newton":
-            warnings.warn("the reference backend has no newton schedule: it gives the same numbers sequentially", stacklevel=3)
+            warnings.warn(
+                "the reference backend has no newton schedule: it gives the same numbers sequentially", stacklevel=3
+            )
         self._schedule = value
 
     # Calls
@@ -220,7 +229,10 @@ class Layer(nn.Module):
         """The state that `forward` starts from: a named tuple of [batch_size, ...]."""
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 0:
             raise ValueError(f"batch_size: expected a whole number, got {batch_size!r}")
-        kind: dict[str, Any] = {"dtype": torch.promote_types(self._own_dtype(), torch.float32), "device": self._own_device()}
+        kind: dict[str, Any] = {
+            "dtype": torch.promote_types(self._own_dtype(), torch.float32),
+            "device": self._own_device(),
+        }
         initial = self._initial_values(self._values(kind["dtype"]), kind)
         return self.State(*(i.expand(batch_size, *i.shape) for i in initial))
 
@@ -230,15 +242,22 @@ class Layer(nn.Module):
 
     # What a call is made of
 
-    def _call(self, inputs: tuple[Tensor, ...], state: Any, reset: Tensor | None, lead: tuple[int, int]) -> tuple[tuple, tuple]:
+    def _call(
+        self, inputs: tuple[Tensor, ...], state: Any, reset: Tensor | None, lead: tuple[int, int]
+    ) -> tuple[tuple, tuple]:
         dtype = self._compute_dtype(inputs)
         kind = {"dtype": dtype, "device": inputs[0].device}
         values = self._values(dtype)
         cast = tuple(
-            x.to(complex_of(dtype) if is_complex else dtype) for x, (_, _, is_complex) in zip(inputs, self._inputs, strict=True)
+            x.to(complex_of(dtype) if is_complex else dtype)
+            for x, (_, _, is_complex) in zip(inputs, self._inputs, strict=True)
         )
         initial = self._initial_values(values, kind)
-        carried = tuple(i.expand(lead[0], *i.shape) for i in initial) if state is None else self._check_state(state, lead[0], kind)
+        carried = (
+            tuple(i.expand(lead[0], *i.shape) for i in initial)
+            if state is None
+            else self._check_state(state, lead[0], kind)
+        )
         outputs, fields = self._run(values, cast, carried, initial, reset, lead, kind)
         if all(x.dtype in _HALF for x in inputs):
             narrow = inputs[0].dtype
@@ -253,7 +272,9 @@ class Layer(nn.Module):
     def _initial(self, params: tuple[Tensor, ...], kind: dict) -> tuple:
         raise NotImplementedError
 
-    def _run(self, params: tuple, inputs: tuple, state: tuple, initial: tuple, reset: Any, lead: tuple, kind: dict) -> tuple[tuple, tuple]:
+    def _run(
+        self, params: tuple, inputs: tuple, state: tuple, initial: tuple, reset: Any, lead: tuple, kind: dict
+    ) -> tuple[tuple, tuple]:
         raise NotImplementedError
 
     def _initial_values(self, values: tuple[Tensor, ...], kind: dict) -> tuple[Tensor, ...]:
@@ -297,7 +318,9 @@ class Layer(nn.Module):
     def _check_inputs(self, inputs: tuple, lead_names: tuple[str, ...]) -> tuple:
         names = ", ".join(n for n, _, _ in self._inputs)
         if len(inputs) != len(self._inputs):
-            raise TypeError(f"expected {len(self._inputs)} input{'s' * (len(self._inputs) != 1)} ({names}), got {len(inputs)}")
+            raise TypeError(
+                f"expected {len(self._inputs)} input{'s' * (len(self._inputs) != 1)} ({names}), got {len(inputs)}"
+            )
         lead: tuple[int, ...] | None = None
         device = self._own_device() if self._tensors else None
         for x, (name, shape, is_complex) in zip(inputs, self._inputs, strict=True):
@@ -321,7 +344,9 @@ class Layer(nn.Module):
 
     def _check_reset(self, reset: Any, lead: tuple[int, int]) -> None:
         if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
-            raise TypeError(f"reset: expected a bool tensor, got {reset.dtype if isinstance(reset, Tensor) else type(reset).__name__}")
+            raise TypeError(
+                f"reset: expected a bool tensor, got {reset.dtype if isinstance(reset, Tensor) else type(reset).__name__}"
+            )
         if tuple(reset.shape) != lead:
             raise ValueError(f"reset: expected [B={lead[0]}, T={lead[1]}], got {list(reset.shape)}")
         if self._tensors and reset.device != self._own_device():
@@ -339,7 +364,9 @@ class Layer(nn.Module):
             if not isinstance(v, Tensor):
                 raise TypeError(f"state.{name}: expected a tensor, got {type(v).__name__}")
             if tuple(v.shape) != (batch, *(int(s) for s in shape)):
-                raise ValueError(f"state.{name}: expected [{', '.join([f'B={batch}', *_shown(shape)])}], got {list(v.shape)}")
+                raise ValueError(
+                    f"state.{name}: expected [{', '.join([f'B={batch}', *_shown(shape)])}], got {list(v.shape)}"
+                )
             if v.dtype != dtypes[number] and v.dtype not in _HALF:
                 raise TypeError(f"state.{name}: expected {dtypes[number]}, got {v.dtype}")
             if v.device != kind["device"]:
@@ -364,18 +391,27 @@ class Layer(nn.Module):
         """Pickles a layer with constrained params by its constructor and state_dict: torch cannot pickle parametrizations."""
         if not parametrize.is_parametrized(self):
             return super().__reduce_ex__(protocol)
-        cls = next(c for c in type(self).__mro__ if not hasattr(c, "parametrizations") and not c.__name__.startswith("Parametrized"))
-        settings = {"backend": self._backend, "schedule": self._schedule, "dtype": self._own_dtype(), "device": self._own_device()}
+        cls = next(
+            c
+            for c in type(self).__mro__
+            if not hasattr(c, "parametrizations") and not c.__name__.startswith("Parametrized")
+        )
+        settings = {
+            "backend": self._backend,
+            "schedule": self._schedule,
+            "dtype": self._own_dtype(),
+            "device": self._own_device(),
+        }
         frozen = [n for n, p in self.named_parameters() if not p.requires_grad]
         return _rebuilt, (cls, self._sizes, self._hypers, settings, self.state_dict(), self.training, frozen)
 
 
-def _rebuilt(cls: type, sizes: dict, hypers: dict, settings: dict, values: dict, training: bool, frozen: list[str]) -> Layer:
+def _rebuilt(
+    cls: type, sizes: dict, hypers: dict, settings: dict, values: dict, training: bool, frozen: list[str]
+) -> Layer:
     """A layer with constrained params, as pickled."""
     layer = cls(**sizes, **hypers, **settings)
     layer.load_state_dict(values)
     for name, param in layer.named_parameters():
         param.requires_grad_(name not in frozen)
     return layer.train(training)
-
-

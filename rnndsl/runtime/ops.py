@@ -9,8 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
-_COMPLEX = {torch.float16: torch.complex32, torch.bfloat16: torch.complex64, torch.float32: torch.complex64, torch.float64: torch.complex128}
+_COMPLEX = {
+    torch.float16: torch.complex32,
+    torch.bfloat16: torch.complex64,
+    torch.float32: torch.complex64,
+    torch.float64: torch.complex128,
+}
 _REAL = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
@@ -134,7 +138,9 @@ def surrogate(argument: Tensor, value: Tensor, slope: Tensor) -> Tensor:
     return _Surrogate.apply(argument, value.detach(), slope)
 
 
-def draw_noise(name: str, args: tuple, shape: tuple[int, ...], training: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
+def draw_noise(
+    name: str, args: tuple, shape: tuple[int, ...], training: bool, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     """A noise of the given shape: drawn from torch's generator in training, its mean elsewhere.
 
     bernoulli(p); normal(mean, std); uniform(lo, hi). Gradients flow through mean, std, lo and hi.
@@ -211,5 +217,3 @@ def scan(
             values.append(value)
     stacked = tuple(torch.stack(v, 1) if v else c.unsqueeze(1)[:, :0] for v, c in zip(kept, carry, strict=False))
     return stacked, carry
-
-
