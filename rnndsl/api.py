@@ -1,10 +1,11 @@
-"""The public functions: check, compile, load. Text or a path goes in; diagnostics, source or classes come out."""
+"""The public functions: check, compile, load, explain. Text or a path goes in; diagnostics, source or classes come out."""
 
 import hashlib
 import importlib.util
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -86,6 +87,27 @@ def require_cells(program: Any) -> None:
         out.stop_if_any()
 
 
+def explain(
+    text_or_path: str | Path,
+    cell: str | None = None,
+    name: str | None = None,
+    *,
+    shape: tuple[int, int] | None = None,
+    sizes: dict[str, int] | None = None,
+) -> Any:
+    """What the compiler finds in a program's cells, or in the one called `cell`; it prints as a page and shows itself in a notebook.
+
+    The result has `text`, `data` (plain data), `latex`, and `cells`, each with a `picture(path)`. shape: sequences and steps of
+    a call, for the schedule; sizes: `{"H": 256}`, for numbers in place of formulas. Raises RnnError for a wrong program,
+    ValueError for a cell, shape or size that does not fit it.
+    """
+    from rnndsl.tools.explain import explain
+
+    source = as_source(text_or_path, name)
+    require_cells(compiler.checked(source).program)
+    return explain(source, cell, shape, sizes)
+
+
 def load(text_or_path: str | Path, name: str | None = None) -> ModuleType:
     """The classes of a program, as attributes of a module: `load("gru.rnn").GRU`.
 
@@ -110,7 +132,24 @@ def load(text_or_path: str | Path, name: str | None = None) -> ModuleType:
         except BaseException:
             del sys.modules[module_name]
             raise
+        _show_in_notebooks(module, source)
         return module
+
+
+def _show_in_notebooks(module: ModuleType, source: Source) -> None:
+    """Layers of a loaded module show their cell's page in a notebook; it is made when it is asked for."""
+
+    def page(cell: str) -> Callable[[Any], str]:
+        def html(layer: Any) -> str:
+            from rnndsl.tools.explain import explain
+
+            return explain(source, cell, sizes=dict(layer._sizes))._repr_html_()
+
+        return html
+
+    for cell in compiler.checked(source).program.cells:
+        if isinstance(found := getattr(module, cell.name, None), type):
+            found._repr_html_ = page(cell.name)  # type: ignore[attr-defined]
 
 
 _loading = threading.RLock()

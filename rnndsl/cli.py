@@ -1,4 +1,4 @@
-"""The commands: compile, check, new. Exit status: 0, 1 for errors in a program, 2 for misuse."""
+"""The commands: compile, check, explain, new. Exit status: 0, 1 for errors in a program, 2 for misuse."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from rnndsl.report import as_data, render
 from rnndsl.version import VERSION
 
 JSON_VERSION = 1
+STAGES = ("ast", "cell", "plan", "system", "module")
 _MADE = "# Made by rnndsl"  # how every generated module begins
 
 
@@ -46,7 +47,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Write the equations of a recurrent cell; get a PyTorch layer.",
         epilog="examples:\n  rnndsl new my_cell            writes my_cell.rnn, a cell to start from\n"
         "  rnndsl check my_cell.rnn      says what is wrong with it\n"
-        "  rnndsl compile my_cell.rnn    writes my_cell.py; then: from my_cell import MyCell\n",
+        "  rnndsl compile my_cell.rnn    writes my_cell.py; then: from my_cell import MyCell\n"
+        "  rnndsl explain my_cell.rnn    shows what the compiler finds in it\n",
     )
     parser.add_argument("--version", action="version", version=f"rnndsl {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -59,11 +61,12 @@ def _parser() -> argparse.ArgumentParser:
         "program, with 2 for a file that cannot be read or written. Only overwrites what it made itself.",
         epilog="examples:\n  rnndsl compile gru.rnn                  writes gru.py\n  rnndsl compile gru.rnn -o layers/gru.py\n"
         "  rnndsl compile gru.rnn -o -             prints it\n  rnndsl compile a.rnn b.rnn --standalone  modules that need torch alone\n"
-        "  cat gru.rnn | rnndsl compile - > gru.py\n",
+        "  cat gru.rnn | rnndsl compile - > gru.py\n  rnndsl compile gru.rnn --dump plan      when each equation is computed\n",
     )
     c.add_argument("files", nargs="+", metavar="FILE", help="a .rnn file, or - for standard input")
     c.add_argument("-o", "--output", metavar="OUT", help="where to write the module; - for standard output")
     c.add_argument("--standalone", action="store_true", help="a module that needs torch alone, not rnndsl")
+    c.add_argument("--dump", choices=STAGES, metavar="STAGE", help=f"print a stage as text and write nothing: {', '.join(STAGES)}")
     c.set_defaults(run=_compile)
 
     k = commands.add_parser(
@@ -78,6 +81,26 @@ def _parser() -> argparse.ArgumentParser:
     k.set_defaults(run=_check)
     for command in (c, k):
         command.add_argument("--json", action="store_true", help="print diagnostics as JSON on standard output")
+
+    e = commands.add_parser(
+        "explain",
+        formatter_class=raw,
+        help="say what the compiler finds in the equations",
+        description="Prints a page a cell: what is computed once, what for all steps at once, the components of the recurrence with\n"
+        "their family, structure and Jacobian, what a step costs, and the schedule that a model predicts. docs/explain.md explains it.",
+        epilog="examples:\n  rnndsl explain gru.rnn\n  rnndsl explain gru.rnn --shape 8,4096 --size H=256 D=64\n"
+        "  rnndsl explain cells.rnn --cell GRU --json\n  rnndsl explain gru.rnn --latex > gru.tex\n"
+        "  rnndsl explain gru.rnn --picture gru.svg\n",
+    )
+    e.add_argument("file", metavar="FILE", help="a .rnn file, or - for standard input")
+    e.add_argument("--cell", metavar="NAME", help="this cell alone")
+    e.add_argument("--shape", metavar="B,T", help="sequences and steps of a call: the schedule for them")
+    e.add_argument("--size", nargs="+", action="extend", default=[], metavar="H=256", help="sizes of the cell; counts become numbers")
+    form = e.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print plain data")
+    form.add_argument("--latex", action="store_true", help="print equations and Jacobian for a document with amsmath")
+    form.add_argument("--picture", metavar="OUT", help="draw states, streams and the Jacobian's sparsity: a .png or .svg file")
+    e.set_defaults(run=_explain)
 
     n = commands.add_parser(
         "new",
@@ -139,6 +162,8 @@ def _compile(options: argparse.Namespace) -> int:
         raise Misuse("-o names one file, but there are several programs; leave it out to write each beside its program")
     if options.json and (options.output == "-" or (options.output is None and "-" in options.files)):
         raise Misuse("--json and the module cannot both go to standard output; name a file with -o")
+    if options.dump and (options.output or options.json):
+        raise Misuse("--dump prints a stage; it goes with neither -o nor --json")
     written: dict[Path, str] = {}
 
     def write(name: str, result: compiler.Checked) -> list[Diagnostic]:
@@ -146,6 +171,11 @@ def _compile(options: argparse.Namespace) -> int:
             api.require_cells(result.program)
         except RnnError as e:
             return e.diagnostics
+        if options.dump:
+            from rnndsl.tools.dump import dump
+
+            _print(dump(result.program.source, options.dump, options.standalone))
+            return []
         text = compiler.module(result.program, options.standalone)
         if options.output == "-" or (options.output is None and name == "-"):
             _print(text)
@@ -160,6 +190,35 @@ def _compile(options: argparse.Namespace) -> int:
         return []
 
     return _each(options, write)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from rnndsl.tools import Unfit
+    from rnndsl.tools.explain import explain, parse_shape, parse_sizes
+    from rnndsl.tools.picture import NoMatplotlib
+
+    try:
+        shape, sizes = parse_shape(options.shape), parse_sizes(options.size)
+        source = _read(options.file)
+        api.require_cells(compiler.checked(source).program)
+        found = explain(source, options.cell, shape, sizes)
+        if options.json:
+            print(json.dumps(found.data, indent=2))
+        elif options.picture:
+            if len(found.cells) > 1:
+                raise Unfit(f"a picture shows one cell; choose one with --cell: {', '.join(c.name for c in found.cells)}")
+            found.cells[0].picture(options.picture)
+            print(f"wrote {options.picture}")
+        else:
+            _print((found.latex if options.latex else found.text) + "\n")
+    except RnnError as e:
+        _report([(d, Source("<stdin>" if options.file == "-" else options.file, e.source.text)) for d in e.diagnostics], False)
+        return 1
+    except OSError as e:
+        raise Misuse(f"{e.filename or options.picture}: {(e.strerror or str(e)).lower()}") from None
+    except (Unfit, NoMatplotlib) as e:
+        raise Misuse(e) from None
+    return 0
 
 
 def _each(options: argparse.Namespace, act: Callable[[str, compiler.Checked], list[Diagnostic]]) -> int:

@@ -26,17 +26,18 @@ def growth(scan: Scan, plan: Plan, lanes: Lanes, jacobian: Jacobian, boxes: dict
     """For each pair of a new state and a slot's symbol, an interval that holds |∂state[t]/∂slot|; infinite ends if unknown."""
     if lanes.mixes or lanes.complex_pairs:
         return {}
-    analysis = _Growth(scan, plan, lanes, boxes)
+    analysis = _Growth(scan, plan, lanes, jacobian, boxes)
     slots = [s.symbol for s in lanes.slots]
     return {(p.root, str(s)): analysis.size(p.by[s]) for p in jacobian.updates for s in slots if s in p.by}
 
 
 class _Growth:
-    def __init__(self, scan: Scan, plan: Plan, lanes: Lanes, boxes: dict[str, Bounds]):
+    def __init__(self, scan: Scan, plan: Plan, lanes: Lanes, jacobian: Jacobian, boxes: dict[str, Bounds]):
         self.analysis = _Analysis(scan, plan)
         self.boxes = {s: b.box for s, b in boxes.items()}
         self.lanes = lanes
-        self.symbols = {str(s): s for s in (*(leaf.symbol for leaf in lanes.leaves), *(s.symbol for s in lanes.slots), *lanes.definitions)}
+        self.definitions = {**lanes.definitions, **dict(jacobian.locals)}
+        self.symbols = {str(s): s for s in (*(leaf.symbol for leaf in lanes.leaves), *(s.symbol for s in lanes.slots), *self.definitions)}
         self.slots = {s.symbol: s for s in lanes.slots}
         self.leaves = {leaf.symbol: leaf for leaf in lanes.leaves}
         self.known: dict[str, Interval] = {}
@@ -88,7 +89,7 @@ class _Growth:
         return _apply("^", self.expression(base), self.expression(exponent))
 
     def _symbol(self, symbol: Symbol) -> Expr:
-        definition = self.lanes.definitions.get(symbol)
+        definition = self.definitions.get(symbol)
         t = self.lanes.types.get(symbol, Type())
         ref = Ref(str(symbol), _LANE, Type(is_complex=t.is_complex))
         if definition is not None:
@@ -114,7 +115,7 @@ class _Growth:
             return self.boxes.get(self.slots[symbol].state, ALL)
         if symbol in self.leaves:
             return self.analysis.interval(self._named(symbol), self.boxes)
-        return _evaluate(self.expression(self.lanes.definitions[symbol]), self.leaf)
+        return _evaluate(self.expression(self.definitions[symbol]), self.leaf)
 
     def _named(self, symbol: Symbol) -> Ref:
         """The name in the program that a leaf stands for."""
@@ -185,7 +186,7 @@ class _Growth:
     def _definition(self, ref: Ref) -> Expr | None:
         if ref.role == _LANE:
             symbol = self.symbols[ref.name]
-            return self.expression(self.lanes.definitions[symbol]) if symbol in self.lanes.definitions else None
+            return self.expression(self.definitions[symbol]) if symbol in self.definitions else None
         return self.analysis.definitions.get(ref.name)
 
 

@@ -7,7 +7,6 @@ channels. It is a model, not a measurement.
 
 from dataclasses import dataclass
 
-from rnndsl.calculus import family
 from rnndsl.calculus.analysis import Component
 from rnndsl.calculus.cost import size_of
 from rnndsl.calculus.structure import BLOCK, DIAGONAL
@@ -44,7 +43,7 @@ def legal_schedules(component: Component) -> tuple[str, ...]:
     if component.scan is None:
         return (ALL_STEPS,)
     within_a_channel = component.structure.kind in (DIAGONAL, BLOCK)
-    if within_a_channel and component.family != family.NONLINEAR:
+    if within_a_channel and component.scan_form is not None:
         return (EXACT, SEQUENTIAL)
     if within_a_channel and component.structure.slots <= MAX_SLOTS:
         return (SEQUENTIAL, NEWTON)

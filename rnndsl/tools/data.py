@@ -205,12 +205,13 @@ def _jacobian(c: Component, shown: Shown) -> dict[str, Any] | None:
     """∂s[t]/∂slots, with what passes through operations that mix channels in factored form."""
     if c.jacobian is None or c.lanes is None or c.scan is None:
         return None
-    names = symbol_names(c.lanes, c.scan, shown)
-    kept = {s.symbol for s in c.lanes.slots} | {m.symbol for m in c.lanes.mixes}
+    names = symbol_names(c.lanes, c.jacobian, c.scan, shown)
+    place = [*(s.symbol for s in c.lanes.slots), *(m.symbol for m in c.lanes.mixes)]
+    place += [bar for bar, symbol in c.jacobian.conjugates.items() if symbol in place]
+    long = dict(c.jacobian.locals)
 
     def entries(of: str, by: dict) -> list[dict[str, Any]]:
-        place = [*(s.symbol for s in c.lanes.slots), *(m.symbol for m in c.lanes.mixes)]  # type: ignore[union-attr]
-        texts = ((s, formula_text(by[s], names)) for s in place if s in by and s in kept)
+        texts = ((s, formula_text(long.get(by[s], by[s]), names)) for s in place if s in by)
         return [{"of": of, "by": names[s], "text": text, **_growth(c, of, str(s))} for s, text in texts if text != "0"]
 
     through = [
@@ -222,7 +223,7 @@ def _jacobian(c: Component, shown: Shown) -> dict[str, Any] | None:
         }
         for m, p in zip(c.lanes.mixes, c.jacobian.operands, strict=True)
     ]
-    locals_ = [{"name": names[s], "text": formula_text(f, names)} for s, f in c.lanes.locals]
+    locals_ = [{"name": names[s], "text": formula_text(f, names)} for s, f in (*c.lanes.locals, *c.jacobian.locals)]
     return {
         "rows": [timed(p.root, 0) for p in c.jacobian.updates],
         "columns": [names[s.symbol] for s in c.lanes.slots],
@@ -255,6 +256,8 @@ def _form(c: Component, names: dict) -> str:
     kind = c.structure.kind
     if kind == DIAGONAL:
         return "one number a channel"
+    if kind == BLOCK and c.lanes.complex_pairs:
+        return "a block a channel, of real and imaginary parts"
     if kind == BLOCK:
         return f"a {len(slots)} by {len(slots)} block a channel"
     products = [mix_text(m, names) for m in c.lanes.mixes if m.operation == "@"]
@@ -266,9 +269,9 @@ def _form(c: Component, names: dict) -> str:
 def _scan(c: Component, shown: Shown) -> dict[str, Any] | None:
     """The coefficients of the exact scan; None where there is none."""
     form = c.scan_form
-    if form is None or c.lanes is None or c.scan is None:
+    if form is None or c.lanes is None or c.jacobian is None or c.scan is None:
         return None
-    names = symbol_names(c.lanes, c.scan, shown)
+    names = symbol_names(c.lanes, c.jacobian, c.scan, shown)
 
     def text(f: Any) -> str | None:
         return None if f is None else formula_text(f, names)

@@ -16,7 +16,7 @@ from rnndsl.tools.names import Shown, timed
 STAGES = ("ast", "cell", "plan", "system", "module")
 
 
-def dump(source: Source, stage: str) -> str:
+def dump(source: Source, stage: str, standalone: bool = False) -> str:
     """One stage of a program, one of STAGES; ends with a newline. Raises RnnError for a wrong program."""
     result = compiler.checked(source)
     match stage:
@@ -29,7 +29,7 @@ def dump(source: Source, stage: str) -> str:
         case "system":
             lines = _joined(_system(s, source) for s in compiler.systems(result.program))
         case "module":
-            return compiler.module(result.program)
+            return compiler.module(result.program, standalone)
         case _:
             raise ValueError(f"no stage {stage!r}; there are {', '.join(STAGES)}")
     return "\n".join(line.rstrip() for line in lines) + "\n"
@@ -159,12 +159,14 @@ def _system(system: Any, source: Source) -> Iterator[str]:
             yield f"  {state} in [{b.box.low:g}, {b.box.high:g}]{' assuming ' + ', '.join(b.assumes) if b.assumes and b.box != ALL else ''}"
         if c.lanes is None or c.jacobian is None:
             continue
-        names = symbol_names(c.lanes, c.scan, shown)
+        names = symbol_names(c.lanes, c.jacobian, c.scan, shown)
         mixes = {m.symbol: m for m in c.lanes.mixes}
         definitions = c.lanes.definitions
         for symbol in c.lanes.order:
             text = mix_text(mixes[symbol], names) if symbol in mixes else formula_text(definitions[symbol], names)
             yield f"  {names[symbol]} = {text}"
+        for symbol, e in c.jacobian.locals:
+            yield f"  {names[symbol]} = {formula_text(e, names)}"
         for p in c.jacobian.updates:
             for symbol, e in p.by.items():
                 yield f"  d {p.root}[t] / d {names[symbol]} = {formula_text(e, names)}"

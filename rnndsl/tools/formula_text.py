@@ -9,8 +9,10 @@ from sympy.printing.str import StrPrinter
 
 from rnndsl.calculus import functions
 from rnndsl.calculus.functions import ELEMENTWISE, surrogate, where
+from rnndsl.calculus.jacobian import Jacobian
 from rnndsl.calculus.lanes import Lanes, Mix
 from rnndsl.plan.ir import Scan
+from rnndsl.plan.verify import binds
 from rnndsl.tools.names import Shown, timed
 
 _CALLED = {f: op for op, f in ELEMENTWISE.items()}
@@ -26,10 +28,13 @@ _DECIDED: dict[type, Callable[[Formula, Formula], bool]] = {
 
 
 def tidy(formula: Formula) -> Formula:
-    """The formula with `where` decided where its condition compares numbers, as in the rounds of a repeat."""
+    """The formula with `where` decided where its condition compares numbers, as in the rounds of a repeat; and without the
+    branch of a logaddexp's derivative for equal ends, which matters at infinity alone."""
 
     def decided(w: Formula) -> Formula:
         condition = w.args[0]
+        if isinstance(condition, functions.equal) and w.args[1] == sympy.Rational(1, 2) and isinstance(w.args[2], functions.sigmoid):
+            return w.args[2]
         if type(condition) in _DECIDED and all(a.is_Number for a in condition.args):
             return w.args[1] if _DECIDED[type(condition)](*condition.args) else w.args[2]
         return w
@@ -37,18 +42,23 @@ def tidy(formula: Formula) -> Formula:
     return formula.replace(lambda e: isinstance(e, where), decided)
 
 
-def symbol_names(lanes: Lanes, scan: Scan, shown: Shown) -> dict[Symbol, str]:
+def symbol_names(lanes: Lanes, jacobian: Jacobian, scan: Scan, shown: Shown) -> dict[Symbol, str]:
     """What each symbol of a component is shown as: `h[t-1]`, `h[t]`, `x[t-1]`, `z_in`."""
     names: dict[Symbol, str] = {s.symbol: timed(s.state, s.lag) for s in lanes.slots}
     streams = {f"{r.name}_{r.lag}" if r.lag else r.name: shown.ref(r) for r in scan.streams}
+    bound = {n for o in scan.body for n in binds(o)}
     for leaf in lanes.leaves:
         known = streams.get(leaf.name) if leaf.role == "stream" else None
-        names[leaf.symbol] = known or (leaf.name if "[" in leaf.name or "(" in leaf.name else shown(str(leaf.symbol)))
+        names[leaf.symbol] = known or (leaf.name if "[" in leaf.name or "(" in leaf.name else shown(leaf.name))
     for symbol in lanes.definitions:
         text = str(symbol)
-        names[symbol] = f"{text[:-1]}[t]" if text.endswith("'") else shown(text)
+        names[symbol] = f"{text[:-1]}[t]" if text.endswith("'") else shown(text if text in bound else f"{text}.")
     for mix in lanes.mixes:
-        names[mix.symbol] = shown(str(mix.symbol))
+        names[mix.symbol] = shown(f"{mix.symbol}.")
+    for i, (symbol, _) in enumerate(jacobian.locals, 1):
+        names[symbol] = shown(f"q{i}.")
+    for bar, symbol in jacobian.conjugates.items():
+        names[bar] = f"conj({names.get(symbol, str(symbol))})"
     return names
 
 

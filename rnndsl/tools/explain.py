@@ -1,0 +1,142 @@
+"""A program explained: per cell a page of text, plain data, LaTeX and a picture."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from rnndsl import compiler
+from rnndsl.calculus.analysis import System
+from rnndsl.diagnostics import Source
+from rnndsl.syntax import ast
+from rnndsl.tools import Unfit
+from rnndsl.tools.data import VERSION, cell_data
+from rnndsl.tools.page import page, sections, title
+
+
+@dataclass(frozen=True)
+class CellExplanation:
+    """One cell explained."""
+
+    system: System
+    file: ast.File
+    source: Source
+    data: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.system.plan.cell.name
+
+    @cached_property
+    def text(self) -> str:
+        """The page for a terminal."""
+        return page(self.data, self.source.name)
+
+    @cached_property
+    def latex(self) -> str:
+        """Equations and Jacobian entries, for a document with amsmath."""
+        from rnndsl.tools.latex import cell_latex
+
+        return cell_latex(self.system, self.file)
+
+    def picture(self, path: str | Path) -> None:
+        """Draws the state graph and the Jacobian's sparsity into a .png or .svg file; needs matplotlib."""
+        from rnndsl.tools.picture import draw
+
+        draw(self.system, path)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `explain` returns: it prints as the pages, and shows itself in a notebook."""
+
+    cells: tuple[CellExplanation, ...]
+
+    @property
+    def text(self) -> str:
+        return "\n\n\n".join(c.text for c in self.cells)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What `explain --json` prints."""
+        return {"version": VERSION, "cells": [c.data for c in self.cells]}
+
+    @property
+    def latex(self) -> str:
+        return "\n\n".join(c.latex for c in self.cells)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return "\n".join(_html(c) for c in self.cells)
+
+    def _repr_latex_(self) -> str:
+        from rnndsl.tools.latex import equations_latex
+
+        rows = [r"\\[1ex]".join(equations_latex(c.system, c.file).split("\n\n")) for c in self.cells]
+        return "\n".join(f"$\\displaystyle\n{row}\n$" for row in rows)
+
+
+def _html(c: CellExplanation) -> str:
+    parts = [f"<h4>{escape(title(c.data, c.source.name))}</h4>"]
+    if c.data["doc"]:
+        parts.append(f"<p>{escape(c.data['doc'])}</p>")
+    for s in sections(c.data):
+        body = escape("\n".join(s.lines))
+        parts.append(f'<details{" open" if s.title == "Equations" or s.title.startswith("Component") else ""}>'
+                     f"<summary>{escape(s.title)}</summary><pre>{body}</pre></details>")  # fmt: skip
+    return f'<div class="rnndsl-explanation">{"".join(parts)}</div>'
+
+
+def parse_shape(text: str | None) -> tuple[int, int] | None:
+    """`8,4096` as two numbers. Raises Unfit."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 2 or not all(p.strip().isascii() and p.strip().isdigit() and int(p) >= 1 for p in parts):
+        raise Unfit(f"--shape {text}: give sequences and steps, both from 1 on, as in --shape 8,4096")
+    return int(parts[0]), int(parts[1])
+
+
+def parse_sizes(texts: list[str]) -> dict[str, int]:
+    """`H=256` as a name and a number. Raises Unfit."""
+    found: dict[str, int] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name.isidentifier() or not (value.isascii() and value.isdigit()):
+            raise Unfit(f"--size {text}: give a name and a whole number, as in --size H=256 (and FILE before --size)")
+        if found.setdefault(name, int(value)) != int(value):
+            raise Unfit(f"--size {text}: {name} is given twice, as {found[name]} and {value}")
+    return found
+
+
+def explain(
+    source: Source, cell: str | None = None, shape: tuple[int, int] | None = None, sizes: dict[str, int] | None = None
+) -> Explanation:
+    """Explains the cells of a program, or the one named `cell`.
+
+    Raises RnnError for a wrong program, Unfit, a ValueError, for a name, shape or size that does not fit it.
+    """
+    checked = compiler.checked(source)
+    program = checked.program
+    names = [c.name for c in program.cells]
+    if cell is not None and cell not in names:
+        raise Unfit(f"there is no cell {cell}; there is {', '.join(names) or 'none'}")
+    if shape is not None and (len(shape) != 2 or any(n < 1 for n in shape)):
+        raise Unfit("a shape is two numbers from 1 on: sequences and steps")
+    kept = [c for c in program.cells if cell in (None, c.name)]
+    known = {n for c in kept for n in c.sizes}
+    for name, value in (sizes or {}).items():
+        if name not in known:
+            raise Unfit(f"there is no size {name}; there is {', '.join(sorted(known)) or 'none'}")
+        if value < 1:
+            raise Unfit(f"size {name} must be at least 1, not {value}")
+    found = []
+    for system in compiler.systems(program, sizes):
+        if system.plan.cell in kept:
+            own = {n: v for n, v in (sizes or {}).items() if n in system.plan.cell.sizes}
+            data = cell_data(system, checked.file, program.source, shape, own)
+            found.append(CellExplanation(system, checked.file, program.source, data))
+    return Explanation(tuple(found))
