@@ -306,13 +306,12 @@ FEATURES: dict[str, str] = {
   input torch: [H]
   state self, lambda: [H]
   param beta, gamma, S, I, E, Q, tl, params: [H]
-  state = 1
   lead = torch * beta + S
   self[t] = tanh(gamma * self[t-1] + lead * E)
   kind = I * Q
   lambda[t] = tanh(lambda[t-1] + kind * params + tl)
   output scan = self[t], lambda
-""".replace("  state = 1 \n", ""),
+""",
     "dense and diagonal together": """
   input x: [D]
   state h, c, n: [H]
