@@ -139,9 +139,9 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "abs": torch.abs, "absolute": torch.abs, "sign": torch.sign, "softplus": _softplus, "logsigmoid": lambda x: -_softplus(-x),
     "silu": F.silu, "gelu": lambda x: F.gelu(x, approximate="tanh"), "elu": F.elu, "sin": torch.sin, "cos": torch.cos,
     "floor": torch.floor, "heaviside": lambda x: (x > 0).to(F64), "re": lambda x: torch.real(x) if x.is_complex() else x,
-    "im": lambda x: x.imag if x.is_complex() else torch.zeros_like(x), "conj": torch.conj, "max": torch.maximum,
+    "imag_part": lambda x: x.imag if x.is_complex() else torch.zeros_like(x), "im": lambda x: x.imag if x.is_complex() else torch.zeros_like(x), "conj": torch.conj, "max": torch.maximum,
     "maximum": torch.maximum, "min": torch.minimum, "minimum": torch.minimum, "logaddexp": _logaddexp, "mod": torch.remainder,
-    "where": lambda c, a, b: torch.where(c != 0, *_promoted(a, b)), "root": torch.sqrt, "power": torch.pow,
+    "where": lambda c, a, b: torch.where(c != 0, *_promoted(a, b)), "real_part": torch.real, "modulus": torch.abs, "root": torch.sqrt, "power": torch.pow,
     "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div, "^": torch.pow, "neg": torch.neg, "broadcast": lambda x: x,
     **{op: _compare(f) for ops, f in (
         (("<", "less"), torch.lt), (("<=", "less_equal"), torch.le), ((">", "greater"), torch.gt),

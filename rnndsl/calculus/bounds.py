@@ -2,10 +2,11 @@
 
 Expressions are evaluated in interval arithmetic. A value that is read several times would lose its identity there (1 - z and z
 both in [0, 1] sum to [0, 2]), so an expression that is affine in such a value is evaluated at the value's two ends instead,
-which is exact: so a convex combination stays in the hull of its parts.
+which is exact: a convex combination stays in the hull of its parts.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rnndsl.check.cell import Apply, Expr, Let, Number, Ref, Repeat, Update, walk
@@ -13,6 +14,8 @@ from rnndsl.check.shapes import fold
 from rnndsl.plan.ir import Plan, Scan
 
 _ROUNDS = 6
+_LONG = 100  # nodes of an expression from which its name is kept
+_SPLITS = 6  # values held at their ends at once
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,29 @@ class Bounds:
     assumes: tuple[str, ...] = ()
 
 
-def _growth(old: Interval, new: Interval) -> float:
-    """How far an interval has grown; an end that was infinite already has not."""
-    low = 0.0 if old.low == new.low else old.low - new.low
-    high = 0.0 if old.high == new.high else new.high - old.high
-    return max(low, high)
+def _growth(old: Interval, new: Interval, upper: bool) -> float:
+    """How far one end of an interval has moved; one that was infinite already has not."""
+    if upper:
+        return 0.0 if old.high == new.high else new.high - old.high
+    return 0.0 if old.low == new.low else old.low - new.low
+
+
+def _limit(first: Interval, second: Interval, third: Interval, margin: float) -> Interval:
+    """Where three intervals that grow by a constant ratio end, with a relative margin; the last itself if they do not slow down."""
+
+    def end(a: float, b: float, c: float) -> float:
+        if b == a or not math.isfinite(a + b + c) or not 0 < (ratio := (c - b) / (b - a)) < 1:
+            return c
+        limit = float(f"{c + (c - b) * ratio / (1 - ratio):.9g}")
+        return limit + math.copysign(margin * abs(limit), c - b)
+
+    return Interval(end(first.low, second.low, third.low), end(first.high, second.high, third.high))
+
+
+def _close(inner: Interval, outer: Interval) -> bool:
+    """Whether an interval lies inside another, up to rounding."""
+    slack = 1e-15 * (1 + max((abs(e) for e in (outer.low, outer.high) if math.isfinite(e)), default=0.0))
+    return Interval(outer.low - slack, outer.high + slack).holds(inner)
 
 
 def point(value: float) -> Interval:
@@ -76,34 +97,60 @@ class _Analysis:
         for let in [*plan.constants, *(o for s in plan.stages for o in getattr(s, "body", ()))]:
             if isinstance(let, Let) and let.name not in self.definitions:
                 self.definitions[let.name] = let.value
-        for stage in plan.stages:
-            for o in stage.body:
-                if isinstance(o, Repeat):  # a name that is bound again has no one value
-                    for let in o.body:
-                        self.definitions.pop(let.name, None)
+        for o in [*plan.constants, *(o for s in plan.stages for o in s.body)]:
+            if isinstance(o, Repeat):  # a name that is bound again has no one value
+                for inner in o.body:
+                    self.definitions.pop(inner.name, None)
         self.updates = {o.state: o.value for o in scan.body if isinstance(o, Update)}
-        self.repeated = any(isinstance(o, Repeat) for o in scan.body)
+        self.inlined: dict[str, Expr] = {}
 
     def fixpoint(self) -> dict[str, Interval]:
         """Grows the initial values until the step maps the box into itself.
 
-        Where that does not end, the state that grows fastest is unbounded, and the others start again.
+        Where that does not end, a guess at its limit is tried. Where that fails too, the end that grows fastest is infinite, and
+        the others start again.
         """
-        unbounded: set[str] = set()
+        infinite: set[tuple[str, bool]] = set()
         while True:
-            boxes = {s: ALL if s in unbounded else self._initial(s) for s in self.scan.states}
+            boxes = {s: self._opened(self._initial(s), (s, False) in infinite, (s, True) in infinite) for s in self.scan.states}
+            rounds = [boxes]
             for _ in range(_ROUNDS):
-                old = boxes
-                boxes = {s: old[s].hull(self.interval(self.updates[s], old)) for s in old}
-                if boxes == old:
-                    return boxes
-            unbounded.add(max((s for s in boxes if s not in unbounded), key=lambda s: _growth(old[s], boxes[s])))
+                rounds.append(self._grown(rounds[-1]))
+                if rounds[-1] == rounds[-2]:
+                    return rounds[-1]
+            *_, before, old, boxes = rounds
+            for margin in (0.0, 1e-6):
+                guess = {s: _limit(before[s], old[s], boxes[s], margin) for s in boxes}
+                if guess != boxes and self._stays(guess):
+                    return guess
+            ends = [(s, upper) for s in boxes for upper in (False, True) if (s, upper) not in infinite]
+            infinite.add(max(ends, key=lambda e: _growth(old[e[0]], boxes[e[0]], e[1])))
+
+    @staticmethod
+    def _opened(box: Interval, below: bool, above: bool) -> Interval:
+        return Interval(-math.inf if below else box.low, math.inf if above else box.high)
+
+    def _grown(self, boxes: dict[str, Interval]) -> dict[str, Interval]:
+        leaf = self._leaf_interval(boxes)
+        values = _Intervals(leaf)
+        return {s: boxes[s].hull(values.of(self._update(s))) for s in boxes}
+
+    def _stays(self, boxes: dict[str, Interval]) -> bool:
+        """Whether the step maps a box into itself, up to rounding."""
+        return all(_close(grown, boxes[s]) for s, grown in self._grown(boxes).items())
+
+    def _update(self, state: str) -> Expr:
+        if state not in self.inlined:
+            self.inlined[state] = self._inline(self.updates[state], {}, {})
+        return self.inlined[state]
 
     def _initial(self, state: str) -> Interval:
+        """Where a state starts; zero where nothing is known of that (a box is promised only if the start lies inside)."""
         v = self.plan.variable(state)
         if v.type.is_complex:
             return ALL
-        return self.interval(v.value, {}) if v.value is not None else point(0.0)
+        start = self.interval(v.value, {}) if v.value is not None else point(0.0)
+        return point(0.0) if start == ALL else start
 
     def interval(self, expr: Expr, boxes: dict[str, Interval]) -> Interval:
         """An interval that holds every value of an expression."""
@@ -116,11 +163,11 @@ class _Analysis:
             if expr.name not in seen:
                 value = self.definitions[expr.name]
                 whole = self._inline(value, boxes, seen)
-                seen[expr.name] = whole if _transparent(whole) and _size(whole) < 200 else expr
+                seen[expr.name] = whole if _transparent(whole) and _size(whole) < _LONG else expr
             return seen[expr.name]
         if isinstance(expr, Ref) and expr.role == "state" and expr.lag == 0 and expr.name in self.updates:
-            value = self._inline(self.updates[expr.name], boxes, seen)
-            return value if _size(value) < 200 else expr
+            value = self._update(expr.name)
+            return value if _transparent(value) and _size(value) < _LONG else expr
         if isinstance(expr, Apply):
             return Apply(expr.op, tuple(self._inline(a, boxes, seen) for a in expr.args), expr.type, expr.static)
         return expr
@@ -148,15 +195,18 @@ class _Analysis:
                     return Interval(0.0, math.inf)
                 case "param":
                     return self._param(ref.name)
+                case "state" if ref.lag == 0 and ref.name in boxes:
+                    return values.of(self._update(ref.name))
                 case "state" if ref.name in boxes:
                     return boxes[ref.name]
                 case "local" if ref.name in self.definitions:
-                    return _evaluate(self._inline(self.definitions[ref.name], boxes, {}), leaf)
+                    return values.of(self._inline(self.definitions[ref.name], boxes, {}))
                 case "noise":
                     v = self.plan.variable(ref.name)
                     return self._noise(v.draw, leaf) if v.draw else ALL
             return ALL
 
+        values = _Intervals(leaf)
         return leaf
 
     def _param(self, name: str) -> Interval:
@@ -171,7 +221,7 @@ class _Analysis:
 
     def _noise(self, draw, leaf) -> Interval:
         if draw.name == "bernoulli":
-            return Interval(0.0, 1.0)  # 0 or 1 in training, its mean in evaluation
+            return _evaluate(draw.args[0], leaf).hull(Interval(0.0, 1.0))  # 0 or 1 in training, its mean in evaluation
         if draw.name == "uniform":
             return _evaluate(draw.args[0], leaf).hull(_evaluate(draw.args[1], leaf))
         return ALL
@@ -187,50 +237,99 @@ def _transparent(expr: Expr) -> bool:
     return isinstance(expr, Ref | Number) or (isinstance(expr, Apply) and expr.op in ("+", "-", "*", "neg", "/"))
 
 
-def _atoms(expr: Expr) -> list[Expr]:
-    """The parts of an arithmetic expression that are not arithmetic, as often as they are read."""
-    if isinstance(expr, Apply) and expr.op in ("+", "-", "*", "neg"):
-        return [a for arg in expr.args for a in _atoms(arg)]
-    return [expr]
+def _evaluate(expr: Expr, leaf: Callable[[Ref], Interval]) -> Interval:
+    """Interval arithmetic, with values that are read twice held at their ends."""
+    return _Intervals(leaf).of(expr)
 
 
-def _degree(expr: Expr, atom: Expr) -> int:
-    """The degree of an arithmetic expression in one of its atoms; 2 stands for more than one."""
-    if expr == atom:
-        return 1
-    if isinstance(expr, Apply) and expr.op in ("+", "-", "neg"):
-        return max(_degree(a, atom) for a in expr.args)
-    if isinstance(expr, Apply) and expr.op == "*":
-        return min(2, sum(_degree(a, atom) for a in expr.args))
-    return 0
+class _Node:
+    """Arithmetic over atoms (the parts that are not arithmetic), with what each atom does to it."""
+
+    __slots__ = ("args", "degrees", "key", "op", "reads", "repeated")
+
+    def __init__(self, op: str, args: tuple["_Node", ...], key: int):
+        self.op, self.args, self.key = op, args, key
+        if op == "atom":
+            self.degrees, self.reads = {key: 1}, {key: 1}
+        else:
+            self.degrees, self.reads = {}, {}
+            for a in args:
+                for k, d in a.degrees.items():
+                    known = self.degrees.get(k, 0)
+                    self.degrees[k] = known + d if op == "*" else max(known, d)
+                    self.reads[k] = self.reads.get(k, 0) + a.reads[k]
+        # affine in each of these, and reading it more than once
+        self.repeated = tuple(k for k, d in self.degrees.items() if d == 1 and self.reads[k] > 1)
 
 
-def _replace(expr: Expr, atom: Expr, value: Expr) -> Expr:
-    if expr == atom:
-        return value
-    if isinstance(expr, Apply) and expr.op in ("+", "-", "*", "neg"):
-        return Apply(expr.op, tuple(_replace(a, atom, value) for a in expr.args), expr.type, expr.static)
-    return expr
+class _Intervals:
+    """Intervals of expressions, given those of names. Equal expressions have one key and are evaluated once."""
 
+    def __init__(self, leaf: Callable[[Ref], Interval]):
+        self.leaf = leaf
+        self.keys: dict[tuple, int] = {}
+        self.seen: dict[int, tuple[Expr, int]] = {}  # by id, the expression kept alive
+        self.known: dict[int, Interval] = {}
 
-def _evaluate(expr: Expr, leaf, depth: int = 0) -> Interval:
-    """Interval arithmetic, with atoms that are read twice held at their ends."""
-    if isinstance(expr, Number):
-        return ALL if isinstance(expr.value, complex) else point(expr.value)
-    if isinstance(expr, Ref):
-        return leaf(expr)
-    if expr.type.is_complex or any(a.type.is_complex for a in expr.args):
-        return _of_complex(expr.op)
-    if expr.op in ("+", "-", "*", "neg") and depth < 6:
-        atoms = [a for a in _atoms(expr) if not isinstance(a, Number)]
-        for atom in dict.fromkeys(atoms):
-            if atoms.count(atom) > 1 and _degree(expr, atom) == 1:
-                ends = _evaluate(atom, leaf, depth + 1)
-                if ends.finite:
-                    low, high = (_replace(expr, atom, Number(end)) for end in (ends.low, ends.high))
-                    return _evaluate(low, leaf, depth + 1).hull(_evaluate(high, leaf, depth + 1))
-    args = [_evaluate(a, leaf, depth) for a in expr.args]
-    return _apply(expr, args)
+    def key(self, expr: Expr) -> int:
+        if id(expr) not in self.seen:
+            match expr:
+                case Number():
+                    parts: tuple = ("number", repr(expr.value))
+                case Ref():
+                    parts = (expr.role, expr.name, expr.lag)
+                case _:
+                    parts = (expr.op, expr.static, *(self.key(a) for a in expr.args))
+            self.seen[id(expr)] = expr, self.keys.setdefault(parts, len(self.keys))
+        return self.seen[id(expr)][1]
+
+    def of(self, expr: Expr) -> Interval:
+        """An interval that holds every value of an expression."""
+        key = self.key(expr)
+        if key not in self.known:
+            self.known[key] = self._compute(expr)
+        return self.known[key]
+
+    def _compute(self, expr: Expr) -> Interval:
+        if isinstance(expr, Number):
+            return ALL if isinstance(expr.value, complex) else point(expr.value)
+        if isinstance(expr, Ref):
+            return self.leaf(expr)
+        if expr.type.is_complex or any(a.type.is_complex for a in expr.args):
+            return _of_complex(expr.op)
+        if expr.op in _ARITHMETIC:
+            atoms: dict[int, Interval] = {}
+            return self._at_ends(self._node(expr, atoms), atoms, frozenset(), _SPLITS)
+        return _apply(expr, [self.of(a) for a in expr.args])
+
+    def _node(self, expr: Expr, atoms: dict[int, Interval]) -> _Node:
+        key = self.key(expr)
+        if isinstance(expr, Apply) and expr.op in _ARITHMETIC and not expr.type.is_complex:
+            return _Node(expr.op, tuple(self._node(a, atoms) for a in expr.args), key)
+        if key not in atoms:
+            atoms[key] = self.of(expr)
+        if isinstance(expr, Number):
+            return _Node("number", (), key)
+        return _Node("atom", (), key)
+
+    def _at_ends(self, node: _Node, atoms: dict[int, Interval], held: frozenset[int], splits: int) -> Interval:
+        """A node's interval; an atom that it is affine in and reads more than once takes both of its ends in turn."""
+        if not node.args:
+            return atoms[node.key]
+        for k in node.repeated if splits else ():
+            if k not in held and atoms[k].finite:
+                ends = {point(atoms[k].low), point(atoms[k].high)}
+                low, *high = (self._at_ends(node, atoms | {k: end}, held | {k}, splits - 1) for end in ends)
+                return low.hull(high[0]) if high else low
+        args = [self._at_ends(a, atoms, held, splits) for a in node.args]
+        match node.op:
+            case "+":
+                return _plus(*args)
+            case "-":
+                return _plus(args[0], Interval(-args[1].high, -args[1].low))
+            case "neg":
+                return Interval(-args[0].high, -args[0].low)
+        return _square(args[0]) if node.args[0].key == node.args[1].key else _times(*args)
 
 
 def _of_complex(op: str) -> Interval:
@@ -280,6 +379,7 @@ _RISING = {
     "floor": lambda x: x if math.isinf(x) else float(math.floor(x)),
 }  # fmt: skip
 _FIXED = {"sin": (-1.0, 1.0), "cos": (-1.0, 1.0), "softmax": (0.0, 1.0), "normalize": (-1.0, 1.0), "norm": (0.0, math.inf)}
+_ARITHMETIC = frozenset(("+", "-", "*", "neg"))
 _COMPARES = frozenset(("<", "<=", ">", ">=", "==", "!="))
 _KEEPS = frozenset(("split", "merge", "heads", "reshape", "transpose", "broadcast", "slice", "mean", "re", "conj"))
 
@@ -293,16 +393,6 @@ def _apply(expr: Apply, args: list[Interval]) -> Interval:
     if op in _RISING:
         return Interval(_RISING[op](args[0].low), _RISING[op](args[0].high))
     match op:
-        case "+":
-            return _plus(*args)
-        case "-":
-            return _plus(args[0], Interval(-args[1].high, -args[1].low))
-        case "neg":
-            return Interval(-args[0].high, -args[0].low)
-        case "*":
-            if expr.args[0] == expr.args[1]:
-                return _square(args[0])
-            return _times(*args)
         case "/":
             return _quotient(*args)
         case "^":

@@ -26,6 +26,25 @@ class power(Function):
         return where(equal(self, Integer(0)), Integer(0), self * sympy.log(base))
 
 
+class _Part(Function):
+    """A real number made of a complex one; see `jacobian` for its two derivatives."""
+
+    def _eval_is_extended_real(self):
+        return True
+
+
+class real_part(_Part):
+    pass
+
+
+class imag_part(_Part):
+    pass
+
+
+class modulus(_Part):
+    pass
+
+
 class sigmoid(Function):
     def fdiff(self, argindex=1):
         return self * (1 - self)

@@ -14,7 +14,7 @@ import sympy
 from sympy import Expr as Formula
 from sympy import Integer, Symbol
 
-from rnndsl.calculus.functions import derivative, surrogate
+from rnndsl.calculus.functions import derivative, equal, imag_part, modulus, real_part, surrogate, where
 from rnndsl.calculus.lanes import Lanes
 
 LONG = 60  # operations in a local's derivative from which it gets a name
@@ -112,6 +112,44 @@ class _Chain:
     def partials(self, formula: Formula) -> dict[Symbol, Formula]:
         """The derivatives of a formula in each symbol that is no local."""
         formula = formula if self.backward else _without_surrogates(formula)
+        parts: dict[Symbol, Formula] = {}
+
+        def hidden(call: Formula) -> Formula:
+            dummy = sympy.Dummy(real=True)
+            self.gradients[dummy], parts[dummy] = self.of_part(call), call
+            return dummy
+
+        if formula.has(real_part, imag_part, modulus):
+            formula = formula.replace(lambda e: isinstance(e, real_part | imag_part | modulus), hidden)
+        total = self.chain(formula)
+        for dummy, call in reversed(parts.items()):
+            total = {s: e.xreplace({dummy: call}) for s, e in total.items()}
+        return total
+
+    def of_part(self, call: Formula) -> dict[Symbol, Formula]:
+        """The derivatives of re z, im z or |z|: d(re z) = re(dz), d(im z) = re(-i dz), d|z| = re(conj(z) dz) / |z|."""
+        (z,) = call.args
+        inner = self.chain(z)
+        factor: Formula = Integer(1)
+        if isinstance(call, imag_part):
+            factor = -sympy.I
+        elif isinstance(call, modulus):
+            factor = where(equal(call, Integer(0)), Integer(0), sympy.conjugate(z) / call)
+        found: dict[Symbol, Formula] = {}
+        for s, e in inner.items():  # re(f ds) = f ds / 2 + conj(f) conj(ds) / 2
+            for symbol, half in ((s, factor * e / 2), (self.bar(s), self.conjugate(factor * e) / 2)):
+                found[symbol] = found.get(symbol, Integer(0)) + half
+        return found
+
+    def conjugate(self, formula: Formula) -> Formula:
+        """The conjugate of a formula, its symbols' conjugates written out."""
+        return self.conjugated(formula).xreplace(self.back())
+
+    def back(self) -> dict[Symbol, Formula]:
+        return {bar: sympy.conjugate(z) for bar, z in self.plain.items()}
+
+    def chain(self, formula: Formula) -> dict[Symbol, Formula]:
+        """The chain rule over a formula's symbols."""
         if formula.has(sympy.conjugate):
             formula = formula.replace(lambda e: isinstance(e, sympy.conjugate), lambda e: self.conjugated(e.args[0]))
         total: dict[Symbol, Formula] = {}
@@ -121,7 +159,7 @@ class _Chain:
                 continue
             for leaf, d in self.gradient(symbol).items():
                 total[leaf] = total.get(leaf, Integer(0)) + direct * d
-        back = {bar: sympy.conjugate(z) for bar, z in self.plain.items()}
+        back = self.back()
         return {s: e.xreplace(back) if back else e for s, e in total.items() if e != 0}
 
     def gradient(self, symbol: Symbol) -> dict[Symbol, Formula]:
@@ -155,6 +193,8 @@ class _Chain:
             return -formula
         if isinstance(formula, sympy.conjugate):
             return formula.args[0]
+        if isinstance(formula, real_part | imag_part | modulus):
+            return formula
         return formula.func(*(self.conjugated(a) for a in formula.args))
 
     def short(self, e: Formula, root: Symbol, symbol: Symbol) -> Formula:

@@ -6,6 +6,7 @@ softmax is first written with sums. Alongside, each value carries which axes its
 family.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import sympy
@@ -13,7 +14,7 @@ from sympy import Expr as Formula
 from sympy import Symbol
 
 from rnndsl.calculus import family
-from rnndsl.calculus.functions import ARITHMETIC, ELEMENTWISE, absolute, root, surrogate
+from rnndsl.calculus.functions import ARITHMETIC, ELEMENTWISE, absolute, imag_part, modulus, real_part, root, surrogate
 from rnndsl.check.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Update, walk
 from rnndsl.check.dims import Dim
 from rnndsl.check.shapes import fold
@@ -113,6 +114,7 @@ class _Value:
     family: str = family.CONST
     axes: tuple[str, ...] = ()  # which state axis each of its axes runs along
     mixed: frozenset[str] = frozenset()
+    crossed: frozenset[str] = frozenset()  # what the formula itself mixes, apart from its symbols
 
     @property
     def depends(self) -> bool:
@@ -173,12 +175,13 @@ class _Lowering:
         mixed: frozenset[str] = frozenset()
         for _, value in updates:
             mixed |= value.mixed
+        used = self._used(v.formula for _, v in updates)
         return Lanes(
             tuple(slots),
-            tuple(self.leaves.values()),
-            tuple(self.locals),
-            tuple(self.mixes),
-            tuple(self.order),
+            tuple(leaf for leaf in self.leaves.values() if leaf.symbol in used),
+            tuple((s, f) for s, f in self.locals if s in used),
+            tuple(m for m in self.mixes if m.symbol in used),
+            tuple(s for s in self.order if s in used),
             tuple((s, v.formula) for s, v in updates),
             tuple(v.family for _, v in updates),
             mixed,
@@ -186,6 +189,20 @@ class _Lowering:
             self.complex_pairs,
             self.types,
         )
+
+    def _used(self, formulas: Iterable[Formula]) -> set[Symbol]:
+        """Every symbol that some formulas need: what SymPy has cancelled needs none."""
+        needs: dict[Symbol, tuple[Formula, ...]] = {s: (f,) for s, f in self.locals}
+        needs |= {m.symbol: (m.operand, *m.others) for m in self.mixes}
+        needs |= {leaf.symbol: leaf.operands for leaf in self.leaves.values()}
+        used: set[Symbol] = set()
+        waiting = [s for f in formulas for s in f.free_symbols]
+        while waiting:
+            symbol = waiting.pop()
+            if symbol not in used:
+                used.add(symbol)
+                waiting += [s for f in needs.get(symbol, ()) for s in f.free_symbols]
+        return used
 
     def _lags(self) -> dict[str, int]:
         """How many steps back the component itself reads each of its states; what others read are no slots of it."""
@@ -237,7 +254,7 @@ class _Lowering:
 
     def _named(self, name: str, value: _Value) -> _Value:
         """A value under a symbol of its own, unless it is a symbol or number already."""
-        if value.formula.is_Atom:
+        if value.formula.is_Atom or (-value.formula).is_Symbol:
             return value
         symbol = self._symbol(name, value.type)
         self.locals.append((symbol, value.formula))
@@ -246,7 +263,7 @@ class _Lowering:
             if value.formula.free_symbols & self.moving:
                 self.moving.add(symbol)
             return replace(value, formula=symbol)
-        self.known[symbol] = replace(value, formula=symbol)
+        self.known[symbol] = replace(value, formula=symbol, crossed=frozenset())
         return self.known[symbol]
 
     def _in_place(self, value: _Value, t: Type, span: Span) -> _Value:
@@ -254,7 +271,8 @@ class _Lowering:
         natural = (ROW, COLUMN)[: t.rank]
         if not value.depends or value.axes in ((), natural):
             return value
-        return replace(value, mixed=value.mixed | self._cause(frozenset(value.axes) | frozenset(natural), span))
+        crossed = self._cause(frozenset(value.axes) | frozenset(natural), span)
+        return replace(value, mixed=value.mixed | crossed, crossed=value.crossed | crossed)
 
     # Expressions
 
@@ -277,7 +295,7 @@ class _Lowering:
         args = [self.value(a) for a in expr.args]
         if handler is None and args:
             return self._elementwise(expr, args)
-        if not any(a.depends for a in args):
+        if not any(a.depends for a in args) and expr.op not in ("re", "im", "conj"):
             return self._opaque(expr.op, args, expr.type, expr.static, expr)
         assert handler is not None
         return handler(expr, args)
@@ -336,7 +354,8 @@ class _Lowering:
         elif expr.op in ARITHMETIC:
             formula = ARITHMETIC[expr.op](*formulas)
         elif expr.op == "abs" and expr.args[0].type.is_complex:
-            formula = root(formulas[0] * self._conjugate(args[0]))
+            self._read_apart(args[0])
+            formula = modulus(formulas[0])
         else:
             formula = ELEMENTWISE[expr.op](*formulas)
         if formula.has(sympy.Abs):  # sqrt(x^2)
@@ -354,11 +373,11 @@ class _Lowering:
         if len(terms) == 1 and terms[0] in self.known:
             kind = self.known[terms[0]].family
         mixed = crossed.union(*(self.known[s].mixed for s in own))
-        return _Value(formula, t, kind, axes, mixed)
+        return _Value(formula, t, kind, axes, mixed, crossed)
 
     def _joined(self, args: list[_Value], span: Span) -> tuple[tuple[str, ...], frozenset[str]]:
         """The axes of an elementwise result, and those that are mixed where two arguments run along different ones."""
-        crossed: frozenset[str] = frozenset()
+        crossed: frozenset[str] = frozenset().union(*(a.crossed for a in args))
         axes: tuple[str, ...] = ()
         for a in args:
             if a.depends:
@@ -452,7 +471,7 @@ class _Lowering:
             return parts[0]
         first, second = parts  # d(ab) = da b + a db: two operations, one value
         crossed = self._cause(frozenset(first.axes + second.axes), expr.span) if first.axes != second.axes else frozenset()
-        return replace(first, formula=_Product(first.formula, second.formula), mixed=first.mixed | second.mixed | crossed)
+        return replace(first, formula=_Product(first.formula, second.formula), mixed=first.mixed | second.mixed | crossed, crossed=crossed)
 
     def _fitted_heads(self, value: _Value, t: Type) -> _Value:
         if t.heads and not value.type.heads and value.depends:
@@ -519,8 +538,8 @@ class _Lowering:
         return self._sum(Apply(how, expr.args[:1], scalar, span=expr.span), [value])
 
     def _along(self, expr: Apply, v: _Value, formula: Formula, *summed: _Value) -> _Value:
-        mixed = v.mixed.union(*(s.mixed for s in summed))
-        return self._settled(formula, expr.type, family.NONLINEAR, v.axes, mixed)
+        crossed = v.crossed.union(*(s.crossed for s in summed))
+        return self._settled(formula, expr.type, family.NONLINEAR, v.axes, crossed)
 
     def _softmax(self, expr: Apply, args: list[_Value]) -> _Value:
         (v,) = args
@@ -552,8 +571,12 @@ class _Lowering:
     def _norm(self, expr: Apply, args: list[_Value]) -> _Value:
         (v,) = args
         v = self._named("v", v)
-        other = self._conjugate(v) if v.type.is_complex else v.formula
-        square = self._total(replace(v, formula=v.formula * other, family=family.NONLINEAR), "sum", expr)
+        square = v.formula**2
+        if v.type.is_complex:
+            self._read_apart(v)
+            square = real_part(v.formula) ** 2 + imag_part(v.formula) ** 2
+        squares = replace(v, formula=square, family=family.NONLINEAR, type=replace(v.type, is_complex=False))
+        square = self._total(squares, "sum", expr)
         return replace(square, formula=root(square.formula), type=expr.type, family=family.NONLINEAR)
 
     def _outer(self, expr: Apply, args: list[_Value]) -> _Value:
@@ -609,26 +632,29 @@ class _Lowering:
 
     def _conj(self, expr: Apply, args: list[_Value]) -> _Value:
         (v,) = args
-        return replace(v, formula=self._conjugate(v), family=family.combine("conj", [v.family]))
+        if not v.type.is_complex:
+            return v
+        self._read_apart(v)
+        return replace(v, formula=sympy.conjugate(v.formula), family=family.combine("conj", [v.family]))
 
     def _re(self, expr: Apply, args: list[_Value]) -> _Value:
         (v,) = args
         if not v.type.is_complex:
             return v
-        return replace(v, formula=(v.formula + self._conjugate(v)) / 2, type=expr.type, family=family.combine("re", [v.family]))
+        self._read_apart(v)
+        return replace(v, formula=real_part(v.formula), type=expr.type, family=family.combine("re", [v.family]))
 
     def _im(self, expr: Apply, args: list[_Value]) -> _Value:
         (v,) = args
         if not v.type.is_complex:
             return _Value(sympy.Integer(0), expr.type)
-        formula = (v.formula - self._conjugate(v)) / (2 * sympy.I)
-        return replace(v, formula=formula, type=expr.type, family=family.combine("im", [v.family]))
+        self._read_apart(v)
+        return replace(v, formula=imag_part(v.formula), type=expr.type, family=family.combine("im", [v.family]))
 
-    def _conjugate(self, v: _Value) -> Formula:
-        """The conjugate: a value and its conjugate are two variables, as in Wirtinger's calculus."""
+    def _read_apart(self, v: _Value) -> None:
+        """Notes that a value's real and imaginary parts are read apart: it has no complex derivative then."""
         if v.depends and v.type.is_complex:
             self.complex_pairs = True
-        return sympy.conjugate(v.formula)
 
     def _surrogate(self, expr: Apply) -> _Value:
         args = [self._fitted(self.value(a), expr.type) for a in expr.args]

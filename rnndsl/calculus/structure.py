@@ -23,7 +23,8 @@ class Structure:
 def structure_of(lanes: Lanes, source: Source) -> Structure:
     """The structure of a component."""
     states = [s for s in lanes.slots if s.lag == 1]
-    slots = len(lanes.slots)
+    # real and imaginary parts that are read apart are two values
+    slots = len(lanes.slots) + (sum(s.type.is_complex for s in lanes.slots) if lanes.complex_pairs else 0)
     kind = _kind(lanes, slots)
     if kind not in _MATTERS:
         return Structure(kind, slots, _reason_within_a_channel(lanes, kind), None)
@@ -33,11 +34,13 @@ def structure_of(lanes: Lanes, source: Source) -> Structure:
         return Structure(kind, slots, f"{kind} because {names} have different shapes and depend on each other", None)
     place = f"`{' '.join(source.slice(cause.span).split())}` at {source.name}:{source.line_of(cause.span.start)}"
     names = ", ".join(f"`{s.state}`" for s in states)
+    matrix = any(s.type.rank == 2 for s in states)
+    crossed = "rows and columns" if matrix else "heads" if HEAD in cause.axes else "channels"
     reason = {
         PER_HEAD: f"head because {place} mixes channels within a head and nothing mixes heads",
         LEFT: f"left because {place} mixes the rows of {names} and nothing mixes its columns",
         RIGHT: f"right because {place} mixes the columns of {names} and nothing mixes its rows",
-        DENSE: f"dense because {place} mixes {'rows and columns' if any(s.type.rank == 2 for s in states) else 'heads' if HEAD in cause.axes else 'channels'}",
+        DENSE: f"dense because {place} mixes {crossed}",
     }[kind]
     return Structure(kind, slots, reason, cause.span)
 
