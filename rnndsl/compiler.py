@@ -3,6 +3,7 @@
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from rnndsl.check import check
 from rnndsl.check.cell import Program
@@ -49,12 +50,17 @@ def plans(program: Program) -> tuple:
         return tuple(verify(make_plan(cell)) for cell in program.cells)
 
 
-def systems(program: Program, sizes: dict[str, int] | None = None) -> tuple:
-    """What the calculus finds of each cell: the family, structure and derivatives of its components."""
+def system(plan: Any, source: Source, sizes: dict[str, int] | None = None) -> Any:
+    """What the calculus finds of a cell: the family, structure and derivatives of its components."""
     from rnndsl.calculus.analysis import analyse
 
     with _deep_trees():
-        return tuple(analyse(plan, program.source, sizes) for plan in plans(program))
+        return analyse(plan, source, sizes)
+
+
+def systems(program: Program) -> tuple:
+    """The system of each cell of a checked program."""
+    return tuple(system(plan, program.source) for plan in plans(program))
 
 
 def module(program: Program, standalone: bool = False) -> str:

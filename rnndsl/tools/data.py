@@ -8,6 +8,7 @@ from rnndsl.calculus import family
 from rnndsl.calculus.analysis import Component, System
 from rnndsl.calculus.bounds import Interval
 from rnndsl.calculus.cost import Cost, cost_of_map, cost_of_scan, total
+from rnndsl.calculus.lanes import UNROLL
 from rnndsl.calculus.schedule import legal_schedules, predict, saved_tensors
 from rnndsl.calculus.structure import BLOCK, DIAGONAL
 from rnndsl.check.cell import Apply, Expr, Let, Ref, Repeat, Update, walk
@@ -170,7 +171,7 @@ def _component(c: Component, shown: Shown, source: Source, shape: tuple[int, int
         "line": source.line_of(c.structure.span.start) if c.structure.span else _first_line(c, source),
         "time_invariant": c.time_invariant,
         "bounds": {s: _bounds(c, s) for s in c.bounds},
-        "jacobian": _jacobian(c, shown),
+        "jacobian": _jacobian(c, shown, repeat_sizes(c.plan, sizes) if c.plan else {}),
         "scan": _scan(c, shown),
         "streams": [shown.ref(r) for r in c.scan.streams] if c.scan else [],
         "saved": [{"name": shown(s.name) if "[" not in s.name else s.name, "role": s.role, "shape": str(s.type)} for s in saved_tensors(c)],
@@ -201,7 +202,7 @@ def _bounds(c: Component, state: str) -> dict[str, Any]:
     return {"low": _end(b.box.low), "high": _end(b.box.high), "assumes": {a: hypers.get(a) for a in b.assumes}}
 
 
-def _jacobian(c: Component, shown: Shown) -> dict[str, Any] | None:
+def _jacobian(c: Component, shown: Shown, sizes: dict[str, int]) -> dict[str, Any] | None:
     """∂s[t]/∂slots, with what passes through operations that mix channels in factored form."""
     if c.jacobian is None or c.lanes is None or c.scan is None:
         return None
@@ -232,7 +233,7 @@ def _jacobian(c: Component, shown: Shown) -> dict[str, Any] | None:
         "through": through,
         "locals": locals_,
         "form": _form(c, names),
-        "rounds": _rounds(c),
+        "rounds": _rounds(c, sizes),
     }
 
 
@@ -241,12 +242,25 @@ def _growth(c: Component, of: str, by: str) -> dict[str, Any]:
     return {"size_at_most": _end(found.high)} if found else {}
 
 
-def _rounds(c: Component) -> int | None:
-    """The rounds of a repeat that are shown where its length is not known."""
-    from rnndsl.calculus.lanes import UNROLL
+ROUNDS = 8  # of a repeat that are written out; a longer one stands as if its length were not known
 
-    unknown = any(isinstance(o, Repeat) and o.high.names for o in (c.scan.body if c.scan else ()))
-    return UNROLL if unknown else None
+
+def repeat_sizes(plan: Plan, sizes: dict[str, int]) -> dict[str, int]:
+    """The sizes that the calculus may unroll repeats by: none that makes one too long to read."""
+    repeats = [o for s in plan.stages for o in s.body if isinstance(o, Repeat)]
+    long: set[str] = set()
+    for r in repeats:
+        names = r.high.names | r.low.names
+        if names <= sizes.keys() and r.high.evaluate(sizes) - r.low.evaluate(sizes) >= ROUNDS:
+            long |= names
+    return {n: v for n, v in sizes.items() if n not in long}
+
+
+def _rounds(c: Component, sizes: dict[str, int]) -> int | None:
+    """The rounds of a repeat that are shown where its length is not known."""
+    body = c.scan.body if c.scan else ()
+    unknown = [max(UNROLL, len(o.body) + 1) for o in body if isinstance(o, Repeat) and not o.high.names | o.low.names <= sizes.keys()]
+    return max(unknown, default=None)
 
 
 def _form(c: Component, names: dict) -> str:

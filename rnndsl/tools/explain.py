@@ -11,7 +11,7 @@ from rnndsl.calculus.analysis import System
 from rnndsl.diagnostics import Source
 from rnndsl.syntax import ast
 from rnndsl.tools import Unfit
-from rnndsl.tools.data import VERSION, cell_data
+from rnndsl.tools.data import VERSION, cell_data, repeat_sizes
 from rnndsl.tools.page import page, sections, title
 
 
@@ -85,8 +85,8 @@ def _html(c: CellExplanation) -> str:
         parts.append(f"<p>{escape(c.data['doc'])}</p>")
     for s in sections(c.data):
         body = escape("\n".join(s.lines))
-        parts.append(f'<details{" open" if s.title == "Equations" or s.title.startswith("Component") else ""}>'
-                     f"<summary>{escape(s.title)}</summary><pre>{body}</pre></details>")  # fmt: skip
+        shown = ' open="open"' if s.title == "Equations" or s.title.startswith("Component") else ""
+        parts.append(f"<details{shown}><summary>{escape(s.title)}</summary><pre>{body}</pre></details>")
     return f'<div class="rnndsl-explanation">{"".join(parts)}</div>'
 
 
@@ -134,9 +134,10 @@ def explain(
         if value < 1:
             raise Unfit(f"size {name} must be at least 1, not {value}")
     found = []
-    for system in compiler.systems(program, sizes):
-        if system.plan.cell in kept:
-            own = {n: v for n, v in (sizes or {}).items() if n in system.plan.cell.sizes}
+    for plan in compiler.plans(program):
+        if plan.cell in kept:
+            own = {n: v for n, v in (sizes or {}).items() if n in plan.cell.sizes}
+            system = compiler.system(plan, program.source, repeat_sizes(plan, own))
             data = cell_data(system, checked.file, program.source, shape, own)
             found.append(CellExplanation(system, checked.file, program.source, data))
     return Explanation(tuple(found))

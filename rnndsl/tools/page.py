@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from rnndsl.tools.data import MODEL
+from rnndsl.tools.data import MODEL, ROUNDS
 
 WIDTH = 110
 _KEY = 13  # columns of the names in front of a component's facts
@@ -160,7 +160,7 @@ def _jacobian(c: dict[str, Any]) -> list[str]:
     if chained:
         lines += ["and inside those", *("  " + line for line in _entries(chained))]
     if j["rounds"]:
-        lines.append(f"(a repeat of unknown length is shown with {j['rounds']} rounds; --size gives it)")
+        lines.append(f"(the repeat is shown with {j['rounds']} rounds; a --size of up to {ROUNDS} rounds is written out)")
     return lines
 
 
