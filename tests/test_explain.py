@@ -10,6 +10,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
 
 import rnndsl
 from rnndsl import api, cli, compiler
@@ -25,6 +27,7 @@ from rnndsl.tools.latex_names import LatexNames
 from rnndsl.tools.names import Shown
 from rnndsl.tools.picture import block, blocks
 from tests.features import FEATURES, program
+from tests.random_cells import cells
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.rnn"))
@@ -194,6 +197,43 @@ def test_growth_is_never_below_what_sampling_finds():
     for _ in range(500):
         z, b, h = 1 / (1 + math.exp(-rng.gauss(0, 3))), rng.uniform(-2, 2), rng.uniform(-1, 1)
         assert abs(1 - z + z * b * (1 - math.tanh(b * h) ** 2)) <= found.high + 1e-9
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(cells())
+def test_growth_holds_for_random_cells(cell):
+    """|∂s'/∂s| by autograd, from states inside their boxes, against the intervals."""
+    if " grad " in cell.text:  # autograd takes the surrogate
+        return
+    (system,) = compiler.systems(compiler.checked(Source("r.rnn", cell.text)).program)
+    bounded = [c for c in system.components if any(math.isfinite(v.high) for v in c.growth.values())]
+    if not bounded:
+        return
+    declared = system.plan.cell
+    boxes = {s: b.box for c in system.components for s, b in c.bounds.items()}
+    layer = getattr(rnndsl.load(cell.text), declared.name)(**{n: cell.sizes[n] for n in declared.sizes}).eval()
+    torch.manual_seed(0)
+    for scale in (0.3, 1.0, 3.0):
+        with torch.no_grad():
+            for p in layer.parameters():
+                p.copy_(torch.randn_like(p) * scale)
+        shapes = [(v.type.is_complex, [int(d.evaluate(cell.sizes)) for d in v.type.heads + v.type.axes]) for v in declared.of_role("input")]
+        inputs = [torch.randn(4, *shape, dtype=torch.complex64 if is_complex else torch.float32) for is_complex, shape in shapes]
+        old = layer.initial_state(4)
+        inside = {}
+        for name in boxes:
+            value = torch.randn_like(getattr(old, name)) * 2
+            inside[name] = (value if value.is_complex() else value.clamp(boxes[name].low, boxes[name].high)).requires_grad_()
+        new = layer.step(*inputs, state=old._replace(**inside))[1]
+        for c in bounded:
+            slots = {str(s.symbol): s for s in c.lanes.slots if s.lag == 1}
+            for (state, symbol), size in c.growth.items():
+                value = getattr(new, state)
+                if symbol not in slots or value.is_complex() or not value.requires_grad:
+                    continue
+                (found,) = torch.autograd.grad(value.sum(), inside[slots[symbol].state], retain_graph=True, allow_unused=True)
+                if found is not None and not found.is_complex() and found.isfinite().all() and found.numel():
+                    assert size.low - 1e-4 <= found.abs().min() and found.abs().max() <= size.high * (1 + 1e-4) + 1e-6
 
 
 def test_warnings():
