@@ -69,6 +69,8 @@ def operate(operation: str, args: list[Tensor], types: list[Type], t: Type, stat
             return out.transpose(-1, -2) if types[0].rank == 1 and types[1].rank == 2 else out
         case "sum":
             return args[0].sum(-2, keepdim=True)
+        case "max":
+            return args[0].amax(-2, keepdim=True)
         case "mean":
             return args[0].mean(-2, keepdim=True)
         case "cumsum":

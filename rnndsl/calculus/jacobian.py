@@ -15,7 +15,7 @@ from sympy import Expr as Formula
 from sympy import Integer, Symbol
 
 from rnndsl.calculus.functions import derivative, equal, imag_part, modulus, real_part, surrogate, where
-from rnndsl.calculus.lanes import Lanes
+from rnndsl.calculus.lanes import SHIFT_MAX, Lanes
 
 LONG = 60  # operations in a local's derivative from which it gets a name
 
@@ -97,7 +97,8 @@ class _Chain:
                 found = {s: e.xreplace(named) for s, e in self.partials(definitions[symbol]).items()}
                 self.gradients[symbol] = {s: self.short(e, symbol, s) for s, e in found.items()}
             else:
-                operands[symbol] = Partials(str(symbol), self.partials(mixes[symbol].operand))
+                moves = mixes[symbol].operation != SHIFT_MAX
+                operands[symbol] = Partials(str(symbol), self.partials(mixes[symbol].operand) if moves else {})
         updates = tuple(Partials(state, self.partials(formula)) for state, formula in self.lanes.updates)
         by_mix = tuple(operands[m.symbol] for m in self.lanes.mixes)
         factors = tuple(Partials(str(m.symbol), self.factor(m.others)) for m in self.lanes.mixes)

@@ -22,6 +22,7 @@ from rnndsl.diagnostics import NOWHERE, Span
 from rnndsl.plan.ir import Gemm, Operation, Scan
 
 ROW, COLUMN, HEAD = "row", "column", "head"
+SHIFT_MAX = "max"
 UNROLL = 2  # rounds, at least, of a repeat whose length is not known
 
 
@@ -41,7 +42,8 @@ class Mix:
 
     The operand is argument number `argument` of `operation`; the others do not change with it. Operations are those of the
     language, and `broadcast`, `rows` and `columns` (a vector as every column, or every row, of a matrix). A `concat` places its
-    operand at the offset in `static`, among zeros.
+    operand at the offset in `static`, among zeros. One is not linear: `max`, the largest entry, which a softmax takes off its
+    argument so that nothing overflows; its derivative is left out, since the softmax does not depend on it.
     """
 
     symbol: Symbol
@@ -543,7 +545,9 @@ class _Lowering:
 
     def _softmax(self, expr: Apply, args: list[_Value]) -> _Value:
         (v,) = args
-        e = self._named("e", replace(v, formula=sympy.exp(v.formula), family=family.NONLINEAR))
+        v = self._named("v", v)
+        top = self._spread(self._total(v, SHIFT_MAX, expr), v, expr.type, expr.span)
+        e = self._named("e", self._along(expr, v, sympy.exp(v.formula - top.formula), top))
         total = self._spread(self._total(e, "sum", expr), v, expr.type, expr.span)
         return self._along(expr, v, e.formula / total.formula, total)
 
