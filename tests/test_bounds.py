@@ -231,7 +231,7 @@ def test_every_function_is_bounded_rightly():
     """Each function of the language on intervals of many kinds holds what it gives of points inside."""
     import itertools
 
-    from rnndsl.calculus.bounds import Interval, _evaluate
+    from rnndsl.calculus.intervals import Interval, evaluate
     from rnndsl.check.cell import SCALAR, Apply, Ref
     from tests.numeric_lanes import ELEMENTWISE
 
@@ -248,7 +248,7 @@ def test_every_function_is_bounded_rightly():
         return torch.cat([torch.linspace(low, high, 7, dtype=torch.float64), torch.tensor([low, high], dtype=torch.float64)])
 
     def check(expr: Apply, at: dict, values: torch.Tensor) -> None:
-        found = _evaluate(expr, lambda r: at[r.name])
+        found = evaluate(expr, lambda r: at[r.name])
         values = values[~torch.isnan(values)]
         if values.numel():
             slack = 1e-12 * (1 + values[torch.isfinite(values)].abs().max().item() if torch.isfinite(values).any() else 0)

@@ -6,8 +6,9 @@ from functools import cached_property
 from sympy import Expr as Formula
 
 from rnndsl.calculus import family
-from rnndsl.calculus.bounds import Bounds, Interval, bounds_of
+from rnndsl.calculus.bounds import Bounds, bounds_of
 from rnndsl.calculus.growth import growth
+from rnndsl.calculus.intervals import Interval
 from rnndsl.calculus.jacobian import Jacobian, differentiate
 from rnndsl.calculus.lanes import Lanes, lower
 from rnndsl.calculus.scan_form import ScanForm, scan_form

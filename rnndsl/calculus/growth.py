@@ -11,8 +11,9 @@ import sympy
 from sympy import Expr as Formula
 from sympy import Symbol
 
-from rnndsl.calculus.bounds import ALL, Bounds, Interval, _Analysis, _evaluate, _transparent
+from rnndsl.calculus.bounds import Bounds, BoxAnalysis
 from rnndsl.calculus.functions import ELEMENTWISE, surrogate
+from rnndsl.calculus.intervals import ALL, Interval, evaluate, transparent
 from rnndsl.calculus.jacobian import Jacobian
 from rnndsl.calculus.lanes import Lanes
 from rnndsl.check.cell import Apply, Expr, Number, Ref, Type
@@ -33,7 +34,7 @@ def growth(scan: Scan, plan: Plan, lanes: Lanes, jacobian: Jacobian, boxes: dict
 
 class _Growth:
     def __init__(self, scan: Scan, plan: Plan, lanes: Lanes, jacobian: Jacobian, boxes: dict[str, Bounds]):
-        self.analysis = _Analysis(scan, plan)
+        self.analysis = BoxAnalysis(scan, plan)
         self.boxes = {s: b.box for s, b in boxes.items()}
         self.lanes = lanes
         self.definitions = {**lanes.definitions, **dict(jacobian.locals)}
@@ -50,7 +51,7 @@ class _Growth:
             return Interval(0.0, math.inf)
         if _is_complex(expr):
             return self.modulus(expr)
-        return _absolute(_evaluate(expr, self.leaf))
+        return _absolute(evaluate(expr, self.leaf))
 
     def expression(self, formula: Formula) -> Expr:
         """The formula as an expression of the language, arithmetic locals replaced by what they stand for."""
@@ -94,10 +95,10 @@ class _Growth:
         ref = Ref(str(symbol), _LANE, Type(is_complex=t.is_complex))
         if definition is not None:
             whole = self.expression(definition)
-            return whole if _transparent(whole) else ref
+            return whole if transparent(whole) else ref
         leaf = self.leaves.get(symbol)
         if leaf is not None and leaf.name in self.analysis.definitions:  # 1 - z keeps its z
-            return self.analysis._inline(Ref(leaf.name, "local", leaf.type), self.boxes, {})
+            return self.analysis.inline(Ref(leaf.name, "local", leaf.type), self.boxes, {})
         return ref
 
     def leaf(self, ref: Ref) -> Interval:
@@ -115,7 +116,7 @@ class _Growth:
             return self.boxes.get(self.slots[symbol].state, ALL)
         if symbol in self.leaves:
             return self.analysis.interval(self._named(symbol), self.boxes)
-        return _evaluate(self.expression(self.definitions[symbol]), self.leaf)
+        return evaluate(self.expression(self.definitions[symbol]), self.leaf)
 
     def _named(self, symbol: Symbol) -> Ref:
         """The name in the program that a leaf stands for."""
@@ -135,7 +136,7 @@ class _Growth:
     def modulus(self, expr: Expr) -> Interval:
         """An interval that holds |expr|: |e^z| = e^re(z), |a b| = |a| |b|."""
         if not _is_complex(expr):
-            return _absolute(_evaluate(expr, self.leaf))
+            return _absolute(evaluate(expr, self.leaf))
         if isinstance(expr, Number):
             return _absolute(Interval(abs(expr.value), abs(expr.value)))
         if isinstance(expr, Ref):
@@ -158,7 +159,7 @@ class _Growth:
     def real(self, expr: Expr) -> Interval:
         """An interval that holds the real part of an expression."""
         if not _is_complex(expr):
-            return _evaluate(expr, self.leaf)
+            return evaluate(expr, self.leaf)
         if isinstance(expr, Number):
             value = complex(expr.value).real
             return Interval(value, value)

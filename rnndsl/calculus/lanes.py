@@ -147,7 +147,7 @@ class _Lowering:
     sizes: dict[str, int]
     definitions: dict[str, Expr] = field(default_factory=dict)
     env: dict[tuple, _Value] = field(default_factory=dict)
-    taken: dict[str, int] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
     leaves: dict[tuple, Leaf] = field(default_factory=dict)
     locals: list[tuple[Symbol, Formula]] = field(default_factory=list)
     mixes: list[Mix] = field(default_factory=list)
@@ -217,9 +217,11 @@ class _Lowering:
         return found
 
     def _symbol(self, name: str, t: Type) -> Symbol:
-        n = self.taken.get(name, 0)
-        self.taken[name] = n + 1
-        symbol = Symbol(name if n == 0 else f"{name}.{n}", real=None if t.is_complex else True)
+        unique, n = name, 1
+        while unique in self.taken:
+            unique, n = f"{name}.{n}", n + 1
+        self.taken.add(unique)
+        symbol = Symbol(unique, real=None if t.is_complex else True)
         self.types[symbol] = t
         return symbol
 

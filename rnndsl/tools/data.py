@@ -6,8 +6,8 @@ from typing import Any
 
 from rnndsl.calculus import family
 from rnndsl.calculus.analysis import Component, System
-from rnndsl.calculus.bounds import Interval
 from rnndsl.calculus.cost import Cost, cost_of_map, cost_of_scan, total
+from rnndsl.calculus.intervals import Interval
 from rnndsl.calculus.lanes import UNROLL
 from rnndsl.calculus.schedule import legal_schedules, predict, saved_tensors
 from rnndsl.calculus.structure import BLOCK, DIAGONAL

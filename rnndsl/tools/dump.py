@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from rnndsl import compiler
-from rnndsl.calculus.bounds import ALL
+from rnndsl.calculus.intervals import ALL
 from rnndsl.check.cell import Cell, Draw, Hyper, Let, Ref, Repeat, Statement, Update, Variable
 from rnndsl.diagnostics import NOWHERE, Source, Span
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan
