@@ -126,6 +126,11 @@ def test_readme_shows_a_real_error():
     assert str(caught.value) == shown.rstrip("\n")
 
 
+def test_readme_shows_a_real_page():
+    (shown,) = [b for b in blocks("README.md", "") if "Component: c, h" in b]
+    assert shown.rstrip("\n") in rnndsl.explain(ROOT / "examples" / "para_lstm.rnn").text
+
+
 WRONG_GRU = """cell GRU(D, H):
   input x: [D]
   state h: [H]
