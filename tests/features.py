@@ -246,6 +246,17 @@ FEATURES: dict[str, str] = {
   h[t] = tanh(u + h[t-1])
   output h
 """,
+    "repeat of params alone": """
+  input x: [H]
+  param a: [L; H]
+  acc = 0
+  repeat k in 1..L:
+    acc = acc * 0.5 + a[k]
+  end
+  s = acc * 2
+  u = s - acc
+  output y = u * x + acc
+""",
     "slices by number": """
   input x: [H]
   param R: [3; H, H]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from rnndsl.check.cell import Cell, Hyper, Ref, Type, Variable, walk
 from rnndsl.emit.naming import Names
 from rnndsl.emit.torch_text import TorchText
+from rnndsl.plan.dependence import strongly_connected
 from rnndsl.plan.ir import Plan
 
 WIDTH = 110  # of a line of generated code
@@ -94,21 +95,13 @@ def quoted(text: str) -> str:
 
 
 def tensors(cell: Cell) -> list[Variable]:
-    """Params and consts, in the order in which the layer holds them: consts after the consts that they are made of."""
-    waiting = [v for v in cell.variables if v.role in ("param", "const")]
-    done: list[Variable] = []
-    names = {v.name for v in waiting if v.role == "const"}
-    while waiting:
-        ready = next(
-            v
-            for v in waiting
-            if v.role == "param"
-            or not ({n.name for n in walk(v.value) if isinstance(n, Ref)} & names if v.value is not None else set())
-            - {d.name for d in done}
-        )
-        waiting.remove(ready)
-        done.append(ready)
-    return done
+    """Params and consts, in the order in which the layer holds them: a const after the consts that it is made of."""
+    held = {v.name: v for v in cell.variables if v.role in ("param", "const")}
+    needs = {
+        name: [] if v.value is None else [n.name for n in walk(v.value) if isinstance(n, Ref) and n.role == "const"]
+        for name, v in held.items()
+    }
+    return [held[name] for (name,) in strongly_connected(needs)]
 
 
 def mentioned(names: list[str], give: Names, lines: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from rnndsl.check.cell import SCALAR, Cell, Let, Ref, Repeat, Statement, Update, walk
-from rnndsl.plan.dependence import STATIC, Dependence, analyse
+from rnndsl.plan.dependence import STATIC, Dependence, analyse, strongly_connected
 from rnndsl.plan.gemm import merge_products
 from rnndsl.plan.hoist import Hoister
 from rnndsl.plan.ir import Carry, Map, Operation, Plan, Scan, Stage, expressions_of, names_of
@@ -65,23 +65,14 @@ def _map(pending: list[Operation], dependence: Dependence, taken: set[str], cons
     return [Map(tuple(body))]
 
 
-def _ordered(constants: list) -> list:
-    """Each constant after those that it reads."""
-    done: list = []
-    names: set[str] = set()
-    waiting = list(constants)
-    defined = {n for s in constants for n in names_of(s)}
-    while waiting:
-        for s in waiting:
-            needs = {
-                n.name for e in expressions_of(s) for n in walk(e) if isinstance(n, Ref) and n.name in defined
-            } - names_of(s)
-            if needs <= names:
-                break
-        waiting.remove(s)
-        done.append(s)
-        names |= names_of(s)
-    return done
+def _ordered(constants: list[Let]) -> list[Let]:
+    """Each constant after those that it reads; a name that is bound again keeps the order of the text."""
+    binds: dict[str, list[int]] = {}
+    for i, c in enumerate(constants):
+        for name in names_of(c):
+            binds.setdefault(name, []).append(i)
+    needs = {str(i): [str(j) for r in _reads(c) for j in binds.get(r, ()) if j != i] for i, c in enumerate(constants)}
+    return [constants[int(i)] for component in strongly_connected(needs) for i in component]
 
 
 def _level(s: Statement, dependence: Dependence) -> int:
