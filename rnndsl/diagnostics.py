@@ -95,12 +95,17 @@ class RnnError(Exception):
         return "\n\n".join(render(d, self.source) for d in self.diagnostics)
 
 
+MAX_ERRORS = 100
+
+
 @dataclass
 class Collector:
     """Gathers the diagnostics of one stage; `stop_if_any` ends the stage."""
 
     source: Source
     found: list[Diagnostic] = field(default_factory=list)
+    _told: set[tuple[str, Span]] = field(default_factory=set)
+    _errors: int = 0
 
     def error(
         self,
@@ -114,9 +119,11 @@ class Collector:
         related: tuple[Related, ...] = (),
         severity: str = "error",
     ) -> None:
-        """Records one diagnostic; the same code at the same place is recorded once."""
-        if any(d.code == code and d.span == span for d in self.found):
+        """Records one diagnostic; the same code at the same place is recorded once, and errors up to a limit."""
+        if (code, span) in self._told or (severity == "error" and self.full):
             return
+        self._told.add((code, span))
+        self._errors += severity == "error"
         self.found.append(
             Diagnostic(
                 code, title, span, label, related, (note,) if note else (), (hint,) if hint else (), severity=severity
@@ -125,7 +132,12 @@ class Collector:
 
     @property
     def failed(self) -> bool:
-        return any(d.severity == "error" for d in self.found)
+        return self._errors > 0
+
+    @property
+    def full(self) -> bool:
+        """Whether no further errors are recorded: nobody reads so many."""
+        return self._errors >= MAX_ERRORS
 
     def stop_if_any(self) -> None:
         """Raises `RnnError` with everything found if any of it is an error."""

@@ -7,10 +7,19 @@ from rnndsl.diagnostics import Diagnostic, Source, Span, display_width
 
 _COLOURS = {"error": "\033[1;31m", "warning": "\033[1;33m", "note": "\033[1;34m", "bold": "\033[1m", "off": "\033[0m"}
 _WINDOW = 110  # characters of a source line that a message shows
+_SENTENCE = 400
+
+
+def _said(text: str) -> str:
+    """A sentence of a message; a name in it may be a megabyte long."""
+    text = _printable(text)
+    return text if len(text) <= _SENTENCE else f"{text[: _SENTENCE // 2]} … {text[-_SENTENCE // 2 :]}"
 
 
 def _printable(text: str) -> str:
     """Tabs become one space and unprintable characters a replacement mark, so that columns line up."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(c if c.isprintable() else " " if c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
@@ -73,14 +82,14 @@ def _underlines(row: list[tuple[int, int, _Mark]], paint: dict[str, str]) -> lis
 
     pieces = [(start, mark.char * (end - start), tint[mark.char]) for start, end, mark in row]
     *left, (start, _, last) = row
-    rows = [(across([*pieces[:-1], (start, f"{pieces[-1][1]} {_printable(last.label)}".rstrip(), tint[last.char])]))]
+    rows = [(across([*pieces[:-1], (start, f"{pieces[-1][1]} {_said(last.label)}".rstrip(), tint[last.char])]))]
     hanging = [(start, mark) for start, _, mark in left if mark.label]
     if hanging:
         rows.append(across([(start, "|", tint[mark.char]) for start, mark in hanging]))
     while hanging:
         *hanging, (start, mark) = hanging
         bars = [(column, "|", tint[other.char]) for column, other in hanging]
-        rows.append(across([*bars, (start, _printable(mark.label), tint[mark.char])]))
+        rows.append(across([*bars, (start, _said(mark.label), tint[mark.char])]))
     return rows
 
 
@@ -96,7 +105,7 @@ def render(diagnostic: Diagnostic, source: Source, colour: bool = False) -> str:
     bar = f"{paint['note']}|{paint['off']}"
     out = [
         f"{paint['kind']}{diagnostic.severity}[{diagnostic.code}]{paint['off']}{paint['bold']}: "
-        f"{_printable(diagnostic.title)}{paint['off']}",
+        f"{_said(diagnostic.title)}{paint['off']}",
         f"{margin}{paint['note']}-->{paint['off']} {_printable(source.name)}:{line}:{column}",
         f"{margin} {bar}",
     ]
@@ -111,11 +120,11 @@ def render(diagnostic: Diagnostic, source: Source, colour: bool = False) -> str:
         out.extend(f"{margin} {bar} {row}" for row in underlines)
         elsewhere.extend(beyond)
     for mark in elsewhere:
-        out.append(f"{margin} = note: column {source.position(mark.span.start)[1]}: {_printable(mark.label)}")
+        out.append(f"{margin} = note: column {source.position(mark.span.start)[1]}: {_said(mark.label)}")
     for note in diagnostic.notes:
-        out.append(f"{margin} = note: {_printable(note)}")
+        out.append(f"{margin} = note: {_said(note)}")
     for hint in diagnostic.hints:
-        out.append(f"{margin} = help: {_printable(hint)}")
+        out.append(f"{margin} = help: {_said(hint)}")
     return "\n".join(out)
 
 

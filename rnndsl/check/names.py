@@ -1,8 +1,10 @@
 """File -> Names, or errors: every name is declared once, in its place, and read where it may be."""
 
 import keyword
-from collections.abc import Collection
+from collections import ChainMap
+from collections.abc import Container
 from dataclasses import dataclass, field
+from itertools import dropwhile
 
 from rnndsl.check.attributes import CONSTRUCTOR_ARGUMENTS, LAYER_ATTRIBUTES, MODULE_NAMES
 from rnndsl.check.builtins import BUILTINS, DISTRIBUTIONS, INITIALISERS
@@ -76,28 +78,31 @@ def children(node: ast.Expr) -> tuple[ast.Expr, ...]:
 
 
 def _check_recursion(functions: dict[str, ast.FunctionDef], out: Collector) -> None:
-    """Reports each cycle of functions that call one another, once."""
+    """Reports cycles of functions that call one another; every function is looked at once."""
+    calls = {
+        name: [c for e in (f.body, f.slope) if e is not None for c in _calls(e) if c.function.id in functions]
+        for name, f in functions.items()
+    }
     done: set[str] = set()
-
-    def bodies(function: ast.FunctionDef) -> list[ast.Call]:
-        return [c for e in (function.body, function.slope) if e is not None for c in _calls(e)]
-
     for root in functions:
-        stack = [(root, [root])]
-        while stack:
-            name, path = stack.pop()
-            if name in done:
+        path: dict[str, int] = {root: 0}  # the functions being followed, and how many of their calls have been
+        while path and root not in done:
+            name = next(reversed(path))
+            if path[name] == len(calls[name]):
+                done.add(name)
+                del path[name]
                 continue
-            for call in bodies(functions[name]):
-                callee = call.function.id
-                if callee == root and not done & set(path):
-                    chain = " calls ".join(f"`{n}`" for n in [*path, root])
-                    out.error("recursion", f"`{root}` calls itself", call.function.span, chain,
-                              hint="functions are inlined; use `repeat k in 1..L:` for a fixed number of rounds")  # fmt: skip
-                    done.update(path)
-                elif callee in functions and callee not in path:
-                    stack.append((callee, [*path, callee]))
-        done.add(root)
+            call = calls[name][path[name]]
+            path[name] += 1
+            callee = call.function.id
+            if callee in path:
+                cycle = [n for n, _ in dropwhile(lambda pair: pair[0] != callee, path.items())]  # noqa: B023
+                links = " calls ".join(f"`{n}`" for n in [*cycle[:4], *(["…"] if len(cycle) > 4 else []), callee])
+                out.error("recursion", f"`{callee}` calls itself", call.function.span, links.replace("`…`", "…"),
+                          hint="functions are inlined; use `repeat k in 1..L:` for a fixed number of rounds")  # fmt: skip
+                return
+            if callee not in done:
+                path[callee] = 0
 
 
 @dataclass
@@ -155,7 +160,7 @@ class _FunctionNames:
 _MODULES = frozenset(("np", "numpy", "torch", "math", "F", "nn", "jnp", "jax", "tf", "self"))
 
 
-def check_attribute(expr: ast.Expr, known: Collection[str], out: Collector) -> bool:
+def check_attribute(expr: ast.Expr, known: Container[str], out: Collector) -> bool:
     """`.T` is the only thing that may stand behind a dot. True where the whole expression has been reported."""
     if not isinstance(expr, ast.Attribute) or expr.name == "T":
         return False
@@ -210,7 +215,7 @@ def _count(n: int) -> str:
 
 
 def check_call(
-    call: ast.Call, functions: dict[str, ast.FunctionDef], values: Collection[str], out: Collector, states: Collection[str] = ()
+    call: ast.Call, functions: dict[str, ast.FunctionDef], values: Container[str], out: Collector, states: Container[str] = ()
 ) -> None:
     """The function exists and gets as many arguments as it takes."""
     name, count = call.function.id, len(call.arguments)
@@ -285,9 +290,13 @@ class CellNames:
         self._check_whole()
 
     @property
-    def values(self) -> Collection[str]:
+    def values(self) -> Container[str]:
         """Every name that has a value in the equations."""
-        return self.roles.keys() | self.locals.keys() | self.counters.keys()
+        return ChainMap[str, object](self.roles, self.locals, self.counters)  # type: ignore[arg-type]
+
+    def _told(self, name: str) -> bool:
+        """Whether a name has been reported, so that its uses give no second message."""
+        return name in self.unknown or name in self.clashing or self.out.full
 
     @property
     def states(self) -> list[str]:
@@ -379,7 +388,7 @@ class CellNames:
 
     def _size_name(self, name: ast.Name) -> None:
         role = self.roles.get(name.id)
-        if role == "size" or name.id in self.unknown | self.clashing:
+        if role == "size" or self._told(name.id):
             return
         self.unknown.add(name.id)
         sizes = [n for n, r in self.roles.items() if r == "size"]
@@ -523,7 +532,7 @@ class CellNames:
         """Reports `z[t] = …` where `z` is not declared as a state."""
         name = target.name.id
         role = self.roles.get(name)
-        if name in self.unknown | self.clashing:
+        if self._told(name):
             return
         self.unknown.add(name)
         if role is not None:
@@ -602,6 +611,8 @@ class CellNames:
                                "it has no value yet", related=(Related(locals_[name.id], "assigned here"),),
                                hint="equations are read from top to bottom; what is carried from step to step is a state")  # fmt: skip
         else:
+            if self._told(name.id):
+                return
             known = [*self.roles, *locals_, *([counter.id] if counter else [])]
             if name.id in self.counters:
                 self.out.error("undefined", f"`{name.id}` has no value here", name.span, "known inside its repeat alone",
@@ -611,7 +622,7 @@ class CellNames:
 
     def _undefined(self, name: ast.Name, hint: str | None) -> None:
         """Reports a name that nothing declares, once a cell."""
-        if name.id in self.unknown | self.clashing:
+        if self._told(name.id):
             return
         self.unknown.add(name.id)
         written = self.out.source.slice(name.span)
@@ -668,7 +679,7 @@ class CellNames:
                 label = f"`{name}` is a local: its old value is not kept"
                 hint = f"to keep it, declare `state {name}: […]` and assign `{name}[t] = …`"
             self.out.error("not-a-state", f"`{name}` has no index", expr.span, label, hint=hint)
-        else:
+        elif not self._told(name):
             hint = unknown_value(name, [*self.roles, *locals_], self.states) or ""
             near = closest(name, self.states)
             if near and lag is not None and lag >= 0:

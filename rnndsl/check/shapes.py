@@ -167,11 +167,13 @@ class _CellShapes:
                         self._report("not-a-size", "a size is divided by a sum", expr.right.span, "a sum of sizes",
                                      hint="give that size a name of its own in the header")  # fmt: skip
                         raise _Stop from None
-                return left + right if op == "+" else left - right if op == "-" else left * right
-            case ast.Binary(op="^", left=left, right=ast.Number(value=float() as n)) if 0 <= n <= 8 and n == int(n):
-                total = Dim.of(1)
+                if op == "*":
+                    return self._dim_product(left, right, expr.span)
+                return left + right if op == "+" else left - right
+            case ast.Binary(op="^", left=base, right=ast.Number(value=float() as n)) if 0 <= n <= 8 and n == int(n):
+                total, factor = Dim.of(1), self._dim_of(base)
                 for _ in range(int(n)):
-                    total = total * self._dim_of(left)
+                    total = self._dim_product(total, factor, expr.span)
                 return total
         label = "not a size"
         if isinstance(expr, ast.Name) and expr.id in self.roles | self.types:
@@ -179,6 +181,14 @@ class _CellShapes:
             label = f"`{expr.id}` is a{'n' if role == 'input' else ''} {'hyperparameter' if role == 'hyper' else role}"
         self._report("not-a-size", "a size is made of whole numbers and sizes of the header", expr.span, label)
         raise _Stop
+
+    def _dim_product(self, left: Dim, right: Dim, span: Span) -> Dim:
+        powers = [abs(p) for d in (left, right) for m, _ in d.terms for _, p in m]
+        if len(left.terms) * len(right.terms) > 100 or sum(powers) > 1000:
+            self._report("not-a-size", "this size is too complicated", span, "multiplied out, it has too many terms",
+                         hint="give it a name of its own in the header")  # fmt: skip
+            raise _Stop
+        return left * right
 
     def _dim_of_argument(self, expr: Expr, span: Span) -> Dim:
         if isinstance(expr, Ref) and expr.role == "size":
@@ -268,11 +278,20 @@ class _CellShapes:
             for v in variables
             if v.role == "const" and v.value is not None
         }
-        done: set[str] = set()
-        while ready := [n for n, needs in uses.items() if n not in done and not (needs & uses.keys()) - done]:
-            done.update(ready)
+        wanted_by: dict[str, list[str]] = {}
+        missing = {name: {n for n in needs if n in uses} for name, needs in uses.items()}
+        for name, needs in missing.items():
+            for n in needs:
+                wanted_by.setdefault(n, []).append(name)
+        ready = [name for name, needs in missing.items() if not needs]
+        while ready:
+            done = ready.pop()
+            for name in wanted_by.get(done, ()):
+                missing[name].discard(done)
+                if not missing[name]:
+                    ready.append(name)
         for v in variables:
-            if v.name in uses and v.name not in done:
+            if missing.get(v.name):
                 self._report("recursion", f"the const `{v.name}` is made of itself", v.span, "its value needs its value")
                 return
 

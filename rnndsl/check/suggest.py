@@ -1,7 +1,7 @@
 """What the writer of an unknown name may have meant."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from rnndsl.check.builtins import BUILTINS, nearest_builtin_hint
 
@@ -13,6 +13,9 @@ _LOOKALIKES = dict(
         strict=True,
     )
 )
+
+
+_MAX_KNOWN = 300  # names among which a similar one is looked for
 
 
 def latin(name: str) -> str:
@@ -27,7 +30,7 @@ def describe(char: str) -> str:
 
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like `name`, or None."""
-    known = list(known)
+    known = list(known)[:_MAX_KNOWN]
     for candidate in known:
         if candidate.casefold() == name.casefold() and candidate != name:
             return candidate
@@ -39,6 +42,8 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 
 def lookalike(name: str, known: Iterable[str]) -> str | None:
     """A hint for a name that looks like a known one and is spelt with letters of another script."""
+    if name.isascii() and all(candidate.isascii() for candidate in known):
+        return None
     for candidate in known:
         if candidate != name and latin(candidate) == latin(name):
             odd = next((c for c in name if c in _LOOKALIKES), None)
@@ -51,7 +56,7 @@ def lookalike(name: str, known: Iterable[str]) -> str | None:
 
 def unknown_value(name: str, known: Iterable[str], states: Iterable[str], spelt: dict[str, str] | None = None) -> str | None:
     """A hint for a name that nothing declares."""
-    known, states = list(known), list(states)
+    known, states = list(known)[:_MAX_KNOWN], list(states)[:_MAX_KNOWN]
     odd = lookalike(name, known)
     if odd:
         return odd
@@ -82,9 +87,8 @@ def as_read(name: str, states: Iterable[str]) -> str:
     return f"the state `{name}[t-1]` or `{name}[t]`" if name in set(states) else f"`{name}`"
 
 
-def unknown_function(name: str, functions: Iterable[str], values: Iterable[str]) -> str | None:
+def unknown_function(name: str, functions: Iterable[str], values: Container[str]) -> str | None:
     """A hint for a call of something that is no function."""
-    functions, values = list(functions), set(values)
     if name in values:
         return f"`{name}` is a value: a product is written `{name} * (…)` or `{name} @ (…)`"
     direct = nearest_builtin_hint(name)

@@ -11,6 +11,7 @@ from rnndsl.syntax.keywords import KEYWORDS
 from rnndsl.syntax.tree import token_span
 
 MAX_BRACKETS = 100  # levels of ( and [ inside one another
+MAX_TOKENS = 20_000  # of one statement
 _MAX_ERRORS = 20
 _MAX_ATTEMPTS = 100  # times that reading goes on behind a bad character
 _CLOSES = {"(": ")", "[": "]"}
@@ -51,7 +52,10 @@ def statements(tokens: list[Token], out: Collector) -> list[Statement]:
 
     def finish() -> None:
         nonlocal current, broken
-        if current and not broken:
+        if len(current) > MAX_TOKENS:
+            out.error("too-large", f"this statement has {len(current)} words and symbols", token_span(current[0]),
+                      f"a statement has at most {MAX_TOKENS}", hint="give parts of it names of their own")  # fmt: skip
+        elif current and not broken:
             found.append(current)
         current, broken = [], False
 
