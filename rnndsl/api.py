@@ -160,6 +160,3 @@ def _folder() -> tempfile.TemporaryDirectory:
     """Where loaded modules lie; removed when Python ends."""
     return tempfile.TemporaryDirectory(prefix="rnndsl-")
 
-
-# Importing the subpackage rnndsl.check put it in the place of the function of that name.
-sys.modules["rnndsl"].check = check  # type: ignore[attr-defined]

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from rnndsl.check import check
-from rnndsl.check.cell import Program
+from rnndsl.checks import check
+from rnndsl.checks.cell import Program
 from rnndsl.diagnostics import Diagnostic, Source
 from rnndsl.syntax import ast
 from rnndsl.syntax.parser import parse

@@ -232,7 +232,7 @@ def test_every_function_is_bounded_rightly():
     import itertools
 
     from rnndsl.calculus.intervals import Interval, evaluate
-    from rnndsl.check.cell import SCALAR, Apply, Ref
+    from rnndsl.checks.cell import SCALAR, Apply, Ref
     from tests.numeric_lanes import ELEMENTWISE
 
     x, y, z = (Ref(n, "input", SCALAR) for n in "xyz")

@@ -17,7 +17,7 @@ import rnndsl
 from rnndsl import api, cli, compiler
 from rnndsl.calculus import schedule
 from rnndsl.calculus.cost import cost_of_scan
-from rnndsl.check.dims import Dim
+from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.tools.dump import STAGES, dump
 from rnndsl.tools.explain import explain, parse_shape, parse_sizes

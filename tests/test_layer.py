@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn.utils import parametrize
 
 import rnndsl
-from rnndsl.check.attributes import LAYER_ATTRIBUTES, MODULE_NAMES
+from rnndsl.checks.attributes import LAYER_ATTRIBUTES, MODULE_NAMES
 from rnndsl.runtime_names import RUNTIME_NAMES
 from tests.agreement import layer_of, random_inputs
 from tests.features import FEATURES, SIZES, program

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from rnndsl import api, compiler
-from rnndsl.check.cell import Apply, Let, Number, Ref, Repeat, Type, Update
-from rnndsl.check.dims import Dim
+from rnndsl.checks.cell import Apply, Let, Number, Ref, Repeat, Type, Update
+from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.plan import verify as rules
 from rnndsl.plan.ir import Gemm, Map, Plan, Scan

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import rnndsl
 from rnndsl import api
-from rnndsl.check.attributes import CONSTRUCTOR_ARGUMENTS, LAYER_ATTRIBUTES, MODULE_NAMES
+from rnndsl.checks.attributes import CONSTRUCTOR_ARGUMENTS, LAYER_ATTRIBUTES, MODULE_NAMES
 from rnndsl.diagnostics import Diagnostic, RnnError, Source
 from rnndsl.report import as_data, render
 

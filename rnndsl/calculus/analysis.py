@@ -13,7 +13,7 @@ from rnndsl.calculus.jacobian import Jacobian, differentiate
 from rnndsl.calculus.lanes import Lanes, lower
 from rnndsl.calculus.scan_form import ScanForm, scan_form
 from rnndsl.calculus.structure import DIAGONAL, Structure, structure_of
-from rnndsl.check.cell import Let, Update
+from rnndsl.checks.cell import Let, Update
 from rnndsl.diagnostics import Source
 from rnndsl.plan.ir import Map, Plan, Scan
 

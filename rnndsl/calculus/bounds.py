@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 
 from rnndsl.calculus.intervals import ALL, Evaluation, Interval, evaluate, node_count, point, transparent
-from rnndsl.check.cell import Apply, Expr, Let, Ref, Repeat, Update
-from rnndsl.check.shapes import fold
+from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Update
+from rnndsl.checks.shapes import fold
 from rnndsl.plan.ir import Plan, Scan
 
 _ROUNDS = 6

@@ -11,9 +11,9 @@ from fractions import Fraction
 from functools import reduce
 from operator import add
 
-from rnndsl.check.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Update, walk
-from rnndsl.check.dims import Dim
-from rnndsl.check.shapes import fold
+from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Update, walk
+from rnndsl.checks.dims import Dim
+from rnndsl.checks.shapes import fold
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan
 
 NONE = Dim.of(0)

@@ -16,7 +16,7 @@ from rnndsl.calculus.functions import ELEMENTWISE, surrogate
 from rnndsl.calculus.intervals import ALL, Interval, evaluate, transparent
 from rnndsl.calculus.jacobian import Jacobian
 from rnndsl.calculus.lanes import Lanes
-from rnndsl.check.cell import Apply, Expr, Number, Ref, Type
+from rnndsl.checks.cell import Apply, Expr, Number, Ref, Type
 from rnndsl.plan.ir import Plan, Scan
 
 _LANE = "lane"  # the role of a name of the lane form, which is none of the program's

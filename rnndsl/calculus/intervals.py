@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rnndsl.check.cell import Apply, Expr, Number, Ref, walk
-from rnndsl.check.shapes import fold
+from rnndsl.checks.cell import Apply, Expr, Number, Ref, walk
+from rnndsl.checks.shapes import fold
 
 _SPLITS = 6  # values held at their ends at once
 

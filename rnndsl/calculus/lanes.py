@@ -15,9 +15,9 @@ from sympy import Symbol
 
 from rnndsl.calculus import family
 from rnndsl.calculus.functions import ARITHMETIC, ELEMENTWISE, absolute, imag_part, modulus, real_part, root, surrogate
-from rnndsl.check.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Update, walk
-from rnndsl.check.dims import Dim
-from rnndsl.check.shapes import fold
+from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Update, walk
+from rnndsl.checks.dims import Dim
+from rnndsl.checks.shapes import fold
 from rnndsl.diagnostics import NOWHERE, Span
 from rnndsl.plan.ir import Gemm, Operation, Scan
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from rnndsl.calculus.analysis import Component
 from rnndsl.calculus.cost import size_of
 from rnndsl.calculus.structure import BLOCK, DIAGONAL
-from rnndsl.check.cell import Type, Update
-from rnndsl.check.dims import Dim
+from rnndsl.checks.cell import Type, Update
+from rnndsl.checks.dims import Dim
 
 ALL_STEPS, EXACT, SEQUENTIAL, NEWTON = "all steps at once", "exact scan", "sequential", "newton"
 MEETING = 16_000  # channels times batch where the model's sequential and shooting times cross

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rnndsl.check.cell import Hyper
+from rnndsl.checks.cell import Hyper
 from rnndsl.diagnostics import Source
 from rnndsl.emit.declare import Declare, Initial
 from rnndsl.emit.naming import Names, field_names

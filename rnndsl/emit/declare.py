@@ -1,7 +1,7 @@
 """The methods of a generated class that say what it holds: `_declare` and `_initial`."""
 
-from rnndsl.check.cell import Variable, walk
-from rnndsl.check.dims import Dim
+from rnndsl.checks.cell import Variable, walk
+from rnndsl.checks.dims import Dim
 from rnndsl.emit.naming import field_names
 from rnndsl.emit.part import Part, mentioned, quoted, tensors, tuple_text, unpacked
 from rnndsl.emit.torch_text import TorchText

@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from rnndsl.check.cell import Cell, Hyper, Ref, Type, Variable, walk
+from rnndsl.checks.cell import Cell, Hyper, Ref, Type, Variable, walk
 from rnndsl.emit.naming import Names
 from rnndsl.emit.torch_text import TorchText
 from rnndsl.plan.dependence import strongly_connected

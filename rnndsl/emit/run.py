@@ -1,7 +1,7 @@
 """The method of a generated class that runs a call: constants, stages in order, outputs; each line names its origin."""
 
-from rnndsl.check.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, Variable, walk
-from rnndsl.check.dims import Dim
+from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, Variable, walk
+from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source, Span
 from rnndsl.emit.naming import Names
 from rnndsl.emit.part import Part, call_lines, mentioned, quoted, tensors, tuple_text, unpacked

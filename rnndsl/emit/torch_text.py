@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rnndsl.check.builtins import BUILTINS
-from rnndsl.check.cell import Apply, Expr, Number, Ref, Type, walk
-from rnndsl.check.dims import Dim
+from rnndsl.checks.builtins import BUILTINS
+from rnndsl.checks.cell import Apply, Expr, Number, Ref, Type, walk
+from rnndsl.checks.dims import Dim
 
 # How tightly a text binds; higher binds tighter.
 COMPARE, ADD, MUL, NEG, POW, ATOM = 1, 2, 3, 4, 5, 6

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from rnndsl.check.cell import SCALAR, Cell, Let, Ref, Repeat, Statement, Update, walk
+from rnndsl.checks.cell import SCALAR, Cell, Let, Ref, Repeat, Statement, Update, walk
 from rnndsl.plan.dependence import STATIC, Dependence, analyse, strongly_connected
 from rnndsl.plan.gemm import merge_products
 from rnndsl.plan.hoist import Hoister

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from rnndsl.check.cell import Cell, Expr, Let, Ref, Repeat, Update, walk
+from rnndsl.checks.cell import Cell, Expr, Let, Ref, Repeat, Update, walk
 
 STATIC, STREAM = -2, -1  # levels below those of the components, which count from 0
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rnndsl.check.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, walk
+from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, walk
 from rnndsl.plan.dependence import STATIC, Dependence
 from rnndsl.plan.ir import Gemm, Operation, expressions_of
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
-from rnndsl.check.builtins import OPERATORS
-from rnndsl.check.cell import Apply, Expr, Let, Number, Ref, Repeat, Update, walk
+from rnndsl.checks.builtins import OPERATORS
+from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Repeat, Update, walk
 from rnndsl.diagnostics import Span
 from rnndsl.plan.dependence import STATIC, Dependence
 

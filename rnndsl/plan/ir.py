@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from rnndsl.check.cell import Apply, Cell, Expr, Let, Ref, Repeat, Type, Update, Variable
-from rnndsl.check.dims import Dim
+from rnndsl.checks.cell import Apply, Cell, Expr, Let, Ref, Repeat, Type, Update, Variable
+from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Span
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rnndsl.check.cell import Apply, Expr, Ref, Repeat, Type, Update, walk
-from rnndsl.check.dims import Dim
+from rnndsl.checks.cell import Apply, Expr, Ref, Repeat, Type, Update, walk
+from rnndsl.checks.dims import Dim
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan
 
 

@@ -231,8 +231,10 @@ def report(lark: Lark, place: Place, error: UnexpectedToken, out: Collector) -> 
 
         if not (mistake.once and any(d.code == mistake.code for d in out.found)):
             hint = fill(mistake.hint) if mistake.hint else None
-            if mistake.code == "unknown-word":
+            if mistake.code in ("unknown-word", "declaration-word"):
                 hint = _declaring_word(str(place.statement[0])) or hint
+            elif mistake.code == "output-expression" and ("," in rest or "->" in rest):
+                hint = "several outputs are separated by commas: `output h, y = expression`"
             out.error(mistake.code, fill(mistake.title), place.span(mistake.at), fill(mistake.label), hint=hint)
         return mistake.code
     quoted = shown if place.at_end else f"`{shown}`"
@@ -309,6 +311,8 @@ def report_character(text: str, at: int, out: Collector) -> int:
         return line_end
     line_start = text.rfind("\n", 0, at) + 1
     told = {out.source.text[d.span.start] for d in out.found if d.code == "character" and line_start <= d.span.start < at}
+    if char == "{" and (behind_name or text[at - 1 : at] == "^"):
+        hint = "a time stands in square brackets, as in `h[t-1]`"
     if char not in told and not (told & {"{"} and char == "}"):  # a character is told once a line
         shown = f"`{char}`" if char.isprintable() and not unicodedata.combining(char) else "an unprintable character"
         out.error("character", f"{shown} ({_called(char)}) has no meaning here", Span(at, at + 1), "not part of the language",
@@ -337,6 +341,8 @@ def report_outside(statement: list[Token], header: list[Token] | None, out: Coll
     if close and len(statement) > 2:
         out.error("outside-cell", "a file holds `cell` and `def` items", token_span(statement[0]), "expected `cell`",
                   hint="a header reads `cell NAME(D, H):`")  # fmt: skip
+    elif word == "/":
+        out.error("comment", "this begins no comment", span, "a comment begins with `#`")
     elif word in ("import", "from"):
         out.error("outside-cell", "there are no imports", span, "all functions are built in, or defined with `def`")
     elif word in ("function", "func", "fn", "define", "lambda", "fun", "defn") and len(statement) > 2:

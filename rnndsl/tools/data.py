@@ -11,8 +11,8 @@ from rnndsl.calculus.intervals import Interval
 from rnndsl.calculus.lanes import UNROLL
 from rnndsl.calculus.schedule import legal_schedules, predict, saved_tensors
 from rnndsl.calculus.structure import BLOCK, DIAGONAL
-from rnndsl.check.cell import Apply, Expr, Let, Ref, Repeat, Update, walk
-from rnndsl.check.dims import Dim
+from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Update, walk
+from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source, Span
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan
 from rnndsl.syntax import ast

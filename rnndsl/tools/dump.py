@@ -6,7 +6,7 @@ from typing import Any
 
 from rnndsl import compiler
 from rnndsl.calculus.intervals import ALL
-from rnndsl.check.cell import Cell, Draw, Hyper, Let, Ref, Repeat, Statement, Update, Variable
+from rnndsl.checks.cell import Cell, Draw, Hyper, Let, Ref, Repeat, Statement, Update, Variable
 from rnndsl.diagnostics import NOWHERE, Source, Span
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan
 from rnndsl.tools.expr_text import expr_text

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable
 
-from rnndsl.check.cell import Expr, Number, Ref
-from rnndsl.check.dims import Dim
+from rnndsl.checks.cell import Expr, Number, Ref
+from rnndsl.checks.dims import Dim
 
 COMPARE, ADD, MUL, NEG, AT, POW, ATOM = range(1, 8)
 _LEVELS = {"+": ADD, "-": ADD, "*": MUL, "/": MUL, "@": AT, "^": POW, **dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), COMPARE)}

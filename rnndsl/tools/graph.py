@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rnndsl.calculus.analysis import Component, System
-from rnndsl.check.cell import Expr, Ref, Update, walk
+from rnndsl.checks.cell import Expr, Ref, Update, walk
 from rnndsl.plan.ir import Plan, Scan
 from rnndsl.plan.verify import binds, values
 from rnndsl.tools.names import Shown

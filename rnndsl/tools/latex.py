@@ -7,7 +7,7 @@ from sympy.printing.latex import LatexPrinter
 from rnndsl.calculus.analysis import Component, System
 from rnndsl.calculus.functions import ELEMENTWISE, surrogate
 from rnndsl.calculus.lanes import Mix
-from rnndsl.check.cell import Cell, Let, Repeat
+from rnndsl.checks.cell import Cell, Let, Repeat
 from rnndsl.syntax import ast
 from rnndsl.tools.data import called
 from rnndsl.tools.formula_text import COMPARED, symbol_names, tidy

@@ -2,7 +2,7 @@
 
 import re
 
-from rnndsl.check.cell import Cell, Let, Ref, Repeat
+from rnndsl.checks.cell import Cell, Let, Ref, Repeat
 
 
 def timed(name: str, lag: int) -> str:

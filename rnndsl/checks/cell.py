@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rnndsl.check.dims import Dim
+from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import NOWHERE, Source, Span
 
 

@@ -7,7 +7,7 @@ the argument at fault.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from rnndsl.check.cell import SCALAR, Type
+from rnndsl.checks.cell import SCALAR, Type
 
 
 class Mismatch(Exception):

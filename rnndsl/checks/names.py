@@ -6,9 +6,9 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from itertools import dropwhile
 
-from rnndsl.check.attributes import CONSTRUCTOR_ARGUMENTS, LAYER_ATTRIBUTES, MODULE_NAMES
-from rnndsl.check.builtins import BUILTINS, DISTRIBUTIONS, INITIALISERS
-from rnndsl.check.suggest import as_read, closest, lookalike, unknown_function, unknown_value
+from rnndsl.checks.attributes import CONSTRUCTOR_ARGUMENTS, LAYER_ATTRIBUTES, MODULE_NAMES
+from rnndsl.checks.builtins import BUILTINS, DISTRIBUTIONS, INITIALISERS
+from rnndsl.checks.suggest import as_read, closest, lookalike, unknown_function, unknown_value
 from rnndsl.diagnostics import Collector, Related, Span
 from rnndsl.syntax import ast
 from rnndsl.syntax.keywords import TIME

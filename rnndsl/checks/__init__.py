@@ -1,8 +1,8 @@
 """Ast -> Cell: names, then shapes. All errors of a stage are reported together; the next stage then does not run."""
 
-from rnndsl.check.cell import Program
-from rnndsl.check.names import check_names
-from rnndsl.check.shapes import program_of
+from rnndsl.checks.cell import Program
+from rnndsl.checks.names import check_names
+from rnndsl.checks.shapes import program_of
 from rnndsl.diagnostics import Collector, Diagnostic, Source
 from rnndsl.syntax import ast
 

@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Container, Iterable
 
-from rnndsl.check.builtins import BUILTINS, nearest_builtin_hint
+from rnndsl.checks.builtins import BUILTINS, nearest_builtin_hint
 
 # Letters of other scripts that look Latin.
 _LOOKALIKES = dict(

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from rnndsl.check.builtins import BUILTINS, COMPARISONS, MATRIX_INITIALISERS, OPERATORS, Mismatch, join_heads, kind
-from rnndsl.check.cell import (
+from rnndsl.checks.builtins import BUILTINS, COMPARISONS, MATRIX_INITIALISERS, OPERATORS, Mismatch, join_heads, kind
+from rnndsl.checks.cell import (
     SCALAR,
     Apply,
     Cell,
@@ -24,8 +24,8 @@ from rnndsl.check.cell import (
     Variable,
     walk,
 )
-from rnndsl.check.dims import Dim
-from rnndsl.check.names import time_lag
+from rnndsl.checks.dims import Dim
+from rnndsl.checks.names import time_lag
 from rnndsl.diagnostics import Collector, Related, Source, Span
 from rnndsl.syntax import ast
 from rnndsl.syntax.keywords import TIME
@@ -778,7 +778,7 @@ class _CellShapes:
 
 def _counts(function: ast.FunctionDef) -> dict[str, int]:
     """How often a function reads each argument; a surrogate reads its argument once more."""
-    from rnndsl.check.names import children
+    from rnndsl.checks.names import children
 
     found: dict[str, int] = {p.id: 1 for p in function.parameters} if function.slope is not None else {}
     stack: list[ast.Expr] = [e for e in (function.body, function.slope) if e is not None]
