@@ -4,9 +4,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from lark import Lark, Token, Tree
-from lark.common import LexerConf
 from lark.exceptions import UnexpectedToken
-from lark.lexer import BasicLexer
 
 from rnndsl.diagnostics import Collector, Source
 from rnndsl.resources import resource_folder
@@ -21,21 +19,11 @@ MAX_DEPTH = 150  # rules inside one another in one statement
 _MAX_ERRORS = 20
 
 
-class _Lexer(BasicLexer):
-    """Lark's own lexer, without the search for colliding terminals, which takes longer than parsing: a test does it."""
-
-    __future_interface__ = 2
-
-    def __init__(self, conf: LexerConf, comparator: object = None) -> None:
-        conf.skip_validation = True
-        super().__init__(conf, comparator)
-
-
 @cache
 def lark() -> Lark:
     """The parser that Lark makes of grammar/rnn.lark."""
     grammar = (resource_folder("grammar") / "rnn.lark").read_text(encoding="utf-8")
-    return Lark(grammar, parser="lalr", lexer=_Lexer, propagate_positions=True)
+    return Lark(grammar, parser="lalr", lexer="basic", propagate_positions=True)
 
 
 def tokens_of(text: str) -> Iterator[Token]:
