@@ -253,9 +253,9 @@ SYNONYMS: dict[str, str] = {
     "matmul": "a @ b", "mm": "a @ b", "bmm": "a @ b", "einsum": "a @ b", "transpose": "A.T", "real": "re", "imag": "im", "sgn": "sign",
     "step": "heaviside",
     "square": "x^2", "pow": "x^y", "power": "x^y", "tan": "sin(x) / cos(x)", "arctan": "tanh", "chunk": "split",
-    "zeros": "0, which broadcasts", "identity": "eye", "clamp": "min(max(x, lo), hi)", "clip": "min(max(x, lo), hi)",
+    "zeros": "0", "identity": "eye", "clamp": "min(max(x, lo), hi)", "clip": "min(max(x, lo), hi)",
     "l2norm": "norm", "layer_norm": "layernorm", "rms_norm": "rmsnorm", "LayerNorm": "layernorm", "RMSNorm": "rmsnorm",
-    "hardtanh": "min(max(x, -1), 1)", "leaky_relu": "max(x, 0.01 * x)", "reverse": "a const permutation matrix", "kron": "outer",
+    "hardtanh": "min(max(x, -1), 1)", "leaky_relu": "max(x, 0.01 * x)", "kron": "outer",
 }  # fmt: skip
 
 

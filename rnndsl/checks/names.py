@@ -267,6 +267,7 @@ class CellNames:
     counters: dict[str, Span] = field(default_factory=dict)  # of the repeats
     clashing: set[str] = field(default_factory=set)  # names declared twice: their uses may mean either
     unknown: set[str] = field(default_factory=set)  # names reported as undefined: told once
+    repeated: set[str] = field(default_factory=set)  # states that a repeat assigns, which is told there
 
     def check(self) -> None:
         for h in self.cell.header:
@@ -564,6 +565,12 @@ class CellNames:
     def _assign_state(self, target: ast.Target, counter: ast.Name | None) -> None:
         name = target.name
         lag = time_lag(target.index)
+        if counter is not None:
+            self.out.error("repeat-body", "no state is assigned inside a repeat", target.span, "assigned here",
+                           hint=f"use a local inside, and write `{name.id}[t] = …` after `end`")  # fmt: skip
+            self.repeated.add(name.id)
+            self.assigned.setdefault(name.id, target.span)
+            return
         if target.index is None:
             self.out.error("bare-state", f"`{name.id}` is a state", name.span, "a state is assigned with its time",
                            hint=f"write `{name.id}[t] = …`")  # fmt: skip
@@ -573,10 +580,7 @@ class CellNames:
         elif lag != 0:
             hint = f"the new value is `{name.id}[t]`, the old one `{name.id}[t-1]`"
             self.out.error("index", f"only `{name.id}[t]` can be assigned", target.span, "another step than `t`", hint=hint)
-        if counter is not None:
-            self.out.error("repeat-body", "no state is assigned inside a repeat", target.span, "assigned here",
-                           hint=f"use a local inside, and write `{name.id}[t] = …` after `end`")  # fmt: skip
-        if name.id in self.assigned:
+        if name.id in self.assigned and name.id not in self.repeated:
             self.out.error("reassigned", f"the state `{name.id}` is assigned twice", target.span, "assigned again here",
                            related=(Related(self.assigned[name.id], "first assigned here"),))  # fmt: skip
         self.assigned.setdefault(name.id, target.span)
@@ -693,6 +697,8 @@ class CellNames:
         name = expr.base.id
         if len(expr.arguments) > 1:
             hint = f"write `{name}[t]` or `{name}[t-1]`; single entries are not selected"
+        elif self._other_step(expr.arguments[0]):
+            hint = f"the step is called `t`: `{name}[t]`, `{name}[t-1]`"
         elif _mentions_time(expr):
             hint = f"a lag is a whole number, written out: `{name}[t-1]`, `{name}[t-2]`"
         elif role == "state":
@@ -700,6 +706,12 @@ class CellNames:
         else:
             hint = f"write `{name}` for this step, `{name}[t-1]` for the one before; single entries are not selected"
         self.out.error("index", "this is not a time", expr.span, f"`{name}` is {_a(role)}, indexed by time", hint=hint)
+
+    def _other_step(self, index: ast.Expr) -> bool:
+        """Whether an index is a step by another name, `n-1`."""
+        if isinstance(index, ast.Binary) and isinstance(index.right, ast.Number):
+            index = index.left
+        return isinstance(index, ast.Name) and index.id != TIME and index.id not in self.values
 
     def _read_early(self, expr: ast.Index) -> None:
         """Reports `h[t]` before the line that assigns it, unless that line is missing or wrong, which is reported itself."""

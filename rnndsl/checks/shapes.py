@@ -555,6 +555,9 @@ class _CellShapes:
 
     def _misfit_hint(self, op: str, this: Expr, other: Expr, place: ast.Expr, other_place: ast.Expr, index: int) -> str | None:
         """What would fit: another order, a transpose, another name, a matrix in front."""
+        for headed, bare in ((this.type, other.type), (other.type, this.type)):
+            if headed.heads and not bare.heads and bare.axes[: len(headed.heads)] == headed.heads:
+                return f"head axes stand before a semicolon: declare `{Type(headed.heads, bare.axes[len(headed.heads) :])}`"
         text, other_text = (_operand(p, self.out.source) for p in (place, other_place))
         a, b = (this, other) if index == 0 else (other, this)
         a_text, b_text = (text, other_text) if index == 0 else (other_text, text)
