@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from rnndsl.calculus.analysis import Component, System, analyse
 from rnndsl.calculus.jacobian import Jacobian, Partials
 from rnndsl.calculus.lanes import Lanes
-from rnndsl.check.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Update
+from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Update
 from rnndsl.compiler import checked, plans
 from rnndsl.diagnostics import Source
 from rnndsl.plan.ir import Gemm, Map, Plan, Scan
