@@ -1,6 +1,14 @@
 """Options that all tests share."""
 
+import os
+
 import pytest
+from hypothesis import settings
+
+# Random programs are the same in every run of CI; elsewhere each run tries new ones.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 def pytest_addoption(parser):

@@ -35,6 +35,16 @@ FEATURES: dict[str, str] = {
   h[t] = tanh(W @ x)
   output y = h[t] - h[t-1]
 """,
+    "states without a past, last first": """
+  input x: [D]
+  state a, b, c: [H]
+  param W, V: [H, D]
+  u = tanh(V @ x)
+  c[t] = a[t-1] * u + b[t-1]
+  a[t] = tanh(b[t-1] + W @ x)
+  b[t] = tanh(W @ x) * u
+  output c, y = c[t] - a[t] * b[t-1]
+""",
     "step number": """
   input x: [H]
   state h: [H]

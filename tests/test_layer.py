@@ -458,6 +458,9 @@ def test_names_that_a_module_needs_are_reserved_for_it(tmp_path):
     top = {n for n in namespace if not n.startswith("_")} - {"OnlyCell", "OnlyCellState"}
     assert top <= MODULE_NAMES
     assert rnndsl.check("cell torch(H):\n input x: [H]\n output x\n")[0].code == "reserved"
+    hidden = rnndsl.load("cell _A(H):\n input x: [H]\n output x\n\ncell A(H):\n input x: [H]\n output y = 2 * x\n")
+    assert hidden.A.__name__ == "A" and hidden._A.__name__ == "_A"
+    assert float(hidden.A(H=1)(torch.ones(1, 1, 1))[0]) == 2 * float(hidden._A(H=1)(torch.ones(1, 1, 1))[0])
     both = rnndsl.load("cell AState(H):\n input x: [H]\n output x\n\ncell A(H):\n input x: [H]\n output x\n")
     assert both.A.State is not both.AState and both.A(H=2)(torch.ones(1, 1, 2))[0].shape == (1, 1, 2)
 

@@ -27,7 +27,7 @@ def module_text(plans: tuple[Plan, ...], source: Source, standalone: bool = Fals
     )
     class_names = Names(RESERVED)
     for p in plans:  # a cell keeps its name; its named tuples make way
-        class_names(("cell", p.cell.name), p.cell.name)
+        class_names.keep(("cell", p.cell.name), p.cell.name)
     cells = [cell_text(p, source, class_names) for p in plans]
     used = {name for c in cells for name in c.used}
     runtime, runtime_imports = _standalone_runtime() if standalone else ("", [])

@@ -26,6 +26,11 @@ class Names:
             self._given[key] = self._fresh(wanted if wanted is not None else str(key))
         return self._given[key]
 
+    def keep(self, key: object, name: str) -> None:
+        """Gives a key exactly this name, which nothing else may have."""
+        self._given[key] = name
+        self._taken.add(name)
+
     def _fresh(self, wanted: str) -> str:
         name = (
             re.sub(r"\W", "_", wanted).strip("_")

@@ -29,8 +29,7 @@ def make_plan(cell: Cell) -> Plan:
     for place, states in enumerate(dependence.components):
         own = _own_statements(cell, dependence, place)
         if not dependence.recurrent[place]:
-            pending.extend(s for s in own if isinstance(s, Update))
-            pending = _in_text_order(pending, cell)
+            pending.extend(s for s in own if isinstance(s, Update))  # what it reads is pending already
             pending.extend(all_steps(place))
             continue
         hoister = Hoister(dependence, place, taken)
@@ -118,12 +117,6 @@ def _wanted_for_all_steps(cell: Cell, dependence: Dependence) -> set[str]:
             if in_map or dependence.levels[name] < level or not dependence.recurrent[max(level, 0)]:
                 wanted.add(name)
     return wanted
-
-
-def _in_text_order(operations: Iterable[Operation], cell: Cell) -> list[Operation]:
-    """Hoisted operations first, the cell's own in the order of the text."""
-    place = {id(s): i for i, s in enumerate(cell.body)}
-    return sorted(operations, key=lambda s: place.get(id(s), -1))
 
 
 def _streams(body: Iterable[Operation], states: tuple[str, ...], dependence: Dependence, place: int) -> tuple[Ref, ...]:
