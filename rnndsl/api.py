@@ -139,17 +139,18 @@ def load(text_or_path: str | Path, name: str | None = None) -> ModuleType:
 def _show_in_notebooks(module: ModuleType, source: Source) -> None:
     """Layers of a loaded module show their cell's page in a notebook; it is made when it is asked for."""
 
-    def page(cell: str) -> Callable[[Any], str]:
-        def html(layer: Any) -> str:
+    def shown(cell: str, form: str) -> Callable[[Any], str]:
+        def show(layer: Any) -> str:
             from rnndsl.tools.explain import explain
 
-            return explain(source, cell, sizes=dict(layer._sizes))._repr_html_()
+            return getattr(explain(source, cell, sizes=dict(layer._sizes)), form)()
 
-        return html
+        return show
 
     for cell in compiler.checked(source).program.cells:
         if isinstance(found := getattr(module, cell.name, None), type):
-            found._repr_html_ = page(cell.name)  # type: ignore[attr-defined]
+            for form in ("_repr_html_", "_repr_latex_"):
+                setattr(found, form, shown(cell.name, form))
 
 
 _loading = threading.RLock()

@@ -663,3 +663,9 @@ def test_explain_is_quick_and_needs_no_torch(name):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert float(done.stderr) < 3
+
+
+def test_a_layer_shows_its_equations_as_latex():
+    path = ROOT / "examples" / "para_gru.rnn"
+    layer = rnndsl.load(path).ParaGRU(D=2, H=3)
+    assert layer._repr_latex_() == rnndsl.explain(path, sizes={"D": 2, "H": 3})._repr_latex_()
