@@ -19,7 +19,7 @@ from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Upda
 from rnndsl.checks.dims import Dim
 from rnndsl.checks.shapes import fold
 from rnndsl.diagnostics import NOWHERE, Span
-from rnndsl.plan.ir import Gemm, Operation, Scan
+from rnndsl.plan.ir import Gemm, Operation, Scan, expressions_of
 
 ROW, COLUMN, HEAD = "row", "column", "head"
 SHIFT_MAX = "max"
@@ -210,7 +210,7 @@ class _Lowering:
         """How many steps back the component itself reads each of its states; what others read are no slots of it."""
         found = dict.fromkeys(self.scan.states, 1)
         for operation in self.scan.body:
-            for expr in _values(operation):
+            for expr in expressions_of(operation):
                 for n in walk(expr):
                     if isinstance(n, Ref) and n.role == "state" and n.name in found:
                         found[n.name] = max(found[n.name], n.lag)
@@ -668,15 +668,6 @@ class _Lowering:
         axes, crossed = self._joined(args, expr.span)
         kind = family.NONLINEAR if any(a.depends for a in args) else family.CONST
         return self._settled(formula, expr.type, kind, axes, crossed)
-
-
-def _values(operation: Operation) -> list[Expr]:
-    match operation:
-        case Repeat():
-            return [let.value for let in operation.body]
-        case Gemm():
-            return [operation.matrix, operation.operand]
-    return [operation.value]
 
 
 class _Product(sympy.Function):

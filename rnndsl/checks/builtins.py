@@ -266,9 +266,4 @@ def nearest_builtin_hint(name: str) -> str | None:
     return None
 
 
-def unsupported_complex(name: str) -> bool:
-    """Whether a builtin refuses complex arguments."""
-    return BUILTINS[name].domain == "real"
-
-
 __all__ = ["BUILTINS", "COMPARISONS", "DISTRIBUTIONS", "INITIALISERS", "OPERATORS", "SCALAR", "Builtin", "Mismatch"]
