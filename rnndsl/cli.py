@@ -1,4 +1,4 @@
-"""The commands: compile, check, explain, new. Exit status: 0, 1 for errors in a program, 2 for misuse."""
+"""The commands: compile, check, explain, new, cache. Exit status: 0, 1 for errors in a program, 2 for misuse."""
 
 import argparse
 import json
@@ -111,6 +111,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     n.add_argument("name", metavar="NAME", help="the file's name, with or without .rnn")
     n.set_defaults(run=_new)
+
+    s = commands.add_parser(
+        "cache",
+        formatter_class=raw,
+        help="list the built kernels, or remove them",
+        description="Lists the C++ kernels that were built for the CPU and are kept for the next time. docs/cpu.md says where.",
+        epilog="examples:\n  rnndsl cache\n  rnndsl cache --clear      they are built again when they are needed\n",
+    )
+    s.add_argument("--clear", action="store_true", help="remove them")
+    s.add_argument("--json", action="store_true", help="print plain data")
+    s.set_defaults(run=_cache)
     return parser
 
 
@@ -218,6 +229,24 @@ def _explain(options: argparse.Namespace) -> int:
         raise Misuse(f"{e.filename or options.picture}: {(e.strerror or str(e)).lower()}") from None
     except (Unfit, NoMatplotlib) as e:
         raise Misuse(e) from None
+    return 0
+
+
+def _cache(options: argparse.Namespace) -> int:
+    from rnndsl.cache_folder import cache_folder
+    from rnndsl.tools.cache import as_data, clear, entries, listing, summary
+
+    try:
+        folder = cache_folder()
+        found = clear(folder) if options.clear else entries(folder)
+    except OSError as e:
+        raise Misuse(f"{e.filename}: {(e.strerror or str(e)).lower()}" if e.filename else e) from None
+    if options.json:
+        print(json.dumps({"version": JSON_VERSION, "cleared": options.clear, **as_data(folder, found)}, indent=2))
+    elif options.clear:
+        print(f"removed {summary(found)} from {folder}")
+    else:
+        _print(listing(folder, found))
     return 0
 
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from rnndsl.checks.cell import Hyper
 from rnndsl.diagnostics import Source
+from rnndsl.emit.cpp import CppText, cpp_text
 from rnndsl.emit.declare import Declare, Initial
 from rnndsl.emit.naming import Names, field_names
 from rnndsl.emit.part import header_name, quoted, tuple_text
@@ -30,7 +31,25 @@ class CellText:
     declare: list[str]
     initial: list[str]
     run: list[str]
+    methods: list[list[str]]
+    states: str  # how many each recurrence has
+    kernels: CppText
+    kernel_name: str
     used: frozenset[str]
+
+    @property
+    def kernel_source(self) -> str:
+        """The C++ text as a Python string."""
+        text = self.kernels.text
+        return repr(text) if '"""' in text or "\\" in text else f'r"""\n{text}"""'
+
+    @property
+    def kernel_sizes(self) -> str:
+        return "{" + ", ".join(f"{quoted(n)}: {quoted(c)}" for n, c in self.kernels.sizes) + "}"
+
+    @property
+    def kernel_refusals(self) -> str:
+        return "{" + ", ".join(f"{quoted(n)}: {quoted(why)}" for n, why in self.kernels.refused) + "}"
 
 
 def cell_text(plan: Plan, source: Source, class_names: Names) -> CellText:
@@ -47,6 +66,10 @@ def cell_text(plan: Plan, source: Source, class_names: Names) -> CellText:
     declare_names = Names()
     for h in cell.header:
         declare_names(header_name(h), header_name(h))
+    run = Run(plan, source, Names(), used)
+    lines = run.lines()
+    kernels = cpp_text(plan, source, run.labels())
+    used.update({"Kernel", "Kernels"} if kernels.kernels else {"Kernels"})
     return CellText(
         name=name,
         doc=_docstring(cell.doc or f"The cell {cell.name}."),
@@ -61,7 +84,11 @@ def cell_text(plan: Plan, source: Source, class_names: Names) -> CellText:
         declare_arguments=[declare_names(header_name(h)) for h in cell.header],
         declare=Declare(plan, declare_names, used).lines(),
         initial=Initial(plan, Names(), used).lines(),
-        run=Run(plan, source, Names(), used).lines(),
+        run=lines,
+        methods=run.methods,
+        states="{" + ", ".join(f"{quoted(run.label(r))}: {len(r.scan.states)}" for r in run.recurrences.values()) + "}",
+        kernels=kernels,
+        kernel_name=class_names(("kernels", cell.name), f"{cell.name}_KERNELS"),
         used=frozenset(used),
     )
 

@@ -32,11 +32,11 @@ def module_text(plans: tuple[Plan, ...], source: Source, standalone: bool = Fals
     used = {name for c in cells for name in c.used}
     runtime, runtime_imports = _standalone_runtime() if standalone else ("", [])
     imports = runtime_imports or _imports(
-        used, any("torch." in line for c in cells for line in [*c.run, *c.initial, *c.declare])
+        used, any("torch." in line for c in cells for line in [*c.run, *c.initial, *c.declare, *(m for method in c.methods for m in method)])
     )
     name = "".join(c if c.isprintable() else " " for c in source.name)
     text = environment.get_template("module.py.jinja").render(
-        version=VERSION, source=name, imports=imports, runtime=runtime, cells=cells
+        version=VERSION, source=name, imports=imports, runtime=runtime, cells=cells, standalone=standalone
     )
     return re.sub(r"[ \t]+\n", "\n", text).rstrip("\n") + "\n"
 

@@ -4,8 +4,9 @@ from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, Vari
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source, Span
 from rnndsl.emit.naming import Names
-from rnndsl.emit.part import Part, call_lines, mentioned, quoted, tensors, tuple_text, unpacked
+from rnndsl.emit.part import WIDTH, Part, call_lines, mentioned, quoted, tensors, tuple_text, unpacked
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of
+from rnndsl.plan.recurrence import Recurrence, product_name, product_type, recurrences
 
 
 class Run(Part):
@@ -19,6 +20,12 @@ class Run(Part):
         self.text = self.printer(has_lead=True)
         self.origin: int | None = None  # the line of the program that was named last
         self.finals: dict[str, str] = {}  # each field of the state tuple: what holds its last value
+        self.methods: list[list[str]] = []
+        self._labels = Names(frozenset())
+        self.nested = False  # inside a method of one step: values are not expanded
+        self.recurrences = {r.scan: r for r in recurrences(plan)}
+        self.entered = {let.name for r in self.recurrences.values() for let in r.entry}
+        self.whole = {g for r in self.recurrences.values() for g in r.products}
 
     def lines(self) -> list[str]:
         cell = self.cell
@@ -42,11 +49,13 @@ class Run(Part):
         for stage in self.plan.stages:
             if isinstance(stage, Map):
                 for operation in stage.body:
+                    if isinstance(operation, Let) and operation.name in self.entered:
+                        continue  # a recurrence computes it
                     self._operation(operation, "")
                     if isinstance(operation, Update):
                         self._lags("state", self.plan.variable(operation.state))
             else:
-                self._scan(stage)
+                self._scan(self.recurrences[stage])
         self._return()
         return self._head() + self.out
 
@@ -101,7 +110,7 @@ class Run(Part):
                 self._provenance(operation.span, indent)
                 t = self.plan.variable(operation.state).type
                 value = self.text.tensor(operation.value, t).code
-                if not indent:
+                if not indent and not self.nested:
                     value = self._expanded(value, t)
                 self.out.append(f"{indent}{self.names(operation.state)} = {value}")
             case Gemm():
@@ -130,21 +139,26 @@ class Run(Part):
         return f"(*lead{sizes})" if sizes else "lead"
 
     def _gemm(self, g: Gemm, indent: str) -> None:
-        """One matrix product and its row blocks."""
-        names = [self.names(r) for r in g.results]
+        """One matrix product and its row blocks, unless a recurrence takes it whole."""
         heads = g.matrix.type.heads or g.operand.type.heads
         total = g.matrix.type.axes[0]
         product = Apply("@", (g.matrix, g.operand), Type(heads, (total,), g.matrix.type.is_complex))
-        sizes = ", ".join(self.text.dim(d) for d in g.rows)
         shown = ", ".join(
             "".join(c if c.isprintable() else " " for c in self.source.slice(s)) for s in (p.span for p in g.products)
         )
         self.origin = None
         line = f"{indent}# {shown}"
         self.out.append(line if len(line) < 110 else line[:109] + "…")
-        self.out.extend(
-            indent + part for part in unpacked(names, f"{self.text.text(product).within(6)}.split([{sizes}], -1)")
-        )
+        if g in self.whole:
+            self.out.append(f"{indent}{self._name(Ref(product_name(g), 'local', product.type))} = {self.text.text(product).code}")
+        else:
+            self._split(g, self.text.text(product).within(6), indent)
+
+    def _split(self, g: Gemm, product: str, indent: str) -> None:
+        """Names for the row blocks of a merged product."""
+        names = [self.names(r) for r in g.results]
+        sizes = ", ".join(self.text.dim(d) for d in g.rows)
+        self.out.extend(indent + part for part in unpacked(names, f"{product}.split([{sizes}], -1)"))
 
     def _noise(self, v: Variable) -> None:
         assert v.draw is not None
@@ -196,41 +210,71 @@ class Run(Part):
             furthest = max([furthest, *(r.lag for r in refs if r.role == role and r.name == name)])
         return furthest
 
-    def _scan(self, stage: Scan) -> None:
-        """A local function for one step, and its run over time."""
-        self.used.add("scan")
+    def _scan(self, recurrence: Recurrence) -> None:
+        """The call that runs a recurrence, and the methods that say what it computes."""
+        stage = recurrence.scan
+        self._method(recurrence, "enter", recurrence.entry, self._entered(recurrence), self._given(recurrence))
         carries = [c for c in self.plan.carries if c.role == "state" and c.source in stage.states]
         carries.sort(key=lambda c: (c.lag, stage.states.index(c.source)))
-        old = [self._name(Ref(c.source, "state", c.type, c.lag)) for c in carries]
-        new = [self._name(Ref(c.source, "state", c.type, c.lag - 1)) for c in carries]
-        streams = [self._name(r) for r in stage.streams]
-        label = "_".join(stage.states)
-        function = self.names(("step", label), f"step_{label}")
-        self.out.append("")
-        self.out.append(f"def {function}({', '.join([*old, *streams])}):")
-        self.origin = None
-        for operation in stage.body:
-            self._operation(operation, "    ")
-        self.out.append(f"    return {tuple_text(new)}")
-        self.out.append("")
-        keep = len(stage.states)
+        old = [Ref(c.source, "state", c.type, c.lag) for c in carries]
+        new = [Ref(c.source, "state", c.type, c.lag - 1) for c in carries]
+        self._method(recurrence, "step", stage.body, new, [*old, *stage.streams])
         sequences = [self.names(s) for s in stage.states]
         finals = [self.names(("final", c.field), f"{c.field}_last") for c in carries]
         self.finals.update({c.field: f for c, f in zip(carries, finals, strict=True)})
-        self.out.append(f"# {', '.join(stage.states)}: step by step")
+        self.out.append(f"# {', '.join(stage.states)}: the recurrence")
         arguments = [
-            function,
-            tuple_text(streams),
+            quoted(self.label(recurrence)),
+            tuple_text([self._stream(s) for s in self._given(recurrence)]),
+            tuple_text([self._name(s) for s in recurrence.statics]),
             tuple_text([self._first(c.field) for c in carries]),
             tuple_text([self._start(c.field) for c in carries]),
             "reset",
-            f"keep={keep}",
-            "steps=lead[1]",
+            "lead[1]",
+            "kind",
         ]
-        self.out.extend(call_lines([tuple_text(sequences), tuple_text(finals)], "scan", arguments))
+        self.out.extend(call_lines([tuple_text(sequences), tuple_text(finals)], "self._scan", arguments))
         self.origin = None
         for s in stage.states:
             self._lags("state", self.plan.variable(s))
+
+    def labels(self) -> dict[str, str]:
+        """The name by which the module calls each recurrence."""
+        return {r.label: self.label(r) for r in self.recurrences.values()}
+
+    def label(self, recurrence: Recurrence) -> str:
+        """What the methods of a recurrence are called by."""
+        return self._labels(recurrence.label)
+
+    def _given(self, recurrence: Recurrence) -> list[Ref]:
+        """What a recurrence reads of every step: streams, and merged products whole."""
+        return [*recurrence.streams, *(Ref(product_name(g), "local", product_type(g)) for g in recurrence.products)]
+
+    def _entered(self, recurrence: Recurrence) -> list[Ref]:
+        """What its step reads of every step."""
+        return list(recurrence.scan.streams)
+
+    def _stream(self, ref: Ref) -> str:
+        return self._name(ref)
+
+    def _method(self, recurrence: Recurrence, kind: str, body: tuple, returned: list[Ref], arguments: list[Ref]) -> None:
+        """A method `_enter_h`, which makes the streams of a step from what is given, or `_step_h`, which is one step."""
+        given = [self._name(a) for a in (*arguments, *recurrence.statics)]
+        out, self.out, self.origin = self.out, [], None
+        if kind == "enter":
+            for g in recurrence.products:
+                self._split(g, self._name(Ref(product_name(g), "local", product_type(g))), "")
+        self.nested = True
+        for operation in body:
+            self._operation(operation, "")
+        self.nested = False
+        self.out.append(f"return {tuple_text([self._name(r) for r in returned])}")
+        lines = [*self.header_values(self.out), *self.out]
+        self.out = out
+        signature = f"def _{kind}_{self.label(recurrence)}({', '.join(['self', 'kind', *given])}):"
+        if len(signature) > WIDTH:
+            signature = f"def _{kind}_{self.label(recurrence)}(\n    {', '.join(['self', 'kind'])},\n" + "".join(f"    {g},\n" for g in given) + "):"
+        self.methods.append([*signature.split("\n"), *(f"    {line}" if line else "" for line in lines)])
 
     def _return(self) -> None:
         values = [self._expanded(self.text.tensor(value).code, value.type) for _, value, _ in self.plan.outputs]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from rnndsl.runtime.initialise import Above, Between, Draw, clamped, default_draw, initialise
-from rnndsl.runtime.ops import complex_of, fill, real_of
+from rnndsl.runtime.ops import complex_of, fill, real_of, scan
 
 BACKENDS = ("auto", "reference", "cpu", "triton")
 SCHEDULES = ("auto", "sequential", "newton")
@@ -73,6 +73,8 @@ class Layer(nn.Module):
 
     State: ClassVar[Any]  # the named tuple of carried values
     Output: ClassVar[Any] = None  # the named tuple of outputs, where there are several
+    _states: ClassVar[dict[str, int]] = {}  # how many states each recurrence has
+    _kernels: ClassVar[Any] = None  # the recurrences in C++; a standalone module has none
 
     # Construction
 
@@ -173,11 +175,18 @@ class Layer(nn.Module):
     def backend(self, value: str) -> None:
         if value not in BACKENDS:
             raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {value!r}")
-        if value in ("cpu", "triton"):
-            raise ValueError(
-                f"backend: {value!r} cannot run this cell: it has no {value} kernels; use 'auto' or 'reference'"
-            )
+        why = "it has no triton kernels" if value == "triton" else self._no_cpu_kernels() if value == "cpu" else None
+        if why is not None:
+            raise ValueError(f"backend: {value!r} cannot run this cell: {why}; use 'auto' or 'reference'")
         self._backend = value
+
+    def _no_cpu_kernels(self) -> str | None:
+        """Why the CPU backend cannot run the cell; None where it can."""
+        if self._kernels is None:
+            return "a standalone module has no kernels"
+        from rnndsl.runtime.cpu import unavailable
+
+        return unavailable(self._kernels)
 
     @property
     def schedule(self) -> str:
@@ -265,6 +274,36 @@ class Layer(nn.Module):
                 narrow = torch.promote_types(narrow, x.dtype)
             outputs = tuple(o if o.is_complex() else o.to(narrow) for o in outputs)
         return outputs, fields
+
+    def _scan(
+        self, name: str, streams: tuple, statics: tuple, first: tuple, initial: tuple, reset: Tensor | None, steps: int, kind: dict
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Runs the recurrence called `name` on the backend of the layer.
+
+        streams: [B, T, ...] each; statics: params and what is made of them; first: [B, ...], what the first step sees; initial: [...],
+        what a step with a reset sees. Returns the sequences [B, T, ...] of its states, and what it carries on, [B, ...].
+        """
+        if self._runs_on_cpu_kernels(kind["device"]):
+            from rnndsl.runtime import cpu
+
+            key = _key_of(self, name, kind["dtype"])
+            cast = [tuple(v.to(complex_of(kind["dtype"]) if v.is_complex() else kind["dtype"]) for v in vs) for vs in (streams, statics)]
+            return cpu.run(key, self._kernels.kernels[name], *cast, first, initial, reset, steps)
+        step = getattr(self, f"_step_{name}")
+        entered = getattr(self, f"_enter_{name}")(kind, *streams, *statics)
+        return scan(lambda *values: step(kind, *values, *statics), entered, first, initial, reset, self._states[name], steps)
+
+    def _runs_on_cpu_kernels(self, device: torch.device) -> bool:
+        """Whether the call runs on generated C++ kernels. Raises ValueError where the backend is `cpu` and the inputs are elsewhere."""
+        if self._backend == "reference" or (self._backend == "auto" and (device.type != "cpu" or self._kernels is None)):
+            return False
+        from rnndsl.runtime import cpu
+
+        if self._backend == "cpu":
+            if device.type != "cpu":
+                raise ValueError(f"backend: 'cpu' runs on a CPU, but the inputs are on {device}; use 'auto'")
+            return True
+        return cpu.chosen(type(self))
 
     def _packed(self, outputs: tuple) -> Any:
         return outputs[0] if self.Output is None else self.Output(*outputs)
@@ -404,6 +443,14 @@ class Layer(nn.Module):
         }
         frozen = [n for n, p in self.named_parameters() if not p.requires_grad]
         return _rebuilt, (cls, self._sizes, self._hypers, settings, self.state_dict(), self.training, frozen)
+
+
+@torch.compiler.assume_constant_result
+def _key_of(layer: Layer, name: str, dtype: torch.dtype) -> str:
+    """The key of a layer's recurrence for the CPU backend; a compiled layer asks for it once."""
+    from rnndsl.runtime.cpu import key_of
+
+    return key_of(type(layer), name, layer._sizes, layer._hypers, dtype)
 
 
 def _rebuilt(

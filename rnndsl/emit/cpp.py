@@ -1,0 +1,120 @@
+"""Plan -> the C++ kernels of a cell as one text, and what the runtime must know to call them."""
+
+from dataclasses import dataclass
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from rnndsl.diagnostics import Source
+from rnndsl.emit.cpp_function import Function, state_numbers
+from rnndsl.emit.cpp_loops import outer_layout
+from rnndsl.emit.cpp_names import CppNames
+from rnndsl.kernel import program as programs
+from rnndsl.kernel.lowering import Step, lower
+from rnndsl.kernel.program import Program
+from rnndsl.kernel.separate import reachable, separate
+from rnndsl.kernel.values import Unsupported
+from rnndsl.plan.ir import Plan
+from rnndsl.plan.recurrence import Recurrence, recurrences
+from rnndsl.resources import resource_folder
+from rnndsl.version import VERSION
+
+
+@dataclass(frozen=True)
+class KernelText:
+    """The functions of one recurrence, and how the runtime calls them."""
+
+    label: str
+    name: str
+    title: str
+    forward: list[str]
+    backward: list[str]
+    outers: list[str]
+    streams: tuple[int, ...]  # how many real arrays each stream is, and each static and carried value
+    statics: tuple[int, ...]
+    carries: tuple[int, ...]
+    lags: tuple[int, ...]  # of the carried arrays
+    partial: tuple[int, ...]  # streams of which only a part has a gradient
+
+
+@dataclass(frozen=True)
+class CppText:
+    """The kernels of a cell: `text`, the C++ name of each size, the kernels, and why there are none for the other recurrences."""
+
+    text: str
+    sizes: tuple[tuple[str, str], ...]
+    kernels: tuple[KernelText, ...]
+    refused: tuple[tuple[str, str], ...]
+
+
+def cpp_text(plan: Plan, source: Source, labels: dict[str, str]) -> CppText:
+    """The kernels of a cell; `labels` has the name by which the module calls each recurrence."""
+    sizes = CppNames()
+    for name in plan.cell.sizes:
+        sizes(name)
+    kernels: list[KernelText] = []
+    refused: list[tuple[str, str]] = []
+    functions = CppNames()
+    for recurrence in recurrences(plan):
+        try:
+            kernels.append(_kernel(plan, recurrence, source, sizes, functions, labels[recurrence.label]))
+        except Unsupported as e:
+            refused.append((labels[recurrence.label], f"`{e}` has no kernel"))
+    environment = Environment(
+        loader=FileSystemLoader(resource_folder("templates")), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    shown = "".join(c if c.isprintable() else " " for c in source.name)
+    text = environment.get_template("cpp/kernels.cpp.jinja").render(version=VERSION, source=shown, cell=plan.cell.name, kernels=kernels)
+    return CppText(text.rstrip() + "\n", tuple((n, sizes(n)) for n in plan.cell.sizes), tuple(kernels), tuple(refused))
+
+
+def _kernel(plan: Plan, recurrence: Recurrence, source: Source, sizes: CppNames, functions: CppNames, label: str) -> KernelText:
+    step = lower(plan, recurrence)
+    forward = programs.forward(step)
+    used = reachable(forward.nodes, [s.node for s in forward.sinks])
+    heads = {s: len(plan.variable(s).type.heads) for s in recurrence.scan.states}
+    shapes = [(len(array.shape), heads[array.name]) for array, _ in step.carries]
+    split = separate(forward, used, shapes, state_numbers(step))
+    hypers = tuple(h.name for h in plan.cell.hypers)
+
+    def function(program: Program, direction: str) -> Function:
+        return Function(program, step, split, direction, recurrence.label, source, sizes, hypers)
+
+    backward = programs.backward(step)
+    back = function(backward, "backward")
+    return KernelText(
+        label,
+        functions(("kernel", recurrence.label), recurrence.label),
+        ", ".join(recurrence.scan.states),
+        function(forward, "forward").write(),
+        back.write(),
+        _outers(back, step),
+        *_forms(step),
+        tuple(lag for _, lag in step.carries),
+        tuple(sorted(backward.partial)),
+    )
+
+
+def _forms(step: Step) -> list[tuple[int, ...]]:
+    """How many real arrays each stream, static and carried value is."""
+    groups = (step.streams, step.statics, tuple(array for array, _ in step.carries))
+    return [tuple(1 + (a.part == "re") for a in arrays if a.part != "im") for arrays in groups]
+
+
+def _outers(f: Function, step: Step) -> list[str]:
+    """What the table of outer products says."""
+    found = [str(len(f.program.outers))]
+    for k, outer in enumerate(f.program.outers):
+        leaf = f.nodes[outer.leaf]
+        sizes = {**{m: f.nodes[outer.left].shape[j] for j, m in enumerate(outer.left_map)}}
+        sizes.update({m: f.nodes[outer.right].shape[j] for j, m in enumerate(outer.right_map)})
+        further, common, left, right = outer_layout(f, k)
+        if any(m not in outer.left_map or m not in outer.right_map for m in further):
+            raise Unsupported("a product with a broadcast matrix")
+        found.append(str(leaf.data.index))
+        for axes in (further, common, left, right):
+            found.append(f.full_volume(tuple(sizes[m] for m in axes)))
+        axes = [*common, *left, *right]
+        found.append(str(len(axes)))
+        found.extend(f.dim(sizes[m]) for m in axes)
+        found.extend(str(axes.index(m)) for m in range(len(axes)))
+    return found

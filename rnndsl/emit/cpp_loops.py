@@ -1,0 +1,278 @@
+"""One group of elementwise nodes as a loop nest over rows and axes, its last axis in lanes."""
+
+from typing import TYPE_CHECKING
+
+from rnndsl.emit import cpp_text
+from rnndsl.emit.cpp_text import Cpp, plus, times
+from rnndsl.kernel.graph import REDUCTIONS, SCALARS, Map
+from rnndsl.kernel.program import Sink
+from rnndsl.kernel.schedule import Group, viewed
+
+if TYPE_CHECKING:
+    from rnndsl.emit.cpp_function import Function
+
+
+def write_loops(f: "Function", group: Group, depth: int) -> None:
+    """Appends the loops of a group to a function."""
+    Loops(f, group).write(depth)
+
+
+class Loops:
+    """The loops of one group. Names: `i0`, `i1`, … are the positions along its axes."""
+
+    def __init__(self, f: "Function", group: Group):
+        self.f, self.group = f, group
+        self.axes = [k for k, (d, marker) in enumerate(group.domain) if f.extent(d, marker) is not None]
+        self.lane_axis = self.axes[-1] if self.axes else None
+        self.texts: dict[int, Cpp] = {}  # of nodes computed so far
+        self.loads: dict[tuple[int, Map], Cpp] = {}
+        self.in_group = set(group.nodes)
+        self.counts: dict[int, int] = {}
+        for n in [*group.nodes, *group.sums]:
+            for a in f.nodes[n].args:
+                self.counts[a] = self.counts.get(a, 0) + 1
+        for s in group.sinks:
+            self.counts[s.node] = self.counts.get(s.node, 0) + 1
+        # sums over other axes than the lanes' stay in registers where those axes are looped over inside
+        summed = [self._summed_axes(n) for n in group.sums]
+        self.lanes_outside = bool(summed) and len(self.axes) > 1 and not any(self.lane_axis in s for s in summed) and not any(
+            len([k for k in self.axes if k != self.lane_axis and k not in s]) for s in summed
+        )
+
+    def _order(self, n: int) -> Map:
+        """For a reduction: along which axis of its own domain each axis of the group runs."""
+        return self.f.nodes[n].maps[0]
+
+    def _summed_axes(self, n: int) -> set[int]:
+        node = self.f.nodes[n]
+        return {k for k, place in enumerate(self._order(n)) if place >= len(node.shape)}
+
+    def write(self, depth: int) -> None:
+        f = self.f
+        if f.has_rows:
+            f.put("for (long r = 0; r < rows; ++r) {", depth)
+        else:
+            f.put("{", depth)
+            f.put("constexpr long r = 0;", depth + 1)
+        for base in self._bases():
+            pointer = f.base_pointer(base)
+            if pointer is not None:
+                f.put(pointer, depth + 1)
+        for n in self.group.sums:
+            if not self.lanes_outside:
+                start = "T(0)" if f.nodes[n].op == "sum" else "-std::numeric_limits<T>::infinity()"
+                f.put(f"fill({f.name_of(n)}_r, {f.volume(f.shape_domain(n))}, {start});", depth + 1)
+        self._nest(depth + 1)
+        f.put("}", depth)
+
+    def _bases(self) -> list[int]:
+        found: dict[int, None] = {}
+        for n in [*self.group.nodes, *self.group.sums]:
+            for a in self.f.nodes[n].args:
+                base = viewed(self.f.nodes, a)
+                if a not in self.in_group and self.f.nodes[base].op not in SCALARS and base not in self.f.schedule.uniform:
+                    found[base] = None
+        for n in [*self.group.nodes, *self.group.sums]:
+            if n in self.f.schedule.kept:
+                found[n] = None
+        return list(found)
+
+    def _nest(self, depth: int) -> None:
+        f = self.f
+        others = [k for k in self.axes if k != self.lane_axis]
+        lane = f"i{self.lane_axis}" if self.lane_axis is not None else "i"
+        extent = f.extent(*self.group.domain[self.lane_axis]) if self.lane_axis is not None else "1"
+        over = f"over<T, {extent}>([&](auto tag, long {lane}) {{"
+        body = depth
+        if self.lanes_outside:
+            f.put(over, depth)
+            f.put("using L = typename decltype(tag)::type;", depth + 1)
+            for n in self.group.sums:
+                start = "T(0)" if f.nodes[n].op == "sum" else "-std::numeric_limits<T>::infinity()"
+                f.put(f"L {f.name_of(n)}_sum = L::fill({start});", depth + 1)
+            body += 1
+        for k in others:
+            f.put(f"for (long i{k} = 0; i{k} < {f.extent(*self.group.domain[k])}; ++i{k}) {{", body)
+            body += 1
+        if not self.lanes_outside:
+            f.put(over, body)
+            f.put("using L = typename decltype(tag)::type;", body + 1)
+            body += 1
+        self._statements(body)
+        if not self.lanes_outside:
+            body -= 1
+            f.put("});", body)
+        for _ in others:
+            body -= 1
+            f.put("}", body)
+        if self.lanes_outside:
+            for n in self.group.sums:
+                pointer, stride = self._address(n, self._result_map(n), own=True)
+                f.put(f"{f.name_of(n)}_sum.store({pointer}{'' if stride == '1' else ', ' + stride});", depth + 1)
+            f.put("});", depth)
+
+    def _result_map(self, n: int) -> Map:
+        """Along which axis of the group each axis of a reduction's result runs."""
+        order = self._order(n)
+        return tuple(order.index(k) for k in range(len(self.f.nodes[n].shape)))
+
+    def _statements(self, depth: int) -> None:
+        f = self.f
+        sinks: dict[int, list[Sink]] = {}
+        for s in self.group.sinks:
+            sinks.setdefault(s.node, []).append(s)
+        sums: dict[int, list[int]] = {}
+        for n in self.group.sums:
+            sums.setdefault(f.nodes[n].args[0], []).append(n)
+        for n in self.group.nodes:
+            node = f.nodes[n]
+            text = cpp_text.operation(node.op, [self._argument(a, m, depth) for a, m in zip(node.args, node.maps, strict=True)])
+            used_here = self.counts.get(n, 0)
+            written = n in f.schedule.kept or n in sinks or n in sums
+            if used_here <= 1 and not written and n not in dict(f.program.names):
+                self.texts[n] = text
+                continue
+            f.note(node, depth)
+            code = text.lanes
+            f.put(f"const L {f.name_of(n)} = {code};", depth)
+            self.texts[n] = Cpp(f.name_of(n))
+            if n in f.schedule.kept:
+                pointer, stride = self._address(n, tuple(range(len(node.shape))), own=True)
+                self._store(f.name_of(n), pointer, stride, depth)
+            for s in sinks.get(n, ()):
+                self._sink(s, depth)
+            for reduction in sums.get(n, ()):
+                self._add(reduction, f.name_of(n), depth)
+        for n in self.group.sums:  # of what lies in memory
+            argument = f.nodes[n].args[0]
+            if argument not in self.in_group:
+                value = self._argument(argument, tuple(range(len(f.nodes[argument].shape))), depth)
+                self._add(n, value.lanes, depth)
+
+    def _argument(self, a: int, m: Map, depth: int) -> Cpp:
+        f = self.f
+        node = f.nodes[a]
+        if node.op in SCALARS or a in f.schedule.uniform:
+            return f.scalar(a)
+        if a in self.in_group:
+            return self.texts[a]
+        if (a, m) not in self.loads:
+            pointer, stride = self._address(a, m)
+            name = f.names(("load", id(self), a, m), f.base_name(viewed(f.nodes, a)) if not node.is_elementwise else f.name_of(a))
+            load = {"0": f"L::fill(*({pointer}))", "1": f"L::load({pointer})"}.get(stride, f"L::load({pointer}, {stride})")
+            f.put(f"const L {name} = {load};", depth)
+            self.loads[(a, m)] = Cpp(name)
+        return self.loads[(a, m)]
+
+    def _address(self, n: int, m: Map, own: bool = False) -> tuple[str, str]:
+        """Pointer and stride along the lanes of a value whose axes run along axes `m` of the group."""
+        f = self.f
+        view = f.view(n)
+        in_unit = f.in_unit(view.base)
+        offset, stride = view.offset, "0"
+        for j, k in enumerate(m):
+            marker = self.group.domain[k][1]
+            offset = plus(offset, times(f.place(marker, f"i{k}", in_unit), view.strides[j]))
+            if k == self.lane_axis:
+                stride = view.strides[j]
+        pointer = f"{f.name_of(n)}_r" if own else f.pointer(view.base)
+        return plus(pointer, offset), stride
+
+    def _store(self, name: str, pointer: str, stride: str, depth: int) -> None:
+        self.f.put(f"{name}.store({pointer}{'' if stride in ('0', '1') else ', ' + stride});", depth)
+
+    def _add(self, reduction: int, value: str, depth: int) -> None:
+        """Adds a value to a sum, or takes it into a largest."""
+        f = self.f
+        largest = f.nodes[reduction].op == "largest"
+        name = f"{f.name_of(reduction)}"
+        if self.lanes_outside:
+            f.put(f"{name}_sum = max({name}_sum, {value});" if largest else f"{name}_sum = {name}_sum + {value};", depth)
+            return
+        pointer, stride = self._address(reduction, self._result_map(reduction), own=True)
+        if self.lane_axis is None or self.lane_axis in self._summed_axes(reduction):
+            f.put(f"*({pointer}) = max(*({pointer}), {value}.largest());" if largest else f"*({pointer}) += {value}.sum();", depth)
+            return
+        before = f"L::load({pointer}{'' if stride == '1' else ', ' + stride})"
+        both = f"max({before}, {value})" if largest else f"({before} + {value})"
+        self._store(both, pointer, stride, depth)
+
+    def _sink(self, s: Sink, depth: int) -> None:
+        f = self.f
+        value = f.name_of(s.node)
+        pointer, stride = sink_address(f, s, self.group.domain, self.lane_axis)
+        if s.target.kind == "static_gradient":
+            k = f._accumulated().index(s)
+            domain = f.shape_domain(s.node)
+            strides = f.row_major([f.extent(*a) for a in domain])
+            offset = "0"
+            for j, (_, marker) in enumerate(domain):
+                offset = plus(offset, times(f.place(marker, f"i{j}", True), strides[j]))
+            pointer = plus(f.names(("sum", k)), offset)
+            stride = strides[self.lane_axis] if self.lane_axis is not None else "1"
+            value = f"(L::load({pointer}) + {value})"
+        self._store(value, pointer, stride, depth)
+
+
+def sink_address(f: "Function", s: Sink, domain: tuple, lane_axis: int | None) -> tuple[str, str]:
+    """Pointer and stride along the lanes of where a sink's node goes."""
+    node = f.nodes[s.node]
+    kind, index = s.target.kind, s.target.index
+    in_unit = False
+    if kind == "sequence":
+        base = f"{f.names(('sequence', index))}.at<T>(b + r, t)"
+        strides = f.row_major([f.dim(d) for d in f.step.carries[index][0].shape])
+    elif kind == "carry_gradient":
+        state = f.state_domain(index)
+        strides = f.row_major([f.extent(*a) for a in state])
+        base = plus(f._new_carry_name(index), times("r", f.volume(state)))
+        in_unit = True
+    elif kind == "stream_gradient":
+        shape = f.step.streams[index].shape
+        strides = f.row_major([f.dim(d) for d in shape])
+        base = f"{f.names(('stream_gradient', index))}.at<T>(b + r, t)"
+        if index in f._shared_streams():
+            full = f.full_volume(shape)
+            place = plus(times(cpp_text.bracketed(f._shared_index(index, f.shape_domain(s.node))), "call.batch * call.steps"), "(b + r) * call.steps", "t")
+            base = f"{f.names(('stream_parts', index))}.data() + {times(cpp_text.bracketed(place), full)}"
+    elif kind in ("outer_left", "outer_right"):
+        left = kind == "outer_left"
+        strides = outer_strides(f, index, left)
+        base = f"{f.names((kind, index))}.at<T>(b + r, t)"
+    else:
+        base, strides = "", tuple("0" for _ in node.shape)
+    offset = times(f.dim(s.offset), strides[s.axis]) if strides and f.dim(s.offset) != "0" else "0"
+    stride = "0"
+    for j, (_, marker) in enumerate(domain):
+        to = s.order[j] if kind not in ("outer_left", "outer_right") else j
+        offset = plus(offset, times(f.place(marker, f"i{j}", in_unit), strides[to]))
+        if j == lane_axis:
+            stride = strides[to]
+    return plus(base, offset), stride
+
+
+def outer_layout(f: "Function", index: int) -> tuple[list[int], list[int], list[int], list[int]]:
+    """The axes of an outer product's static leaf, further ones counted on from its rank: those summed over, common, of the left
+    factor alone, of the right factor alone."""
+    outer = f.program.outers[index]
+    rank = len(f.nodes[outer.leaf].shape)
+    left, right = set(outer.left_map), set(outer.right_map)
+    further = sorted(k for k in left | right if k >= rank)
+    common = sorted(k for k in left & right if k < rank)
+    return further, common, sorted(k for k in left - right if k < rank), sorted(k for k in right - left if k < rank)
+
+
+def outer_strides(f: "Function", index: int, left: bool) -> tuple[str, ...]:
+    """Strides of the axes of an outer product's factor, where it is set aside for all steps."""
+    outer = f.program.outers[index]
+    further, common, only_left, only_right = outer_layout(f, index)
+    m = outer.left_map if left else outer.right_map
+    node = f.nodes[outer.left if left else outer.right]
+    order = [*further, *common, *(only_left if left else only_right)]
+    order = [k for k in order if k in m]
+    sizes = [f.dim(node.shape[m.index(k)]) for k in order]
+    strides = f.row_major(list(sizes))
+    return tuple(strides[order.index(k)] for k in m)
+
+
+__all__ = ["REDUCTIONS", "Loops", "outer_layout", "sink_address", "write_loops"]

@@ -1,0 +1,85 @@
+"""Nodes as C++ expressions, by precedence."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rnndsl.checks.dims import Dim
+
+ADD, MUL, NEG, ATOM = 1, 2, 3, 4
+_INFIX = {"+": ("+", ADD), "-": ("-", ADD), "*": ("*", MUL), "/": ("/", MUL)}
+_FUNCTIONS = {"root": "sqrt"}
+
+
+@dataclass(frozen=True)
+class Cpp:
+    """Code, how tightly it binds, and whether it is a plain number, which lanes take on either side of an operator alone."""
+
+    code: str
+    binds: int = ATOM
+    plain: bool = False
+
+    def within(self, level: int) -> str:
+        return self.code if self.binds >= level else f"({self.code})"
+
+    @property
+    def lanes(self) -> str:
+        """The code as an argument of a function of lanes."""
+        return f"L::fill({self.code})" if self.plain else self.code
+
+
+def number(value: float) -> Cpp:
+    """A literal of the kernel's type."""
+    if math.isinf(value):
+        return Cpp(f"{'-' if value < 0 else ''}std::numeric_limits<T>::infinity()", NEG if value < 0 else ATOM, True)
+    if math.isnan(value):
+        return Cpp("std::numeric_limits<T>::quiet_NaN()", ATOM, True)
+    text = repr(int(value)) if value == int(value) and abs(value) < 1e6 else repr(value)
+    return Cpp(f"T({text})", ATOM, True)
+
+
+def operation(op: str, args: list[Cpp]) -> Cpp:
+    """An elementwise operation of arguments."""
+    if op == "copy":
+        return args[0]
+    if op == "surrogate":
+        return args[1]
+    if op == "neg":
+        return Cpp(f"-{args[0].within(NEG)}", NEG, args[0].plain)
+    if op in _INFIX:
+        symbol, level = _INFIX[op]
+        return Cpp(f"{args[0].within(level)} {symbol} {args[1].within(level + 1)}", level, all(a.plain for a in args))
+    return Cpp(f"{_FUNCTIONS.get(op, op)}({', '.join(a.lanes for a in args)})")
+
+
+def dim(d: Dim, name: Callable[[str], str]) -> str:
+    """A size as C++ arithmetic; divisions leave no rest."""
+    above, below = d.divided()
+    names = {n: name(n) for n in d.names}
+    text = above.text(names)
+    return text if below == Dim.of(1) else f"({text}) / ({below.text(names)})"
+
+
+def times(a: str, b: str) -> str:
+    """The product of two texts of sizes, left out where it says nothing."""
+    if a == "1" or b == "1":
+        return b if a == "1" else a
+    if "0" in (a, b):
+        return "0"
+    return f"{bracketed(a)} * {bracketed(b)}"
+
+
+def plus(*terms: str) -> str:
+    """The sum of texts, zeros left out."""
+    kept = [t for t in terms if t != "0"]
+    return " + ".join(kept) if kept else "0"
+
+
+def bracketed(text: str) -> str:
+    """Text that may stand beside a `*`."""
+    depth = 0
+    for c in text:
+        depth += (c == "(") - (c == ")")
+        if depth == 0 and c in "+-/ " and not text.replace(" * ", "").isalnum():
+            return f"({text})"
+    return text

@@ -1,0 +1,296 @@
+"""The step backwards: reverse accumulation over a graph, into the same graph.
+
+With seeds for some nodes, gives the gradient of each leaf; elementwise derivatives are those of the calculus. The gradient
+of a matrix is not summed up step by step: what it is an outer product of is set aside, for one product over all steps.
+"""
+
+from dataclasses import dataclass, field
+from functools import cache
+
+import sympy
+
+from rnndsl.calculus import functions
+from rnndsl.checks.dims import Dim
+from rnndsl.kernel.graph import Builder, Map, Node, Shape
+from rnndsl.kernel.values import Unsupported
+
+# Derivatives come from the calculus' functions; these are the names of the two tables where they differ.
+_CALCULUS = {
+    **{name: functions.ELEMENTWISE[name] for name in
+       ("tanh", "sigmoid", "relu", "exp", "log", "sqrt", "abs", "sign", "softplus", "logsigmoid", "sin", "cos", "floor", "heaviside",
+        "max", "min", "logaddexp")},
+    "root": functions.root, "pow": functions.power, "/": functions.ARITHMETIC["/"], "lt": functions.less, "le": functions.less_equal,
+    "gt": functions.greater, "ge": functions.greater_equal, "eq": functions.equal, "ne": functions.not_equal,
+}  # fmt: skip
+_NAMES = {
+    functions.sigmoid: "sigmoid", functions.heaviside: "heaviside", functions.sign: "sign", functions.floor: "floor",
+    functions.equal: "eq", functions.greater: "gt", functions.less: "lt", functions.where: "select", functions.root: "root",
+    functions.power: "pow", sympy.tanh: "tanh", sympy.exp: "exp", sympy.sin: "sin", sympy.cos: "cos", sympy.log: "log",
+}  # fmt: skip
+_FLAT = frozenset(("sign", "floor", "heaviside", "lt", "le", "gt", "ge", "eq", "ne"))
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Σ over rows and steps of `left` ⊗ `right` is the gradient of a static leaf; maps say along which of its axes theirs run,
+    counting further ones, which are summed over, from its rank."""
+
+    leaf: int
+    left: int
+    right: int
+    left_map: Map
+    right_map: Map
+
+
+@dataclass
+class Adjoint:
+    """Gradients of nodes of `builder`, as nodes of it."""
+
+    builder: Builder
+    gradients: dict[int, list[int]] = field(default_factory=dict)
+    pieces: dict[int, dict[tuple[int, Dim], tuple[Dim, int]]] = field(default_factory=dict)  # of slices: (axis, offset) -> (size, gradient)
+    outers: list[Outer] = field(default_factory=list)
+
+    def seed(self, n: int, gradient: int) -> None:
+        """Adds to the gradient of a node."""
+        self.gradients.setdefault(n, []).append(gradient)
+
+    def run(self, last: int) -> None:
+        """Goes back from node number `last` to the first."""
+        for n in range(last, -1, -1):
+            node = self.builder[n]
+            if node.is_leaf or not (n in self.gradients or n in self.pieces):
+                continue
+            gradient = self.gradient(n)
+            assert gradient is not None
+            self.builder.span = node.span
+            self._back(n, node, gradient)
+
+    def gradient(self, n: int) -> int | None:
+        """The gradient of a node so far; pieces of it are put together."""
+        whole = self.total(n)
+        pieces = self.pieces.get(n)
+        if pieces:
+            together = self._together(self.builder[n].shape, pieces)
+            whole = together if whole is None else self.builder.pointwise("+", whole, together)
+            self.gradients[n], self.pieces[n] = [whole], {}
+        return whole
+
+    def total(self, n: int) -> int | None:
+        """The sum of the gradients of a node as a whole, apart from pieces."""
+        found = self.gradients.get(n)
+        if not found:
+            return None
+        total = found[0]
+        for g in found[1:]:
+            total = self.builder.pointwise("+", total, g)
+        self.gradients[n] = [total]
+        return total
+
+    def _together(self, shape: Shape, pieces: dict[tuple[int, Dim], tuple[Dim, int]]) -> int:
+        """Slices that do not overlap, with zeros between them."""
+        ((axis, _), _), *_ = pieces.items()
+        if any(a != axis for a, _ in pieces):
+            raise Unsupported("slices along two axes")
+        at = Dim.of(0)
+        parts: list[int] = []
+
+        def zeros(size: Dim) -> None:
+            parts.append(self.builder.zeros((*shape[:axis], size, *shape[axis + 1 :])))
+
+        for (_, offset), (size, gradient) in in_order(pieces):
+            if offset != at:
+                zeros(offset - at)
+            parts.append(gradient)
+            at = offset + size
+        if at != shape[axis]:
+            zeros(shape[axis] - at)
+        return self.builder.concat(parts, axis)
+
+    def _back(self, n: int, node: Node, gradient: int) -> None:
+        b = self.builder
+        match node.op:
+            case "sum":
+                kept = tuple(k for k in node.maps[0] if k < len(node.shape))
+                self.seed(node.args[0], self._spread(gradient, node, kept))
+            case "product":
+                self._back_product(node, gradient)
+            case "largest":
+                pass  # taken off what does not depend on it
+            case "slice":
+                axis, offset = node.data
+                known = self.pieces.setdefault(node.args[0], {})
+                key = (axis, offset)
+                known[key] = (node.shape[axis], gradient if key not in known else b.pointwise("+", known[key][1], gradient))
+            case "concat":
+                at = Dim.of(0)
+                for a in node.args:
+                    size = b[a].shape[node.data]
+                    self.seed(a, b.slice(gradient, node.data, at, size))
+                    at = at + size
+            case "reshape":
+                self.seed(node.args[0], b.reshape(gradient, b[node.args[0]].shape))
+            case "cumsum":
+                self.seed(node.args[0], b.add(Node("cumsum", (gradient,), node.shape, data=not node.data)))
+            case "diag":
+                self.seed(node.args[0], b.add(Node("diagonal", (gradient,), b[node.args[0]].shape)))
+            case "diagonal":
+                self.seed(node.args[0], b.add(Node("diag", (gradient,), b[node.args[0]].shape)))
+            case _:
+                for i, a in enumerate(node.args):
+                    if self._needs(a):
+                        part = self._partial(n, node, i, gradient)
+                        if part is not None:
+                            self._seed_argument(a, node.maps[i], part)
+
+    def _needs(self, n: int) -> bool:
+        return self.builder[n].op not in ("number", "size", "hyper", "counter")
+
+    def _spread(self, gradient: int, node: Node, kept: Map) -> int:
+        """The gradient of a sum, for every entry of its argument."""
+        argument = self.builder[node.args[0]]
+        places = [node.maps[0].index(k) for k in range(len(node.shape))]
+        return self.builder.apply("copy", [gradient], [tuple(places)], argument.shape)
+
+    def _seed_argument(self, a: int, m: Map, part: int) -> None:
+        """Brings a gradient over a node's domain to the axes of an argument: sums over those that it lacks, then puts the rest in order."""
+        b = self.builder
+        shape = b[part].shape
+        missing = [k for k in range(len(shape)) if k not in m]
+        part = b.reduce("sum", part, missing)
+        kept = [k for k in range(len(shape)) if k in m]
+        order = tuple(m.index(k) for k in kept)  # axis i of the part runs along this axis of the argument
+        self.seed(a, b.apply("copy", [part], [order], b[a].shape))
+
+    def _back_product(self, node: Node, gradient: int) -> None:
+        """Of a·b summed: each factor's gradient is the product of the other with the gradient."""
+        b = self.builder
+        kept = len(node.shape)
+        for i in (0, 1):
+            a, other = node.args[i], node.args[1 - i]
+            m, m_other = node.maps[i], node.maps[1 - i]
+            if not self._needs(a):
+                continue
+            leaf = a
+            if self._is_static(leaf):
+                place = {axis: k for k, axis in enumerate(m)}
+                further = [axis for axis in range(len(node.domain)) if axis not in place]
+                place.update({axis: len(m) + k for k, axis in enumerate(further)})
+                left_map = tuple(place[axis] for axis in range(kept))
+                self.outers.append(Outer(a, gradient, other, left_map, tuple(place[axis] for axis in m_other)))
+                continue
+            # domain of the new product: the axes of `a`, then what is summed over
+            summed = [axis for axis in range(len(node.domain)) if axis not in m]
+            place = {axis: k for k, axis in enumerate([*m, *summed])}
+            map_g = tuple(place[axis] for axis in range(kept))
+            map_o = tuple(place[axis] for axis in m_other)
+            shape = tuple(node.domain[axis] for axis in m)
+            self.seed(a, b.contract(gradient, other, (map_g, map_o), shape, tuple(node.domain[axis] for axis in summed)))
+
+    def _is_static(self, n: int) -> bool:
+        node = self.builder[n]
+        return node.op == "static"
+
+    def _partial(self, n: int, node: Node, i: int, gradient: int) -> int | None:
+        """gradient · ∂node/∂argument i, over the node's domain; None where it is zero."""
+        b = self.builder
+        whole = tuple(range(len(node.shape)))
+
+        def apply(op: str, *args: tuple[int, Map]) -> int:
+            return b.apply(op, [a for a, _ in args], [m for _, m in args], node.shape)
+
+        g = (gradient, whole)
+        arguments = list(zip(node.args, node.maps, strict=True))
+        match node.op, i:
+            case ("copy" | "+", _) | ("-", 0):
+                return gradient
+            case ("-", 1) | ("neg", _):
+                return apply("neg", g)
+            case "*", _:
+                return apply("*", g, arguments[1 - i])
+            case "select", 0:
+                return None
+            case "select", _:
+                zero = (b.number(0.0), ())
+                return apply("select", arguments[0], g if i == 1 else zero, zero if i == 1 else g)
+            case "surrogate", _:
+                return apply("*", g, arguments[2]) if i == 0 else None
+            case "rsqrt", _:  # -1/2 y³
+                cube = apply("*", (apply("*", (n, whole), (n, whole)), whole), (n, whole))
+                return apply("*", g, (apply("*", (b.number(-0.5), ()), (cube, whole)), whole))
+            case "expm1", _:
+                return apply("*", g, (apply("exp", arguments[0]), whole))
+            case "angle", _:  # of a + ib: (-b, a) / (a² + b²); arguments are (a, b)
+                square = apply("+", (apply("*", arguments[0], arguments[0]), whole), (apply("*", arguments[1], arguments[1]), whole))
+                other = arguments[1] if i == 0 else arguments[0]
+                part = apply("/", (apply("*", g, other), whole), (square, whole))
+                return apply("neg", (part, whole)) if i == 0 else part
+        if node.op in _FLAT:
+            return None
+        if node.op not in _CALCULUS:
+            raise Unsupported(node.op)
+        slope = self._formula(derivative(node.op, len(node.args), i), arguments, node.shape)
+        return apply("*", g, slope)
+
+    def _formula(self, formula: sympy.Expr, arguments: list[tuple[int, Map]], shape: Shape) -> tuple[int, Map]:
+        """A formula of the calculus in the arguments of a node, as a node."""
+        b = self.builder
+        whole = tuple(range(len(shape)))
+
+        def of(f: sympy.Expr) -> tuple[int, Map]:
+            if isinstance(f, sympy.Symbol):
+                return arguments[_ARGUMENTS.index(f)]
+            if f.is_number:
+                return b.number(float(f)), ()
+            if isinstance(f, sympy.Add):
+                terms = list(f.args)
+                first = next((t for t in terms if not t.could_extract_minus_sign()), terms[0])
+                total = of(first)
+                for t in terms:
+                    if t is not first:
+                        negative = t.could_extract_minus_sign()
+                        total = node("-" if negative else "+", total, of(-t if negative else t))
+                return total
+            if isinstance(f, sympy.Mul):
+                above, below = f.as_numer_denom()
+                if below != 1:
+                    return node("/", of(above), of(below))
+                product = of(f.args[0])
+                for t in f.args[1:]:
+                    product = node("*", product, of(t))
+                return product
+            if isinstance(f, sympy.Pow):
+                base, exponent = f.args
+                if exponent == sympy.Rational(1, 2):
+                    return node("sqrt", of(base))
+                if exponent.is_Integer and exponent > 0:
+                    one = product = of(base)
+                    for _ in range(int(exponent) - 1):
+                        product = node("*", product, one)
+                    return product
+                if exponent.is_number and exponent < 0:
+                    return node("/", (b.number(1.0), ()), of(base**-exponent))
+                raise Unsupported(str(f))
+            return node(_NAMES[type(f)], *(of(a) for a in f.args))
+
+        def node(op: str, *args: tuple[int, Map]) -> tuple[int, Map]:
+            domain = shape if any(m for _, m in args) else ()
+            found = b.apply(op, [a for a, _ in args], [m for _, m in args], domain)
+            return found, whole if domain else ()
+
+        return of(formula)
+
+
+_ARGUMENTS = sympy.symbols("a b c")
+
+
+@cache
+def derivative(op: str, count: int, i: int) -> sympy.Expr:
+    """∂op(a, b, …)/∂ its argument i, of the calculus' table."""
+    arguments = _ARGUMENTS[:count]
+    return _CALCULUS[op](*arguments).diff(arguments[i])
+
+
+def in_order(pieces: dict[tuple[int, Dim], tuple[Dim, int]]) -> list[tuple[tuple[int, Dim], tuple[Dim, int]]]:
+    """Pieces by their offset: sums of the same sizes, so any sizes put them in the right order."""
+    return sorted(pieces.items(), key=lambda item: item[0][1].evaluate(dict.fromkeys(item[0][1].names, 1000)))

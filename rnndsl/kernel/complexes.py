@@ -1,0 +1,116 @@
+"""Complex arithmetic on pairs of real values."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rnndsl.checks.cell import Type
+from rnndsl.kernel.values import Unsupported, Value
+
+if TYPE_CHECKING:
+    from rnndsl.kernel.lowering import Lowering
+
+
+def parts(low: "Lowering", value: Value) -> tuple[Value, Value]:
+    """The real and imaginary part, each as a real value; that of a real value is zero."""
+    t = low.real(value.type)
+    im = value.parts[1] if len(value.parts) == 2 else low.builder.number(0.0)
+    return Value(value.parts[:1], t), Value((im,), t)
+
+
+def bilinear(low: "Lowering", args: list[Value], t: Type, times: Callable[[int, int], Value]) -> Value:
+    """A product of two values, `times` being that of their real parts by number."""
+    a, b = (len(v.parts) == 2 for v in args)
+    if not (a or b):
+        return times(0, 0)
+    real = low.real(t)
+    if not b:
+        return Value((times(0, 0).parts[0], times(1, 0).parts[0]), t)
+    if not a:
+        return Value((times(0, 0).parts[0], times(0, 1).parts[0]), t)
+    re = low.make("-", real, times(0, 0), times(1, 1))
+    im = low.make("+", real, times(0, 1), times(1, 0))
+    return Value((re.parts[0], im.parts[0]), t)
+
+
+def nonzero(low: "Lowering", value: Value) -> int:
+    """1 where a complex value is not zero."""
+    re, im = parts(low, value)
+    return low.make("max", re.type, low.make("ne", re.type, re, 0.0), low.make("ne", re.type, im, 0.0)).parts[0]
+
+
+def apply(low: "Lowering", op: str, args: list[Value], t: Type) -> Value:
+    """An elementwise function of complex arguments. Raises Unsupported."""
+    real = low.real(t)
+
+    def pair(re: Value, im: Value) -> Value:
+        return Value((re.parts[0], im.parts[0]), t)
+
+    def make(name: str, *values: Value | float) -> Value:
+        return low.make(name, real, *values)
+
+    if op in ("+", "-"):
+        (a, b), (c, d) = (parts(low, v) for v in args)
+        return pair(make(op, a, c), make(op, b, d))
+    if op == "*":
+        fitted = [Value(low.fitted(v, Type(t.heads, t.axes, v.type.is_complex)), Type(t.heads, t.axes, v.type.is_complex)) for v in args]
+        return bilinear(low, fitted, t, lambda i, j: make("*", Value((fitted[0].parts[i],), real), Value((fitted[1].parts[j],), real)))
+    if op == "neg":
+        a, b = parts(low, args[0])
+        return pair(make("neg", a), make("neg", b))
+    if op == "/":
+        if not args[1].type.is_complex:
+            a, b = parts(low, args[0])
+            return pair(make("/", a, args[1]), make("/", b, args[1]))
+        (a, b), (c, d) = (parts(low, v) for v in args)
+        below = make("+", make("*", c, c), make("*", d, d))
+        re = make("/", make("+", make("*", a, c), make("*", b, d)), below)
+        im = make("/", make("-", make("*", b, c), make("*", a, d)), below)
+        return pair(re, im)
+    if op == "^":
+        return _power(low, args, t)
+    if op in ("==", "!="):
+        (a, b), (c, d) = (parts(low, v) for v in args)
+        join = "min" if op == "==" else "max"
+        name = "eq" if op == "==" else "ne"
+        return make(join, make(name, a, c), make(name, b, d))
+    a, b = parts(low, args[0])
+    match op:
+        case "abs":
+            return make("root", make("+", make("*", a, a), make("*", b, b)))
+        case "exp":
+            size = make("exp", a)
+            return pair(make("*", size, make("cos", b)), make("*", size, make("sin", b)))
+        case "log":
+            square = make("+", make("*", a, a), make("*", b, b))
+            return pair(make("*", 0.5, make("log", square)), make("angle", a, b))
+        case "sqrt":
+            size = make("root", make("+", make("*", a, a), make("*", b, b)))
+            re = make("root", make("*", 0.5, make("max", make("+", size, a), 0.0)))
+            im = make("root", make("*", 0.5, make("max", make("-", size, a), 0.0)))
+            return pair(re, make("select", make("lt", b, 0.0), make("neg", im), im))
+        case "tanh":  # tanh(a + ib) = (tanh(2a) + i sin(2b) / cosh(2a)) / (1 + cos(2b) / cosh(2a))
+            e = make("exp", make("neg", make("abs", make("*", 2.0, a))))
+            inverse = make("/", make("*", 2.0, e), make("+", 1.0, make("*", e, e)))  # 1 / cosh(2a)
+            below = make("+", 1.0, make("*", inverse, make("cos", make("*", 2.0, b))))
+            return pair(make("/", make("tanh", make("*", 2.0, a)), below), make("/", make("*", inverse, make("sin", make("*", 2.0, b))), below))
+        case "sigmoid":  # (1 + tanh(z / 2)) / 2
+            half = pair(make("*", 0.5, a), make("*", 0.5, b))
+            c, d = parts(low, apply(low, "tanh", [half], t))
+            return pair(make("+", 0.5, make("*", 0.5, c)), make("*", 0.5, d))
+        case "sin" | "cos":  # sin(a + ib) = sin a cosh b + i cos a sinh b; cos(a + ib) = cos a cosh b - i sin a sinh b
+            up, down = make("exp", b), make("exp", make("neg", b))
+            cosh, sinh = make("*", 0.5, make("+", up, down)), make("*", 0.5, make("-", up, down))
+            sin, cos = make("sin", a), make("cos", a)
+            if op == "sin":
+                return pair(make("*", sin, cosh), make("*", cos, sinh))
+            return pair(make("*", cos, cosh), make("neg", make("*", sin, sinh)))
+    raise Unsupported(op)
+
+
+def _power(low: "Lowering", args: list[Value], t: Type) -> Value:
+    base, exponent = args
+    n = low.builder.number_of(exponent.parts[0]) if not exponent.type.is_complex else None
+    if n is not None and n == int(n) and 0 < n <= 16:
+        return low.integer_power(base, int(n), t, lambda a, b: apply(low, "*", [a, b], t))
+    product = apply(low, "*", [exponent, apply(low, "log", [base], t)], t)
+    return apply(low, "exp", [product], t)

@@ -1,0 +1,233 @@
+"""The graph of one step: real values, each entry of each given by a formula in entries of others.
+
+A node has a shape and, but for leaves and a few others, a domain: its shape and behind it the axes that it sums over. `maps` says for
+each argument along which axis of the domain each of its axes runs, so that a broadcast, a transposition and an outer product are
+all the same thing: `maps`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rnndsl.checks.dims import Dim
+from rnndsl.diagnostics import NOWHERE, Span
+
+Shape = tuple[Dim, ...]
+Map = tuple[int, ...]
+
+# Leaves: values that a step reads. `data` is a Leaf for arrays, else what the name says.
+ARRAYS = frozenset(("stream", "static", "old", "carry_gradient", "state_gradient", "rounds"))
+SCALARS = frozenset(("number", "size", "hyper", "counter"))
+# Nodes that are no formula of single entries. `data`: slice (axis, offset), concat the axis, cumsum whether it runs backwards.
+STRUCTURAL = frozenset(("slice", "concat", "reshape", "cumsum", "diag", "diagonal", "result"))
+REDUCTIONS = frozenset(("sum", "largest"))
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """An array that a step reads: the `index`-th real one of its kind. A static one may be a slice: `select` is its number, a node."""
+
+    kind: str
+    index: int
+    select: int | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """One value. Arguments are numbers of earlier nodes."""
+
+    op: str
+    args: tuple[int, ...]
+    shape: Shape
+    maps: tuple[Map, ...] = ()
+    summed: Shape = ()
+    data: Any = None
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+    @property
+    def domain(self) -> Shape:
+        return self.shape + self.summed
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.op in ARRAYS or self.op in SCALARS
+
+    @property
+    def is_elementwise(self) -> bool:
+        return not (self.is_leaf or self.op in STRUCTURAL or self.op in REDUCTIONS or self.op in ("product", "loop"))
+
+
+@dataclass
+class Builder:
+    """Nodes in the order in which they can be computed; the same node is made once."""
+
+    nodes: list[Node] = field(default_factory=list)
+    numbers: dict[Node, int] = field(default_factory=dict)
+    span: Span = NOWHERE  # of what is being lowered
+
+    def __getitem__(self, n: int) -> Node:
+        return self.nodes[n]
+
+    def add(self, node: Node) -> int:
+        """The number of a node, new or known."""
+        if node not in self.numbers:
+            self.numbers[node] = len(self.nodes)
+            self.nodes.append(replace(node, span=self.span))
+        return self.numbers[node]
+
+    # Leaves
+
+    def leaf(self, kind: str, index: int, shape: Shape, select: int | None = None) -> int:
+        args = () if select is None else (select,)
+        return self.add(Node(kind, args, shape, data=Leaf(kind, index, select)))
+
+    def number(self, value: float) -> int:
+        return self.add(Node("number", (), (), data=float(value)))
+
+    def number_of(self, n: int) -> float | None:
+        node = self.nodes[n]
+        return node.data if node.op == "number" else None
+
+    # Formulas
+
+    def apply(self, op: str, args: Sequence[int], maps: Sequence[Map], shape: Shape) -> int:
+        """An elementwise node; arithmetic with nothing to do is left out."""
+        args, maps = list(args), list(maps)
+        for i, a in enumerate(args):
+            args[i], maps[i] = self._through_copies(a, maps[i])
+        known = self._simpler(op, args, maps, shape)
+        return known if known is not None else self.add(Node(op, tuple(args), shape, tuple(maps)))
+
+    def _simpler(self, op: str, args: list[int], maps: list[Map], shape: Shape) -> int | None:
+        whole = tuple(range(len(shape)))
+        values = [self.number_of(a) for a in args]
+        if op == "copy" and maps[0] == whole and self.nodes[args[0]].shape == shape:
+            return args[0]
+        if op in _FOLD and all(v is not None for v in values) and not shape:
+            return self.number(_FOLD[op](*values))
+
+        def keep(i: int) -> int:
+            return self.apply("copy", [args[i]], [maps[i]], shape)
+
+        match op, values:
+            case "*", [_, 1.0]:
+                return keep(0)
+            case "*", [1.0, _]:
+                return keep(1)
+            case "*", [-1.0, _]:
+                return self.apply("neg", args[1:], maps[1:], shape)
+            case "*", [_, -1.0]:
+                return self.apply("neg", args[:1], maps[:1], shape)
+            case ("+" | "-"), [_, 0.0]:
+                return keep(0)
+            case "+", [0.0, _]:
+                return keep(1)
+            case "/", [_, 1.0]:
+                return keep(0)
+            case "neg", _ if self.nodes[args[0]].op == "neg":
+                inner = self.nodes[args[0]]
+                return self.apply("copy", inner.args, [tuple(maps[0][k] for k in inner.maps[0])], shape)
+        return None
+
+    def pointwise(self, op: str, *args: int) -> int:
+        """An elementwise node of arguments that are scalars or have one shape."""
+        shape = max((self.nodes[a].shape for a in args), key=len)
+        whole = tuple(range(len(shape)))
+        return self.apply(op, args, [whole if self.nodes[a].shape else () for a in args], shape)
+
+    def reduce(self, op: str, arg: int, axes: Sequence[int]) -> int:
+        """`sum` or `largest` over some axes."""
+        if not axes:
+            return arg
+        shape = self.nodes[arg].shape
+        kept = [i for i in range(len(shape)) if i not in axes]
+        place = {axis: k for k, axis in enumerate([*kept, *axes])}
+        m = tuple(place[i] for i in range(len(shape)))
+        return self.add(Node(op, (arg,), tuple(shape[i] for i in kept), (m,), tuple(shape[i] for i in axes)))
+
+    def contract(self, a: int, b: int, maps: tuple[Map, Map], shape: Shape, summed: Shape) -> int:
+        """Σ a·b over the `summed` axes. A `product` where it is one of a matrix that all rows of a batch share, or of two
+        matrices; else a sum of elementwise products, which costs as much."""
+        (a, map_a), (b, map_b) = self._through_copies(a, maps[0]), self._through_copies(b, maps[1])
+        domain = shape + summed
+        covers = any(set(m) == set(range(len(domain))) for m in (map_a, map_b))
+        shared = [n for n, m in ((a, map_a), (b, map_b)) if self._is_static_matrix(n) and _mixes(m, len(shape))]
+        if summed and (not covers or shared):
+            return self.add(Node("product", (a, b), shape, (map_a, map_b), summed))
+        whole = self.apply("*", (a, b), (map_a, map_b), domain)
+        return self.reduce("sum", whole, range(len(shape), len(domain)))
+
+    def _through_copies(self, n: int, m: Map) -> tuple[int, Map]:
+        """What a copy is of, and where its axes run."""
+        while self.nodes[n].op == "copy":
+            m = tuple(m[k] for k in self.nodes[n].maps[0])
+            n = self.nodes[n].args[0]
+        return n, m
+
+    def _is_static_matrix(self, n: int) -> bool:
+        node = self.nodes[n]
+        if node.op in ("slice", "reshape"):
+            return self._is_static_matrix(node.args[0])
+        return node.op == "static" and len(node.shape) >= 2
+
+    # Structure
+
+    def slice(self, n: int, axis: int, offset: Dim, size: Dim) -> int:
+        """Entries `offset` to `offset + size` along an axis; a formula is cut by cutting its arguments."""
+        node = self.nodes[n]
+        shape = (*node.shape[:axis], size, *node.shape[axis + 1 :])
+        if shape == node.shape:
+            return n
+        if node.op == "slice" and node.data[0] == axis:
+            return self.slice(node.args[0], axis, node.data[1] + offset, size)
+        if node.op == "concat" and node.data == axis:
+            start = Dim.of(0)
+            for a in node.args:
+                if start == offset and self.nodes[a].shape[axis] == size:
+                    return a
+                start = start + self.nodes[a].shape[axis]
+        if node.is_elementwise:
+            cut = [
+                self.slice(a, m.index(axis), offset, size) if axis in m else a for a, m in zip(node.args, node.maps, strict=True)
+            ]
+            return self.apply(node.op, cut, node.maps, shape)
+        return self.add(Node("slice", (n,), shape, data=(axis, offset)))
+
+    def concat(self, parts: Sequence[int], axis: int) -> int:
+        """Values end to end along an axis."""
+        if len(parts) == 1:
+            return parts[0]
+        first = self.nodes[parts[0]].shape
+        size = first[axis]
+        for p in parts[1:]:
+            size = size + self.nodes[p].shape[axis]
+        return self.add(Node("concat", tuple(parts), (*first[:axis], size, *first[axis + 1 :]), data=axis))
+
+    def reshape(self, n: int, shape: Shape) -> int:
+        """The same entries in the same order."""
+        node = self.nodes[n]
+        if node.shape == shape:
+            return n
+        if node.op == "reshape":
+            return self.reshape(node.args[0], shape)
+        whole = tuple(range(len(node.shape)))
+        if node.is_elementwise and all(not m or (m == whole and self.nodes[a].shape == node.shape) for a, m in zip(node.args, node.maps, strict=True)):
+            args = [self.reshape(a, shape) if m else a for a, m in zip(node.args, node.maps, strict=True)]
+            return self.apply(node.op, args, [tuple(range(len(shape))) if m else () for m in node.maps], shape)
+        return self.add(Node("reshape", (n,), shape))
+
+    def zeros(self, shape: Shape) -> int:
+        return self.apply("copy", [self.number(0.0)], [()], shape)
+
+
+def _mixes(m: Map, kept: int) -> bool:
+    """Whether an argument of a contraction has both an axis that is kept and one that is summed over."""
+    return any(k < kept for k in m) and any(k >= kept for k in m)
+
+
+_FOLD = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "neg": lambda a: -a,
+}

@@ -1,0 +1,139 @@
+"""Which axes of the states can be computed apart: no value at one place along them depends on a state at another.
+
+Axes that run together (those of an elementwise operation) are of one class. A class is separable if nothing sums over it, no
+operation rearranges it, and every state has it once.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from rnndsl.kernel.graph import Leaf, Node
+from rnndsl.kernel.program import Program
+
+OWN = frozenset(("old", "carry_gradient", "state_gradient"))  # leaves that have the axes of a state
+
+
+@dataclass
+class Classes:
+    """Classes of axes: a union-find over (node, axis) and ("state", carry, axis)."""
+
+    parent: dict[Hashable, Hashable] = field(default_factory=dict)
+
+    def find(self, a: Hashable) -> Hashable:
+        while (up := self.parent.get(a, a)) != a:
+            a = up
+        return a
+
+    def join(self, a: Hashable, b: Hashable) -> None:
+        a, b = self.find(a), self.find(b)
+        if a != b:
+            self.parent[a] = b
+
+
+@dataclass(frozen=True)
+class Split:
+    """Axes of the states that units of work divide: `heads` one index a unit, `block` the last axis in blocks.
+
+    `heads` are positions in the shape of every state.
+    """
+
+    heads: tuple[int, ...] = ()
+    block: bool = False
+
+
+def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Classes, set[Hashable]]:
+    """The classes of axes of the `used` nodes, and the axes that are summed over or rearranged.
+
+    carries: for each carry, the number of the first carry of its state: they share their axes.
+    """
+    classes = Classes()
+    whole: set[Hashable] = set()
+
+    def axes(n: int) -> list[Hashable] | None:
+        """The axes of a node, or None where each use may run along others."""
+        node = program.nodes[n]
+        if node.op in OWN:
+            assert isinstance(node.data, Leaf)
+            return [("state", carries[node.data.index], k) for k in range(len(node.shape))]
+        if node.is_leaf:
+            return None
+        if node.op in ("slice", "reshape") and axes(node.args[0]) is None:
+            return None
+        return [(n, k) for k in range(len(node.shape))]
+
+    for n in sorted(used):
+        node = program.nodes[n]
+        if node.is_leaf:
+            continue
+        if node.maps:
+            for a, m in zip(node.args, node.maps, strict=True):
+                theirs = axes(a)
+                if theirs is not None:
+                    for j, k in enumerate(m):
+                        classes.join(theirs[j], (n, k))
+            whole.update((n, k) for k in range(len(node.shape), len(node.domain)))
+            continue
+        if node.op == "slice" and axes(n) is None:
+            continue
+        for a in node.args:
+            theirs = axes(a)
+            if theirs is None:
+                continue
+            if node.op in ("slice", "concat", "cumsum"):
+                moved = {"slice": lambda: node.data[0], "concat": lambda: node.data, "cumsum": lambda: len(node.shape) - 1}[node.op]()  # noqa: B023
+                for k in range(len(node.shape)):
+                    if k == moved:
+                        whole.update((theirs[k], (n, k)))
+                    else:
+                        classes.join(theirs[k], (n, k))
+            else:
+                whole.update(theirs)
+                whole.update((n, k) for k in range(len(node.shape)))
+    for sink in program.sinks:
+        if sink.target.kind in ("sequence", "carry_gradient"):
+            theirs = axes(sink.node)
+            for j, k in enumerate(sink.order):
+                if theirs is not None:
+                    classes.join(theirs[j], ("state", carries[sink.target.index], k))
+    return classes, whole
+
+
+def separate(program: Program, used: set[int], shapes: list[tuple[int, int]], carries: list[int]) -> Split:
+    """How units divide the states. shapes: for each carry, its rank and how many of its axes are head axes."""
+    classes, whole = classes_of(program, used, carries)
+    roots = {classes.find(a) for a in whole}
+    for n in used:  # a class that a value has twice cannot be divided
+        node = program.nodes[n]
+        seen: set[Hashable] = set()
+        for k in range(len(node.domain)):
+            root = classes.find((n, k))
+            if root in seen:
+                roots.add(root)
+            seen.add(root)
+    states = sorted(set(carries))
+
+    def separable(positions: dict[int, int]) -> bool:
+        """Whether the axes at these places, one of each state, are of one separable class that no state has twice."""
+        root = classes.find(("state", states[0], positions[states[0]]))
+        for s in states:
+            if [k for k in range(shapes[s][0]) if classes.find(("state", s, k)) == root] != [positions[s]]:
+                return False
+        return root not in roots
+
+    last = {s: shapes[s][0] - 1 for s in states}
+    block = bool(states) and all(k >= 0 for k in last.values()) and separable(last)
+    heads = min((shapes[s][1] for s in states), default=0)
+    apart = tuple(k for k in range(heads) if not (block and k in last.values()) and separable(dict.fromkeys(states, k)))
+    return Split(apart, block)
+
+
+def reachable(nodes: tuple[Node, ...], wanted: list[int]) -> set[int]:
+    """The nodes that some nodes need, themselves among them."""
+    found: set[int] = set()
+    stack = list(wanted)
+    while stack:
+        n = stack.pop()
+        if n not in found:
+            found.add(n)
+            stack.extend(nodes[n].args)
+    return found

@@ -1,0 +1,157 @@
+"""What one kernel computes: a scan, and before it, in the same loop, what is cheaper to compute again than to read from memory.
+
+A local that a scan reads of every step is a pass over memory to write and another to read. Where it is made elementwise of
+streams that are no larger, a kernel takes those and makes it on the way.
+"""
+
+from dataclasses import dataclass
+
+from rnndsl.checks.cell import Apply, Expr, Let, Ref, Type, walk
+from rnndsl.plan.dependence import strongly_connected
+from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of, names_of
+
+_TYPICAL = 64  # the value of a size where two formulas are compared
+_HEADS = 8
+_FUSED = frozenset(
+    (
+        "+", "-", "*", "/", "^", "neg", "<", "<=", ">", ">=", "==", "!=", "tanh", "sigmoid", "relu", "exp", "log", "sqrt", "abs", "sign",
+        "softplus", "logsigmoid", "silu", "gelu", "elu", "sin", "cos", "floor", "heaviside", "re", "im", "conj", "max", "min", "logaddexp",
+        "mod", "where", "outer", "surrogate", "broadcast", "split", "transpose",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """A scan as a kernel computes it.
+
+    `entry` makes the scan's streams from `streams`, step by step; a product of `products` comes whole, its results are cut out of it.
+    `statics` are the params, consts and constants that entry and scan read.
+    """
+
+    scan: Scan
+    entry: tuple[Let, ...]
+    products: tuple[Gemm, ...]
+    streams: tuple[Ref, ...]
+    statics: tuple[Ref, ...]
+
+    @property
+    def label(self) -> str:
+        return "_".join(self.scan.states)
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        return (*self.entry, *self.scan.body)
+
+
+def recurrences(plan: Plan) -> tuple[Recurrence, ...]:
+    """The kernels of a plan, one a scan, in solve order."""
+    return tuple(_recurrence(plan, scan) for scan in plan.scans)
+
+
+def product_name(gemm: Gemm) -> str:
+    """A name for a merged product as a whole."""
+    return f"{gemm.matrix.name}product"
+
+
+def product_type(gemm: Gemm) -> Type:
+    """The type of a merged product as a whole."""
+    heads = gemm.matrix.type.heads or gemm.operand.type.heads
+    return Type(heads, gemm.matrix.type.axes[:1], gemm.matrix.type.is_complex or gemm.operand.type.is_complex)
+
+
+def _recurrence(plan: Plan, scan: Scan) -> Recurrence:
+    made = {o.name: o for s in plan.stages if isinstance(s, Map) for o in s.body if isinstance(o, Let)}
+    readers = _readers(plan)
+    entry: dict[str, Let] = {}
+    streams: dict[Ref, None] = dict.fromkeys(scan.streams)
+    while True:
+        for ref in streams:
+            let = made.get(ref.name) if ref.role == "local" else None
+            if let is None or readers[let.name] - {*entry, _label(scan)} or not _elementwise(let.value):
+                continue
+            parts = [r for r in _streams_of(let.value, plan) if r not in streams]
+            if sum(map(_size, parts)) > _size(ref):
+                continue
+            del streams[ref]
+            streams.update(dict.fromkeys(parts))
+            entry[let.name] = let
+            break
+        else:
+            break
+    products = tuple(_whole_products(plan, streams, readers, {*entry, _label(scan)}))
+    cut = {r for g in products for r in g.results}
+    kept = tuple(r for r in streams if r.name not in cut)
+    ordered = _ordered(entry)
+    return Recurrence(scan, ordered, products, kept, _statics(plan, (*ordered, *scan.body)))
+
+
+def _label(scan: Scan) -> str:
+    return f"scan of {scan.states}"
+
+
+def _readers(plan: Plan) -> dict[str, set[str]]:
+    """Who reads each local: other locals, scans, outputs."""
+    found: dict[str, set[str]] = {}
+
+    def read(expr: Expr, reader: str) -> None:
+        for n in walk(expr):
+            if isinstance(n, Ref) and n.role == "local":
+                found.setdefault(n.name, set()).add(reader)
+
+    for stage in plan.stages:
+        for o in stage.body:
+            reader = _label(stage) if isinstance(stage, Scan) else " ".join(sorted(names_of(o))) or "update"
+            for expr in expressions_of(o):
+                read(expr, reader)
+    for name, value, _ in plan.outputs:
+        read(value, f"output {name}")
+    return found
+
+
+def _elementwise(expr: Expr) -> bool:
+    return all(n.op in _FUSED for n in walk(expr) if isinstance(n, Apply))
+
+
+def _streams_of(expr: Expr, plan: Plan) -> list[Ref]:
+    """What an expression reads of every step, each once."""
+    every_step = {"input", "noise", "state", "clock"}
+    found = dict.fromkeys(n for n in walk(expr) if isinstance(n, Ref) and (n.role in every_step or _is_stream(n, plan)))
+    return list(found)
+
+
+def _is_stream(ref: Ref, plan: Plan) -> bool:
+    return ref.role == "local" and ref.name not in plan.static
+
+
+def _size(ref: Ref) -> float:
+    """Entries a step, with typical sizes in place of unknown ones."""
+    size = 2.0 if ref.type.is_complex else 1.0
+    for d in ref.type.heads:
+        size *= float(d.evaluate(dict.fromkeys(d.names, _HEADS)))
+    for d in ref.type.axes:
+        size *= float(d.evaluate(dict.fromkeys(d.names, _TYPICAL)))
+    return size
+
+
+def _whole_products(plan: Plan, streams: dict[Ref, None], readers: dict[str, set[str]], mine: set[str]) -> list[Gemm]:
+    """Merged products of which nothing but this kernel reads a part."""
+    read = {r.name for r in streams if r.role == "local"}
+    gemms = [o for s in plan.stages if isinstance(s, Map) for o in s.body if isinstance(o, Gemm)]
+    return [g for g in gemms if set(g.results) & read and all(readers.get(r, set()) <= mine for r in g.results)]
+
+
+def _ordered(entry: dict[str, Let]) -> tuple[Let, ...]:
+    """Each local after those that it reads."""
+    needs = {name: [n.name for n in walk(let.value) if isinstance(n, Ref) and n.name in entry] for name, let in entry.items()}
+    return tuple(entry[name] for component in strongly_connected(needs) for name in component)
+
+
+def _statics(plan: Plan, operations: tuple[Operation, ...]) -> tuple[Ref, ...]:
+    found: dict[Ref, None] = {}
+    for o in operations:
+        for expr in expressions_of(o):
+            for n in walk(expr):
+                if isinstance(n, Ref) and (n.role in ("param", "const") or (n.role == "local" and n.name in plan.static)):
+                    found.setdefault(n)
+    return tuple(found)

@@ -1,0 +1,118 @@
+// What a generated kernel stands on: its arguments, memory, threads, and the small steps that every kernel takes.
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "gemm.h"
+#include "lanes.h"
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace rnndsl {
+
+// A tensor [batch, time, ...] whose last axes lie one behind the other; the strides count entries, 0 where there is no such axis.
+struct Array {
+  void* data;
+  int64_t batch, time;
+
+  template <class T> T* at(long b, long t) const { return static_cast<T*>(data) + b * batch + t * time; }
+};
+
+struct Call {
+  int64_t batch, steps, threads;
+  const double* hypers;
+  const Array* arrays;
+  Array reset;  // of bytes; no data where no step is reset
+
+  bool resets(long b, long t) const { return reset.data && *reset.at<const uint8_t>(b, t); }
+};
+
+// state[t - lag] as step t sees it: of the sequence, of what came before it (`first`, by lag), or initial if a reset lies between.
+template <class T>
+const T* old(const Call& call, const Array& sequence, const Array* first, const Array& initial, long lag, long b, long t, bool at_end = false) {
+  for (long s = t - (at_end ? 1 : 0); s > t - lag && s >= 0; --s)
+    if (call.resets(b, s)) return initial.at<const T>(0, 0);
+  return t >= lag ? sequence.at<const T>(b, t - lag) : first[lag - t - 1].template at<const T>(b, 0);
+}
+
+// Memory of one thread, aligned for vectors; `start` gives all of it back.
+class Memory {
+ public:
+  template <class T> T* take(long count) {
+    const size_t bytes = (size_t(count) * sizeof(T) + 127) & ~size_t(63);
+    if (chunk_ < chunks_.size() && used_ + bytes > chunks_[chunk_].bytes) ++chunk_, used_ = 0;
+    while (chunk_ < chunks_.size() && bytes > chunks_[chunk_].bytes) ++chunk_;
+    if (chunk_ == chunks_.size()) chunks_.push_back({aligned(std::max(bytes, size_t(1) << 16)), std::max(bytes, size_t(1) << 16)}), used_ = 0;
+    char* found = chunks_[chunk_].data + used_;
+    used_ += bytes;
+    return reinterpret_cast<T*>(found);
+  }
+  void start() { chunk_ = 0, used_ = 0; }
+  Memory() = default;
+  Memory(const Memory&) = delete;
+  ~Memory() {
+    for (auto& c : chunks_) std::free(c.data);
+  }
+
+ private:
+  struct Chunk {
+    char* data;
+    size_t bytes;
+  };
+  static char* aligned(size_t bytes) {
+    void* p = std::aligned_alloc(64, bytes);
+    if (!p) throw std::bad_alloc();
+    return static_cast<char*>(p);
+  }
+  std::vector<Chunk> chunks_;
+  size_t chunk_ = 0, used_ = 0;
+};
+
+// Runs `unit(number, memory)` for every number below `units`, on up to `threads` threads, each taking the next number that is left.
+// Threads live as long as the call: nothing is shared between calls, and a fork finds no pool in an unknown state.
+template <class Unit> void parallel(long threads, long units, Unit&& unit) {
+  std::atomic<long> next{0};
+  auto work = [&] {
+    Memory memory;
+    for (long u; (u = next.fetch_add(1, std::memory_order_relaxed)) < units;) memory.start(), unit(u, memory);
+  };
+  std::vector<std::thread> others;
+  for (long i = 1; i < std::min(threads, units); ++i) {
+    try {
+      others.emplace_back(work);
+    } catch (const std::system_error&) {  // no thread to be had: the others do its work
+      break;
+    }
+  }
+  work();
+  for (auto& t : others) t.join();
+}
+
+// How the last axis is divided among units: the same for every unit but the last one.
+template <class T> constexpr long block_of(long size, long vectors) {
+  const long most = vectors * WIDTH<T>, blocks = (size + most - 1) / most, even = (size + blocks - 1) / blocks;
+  return std::min(size, (even + WIDTH<T> - 1) / WIDTH<T> * WIDTH<T>);
+}
+
+// Rows of the batch a unit takes, at most `most`: as many as leave work for every thread.
+inline long rows_of(long batch, long threads, long others, long most) {
+  const long parts = std::max<long>(1, (threads + others - 1) / others);
+  return std::max<long>(1, std::min(most, (batch + parts - 1) / parts));
+}
+
+template <class T> void zero(T* p, long count) { std::fill(p, p + count, T(0)); }
+
+template <class T> void fill(T* p, long count, T value) { std::fill(p, p + count, value); }
+
+// out[i] += sum of part[k][i] over k, in order.
+template <class T> void reduce(const T* parts, long count, long size, T* out) {
+  for (long k = 0; k < count; ++k)
+    for (long i = 0; i < size; ++i) out[i] += parts[k * size + i];
+}
+
+}  // namespace rnndsl

@@ -1,0 +1,27 @@
+// The machine's vector: its width and its type, in the vector extension that gcc and clang share.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#define INLINE __attribute__((always_inline)) inline
+
+namespace rnndsl {
+
+#if defined(__AVX512F__)
+constexpr int BYTES = 64;
+#elif defined(__AVX__)
+constexpr int BYTES = 32;
+#else
+constexpr int BYTES = 16;
+#endif
+
+template <class T> constexpr int WIDTH = BYTES / int(sizeof(T));
+
+template <class T> struct VectorOf;
+template <> struct VectorOf<float> { typedef float type __attribute__((vector_size(BYTES))); };
+template <> struct VectorOf<double> { typedef double type __attribute__((vector_size(BYTES))); };
+template <> struct VectorOf<int32_t> { typedef int32_t type __attribute__((vector_size(BYTES))); };
+template <> struct VectorOf<int64_t> { typedef int64_t type __attribute__((vector_size(BYTES))); };
+template <class T> using Vec = typename VectorOf<T>::type;
+
+}  // namespace rnndsl

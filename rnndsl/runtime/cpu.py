@@ -1,0 +1,391 @@
+"""The CPU backend: recurrences as torch ops that call generated C++ kernels.
+
+Two ops serve every cell: `rnndsl::recurrence` and `rnndsl::recurrence_backward`. What they run is named by a key, which stands for the
+kernels of one cell at given sizes, hyperparameters and dtype. Everything else that a call depends on is an argument of the op.
+"""
+
+import ctypes
+import os
+import struct
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnndsl.runtime import build
+from rnndsl.runtime.ops import scan
+
+_TYPES = {torch.float32: "float", torch.float64: "double"}
+_SMALL = 1 << 15  # values of a call below which one thread does all
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What the runtime knows of one recurrence: its C++ name; how many real arrays (two for a complex value) each stream, static and
+    carried value is passed as; the lag of each carried array; and the streams of which only a part has a gradient."""
+
+    name: str
+    streams: tuple[int, ...]
+    statics: tuple[int, ...]
+    carries: tuple[int, ...]
+    lags: tuple[int, ...]
+    partial: tuple[int, ...] = ()
+
+    @property
+    def kept(self) -> int:
+        """How many real arrays are states of the step before, and so have a sequence."""
+        return self.lags.count(1)
+
+    @property
+    def states(self) -> tuple[int, ...]:
+        """The carried values that are states of the step before."""
+        count, n = 0, 0
+        while count < self.kept:
+            count += self.carries[n]
+            n += 1
+        return self.carries[:n]
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels of a cell: C++ source, the C++ name of each size, and why a recurrence has none."""
+
+    source: str = ""
+    sizes: dict[str, str] = field(default_factory=dict)
+    kernels: dict[str, Kernel] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Σ over all steps of left ⊗ right is the gradient of static array `index`."""
+
+    index: int
+    further: int
+    common: int
+    left: int
+    right: int
+    sizes: tuple[int, ...]
+    order: tuple[int, ...]
+
+    def gradient(self, left: Tensor, right: Tensor) -> Tensor:
+        """The gradient, from the factors of all steps."""
+        rows = left.numel() // max(1, self.common * self.left)
+        a = left.view(rows, self.common, self.left).permute(1, 2, 0)
+        b = right.view(rows, self.common, self.right).permute(1, 0, 2)
+        product = a[0] @ b[0] if self.common == 1 else torch.bmm(a, b)
+        return product.reshape(self.sizes).permute(self.order)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One recurrence, ready to be called."""
+
+    kernel: Kernel
+    forward: Any
+    backward: Any
+    outers: tuple[Outer, ...]
+    hypers: Any  # double*
+    reference: Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]  # differentiable, of the same arguments
+
+
+_loaded: dict[str, Loaded] = {}
+_loading = threading.Lock()
+_warned: set[type] = set()
+
+
+def unavailable(kernels: Kernels) -> str | None:
+    """Why the CPU backend cannot run a cell on this machine; None where it can."""
+    if kernels.refused:
+        return "; ".join(f"{label}: {reason}" for label, reason in kernels.refused.items())
+    if build.compiler() is None:
+        return str(build.NoCompiler())
+    return None
+
+
+@torch.compiler.assume_constant_result
+def chosen(cls: Any) -> bool:
+    """Whether the backend `auto` takes the kernels of a cell on a CPU; where it cannot, it says so once."""
+    if os.environ.get("RNNDSL_BACKEND") == "reference":
+        return False
+    why = unavailable(cls._kernels)
+    if why is not None and cls not in _warned:
+        _warned.add(cls)
+        warnings.warn(f"{cls.__name__} runs step by step in PyTorch, since {why}", stacklevel=5)
+    return why is None
+
+
+def key_of(cls: type, name: str, sizes: dict[str, int], hypers: dict[str, float], dtype: torch.dtype) -> str:
+    """The key of a recurrence of a cell; builds its kernels where they are not built yet.
+
+    Raises what `build.load` does.
+    """
+    kernels: Kernels = cls._kernels  # type: ignore[attr-defined]
+    values = ",".join(f"{n}={v!r}" for n, v in [*sizes.items(), *hypers.items()])
+    key = f"{cls.__module__}.{cls.__qualname__}:{id(cls)}:{name}:{_TYPES[dtype]}:{values}"
+    if key not in _loaded:
+        with _loading:
+            if key not in _loaded:
+                _loaded[key] = _load(cls, kernels, name, sizes, hypers, dtype)
+    return key
+
+
+def _load(cls: Any, kernels: Kernels, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> Loaded:
+    constants = [f"constexpr long {kernels.sizes[n]} = {v};" for n, v in sizes.items()]
+    source = "\n".join([f"using T = {_TYPES[dtype]};", *constants, kernels.source])
+    library = build.load(source, cls.__name__)
+    kernel = kernels.kernels[name]
+    forward, backward = (getattr(library, f"{kernel.name}_{direction}") for direction in ("forward", "backward"))
+    for function in (forward, backward):
+        function.argtypes, function.restype = [ctypes.c_char_p], None
+    hyper_array = (ctypes.c_double * max(1, len(hypers)))(*hypers.values())
+    reference = _reference(cls, name, kernel, SimpleNamespace(_sizes=sizes, _hypers=hypers), dtype)
+    return Loaded(kernel, forward, backward, _outers(library, f"{kernel.name}_outers"), hyper_array, reference)
+
+
+def _reference(cls: Any, name: str, kernel: Kernel, header: Any, dtype: torch.dtype) -> Callable:
+    """The same function of the same real arrays, in plain PyTorch."""
+    step, enter = getattr(cls, f"_step_{name}"), getattr(cls, f"_enter_{name}")
+    kind = {"dtype": dtype, "device": torch.device("cpu")}
+
+    def reference(
+        streams: Sequence[Tensor], statics: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor], reset: Any, steps: int
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        fixed = _joined(statics, kernel.statics)
+        entered = enter(header, kind, *_joined(streams, kernel.streams), *fixed)
+        carried, start = _joined(first, kernel.carries), _joined(initial, kernel.carries)
+        sequences, finals = scan(
+            lambda *v: step(header, kind, *v, *fixed), entered, carried, start, reset, keep=len(kernel.states), steps=steps
+        )
+        return _parts(sequences, kernel.states), _parts(finals, kernel.carries)
+
+    return reference
+
+
+def _outers(library: ctypes.CDLL, name: str) -> tuple[Outer, ...]:
+    """The table of outer products that a library holds."""
+    read = iter(ctypes.cast(getattr(library, name), ctypes.POINTER(ctypes.c_int64)).__getitem__(i) for i in range(1 << 30))
+    found = []
+    for _ in range(next(read)):
+        index, further, common, left, right, rank = (next(read) for _ in range(6))
+        sizes, order = ([next(read) for _ in range(rank)] for _ in range(2))
+        found.append(Outer(index, further, common, left, right, tuple(sizes), tuple(order)))
+    return tuple(found)
+
+
+# Complex values as pairs of real ones
+
+
+def _parts(values: Sequence[Tensor], forms: Sequence[int]) -> tuple[Tensor, ...]:
+    """Real tensors, two for a complex one."""
+    found: list[Tensor] = []
+    for v, n in zip(values, forms, strict=True):
+        if n == 1:
+            found.append(v)
+        else:
+            found.extend((v.real, v.imag) if v.is_complex() else (v, torch.zeros_like(v)))
+    return tuple(found)
+
+
+def _joined(values: Sequence[Tensor], forms: Sequence[int]) -> tuple[Tensor, ...]:
+    """The values that `_parts` took apart."""
+    left = iter(values)
+    return tuple(torch.complex(next(left), next(left)) if n == 2 else next(left) for n in forms)
+
+
+def run(
+    key: str,
+    kernel: Kernel,
+    streams: Sequence[Tensor],
+    statics: Sequence[Tensor],
+    first: Sequence[Tensor],
+    initial: Sequence[Tensor],
+    reset: Tensor | None,
+    steps: int,
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Sequences of the states, and their last values."""
+    found = torch.ops.rnndsl.recurrence(
+        key,
+        _parts(streams, kernel.streams),
+        _parts(statics, kernel.statics),
+        _parts(first, kernel.carries),
+        _parts(initial, kernel.carries),
+        reset,
+        steps,
+    )
+    return _joined(found[: kernel.kept], kernel.states), _joined(found[kernel.kept :], kernel.carries)
+
+
+# The ops
+
+torch.library.define(
+    "rnndsl::recurrence", "(str key, Tensor[] streams, Tensor[] statics, Tensor[] first, Tensor[] initial, Tensor? reset, SymInt steps) -> Tensor[]"
+)
+torch.library.define(
+    "rnndsl::recurrence_backward",
+    "(str key, Tensor[] streams, Tensor[] statics, Tensor[] first, Tensor[] initial, Tensor? reset, SymInt steps, Tensor[] sequences, Tensor?[] grads, "
+    "bool[] wanted) -> Tensor[]",
+)
+
+
+def _dense(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [t if t.is_contiguous() else t.contiguous() for t in tensors]
+
+
+def _rows(t: Tensor, lead: int) -> Tensor:
+    """A tensor whose axes after the first `lead` lie one behind the other."""
+    expected = 1
+    for size, stride in zip(reversed(t.shape[lead:]), reversed(t.stride()[lead:]), strict=True):
+        if size != 1 and stride != expected:
+            return t.contiguous()
+        expected *= size
+    return t
+
+
+def _array(t: Tensor, lead: int) -> tuple[int, int, int]:
+    """Pointer and strides of the first `lead` axes, batch and time."""
+    stride = t.stride()
+    return t.data_ptr(), stride[0] if lead else 0, stride[1] if lead > 1 else 0
+
+
+def _call(function: Any, loaded: Loaded, batch: int, steps: int, work: int, arrays: list[tuple[int, int, int]], reset: Tensor | None) -> None:
+    """Calls a kernel with its arguments in the layout of kernel.h's Call."""
+    threads = torch.get_num_threads() if work >= _SMALL else 1
+    packed = struct.pack(f"={3 * len(arrays)}q", *(v for a in arrays for v in a))
+    buffer = ctypes.create_string_buffer(packed, len(packed) or 1)
+    masked = (0, 0, 0) if reset is None else _array(reset, 2)
+    function(struct.pack("=8q", batch, steps, threads, ctypes.addressof(loaded.hypers), ctypes.addressof(buffer), *masked))
+
+
+def _size(first: Sequence[Tensor], lags: Sequence[int]) -> tuple[int, int]:
+    batch = first[0].shape[0]
+    return batch, sum(f.numel() for f, lag in zip(first, lags, strict=True) if lag == 1)
+
+
+@torch.library.impl("rnndsl::recurrence", "CPU")
+def _forward(
+    key: str, streams: list[Tensor], statics: list[Tensor], first: list[Tensor], initial: list[Tensor], reset: Tensor | None, steps: int
+) -> list[Tensor]:
+    loaded = _loaded[key]
+    batch, work = _size(first, loaded.kernel.lags)
+    streams, statics, initial = [_rows(s, 2) for s in streams], _dense(statics), _dense(initial)
+    begins = [_rows(f, 1) for f in first]
+    sequences = [f.new_empty((batch, steps, *f.shape[1:])) for f, lag in zip(first, loaded.kernel.lags, strict=True) if lag == 1]
+    finals = [torch.empty_like(f, memory_format=torch.contiguous_format) for f in first]
+    arrays = [*(_array(s, 2) for s in streams), *(_array(s, 0) for s in statics), *(_array(f, 1) for f in begins)]
+    arrays += [*(_array(i, 0) for i in initial), *(_array(s, 2) for s in sequences), *(_array(f, 1) for f in finals)]
+    _call(loaded.forward, loaded, batch, steps, work * steps, arrays, reset)
+    return [*sequences, *finals]
+
+
+@torch.library.impl("rnndsl::recurrence_backward", "CPU")
+def _backward(
+    key: str,
+    streams: list[Tensor],
+    statics: list[Tensor],
+    first: list[Tensor],
+    initial: list[Tensor],
+    reset: Tensor | None,
+    steps: int,
+    sequences: list[Tensor],
+    grads: list[Tensor | None],
+    wanted: list[bool],
+) -> list[Tensor]:
+    loaded = _loaded[key]
+    batch, work = _size(first, loaded.kernel.lags)
+    streams, statics, initial = [_rows(s, 2) for s in streams], _dense(statics), _dense(initial)
+    begins = [_rows(f, 1) for f in first]
+    kept: list[Tensor] = []  # zeros, where no gradient came
+
+    def given(gradient: Tensor | None, like: Tensor, lead: int) -> tuple[int, int, int]:
+        if gradient is None:
+            kept.append(like.new_zeros(like.shape[lead:]))
+            return _array(kept[-1], 0)
+        kept.append(_rows(gradient, lead))
+        return _array(kept[-1], lead)
+
+    arrays = [*(_array(s, 2) for s in streams), *(_array(s, 0) for s in statics), *(_array(f, 1) for f in begins)]
+    arrays += [*(_array(i, 0) for i in initial), *(_array(s, 2) for s in sequences)]
+    arrays += [given(g, s, 2) for g, s in zip(grads, sequences, strict=False)]
+    arrays += [given(g, f, 1) for g, f in zip(grads[len(sequences) :], first, strict=True)]
+    stream_grads = [
+        torch.zeros(s.shape, dtype=s.dtype) if i in loaded.kernel.partial else torch.empty(s.shape, dtype=s.dtype)
+        for i, s in enumerate(streams)
+    ]
+    static_grads = [torch.zeros(s.shape, dtype=s.dtype) for s in statics]
+    first_grads = [torch.empty(f.shape, dtype=f.dtype) for f in first]
+    initial_grads = [torch.zeros(i.shape, dtype=i.dtype) for i in initial]
+    factors = [
+        [first[0].new_empty(batch, steps, o.further * o.common * size) for size in (o.left, o.right)] for o in loaded.outers
+    ]
+    arrays += [*(_array(s, 2) for s in stream_grads), *(_array(s, 0) for s in static_grads)]
+    arrays += [*(_array(f, 1) for f in first_grads), *(_array(i, 0) for i in initial_grads)]
+    arrays += [_array(t, 2) for pair in factors for t in pair]
+    _call(loaded.backward, loaded, batch, steps, work * steps, arrays, reset)
+    for o, (left, right) in zip(loaded.outers, factors, strict=True):
+        if wanted[len(streams) + o.index]:
+            static_grads[o.index] += o.gradient(left, right)
+    return [*stream_grads, *static_grads, *first_grads, *initial_grads]
+
+
+@torch.library.register_fake("rnndsl::recurrence")
+def _forward_fake(key, streams, statics, first, initial, reset, steps):
+    loaded = _loaded[key]
+    sequences = [f.new_empty((f.shape[0], steps, *f.shape[1:])) for f, lag in zip(first, loaded.kernel.lags, strict=True) if lag == 1]
+    return [*sequences, *(f.new_empty(f.shape) for f in first)]
+
+
+@torch.library.register_fake("rnndsl::recurrence_backward")
+def _backward_fake(key, streams, statics, first, initial, reset, steps, sequences, grads, wanted):
+    return [t.new_empty(t.shape) for t in (*streams, *statics, *first, *initial)]
+
+
+def _save(ctx: Any, inputs: tuple, output: list[Tensor]) -> None:
+    key, streams, statics, first, initial, reset, steps = inputs
+    ctx.steps = steps
+    ctx.key, ctx.counts, ctx.has_reset = key, (len(streams), len(statics), len(first)), reset is not None
+    sequences = output[: _loaded[key].kernel.kept]
+    ctx.save_for_backward(*streams, *statics, *first, *initial, *sequences, *((reset,) if reset is not None else ()))
+
+
+def _gradients(ctx: Any, grads: list[Tensor | None]) -> tuple:
+    saved = list(ctx.saved_tensors)
+    reset = saved.pop() if ctx.has_reset else None
+    counts = (*ctx.counts, ctx.counts[2])
+    groups: list[list[Tensor]] = []
+    for n in counts:
+        groups.append(saved[:n])
+        del saved[:n]
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*grads, *(v for g in groups for v in g))):
+        return None, *_gradients_again(_loaded[ctx.key], groups, reset, ctx.steps, grads), None, None
+    wanted = [bool(w) for group in ctx.needs_input_grad[1:5] for w in (group if isinstance(group, list | tuple) else [group])]
+    if len(wanted) != sum(counts):
+        wanted = [True] * sum(counts)
+    found = torch.ops.rnndsl.recurrence_backward(ctx.key, *groups, reset, ctx.steps, saved, grads, wanted)
+    results = []
+    for n in counts:
+        results.append(list(found[:n]))
+        found = found[n:]
+    return None, *results, None, None
+
+
+def _gradients_again(loaded: Loaded, groups: list[list[Tensor]], reset: Tensor | None, steps: int, grads: list[Tensor | None]) -> list[list[Tensor | None]]:
+    """Gradients that can themselves be differentiated: those of the recurrence in plain PyTorch."""
+    flat = [t for g in groups for t in g]
+    with torch.enable_grad():
+        inputs = [t if t.requires_grad else t.detach().requires_grad_() for t in flat]
+        left = iter(inputs)
+        again = [[next(left) for _ in g] for g in groups]
+        sequences, finals = loaded.reference(*again, reset, steps)
+        pairs = [(o, g) for o, g in zip((*sequences, *finals), grads, strict=True) if g is not None and o.requires_grad]
+        found = torch.autograd.grad([o for o, _ in pairs], inputs, [g for _, g in pairs], create_graph=True, allow_unused=True)
+    left_found = iter(found)
+    return [[next(left_found) for _ in g] for g in groups]
+
+
+torch.library.register_autograd("rnndsl::recurrence", _gradients, setup_context=_save)

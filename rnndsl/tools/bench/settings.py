@@ -1,0 +1,69 @@
+"""What a benchmark is asked to do, as the command line writes it. Nothing here imports torch."""
+
+from dataclasses import dataclass, field
+
+from rnndsl.tools import Unfit
+
+AGAINST = ("loop", "compile", "nn", "pararnn")
+BACKENDS = ("cpu", "triton")
+DIRECTIONS = ("forward", "both")
+SCOPES = ("recurrence", "layer", "step")
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+BATCH, STEPS = 4, 1024
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A benchmark. over: what is varied (B, T or a size) and its values; repeats: None for as many as fit."""
+
+    batch: int = BATCH
+    steps: int = STEPS
+    sizes: dict[str, int] = field(default_factory=dict)
+    dtype: str = "float32"
+    against: tuple[str, ...] = AGAINST
+    backends: tuple[str, ...] = BACKENDS
+    directions: tuple[str, ...] = DIRECTIONS
+    scopes: tuple[str, ...] = SCOPES
+    repeats: int | None = None
+    threads: int | None = None
+    over: tuple[str, tuple[int, ...]] | None = None
+
+    def points(self) -> list["Settings"]:
+        """One benchmark for each value of what is varied."""
+        if self.over is None:
+            return [self]
+        name, values = self.over
+        return [self._at(name, v) for v in values]
+
+    def _at(self, name: str, value: int) -> "Settings":
+        changed = {"B": {"batch": value}, "T": {"steps": value}}.get(name, {"sizes": {**self.sizes, name: value}})
+        return Settings(**{**self.__dict__, **changed, "over": None})
+
+
+def parse_names(option: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """`loop,nn` as names, each once. Raises Unfit for one that is not known."""
+    names = tuple(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
+    for name in names:
+        if name not in known:
+            raise Unfit(f"{option} {text}: there is no {name}; there is {', '.join(known)}")
+    return names
+
+
+def parse_over(text: str | None) -> tuple[str, tuple[int, ...]] | None:
+    """`T=64,256` as a name and numbers in rising order. Raises Unfit."""
+    if text is None:
+        return None
+    name, _, values = text.partition("=")
+    numbers = [v.strip() for v in values.split(",")]
+    if not name.isidentifier() or not all(v.isascii() and v.isdigit() and int(v) >= 1 for v in numbers):
+        raise Unfit(f"--over {text}: give B, T or a size, and its values, as in --over T=64,256,1024")
+    return name, tuple(sorted({int(v) for v in numbers}))
+
+
+def parse_count(option: str, text: str | None) -> int | None:
+    """A whole number from 1 on. Raises Unfit."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise Unfit(f"{option} {text}: give a whole number from 1 on")
+    return int(text)
