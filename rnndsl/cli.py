@@ -1,4 +1,4 @@
-"""The commands: compile, check, explain, new, cache. Exit status: 0, 1 for errors in a program, 2 for misuse."""
+"""The commands: compile, check, explain, bench, new, cache. Exit status: 0, 1 for errors in a program, 2 for misuse."""
 
 import argparse
 import json
@@ -48,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="examples:\n  rnndsl new my_cell            writes my_cell.rnn, a cell to start from\n"
         "  rnndsl check my_cell.rnn      says what is wrong with it\n"
         "  rnndsl compile my_cell.rnn    writes my_cell.py; then: from my_cell import MyCell\n"
-        "  rnndsl explain my_cell.rnn    shows what the compiler finds in it\n",
+        "  rnndsl explain my_cell.rnn    shows what the compiler finds in it\n"
+        "  rnndsl bench my_cell.rnn      says how fast it is here\n",
     )
     parser.add_argument("--version", action="version", version=f"rnndsl {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -101,6 +102,32 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--latex", action="store_true", help="print equations and Jacobian for a document with amsmath")
     form.add_argument("--picture", metavar="OUT", help="draw states, streams and the Jacobian's sparsity: a .png or .svg file")
     e.set_defaults(run=_explain)
+
+    b = commands.add_parser(
+        "bench",
+        formatter_class=raw,
+        help="time a cell here, next to PyTorch's loop, torch.compile, torch.nn, and what the machine can do",
+        description="Times a cell on this machine: our backends, the PyTorch loop, the loop with a compiled step, torch.nn where it has the\n"
+        "cell, pararnn-torch where it is installed and has it. All in turn, in one run. docs/bench.md says what is measured and how.",
+        epilog="examples:\n  rnndsl bench gru.rnn\n  rnndsl bench gru.rnn --shape 16,256 --size H=512 --against loop,nn\n"
+        "  rnndsl bench gru.rnn --direction forward --scope step --json\n"
+        "  rnndsl bench gru.rnn --over T=64,256,1024 --picture times.svg\n",
+    )
+    b.add_argument("file", metavar="FILE", help="a .rnn file, or - for standard input")
+    b.add_argument("--cell", metavar="NAME", help="this cell; needed where the file has several")
+    b.add_argument("--shape", metavar="B,T", help="sequences and steps of a call (default 4,1024)")
+    b.add_argument("--size", nargs="+", action="extend", default=[], metavar="H=256", help="sizes of the cell (default D=64 H=256 N=4, others 64)")
+    b.add_argument("--dtype", default="float32", metavar="TYPE", help="float32 (default), float64, bfloat16 or float16")
+    b.add_argument("--against", metavar="NAMES", help="of loop,compile,nn,pararnn (default: all of them)")
+    b.add_argument("--backends", metavar="NAMES", help="of cpu,triton (default: those that can run the cell)")
+    b.add_argument("--direction", metavar="NAMES", help="of forward,both (default: both of them)")
+    b.add_argument("--scope", metavar="NAMES", help="of recurrence,layer,step (default: all of them)")
+    b.add_argument("--repeats", metavar="N", help="rounds (default: up to 20, fewer where they are slow)")
+    b.add_argument("--threads", metavar="N", help="threads of PyTorch and of the kernels")
+    b.add_argument("--over", metavar="T=64,256", help="repeat it for these values of T, B or a size")
+    b.add_argument("--picture", metavar="OUT", help="draw time against what --over varies: a .png or .svg file")
+    b.add_argument("--json", action="store_true", help="print every sample as plain data")
+    b.set_defaults(run=_bench)
 
     n = commands.add_parser(
         "new",
@@ -248,6 +275,22 @@ def _cache(options: argparse.Namespace) -> int:
     else:
         _print(listing(folder, found))
     return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from rnndsl.tools import Unfit
+    from rnndsl.tools.bench.command import bench
+    from rnndsl.tools.picture import NoMatplotlib
+
+    try:
+        return bench(options, _read(options.file))
+    except RnnError as e:
+        _report([(d, Source("<stdin>" if options.file == "-" else options.file, e.source.text)) for d in e.diagnostics], False)
+        return 1
+    except OSError as e:
+        raise Misuse(f"{e.filename or options.picture}: {(e.strerror or str(e)).lower()}") from None
+    except (Unfit, NoMatplotlib) as e:
+        raise Misuse(e) from None
 
 
 def _each(options: argparse.Namespace, act: Callable[[str, compiler.Checked], list[Diagnostic]]) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 import rnndsl
 
-SHAPES = [(1, 1), (3, 8), (8, 3), (17, 33), (33, 17), (64, 100), (100, 64), (100, 1), (1, 100)]
+SHAPES = [(1, 1), (8, 3), (17, 33), (33, 17), (64, 100), (100, 64), (100, 1), (1, 100)]
 TYPES = {"float": np.float32, "double": np.float64}
 MOST_ROWS = 19
 GUARD = 12345.0

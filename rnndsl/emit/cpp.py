@@ -6,7 +6,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rnndsl.diagnostics import Source
 from rnndsl.emit.cpp_function import Function, state_numbers
-from rnndsl.emit.cpp_loops import outer_layout
+from rnndsl.emit.cpp_loops import outer_layout, outer_rounds
 from rnndsl.emit.cpp_names import CppNames
 from rnndsl.kernel import program as programs
 from rnndsl.kernel.lowering import Step, lower
@@ -111,6 +111,7 @@ def _outers(f: Function, step: Step) -> list[str]:
         if any(m not in outer.left_map or m not in outer.right_map for m in further):
             raise Unsupported("a product with a broadcast matrix")
         found.append(str(leaf.data.index))
+        found.extend(outer_rounds(f, k))
         for axes in (further, common, left, right):
             found.append(f.full_volume(tuple(sizes[m] for m in axes)))
         axes = [*common, *left, *right]

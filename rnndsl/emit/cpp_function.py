@@ -7,13 +7,14 @@ from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit import cpp_text
 from rnndsl.emit.cpp_names import CppNames
+from rnndsl.emit.cpp_repeats import rounds_of, take_memory
 from rnndsl.emit.cpp_text import Cpp, plus, times
-from rnndsl.kernel.graph import REDUCTIONS, Leaf, Map, Node
+from rnndsl.kernel.graph import ROUNDS, Leaf, Node
 from rnndsl.kernel.lowering import Step
 from rnndsl.kernel.program import Program, Sink
 from rnndsl.kernel.schedule import DomainKey, Group, schedule, viewed
 from rnndsl.kernel.separate import Split, classes_of, reachable
-from rnndsl.kernel.values import Array, Unsupported
+from rnndsl.kernel.values import Array
 
 Domain = tuple  # of (size, marker): the marker says how units divide the axis: ("head", position), "block", or None
 _VECTORS = {"forward": 4, "backward": 4}  # of a block of channels: what one unit computes at once
@@ -61,7 +62,14 @@ class Function:
             for k in range(len(self.nodes[n].domain)):
                 self.local[(n, k)] = self.roots.get(classes.find((n, k)))
         self.key = DomainKey(self.nodes, self.local)
-        self.schedule = schedule(p, self.key)
+        outermost = [s for s in p.sinks if s.loop is None]
+        computed = self._reached([s.node for s in outermost])
+        self.schedule = schedule(self.nodes, outermost, computed, self.key)
+        self.loops = {n: rounds_of(self.nodes, p.sinks, n, self.key) for n in sorted(computed) if self.nodes[n].op in ("loop", "loop_back")}
+        schedules = [self.schedule, *(s for r in self.loops.values() for s in (r.forward, r.backward) if s is not None)]
+        self.kept = frozenset(n for s in schedules for n in s.kept)
+        self.uniform = frozenset(n for s in schedules for n in s.uniform)
+        self.taken: set[Hashable] = set()
         self.names = self.sizes.child()
         self.value_names: dict[int, str] = {}
         self.origin: int | None = None
@@ -69,6 +77,17 @@ class Function:
         first = self.step.carries[0][0].shape if self.step.carries else ()
         self.head_counts = tuple(first[k] for k in self.split.heads)
         self.block_size = first[-1] if self.split.block else None
+
+    def _reached(self, wanted: list[int]) -> set[int]:
+        """The nodes that some need, those of rounds of loops left out."""
+        found: set[int] = set()
+        stack = list(wanted)
+        while stack:
+            n = stack.pop()
+            if n not in found:
+                found.add(n)
+                stack.extend(self.nodes[n].args)
+        return found
 
     # Small texts
 
@@ -296,7 +315,7 @@ class Function:
                 self.put(f"const T {self.names(('hyper', h), h)} = T(call.hypers[{i}]);", 1)
 
     def _uniform(self) -> None:
-        for n in self.schedule.uniform:
+        for n in sorted(self.uniform):
             node = self.nodes[n]
             one = cpp_text.operation(node.op, [self.scalar(a) for a in node.args])
             code = one.code.replace("L::fill", "T")
@@ -346,8 +365,9 @@ class Function:
 
     def _unit(self, depth: int) -> None:
         """One unit: its memory, the loop over time, and what is left at the end."""
-        for n in sorted(self.schedule.kept):
+        for n in sorted(self.kept):
             self.put(f"T* {self.name_of(n)} = memory.take<T>(ROWS * {cpp_text.bracketed(self.volume(self.shape_domain(n)))});", depth)
+        take_memory(self, depth)
         for n, name in self._gathers().items():
             self.put(f"T* {name} = memory.take<T>(ROWS * {cpp_text.bracketed(self.full_local(n))});", depth)
         if self.direction == "backward":
@@ -368,6 +388,13 @@ class Function:
     def _accumulated(self) -> list[Sink]:
         return [s for s in self.program.sinks if s.target.kind == "static_gradient"]
 
+    def sum_domain(self, sink: Sink) -> Domain:
+        """What is added up for a static gradient: in the rounds of a loop, every slice of it."""
+        domain = self.shape_domain(sink.node)
+        if sink.target.select is None or sink.loop is None:
+            return domain
+        return ((self.step.statics[sink.target.index].shape[0], None), *domain)
+
     def _carry_name(self, i: int) -> str:
         array, lag = self.step.carries[i]
         return self.names(("carry_gradient", i), f"d_{_array_name(array)}_{lag}_next")
@@ -386,7 +413,7 @@ class Function:
                 f"{self.names(('final_gradient', i))}.at<const T>(b + r, 0)", f"{self._carry_name(i)} + r * {size}", self.state_domain(i), depth, into_unit=True
             )
         for k, sink in enumerate(self._accumulated()):
-            size = cpp_text.bracketed(self.volume(self.shape_domain(sink.node)))
+            size = cpp_text.bracketed(self.volume(self.sum_domain(sink)))
             self.put(f"T* {self.names(('sum', k), 'sum')} = memory.take<T>({size});", depth)
             self.put(f"zero({self.names(('sum', k))}, {size});", depth)
 
@@ -413,9 +440,8 @@ class Function:
             full = cpp_text.bracketed(self.full_volume(self.step.carries[i][0].shape))
             self._copy(self.names(("initial_sum", i)), f"{self.names(('initial_parts', i))}.data() + part * {full}", domain, depth, into_unit=False, rows=False)
         for k, sink in enumerate(self._accumulated()):
-            node = self.nodes[sink.node]
-            domain = self.shape_domain(sink.node)
-            full = cpp_text.bracketed(self.full_volume(node.shape))
+            domain = self.sum_domain(sink)
+            full = cpp_text.bracketed(self.full_volume(tuple(d for d, _ in domain)))
             index = self._partial_index(domain)
             self._copy(self.names(("sum", k)), f"{self.names(('parts', k))}.data() + {cpp_text.bracketed(index)} * {full}", domain, depth, into_unit=False, rows=False)
 
@@ -438,9 +464,10 @@ class Function:
             return
         for k, sink in enumerate(self._accumulated()):
             count = "parts"
-            for _, c in self._missing(self.shape_domain(sink.node)):
+            domain = self.sum_domain(sink)
+            for _, c in self._missing(domain):
                 count = times(count, c)
-            self.put(f"std::vector<T> {self.names(('parts', k), 'parts_of_sum')}({times(count, self.full_volume(self.nodes[sink.node].shape))});", 1)
+            self.put(f"std::vector<T> {self.names(('parts', k), 'parts_of_sum')}({times(count, self.full_volume(tuple(d for d, _ in domain)))});", 1)
         for i, (array, _) in enumerate(self.step.carries):
             self.put(f"std::vector<T> {self.names(('initial_parts', i), 'parts_of_initial')}({times('parts', self.full_volume(array.shape))});", 1)
         for i, count in self._shared_streams().items():
@@ -485,9 +512,9 @@ class Function:
                 self.put("}", 1)
             return
         for k, sink in enumerate(self._accumulated()):
-            size = cpp_text.bracketed(self.full_volume(self.nodes[sink.node].shape))
+            size = cpp_text.bracketed(self.full_volume(tuple(d for d, _ in self.sum_domain(sink))))
             name = self.names(("static_gradient", sink.target.index))
-            if sink.target.select is not None:
+            if sink.target.select is not None and sink.loop is None:
                 name += f" + (long({self.scalar(sink.target.select).code}) - 1) * {size}"
             parts = self.names(("parts", k))
             self.put(f"reduce({parts}.data(), {parts}.size() / {size}, {size}, {name});", 1)
@@ -568,7 +595,7 @@ class Function:
         for n in sorted(self.used):
             if self.nodes[n].op == "product":
                 p = matrix_product(self, n)
-                if p is not None and not (viewed(self.nodes, p.x) in self.schedule.kept and p.x == viewed(self.nodes, p.x)):
+                if p is not None and not ((viewed(self.nodes, p.x) in self.kept or self.nodes[p.x].op in ROUNDS) and p.x == viewed(self.nodes, p.x)):
                     found[p.x] = self.names(("gather", p.x), f"{self.base_name(viewed(self.nodes, p.x))}_rows")
         return found
 
@@ -594,5 +621,3 @@ def state_numbers_exact(step: Step) -> list[int]:
     first: dict[tuple[str, str], int] = {}
     return [first.setdefault((array.name, array.part), i) for i, (array, _) in enumerate(step.carries)]
 
-
-__all__ = ["REDUCTIONS", "Function", "Map", "Unsupported"]

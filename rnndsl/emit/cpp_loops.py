@@ -3,9 +3,11 @@
 from typing import TYPE_CHECKING
 
 from rnndsl.emit import cpp_text
+from rnndsl.emit.cpp_repeats import next_name
 from rnndsl.emit.cpp_text import Cpp, plus, times
-from rnndsl.kernel.graph import REDUCTIONS, SCALARS, Map
+from rnndsl.kernel.graph import SCALARS, Map
 from rnndsl.kernel.program import Sink
+from rnndsl.kernel.repeats import Loop
 from rnndsl.kernel.schedule import Group, viewed
 
 if TYPE_CHECKING:
@@ -70,10 +72,10 @@ class Loops:
         for n in [*self.group.nodes, *self.group.sums]:
             for a in self.f.nodes[n].args:
                 base = viewed(self.f.nodes, a)
-                if a not in self.in_group and self.f.nodes[base].op not in SCALARS and base not in self.f.schedule.uniform:
+                if a not in self.in_group and self.f.nodes[base].op not in SCALARS and base not in self.f.uniform:
                     found[base] = None
         for n in [*self.group.nodes, *self.group.sums]:
-            if n in self.f.schedule.kept:
+            if n in self.f.kept:
                 found[n] = None
         return list(found)
 
@@ -82,7 +84,7 @@ class Loops:
         others = [k for k in self.axes if k != self.lane_axis]
         lane = f"i{self.lane_axis}" if self.lane_axis is not None else "i"
         extent = f.extent(*self.group.domain[self.lane_axis]) if self.lane_axis is not None else "1"
-        over = f"over<T, {extent}>([&](auto tag, long {lane}) {{"
+        over = f"over<T, {extent}>([&](auto tag, long {lane}) INLINED {{"
         body = depth
         if self.lanes_outside:
             f.put(over, depth)
@@ -128,7 +130,7 @@ class Loops:
             node = f.nodes[n]
             text = cpp_text.operation(node.op, [self._argument(a, m, depth) for a, m in zip(node.args, node.maps, strict=True)])
             used_here = self.counts.get(n, 0)
-            written = n in f.schedule.kept or n in sinks or n in sums
+            written = n in f.kept or n in sinks or n in sums
             if used_here <= 1 and not written and n not in dict(f.program.names):
                 self.texts[n] = text
                 continue
@@ -136,7 +138,7 @@ class Loops:
             code = text.lanes
             f.put(f"const L {f.name_of(n)} = {code};", depth)
             self.texts[n] = Cpp(f.name_of(n))
-            if n in f.schedule.kept:
+            if n in f.kept:
                 pointer, stride = self._address(n, tuple(range(len(node.shape))), own=True)
                 self._store(f.name_of(n), pointer, stride, depth)
             for s in sinks.get(n, ()):
@@ -152,7 +154,7 @@ class Loops:
     def _argument(self, a: int, m: Map, depth: int) -> Cpp:
         f = self.f
         node = f.nodes[a]
-        if node.op in SCALARS or a in f.schedule.uniform:
+        if node.op in SCALARS or a in f.uniform:
             return f.scalar(a)
         if a in self.in_group:
             return self.texts[a]
@@ -208,9 +210,13 @@ class Loops:
             offset = "0"
             for j, (_, marker) in enumerate(domain):
                 offset = plus(offset, times(f.place(marker, f"i{j}", True), strides[j]))
+            if s.loop is not None and s.target.select is not None:
+                offset = plus(offset, times(f"(long({f.scalar(s.target.select).code}) - 1)", f.volume(domain)))
             pointer = plus(f.names(("sum", k)), offset)
             stride = strides[self.lane_axis] if self.lane_axis is not None else "1"
             value = f"(L::load({pointer}) + {value})"
+        elif s.target.kind == "total":
+            value = f"(L::load({pointer}) + {value})" if stride in ("0", "1") else f"(L::load({pointer}, {stride}) + {value})"
         self._store(value, pointer, stride, depth)
 
 
@@ -235,10 +241,26 @@ def sink_address(f: "Function", s: Sink, domain: tuple, lane_axis: int | None) -
             full = f.full_volume(shape)
             place = plus(times(cpp_text.bracketed(f._shared_index(index, f.shape_domain(s.node))), "call.batch * call.steps"), "(b + r) * call.steps", "t")
             base = f"{f.names(('stream_parts', index))}.data() + {times(cpp_text.bracketed(place), full)}"
+    elif kind in ("round", "round_gradient", "total"):
+        loop = next(n for n in f.loops if f.nodes[n].op == ("loop" if kind == "round" else "loop_back") and _number(f, n) == s.loop) if kind != "round" else next(n for n in f.loops if _number(f, n) == s.loop)
+        body = f.nodes[loop].data
+        if kind == "total":
+            memory = next(r for r in f.kept if f.nodes[r].op == "result" and f.nodes[r].args == (loop,) and f.nodes[r].data == ("total", index))
+            base = f.name_of(memory)
+        else:
+            leaves = (body if f.nodes[loop].op == "loop" else body.loop).rounds if kind == "round" else body.gradients
+            memory = leaves[index]
+            base = next_name(f, memory)
+        local = f.shape_domain(memory)
+        strides = f.row_major([f.extent(*a) for a in local])
+        base = plus(base, times("r", f.volume(local)))
+        in_unit = True
     elif kind in ("outer_left", "outer_right"):
         left = kind == "outer_left"
         strides = outer_strides(f, index, left)
         base = f"{f.names((kind, index))}.at<T>(b + r, t)"
+        if s.loop is not None:
+            base = plus(base, times(round_number(f, s.loop), outer_size(f, index, left)))
     else:
         base, strides = "", tuple("0" for _ in node.shape)
     offset = times(f.dim(s.offset), strides[s.axis]) if strides and f.dim(s.offset) != "0" else "0"
@@ -249,6 +271,43 @@ def sink_address(f: "Function", s: Sink, domain: tuple, lane_axis: int | None) -
         if j == lane_axis:
             stride = strides[to]
     return plus(base, offset), stride
+
+
+def _number(f: "Function", n: int) -> int:
+    """The number of the loop that a node runs."""
+    data = f.nodes[n].data
+    return data.number if f.nodes[n].op == "loop" else data.loop.number
+
+
+def _loop(f: "Function", number: int) -> Loop:
+    """The loop of that number."""
+    return next(f.nodes[n].data if f.nodes[n].op == "loop" else f.nodes[n].data.loop for n in f.loops if _number(f, n) == number)
+
+
+def round_number(f: "Function", number: int) -> str:
+    """The number of the round, from 0."""
+    loop = _loop(f, number)
+    return f"({f.names(('counter', loop.counter), loop.counter)} - {cpp_text.bracketed(f.dim(loop.low))})"
+
+
+def outer_size(f: "Function", index: int, left: bool) -> str:
+    """The entries of a factor of an outer product."""
+    outer = f.program.outers[index]
+    return cpp_text.bracketed(f.full_volume(f.nodes[outer.left if left else outer.right].shape))
+
+
+def outer_rounds(f: "Function", index: int) -> tuple[str, str]:
+    """The first slice of the static leaf that an outer product gives the gradient of, 0 where it is the leaf itself; and how many follow,
+    or how many rounds add to it."""
+    outer = f.program.outers[index]
+    leaf = f.nodes[outer.leaf].data
+    loop = _loop(f, outer.loop) if outer.loop is not None else None
+    count = f"{f.dim(loop.high)} - {cpp_text.bracketed(f.dim(loop.low))} + 1" if loop is not None else "1"
+    if leaf.select is None:
+        return "0", count
+    if loop is not None and f.nodes[leaf.select].op == "counter":
+        return f.dim(loop.low), count
+    return f"long({f.scalar(leaf.select).code})", count
 
 
 def outer_layout(f: "Function", index: int) -> tuple[list[int], list[int], list[int], list[int]]:
@@ -274,5 +333,3 @@ def outer_strides(f: "Function", index: int, left: bool) -> tuple[str, ...]:
     strides = f.row_major(list(sizes))
     return tuple(strides[order.index(k)] for k in m)
 
-
-__all__ = ["REDUCTIONS", "Loops", "outer_layout", "sink_address", "write_loops"]

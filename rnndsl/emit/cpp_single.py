@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rnndsl.checks.dims import Dim
 from rnndsl.emit import cpp_text
+from rnndsl.emit.cpp_repeats import write_loop, write_loop_back
 from rnndsl.emit.cpp_text import plus, times
 from rnndsl.kernel.graph import Leaf, Map
 from rnndsl.kernel.schedule import viewed
@@ -86,8 +87,9 @@ def write_pack(f: "Function", n: int, depth: int) -> None:
     for k in p.common:
         heads = times(heads, f.dim(f.nodes[n].domain[k]))
     size = f.full_volume(node.shape)
-    if node.data.select is not None:
-        raise Unsupported("a slice of a matrix")
+    if node.data.select is not None:  # every slice, whichever is asked for
+        slices = f.dim(f.step.statics[node.data.index].shape[0])
+        heads, size = times(slices, heads), times(slices, size)
     name = f.array_name("statics", node.data.index)
     panels = _panels(f, n)
     each = f"packed_size<T, {inside}, {outside}>()"
@@ -118,6 +120,12 @@ def write_single(f: "Function", n: int, depth: int) -> None:
             _concat(f, n, depth)
         case "cumsum":
             _cumsum(f, n, depth)
+        case "loop":
+            write_loop(f, n, depth)
+        case "loop_back":
+            write_loop_back(f, n, depth)
+        case "result":
+            pass  # the loop has left it there
         case "diag":
             _diag(f, n, depth)
         case "diagonal":
@@ -126,7 +134,7 @@ def write_single(f: "Function", n: int, depth: int) -> None:
             raise Unsupported(node.op)
 
 
-class _Rows:
+class Rows:
     """A loop over rows with the pointers of what is read and written."""
 
     def __init__(self, f: "Function", n: int, reads: list[int], depth: int):
@@ -145,7 +153,7 @@ class _Rows:
         self.f.put("}", self.depth)
 
 
-def _loops(f: "Function", domain: tuple, names: list[str], depth: int) -> int:
+def loops(f: "Function", domain: tuple, names: list[str], depth: int) -> int:
     """Opens loops over axes; gives the depth inside."""
     for (d, marker), name in zip(domain, names, strict=True):
         e = f.extent(d, marker)
@@ -173,9 +181,9 @@ def _matrix_product(f: "Function", n: int, p: MatrixProduct, depth: int) -> None
     x_size = cpp_text.bracketed(f.volume(x_domain))
     if p.x in gathers:
         x = gathers[p.x]
-        rows = _Rows(f, n, [p.x], depth)
+        rows = Rows(f, n, [p.x], depth)
         names = [f"i{k}" for k in range(len(p.x_map))]
-        inner = _loops(f, x_domain, names, depth + 1)
+        inner = loops(f, x_domain, names, depth + 1)
         strides = f.row_major([f.extent(*a) for a in x_domain])
         to = plus(x, times("r", x_size), *(times(names[j], strides[j]) for j, a in enumerate(x_domain) if f.extent(*a) is not None))
         f.put(f"*({to}) = {_entry(f, p.x, x_domain, names, tuple(range(len(x_domain))))};", inner)
@@ -185,13 +193,19 @@ def _matrix_product(f: "Function", n: int, p: MatrixProduct, depth: int) -> None
     y, y_size = f.name_of(n), cpp_text.bracketed(f.volume(f.shape_domain(n)))
     each = f"packed_size<T, {inside}, {outside}>()"
     head = "0"
-    loops: list[int] = []
+    looped: list[int] = []
     for k in p.common:
         marker = f.local.get((n, k))
         head = plus(times(head, f.dim(node.domain[k])), f"n{marker[1]}" if isinstance(marker, tuple) else f"i{k}")
         if not isinstance(marker, tuple):
-            loops.append(k)
-    panels = plus(_panels(f, n), times(head, each))
+            looped.append(k)
+    select = f.nodes[p.matrix].data.select
+    if select is not None:
+        count = "1"
+        for k in p.common:
+            count = times(count, f.dim(node.domain[k]))
+        head = plus(times(f"(long({f.scalar(select).code}) - 1)", count), head)
+    panels = plus(_panels(f, n), times(cpp_text.bracketed(head), each))
     if p.further:
         many = "rows"
         for k in p.further:
@@ -199,7 +213,7 @@ def _matrix_product(f: "Function", n: int, p: MatrixProduct, depth: int) -> None
         f.put(f"multiply<T, {inside}, {outside}>({many}, {x}, {inside}, {panels}, {y}, {outside});", depth)
         return
     heads = "0"
-    for k in loops:
+    for k in looped:
         f.put(f"for (long i{k} = 0; i{k} < {f.dim(node.domain[k])}; ++i{k})", depth)
         depth += 1
         heads = plus(times(heads, f.dim(node.domain[k])), f"i{k}")
@@ -215,22 +229,22 @@ def _plain_product(f: "Function", n: int, depth: int) -> None:
     domain = tuple((d, f.local.get((n, k))) for k, d in enumerate(node.domain))
     kept = len(node.shape)
     names = [f"i{k}" for k in range(len(domain))]
-    rows = _Rows(f, n, list(node.args), depth)
+    rows = Rows(f, n, list(node.args), depth)
     out = [k for k in range(kept) if f.extent(*domain[k]) is not None]
     lane = out[-1] if out else None
     depth += 1
-    inner = _loops(f, tuple(domain[k] for k in out[:-1]), [names[k] for k in out[:-1]], depth)
+    inner = loops(f, tuple(domain[k] for k in out[:-1]), [names[k] for k in out[:-1]], depth)
     f.put(f"over<T, {f.extent(*domain[lane]) if lane is not None else '1'}>([&](auto tag, long {names[lane] if lane is not None else 'i'}) {{", inner)
     f.put("using L = typename decltype(tag)::type;", inner + 1)
     f.put("L total = L::fill(T(0));", inner + 1)
-    loops = _loops(f, domain[kept:], names[kept:], inner + 1)
+    deepest = loops(f, domain[kept:], names[kept:], inner + 1)
     factors = []
     for a, m in zip(node.args, node.maps, strict=True):
         view = f.view(a)
         stride = next((view.strides[j] for j, k in enumerate(m) if k == lane), "0")
         pointer = _entry(f, a, domain, names, m)[1:]
         factors.append({"0": f"L::fill(*{pointer})", "1": f"L::load{pointer}"}.get(stride, f"L::load({pointer}, {stride})"))
-    f.put(f"total = total + {factors[0]} * {factors[1]};", loops)
+    f.put(f"total = total + {factors[0]} * {factors[1]};", deepest)
     to = _entry(f, n, domain, names, tuple(range(kept)))[1:]
     f.put(f"total.store{to};", inner + 1)
     f.put("});", inner)
@@ -239,24 +253,25 @@ def _plain_product(f: "Function", n: int, depth: int) -> None:
 
 def _concat(f: "Function", n: int, depth: int) -> None:
     node = f.nodes[n]
-    rows = _Rows(f, n, list(node.args), depth)
+    rows = Rows(f, n, list(node.args), depth)
     at = Dim.of(0)
     strides = f.row_major([f.extent(*a) for a in f.shape_domain(n)])
     for a in node.args:
         part = f.nodes[a]
         domain = tuple((d, f.local.get((n, k))) for k, d in enumerate(part.shape))
         names = [f"i{k}" for k in range(len(domain))]
-        inner = _loops(f, domain, names, depth + 1)
+        inner = loops(f, domain, names, depth + 1)
         to = plus(f"{f.name_of(n)}_r", times(f.dim(at), strides[node.data]))
         for k, axis in enumerate(domain):
             if f.extent(*axis) is not None:
                 to = plus(to, times(names[k], strides[k]))
-        f.put(f"*({to}) = {_value(f, a, domain, names)};", inner)
+        f.put(f"*({to}) = {value(f, a, domain, names)};", inner)
         at = at + part.shape[node.data]
     rows.close()
 
 
-def _value(f: "Function", a: int, domain: tuple, names: list[str]) -> str:
+def value(f: "Function", a: int, domain: tuple, names: list[str]) -> str:
+    """An entry of a value at positions along its own axes."""
     return _entry(f, a, domain, names, tuple(range(len(domain))))
 
 
@@ -264,15 +279,15 @@ def _cumsum(f: "Function", n: int, depth: int) -> None:
     node = f.nodes[n]
     domain = f.shape_domain(n)
     names = [f"i{k}" for k in range(len(domain))]
-    rows = _Rows(f, n, list(node.args), depth)
-    inner = _loops(f, domain[:-1], names[:-1], depth + 1)
+    rows = Rows(f, n, list(node.args), depth)
+    inner = loops(f, domain[:-1], names[:-1], depth + 1)
     size = f.extent(*domain[-1])
     last = names[-1]
     f.put("{", inner)
     f.put("T total = 0;", inner + 1)
     order = f"for (long {last} = {size} - 1; {last} >= 0; --{last})" if node.data else f"for (long {last} = 0; {last} < {size}; ++{last})"
     f.put(order, inner + 1)
-    f.put(f"{_entry(f, n, domain, names, tuple(range(len(domain))))} = total += {_value(f, node.args[0], domain, names)};", inner + 2)
+    f.put(f"{_entry(f, n, domain, names, tuple(range(len(domain))))} = total += {value(f, node.args[0], domain, names)};", inner + 2)
     f.put("}", inner)
     rows.close()
 
@@ -281,11 +296,11 @@ def _diag(f: "Function", n: int, depth: int) -> None:
     node = f.nodes[n]
     domain = f.shape_domain(n)
     names = [f"i{k}" for k in range(len(domain))]
-    rows = _Rows(f, n, list(node.args), depth)
+    rows = Rows(f, n, list(node.args), depth)
     f.put(f"zero({f.name_of(n)}_r, {f.volume(domain)});", depth + 1)
-    inner = _loops(f, domain[:-1], names[:-1], depth + 1)
+    inner = loops(f, domain[:-1], names[:-1], depth + 1)
     names[-1] = names[-2]
-    f.put(f"{_entry(f, n, domain, names, tuple(range(len(domain))))} = {_value(f, node.args[0], domain[:-1], names[:-1])};", inner)
+    f.put(f"{_entry(f, n, domain, names, tuple(range(len(domain))))} = {value(f, node.args[0], domain[:-1], names[:-1])};", inner)
     rows.close()
 
 
@@ -293,8 +308,8 @@ def _diagonal(f: "Function", n: int, depth: int) -> None:
     node = f.nodes[n]
     domain = f.shape_domain(n)
     names = [f"i{k}" for k in range(len(domain))]
-    rows = _Rows(f, n, list(node.args), depth)
-    inner = _loops(f, domain, names, depth + 1)
+    rows = Rows(f, n, list(node.args), depth)
+    inner = loops(f, domain, names, depth + 1)
     wide = (*domain, domain[-1])
-    f.put(f"{_entry(f, n, domain, names, tuple(range(len(domain))))} = {_value(f, node.args[0], wide, [*names, names[-1]])};", inner)
+    f.put(f"{_entry(f, n, domain, names, tuple(range(len(domain))))} = {value(f, node.args[0], wide, [*names, names[-1]])};", inner)
     rows.close()

@@ -11,7 +11,8 @@ import sympy
 
 from rnndsl.calculus import functions
 from rnndsl.checks.dims import Dim
-from rnndsl.kernel.graph import Builder, Map, Node, Shape
+from rnndsl.kernel.graph import SCALARS, Builder, Map, Node, Shape
+from rnndsl.kernel.repeats import LoopBack, inside, outside
 from rnndsl.kernel.values import Unsupported
 
 # Derivatives come from the calculus' functions; these are the names of the two tables where they differ.
@@ -40,6 +41,7 @@ class Outer:
     right: int
     left_map: Map
     right_map: Map
+    loop: int | None = None  # the number of the loop in whose rounds it is
 
 
 @dataclass
@@ -50,16 +52,21 @@ class Adjoint:
     gradients: dict[int, list[int]] = field(default_factory=dict)
     pieces: dict[int, dict[tuple[int, Dim], tuple[Dim, int]]] = field(default_factory=dict)  # of slices: (axis, offset) -> (size, gradient)
     outers: list[Outer] = field(default_factory=list)
+    results: dict[int, dict[int, int]] = field(default_factory=dict)  # of a loop: gradients of what its rounds leave behind
+    slices: list[tuple[int, int, int]] = field(default_factory=list)  # (loop, static leaf, gradient), one in every round
+    loop: int | None = None
 
     def seed(self, n: int, gradient: int) -> None:
         """Adds to the gradient of a node."""
         self.gradients.setdefault(n, []).append(gradient)
 
-    def run(self, last: int) -> None:
-        """Goes back from node number `last` to the first."""
+    def run(self, last: int, only: set[int] | None = None) -> None:
+        """Goes back from node number `last` to the first, through all nodes or some."""
         for n in range(last, -1, -1):
             node = self.builder[n]
-            if node.is_leaf or not (n in self.gradients or n in self.pieces):
+            if n in self.results:
+                self._back_loop(node, self.results[n])
+            if node.is_leaf or (only is not None and n not in only) or not (n in self.gradients or n in self.pieces):
                 continue
             gradient = self.gradient(n)
             assert gradient is not None
@@ -115,6 +122,8 @@ class Adjoint:
                 self.seed(node.args[0], self._spread(gradient, node, kept))
             case "product":
                 self._back_product(node, gradient)
+            case "result":
+                self.results.setdefault(node.args[0], {})[node.data[1]] = gradient
             case "largest":
                 pass  # taken off what does not depend on it
             case "slice":
@@ -142,6 +151,42 @@ class Adjoint:
                         part = self._partial(n, node, i, gradient)
                         if part is not None:
                             self._seed_argument(a, node.maps[i], part)
+
+    def _back_loop(self, node: Node, results: dict[int, int]) -> None:
+        """The rounds of a loop backwards: what they begin with gets a gradient, and so does all that they read from outside."""
+        b, loop = self.builder, node.data
+        last = len(b.nodes) - 1
+        region = inside(b.nodes, loop.rounds, loop.counter)
+        inner = Adjoint(b, loop=loop.number)
+        leaves = tuple(b.add(Node("round_gradient", (), b[r].shape, data=(loop.number, j))) for j, r in enumerate(loop.rounds))
+        for output, leaf in zip(loop.outputs, leaves, strict=True):
+            inner.seed(output, leaf)
+        inner.run(last, region)
+        begins = [inner.gradient(r) for r in loop.rounds]
+        outputs = tuple(g if g is not None else b.zeros(b[r].shape) for g, r in zip(begins, loop.rounds, strict=True))
+        totals: list[tuple[int, int]] = []
+        for n in sorted({*inner.gradients, *inner.pieces}):
+            if n > last or n in loop.rounds or b[n].op in SCALARS or not (n not in region or b[n].op == "static"):
+                continue
+            gradient = inner.gradient(n)
+            assert gradient is not None
+            if n in region:
+                self.slices.append((loop.number, n, gradient))
+            else:
+                totals.append((n, gradient))
+        self.outers.extend(inner.outers)
+        starts = node.args[: len(loop.rounds)]
+        given = tuple(results[j] if j in results else b.zeros(b[r].shape) for j, r in enumerate(loop.rounds))
+        body = LoopBack(loop, leaves, outputs, tuple(g for _, g in totals))
+        wanted = (*outputs, *body.totals, *(g for k, _, g in self.slices if k == loop.number), *loop.outputs)
+        wanted += tuple(n for o in inner.outers for n in (o.left, o.right))
+        read = outside(b, (*loop.rounds, *leaves), loop.counter, wanted)
+        back = b.add(Node("loop_back", (*starts, *given, *read), (), data=body))
+        for j, (start, r) in enumerate(zip(starts, loop.rounds, strict=True)):
+            if self._needs(start):
+                self.seed(start, b.add(Node("result", (back,), b[r].shape, data=("begin", j))))
+        for i, (n, _) in enumerate(totals):
+            self.seed(n, b.add(Node("result", (back,), b[n].shape, data=("total", i))))
 
     def _needs(self, n: int) -> bool:
         return self.builder[n].op not in ("number", "size", "hyper", "counter")
@@ -177,7 +222,7 @@ class Adjoint:
                 further = [axis for axis in range(len(node.domain)) if axis not in place]
                 place.update({axis: len(m) + k for k, axis in enumerate(further)})
                 left_map = tuple(place[axis] for axis in range(kept))
-                self.outers.append(Outer(a, gradient, other, left_map, tuple(place[axis] for axis in m_other)))
+                self.outers.append(Outer(a, gradient, other, left_map, tuple(place[axis] for axis in m_other), self.loop))
                 continue
             # domain of the new product: the axes of `a`, then what is summed over
             summed = [axis for axis in range(len(node.domain)) if axis not in m]

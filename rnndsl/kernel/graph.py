@@ -16,10 +16,11 @@ Shape = tuple[Dim, ...]
 Map = tuple[int, ...]
 
 # Leaves: values that a step reads. `data` is a Leaf for arrays, else what the name says.
-ARRAYS = frozenset(("stream", "static", "old", "carry_gradient", "state_gradient", "rounds"))
+ARRAYS = frozenset(("stream", "static", "old", "carry_gradient", "state_gradient"))
 SCALARS = frozenset(("number", "size", "hyper", "counter"))
+ROUNDS = frozenset(("round", "round_gradient"))  # what a round of a loop begins with; see repeats
 # Nodes that are no formula of single entries. `data`: slice (axis, offset), concat the axis, cumsum whether it runs backwards.
-STRUCTURAL = frozenset(("slice", "concat", "reshape", "cumsum", "diag", "diagonal", "result"))
+STRUCTURAL = frozenset(("slice", "concat", "reshape", "cumsum", "diag", "diagonal", "result", "loop", "loop_back"))
 REDUCTIONS = frozenset(("sum", "largest"))
 
 
@@ -50,11 +51,11 @@ class Node:
 
     @property
     def is_leaf(self) -> bool:
-        return self.op in ARRAYS or self.op in SCALARS
+        return self.op in ARRAYS or self.op in SCALARS or self.op in ROUNDS
 
     @property
     def is_elementwise(self) -> bool:
-        return not (self.is_leaf or self.op in STRUCTURAL or self.op in REDUCTIONS or self.op in ("product", "loop"))
+        return not (self.is_leaf or self.op in STRUCTURAL or self.op in REDUCTIONS or self.op == "product")
 
 
 @dataclass

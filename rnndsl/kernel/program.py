@@ -10,9 +10,10 @@ from rnndsl.kernel.lowering import Step
 
 
 class Target(NamedTuple):
-    """An array that a step writes. Kinds: sequence, stream_gradient, carry_gradient, outer_left, outer_right, static_gradient.
+    """What a step writes. Kinds: sequence, stream_gradient, carry_gradient, outer_left, outer_right, static_gradient; in the rounds of a
+    loop also round, round_gradient, total.
 
-    A static gradient is added to, over rows and steps; `select` is the node of the slice's number.
+    A static gradient is added to, over rows, steps and rounds; `select` is the node of the slice's number.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Sink:
     order: Map
     axis: int = 0
     offset: Dim = Dim.of(0)
+    loop: int | None = None  # the number of the loop in whose rounds it is
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,19 @@ def _elementwise(builder: Builder, n: int) -> int:
     return builder.add(Node("copy", (n,), node.shape, (tuple(range(len(node.shape))),)))
 
 
+def _rounds(b: Builder, kind: str) -> list[Sink]:
+    """What the rounds of loops hand on. A loop backwards first runs forwards."""
+    found = []
+    for node in list(b.nodes):
+        if node.op not in ("loop", kind):
+            continue
+        groups = (("round", node.data.outputs),) if node.op == "loop" else (("round_gradient", node.data.outputs), ("total", node.data.totals))
+        number = node.data.number if node.op == "loop" else node.data.loop.number
+        for name, outputs in groups:
+            found.extend(Sink(Target(name, j), n, tuple(range(len(b[n].shape))), loop=number) for j, n in enumerate(outputs))
+    return found
+
+
 def forward(step: Step) -> Program:
     """The new value of each state, into its sequence."""
     b = step.builder
@@ -58,6 +73,7 @@ def forward(step: Step) -> Program:
     for i, ((array, lag), n) in enumerate(zip(step.carries, step.updates, strict=True)):
         if lag == 1:
             sinks.append(Sink(Target("sequence", i), _elementwise(b, n), tuple(range(len(array.shape)))))
+    sinks.extend(replace(s, node=_elementwise(b, s.node)) for s in _rounds(b, "loop"))
     return Program(tuple(b.nodes), tuple(sinks), names=step.names)
 
 
@@ -95,7 +111,8 @@ def backward(step: Step) -> Program:
             continue
         gradient_or_none = adjoint.gradient(n)
         if gradient_or_none is not None:
-            sinks.append(Sink(target, gradient_or_none, whole))
+            if not (leaf.select is not None and b[leaf.select].op == "counter"):
+                sinks.append(Sink(target, gradient_or_none, whole))
             if leaf.kind == "old":
                 found_old.add(leaf.index)
         elif leaf.kind == "stream":
@@ -107,6 +124,10 @@ def backward(step: Step) -> Program:
             sinks.append(Sink(Target("carry_gradient", i), b.zeros(array.shape), tuple(range(len(array.shape)))))
     for k, outer in enumerate(adjoint.outers):
         for side, n, m in (("outer_left", outer.left, outer.left_map), ("outer_right", outer.right, outer.right_map)):
-            sinks.append(Sink(Target(side, k), n, m))
+            sinks.append(Sink(Target(side, k), n, m, loop=outer.loop))
+    for number, n, gradient in adjoint.slices:
+        leaf = b[n].data
+        sinks.append(Sink(Target("static_gradient", leaf.index, leaf.select), gradient, tuple(range(len(b[n].shape))), loop=number))
+    sinks.extend(_rounds(b, "loop_back"))
     computed = tuple(replace(s, node=_elementwise(b, s.node)) for s in sinks)
     return Program(tuple(b.nodes), computed, tuple(adjoint.outers), frozenset(partial), step.names)

@@ -1,21 +1,94 @@
-"""`repeat` in a step: unrolled where its length is a number."""
+"""`repeat` in a step: a loop node. What its rounds pass on are leaves of kind `round`; whatever depends on them or on the counter is
+computed in every round, everything else before the loop.
+"""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rnndsl.checks.cell import SCALAR, Repeat
-from rnndsl.kernel.values import Unsupported, Value
+from rnndsl.checks.cell import Repeat
+from rnndsl.checks.dims import Dim
+from rnndsl.kernel.graph import Builder, Node
+from rnndsl.kernel.values import Value
 
 if TYPE_CHECKING:
     from rnndsl.kernel.lowering import Lowering
 
 
+@dataclass(frozen=True)
+class Loop:
+    """Rounds `low` to `high`: `rounds` are the leaves that hold what a round begins with, `outputs` what it hands on.
+
+    The arguments of its node are what the first round begins with, then what the rounds read from outside.
+    """
+
+    number: int
+    counter: str
+    low: Dim
+    high: Dim
+    rounds: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LoopBack:
+    """The rounds of `loop` backwards. `gradients` are the leaves with the gradient of what a round hands on, `outputs` that of what it
+    begins with; `totals` are added up over the rounds. The arguments: what the first round of the loop begins with, the gradients of
+    its results, then what the rounds read from outside."""
+
+    loop: Loop
+    gradients: tuple[int, ...]
+    outputs: tuple[int, ...]
+    totals: tuple[int, ...]
+
+
 def lower_repeat(low: "Lowering", repeat: Repeat) -> None:
     """Binds what a repeat leaves behind."""
-    first, last = repeat.low.number, repeat.high.number
-    if first is None or last is None:
-        raise Unsupported("repeat")
-    for k in range(int(first), int(last) + 1):
-        low.locals[repeat.counter] = Value((low.builder.number(float(k)),), SCALAR)
-        for let in repeat.body:
-            low.operation(let, {})
-    del low.locals[repeat.counter]
+    b = low.builder
+    number = len([n for n in b.nodes if n.op == "loop"])
+    types = {let.name: let.value.type for let in repeat.body}
+    before = {name: low.locals[name] for name in types if name in low.locals}
+    starts: list[int] = []
+    leaves: list[int] = []
+    for name, t in types.items():
+        start = before.get(name)
+        shape = t.heads + t.axes
+        for i in range(1 + t.is_complex):
+            starts.append(low.fitted(start, t)[i] if start is not None else b.zeros(shape))
+            leaves.append(b.add(Node("round", (), shape, data=(number, len(leaves)))))
+        low.locals[name] = Value(tuple(leaves[-1 - t.is_complex :]), t)
+    for let in repeat.body:
+        low.operation(let, {})
+    outputs = [p for name, t in types.items() for p in low.fitted(low.locals[name], t)]
+    body = Loop(number, repeat.counter, repeat.low, repeat.high, tuple(leaves), tuple(outputs))
+    node = b.add(Node("loop", (*starts, *outside(b, body.rounds, repeat.counter, outputs)), (), data=body))
+    results = iter(b.add(Node("result", (node,), b[o].shape, data=("rounds", i))) for i, o in enumerate(outputs))
+    for name, t in types.items():
+        low.locals[name] = Value(tuple(next(results) for _ in range(1 + t.is_complex)), t)
+
+
+def inside(nodes: Sequence[Node], leaves: tuple[int, ...], counter: str) -> set[int]:
+    """The nodes that depend on what a round begins with, or on the counter."""
+    found: set[int] = set()
+    for n, node in enumerate(nodes):
+        starts = n in leaves or (node.op == "counter" and node.data == counter)
+        if starts or (node.op not in ("loop", "loop_back") and any(a in found for a in node.args)):
+            found.add(n)
+    return found
+
+
+def outside(b: Builder, leaves: tuple[int, ...], counter: str, wanted: "list[int] | tuple[int, ...]") -> list[int]:
+    """What the rounds read from outside, to compute what is wanted."""
+    region = inside(b.nodes, leaves, counter)
+    found: dict[int, None] = {}
+    stack, seen = list(wanted), set()
+    while stack:
+        n = stack.pop()
+        if n in seen:
+            continue
+        seen.add(n)
+        if n in region:
+            stack.extend(b[n].args)
+        else:
+            found[n] = None
+    return list(found)

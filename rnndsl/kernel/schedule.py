@@ -1,4 +1,4 @@
-"""Program -> groups: which nodes are computed in one loop, and which values are kept in memory between loops.
+"""A step as groups: which nodes are computed in one loop, and which values are kept in memory between loops.
 
 A node is computed in the first loop that may hold it: that of its arguments where both run over the same domain entry by entry, else
 a later one. A sum is taken in the loop that computes what is summed.
@@ -8,8 +8,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from rnndsl.kernel.graph import ARRAYS, REDUCTIONS, SCALARS, Node
-from rnndsl.kernel.program import Program, Sink
-from rnndsl.kernel.separate import reachable
+from rnndsl.kernel.program import Sink
 
 
 @dataclass
@@ -39,11 +38,10 @@ def viewed(nodes: tuple[Node, ...], n: int) -> int:
     return n
 
 
-def schedule(program: Program, domain_key: "DomainKey") -> Schedule:
-    """The groups of a program."""
-    nodes = program.nodes
-    used = sorted(reachable(nodes, [s.node for s in program.sinks]))
-    uniform = _uniform(nodes, used)
+def schedule(nodes: tuple[Node, ...], sinks: list[Sink], computed: set[int], domain_key: "DomainKey") -> Schedule:
+    """The groups that compute some nodes, what else they read being there already, and put them where `sinks` say."""
+    used = sorted(n for n in computed if not nodes[n].is_leaf)
+    uniform = _uniform(nodes, sorted(computed))
     level: dict[int, int] = {}
     place: dict[int, tuple] = {}  # of each computed node: the key of its group
     kept: set[int] = set()
@@ -51,7 +49,7 @@ def schedule(program: Program, domain_key: "DomainKey") -> Schedule:
     def needs(n: int, key: Hashable, a: int, m: tuple[int, ...]) -> int:
         """The first level at which a node of domain `key` may read argument `a`."""
         base = viewed(nodes, a)
-        if nodes[base].is_leaf or base in uniform:
+        if base not in level:
             return 0
         entry_by_entry = nodes[a].is_elementwise and place[a][1] == key and m == tuple(range(len(nodes[a].shape)))
         return level[base] if entry_by_entry else level[base] + 1
@@ -59,7 +57,7 @@ def schedule(program: Program, domain_key: "DomainKey") -> Schedule:
     groups: dict[tuple, Group] = {}
     for n in used:
         node = nodes[n]
-        if node.is_leaf or n in uniform or node.op in ("slice", "reshape"):
+        if n in uniform or node.op in ("slice", "reshape"):
             continue
         if node.is_elementwise or node.op in REDUCTIONS:
             key: Hashable = domain_key(n)
@@ -72,7 +70,7 @@ def schedule(program: Program, domain_key: "DomainKey") -> Schedule:
             level[n] = max((level[viewed(nodes, a)] + 1 for a in node.args if viewed(nodes, a) in level), default=0)
             place[n] = (level[n], ("single", n))
             groups[place[n]] = Group((), single=n)
-    for sink in program.sinks:
+    for sink in sinks:
         groups[place[sink.node]].sinks.append(sink)
     for n in used:
         node = nodes[n]

@@ -7,7 +7,7 @@ operation rearranges it, and every state has it once.
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from rnndsl.kernel.graph import Leaf, Node
+from rnndsl.kernel.graph import ROUNDS, Leaf, Node
 from rnndsl.kernel.program import Program
 
 OWN = frozenset(("old", "carry_gradient", "state_gradient"))  # leaves that have the axes of a state
@@ -55,7 +55,7 @@ def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Cl
         if node.op in OWN:
             assert isinstance(node.data, Leaf)
             return [("state", carries[node.data.index], k) for k in range(len(node.shape))]
-        if node.is_leaf:
+        if node.is_leaf and node.op not in ROUNDS:
             return None
         if node.op in ("slice", "reshape") and axes(node.args[0]) is None:
             return None
@@ -75,6 +75,8 @@ def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Cl
             continue
         if node.op == "slice" and axes(n) is None:
             continue
+        if node.op in ("loop", "loop_back", "result"):
+            continue
         for a in node.args:
             theirs = axes(a)
             if theirs is None:
@@ -89,6 +91,26 @@ def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Cl
             else:
                 whole.update(theirs)
                 whole.update((n, k) for k in range(len(node.shape)))
+    def same(a: int, b: int) -> None:
+        first, second = axes(a), axes(b)
+        for i, j in zip(first or (), second or (), strict=False):
+            classes.join(i, j)
+
+    for n in sorted(used):
+        node = program.nodes[n]
+        if node.op == "loop":
+            loop = node.data
+            for start, leaf, output in zip(node.args, loop.rounds, loop.outputs, strict=False):
+                same(start, leaf)
+                same(leaf, output)
+        elif node.op == "loop_back":
+            loop, count = node.data.loop, len(node.data.gradients)
+            for k in range(count):
+                for a in (loop.rounds[k], node.data.outputs[k], node.args[count + k]):
+                    same(node.data.gradients[k], a)
+        elif node.op == "result":
+            body, (kind, k) = program.nodes[node.args[0]].data, node.data
+            same(n, {"rounds": lambda: body.rounds, "begin": lambda: body.gradients, "total": lambda: body.totals}[kind]()[k])  # noqa: B023
     for sink in program.sinks:
         if sink.target.kind in ("sequence", "carry_gradient"):
             theirs = axes(sink.node)
@@ -136,4 +158,14 @@ def reachable(nodes: tuple[Node, ...], wanted: list[int]) -> set[int]:
         if n not in found:
             found.add(n)
             stack.extend(nodes[n].args)
+            stack.extend(bodies(nodes[n]))
     return found
+
+
+def bodies(node: Node) -> tuple[int, ...]:
+    """What the rounds of a loop compute."""
+    if node.op == "loop":
+        return (*node.data.rounds, *node.data.outputs)
+    if node.op == "loop_back":
+        return (*node.data.loop.rounds, *node.data.loop.outputs, *node.data.gradients, *node.data.outputs, *node.data.totals)
+    return ()

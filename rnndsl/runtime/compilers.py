@@ -42,7 +42,7 @@ class NoCompiler(RuntimeError):
 class Compiler:
     command: tuple[str, ...]
     kind: str  # "gcc", "clang" or "zig"
-    version: str  # what it prints of itself
+    version: str  # the first line that it prints of itself; below may stand the working directory
     flags: tuple[str, ...]
     target: str  # hash of the macros that it defines here: features of the CPU, versions of its libraries
 
@@ -92,7 +92,7 @@ def _probe(command: Sequence[str]) -> Compiler:
         for native in ((),) if chosen else _NATIVE:
             macros = run([*command, *native, *FLAGS[:1], "-dM", "-E", "-x", "c++", "-"], _PROBE_SECONDS, "#include <thread>\n")
             if macros.returncode == 0:
-                return _described(command, version.stdout.strip(), native, macros.stdout)
+                return _described(command, version.stdout, native, macros.stdout)
     except (OSError, subprocess.TimeoutExpired) as e:
         raise NoCompiler(str(e)) from None
     said = next((line.strip() for line in macros.stdout.splitlines() if line.strip()), f"status {macros.returncode}")
@@ -108,7 +108,7 @@ def _described(command: tuple[str, ...], version: str, native: tuple[str, ...], 
         flags += ("-mprefer-vector-width=512",)  # gcc 12 takes new CPUs for older ones, and would use half of their width
     if kind == "zig":
         flags += ("-s",)  # zig links its C++ library into each kernel: 0.2 MB, and with symbols ten times that
-    return Compiler(command, kind, version, flags, hashlib.sha256(macros.encode()).hexdigest())
+    return Compiler(command, kind, version.strip().partition("\n")[0], flags, hashlib.sha256(macros.encode()).hexdigest())
 
 
 def run(command: Sequence[str], seconds: float, text: str = "", cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":

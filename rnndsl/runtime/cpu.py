@@ -63,9 +63,12 @@ class Kernels:
 
 @dataclass(frozen=True)
 class Outer:
-    """Σ over all steps of left ⊗ right is the gradient of static array `index`."""
+    """Σ over all steps of left ⊗ right is the gradient of static array `index`, of `rounds` slices from number `first` on, or, where
+    that is 0, of all of it, in every round."""
 
     index: int
+    first: int
+    rounds: int
     further: int
     common: int
     left: int
@@ -73,8 +76,16 @@ class Outer:
     sizes: tuple[int, ...]
     order: tuple[int, ...]
 
-    def gradient(self, left: Tensor, right: Tensor) -> Tensor:
-        """The gradient, from the factors of all steps."""
+    def add(self, gradient: Tensor, left: Tensor, right: Tensor) -> None:
+        """Adds to the gradient, from the factors of all steps [batch, steps, rounds, entries]."""
+        if self.first == 0:
+            gradient += self._product(left, right)
+            return
+        for k in range(self.rounds):
+            slice_ = self.first - 1 + (k if self.rounds > 1 else 0)
+            gradient[slice_] += self._product(left[:, :, k].contiguous(), right[:, :, k].contiguous())
+
+    def _product(self, left: Tensor, right: Tensor) -> Tensor:
         rows = left.numel() // max(1, self.common * self.left)
         a = left.view(rows, self.common, self.left).permute(1, 2, 0)
         b = right.view(rows, self.common, self.right).permute(1, 0, 2)
@@ -172,9 +183,9 @@ def _outers(library: ctypes.CDLL, name: str) -> tuple[Outer, ...]:
     read = iter(ctypes.cast(getattr(library, name), ctypes.POINTER(ctypes.c_int64)).__getitem__(i) for i in range(1 << 30))
     found = []
     for _ in range(next(read)):
-        index, further, common, left, right, rank = (next(read) for _ in range(6))
+        index, first, rounds, further, common, left, right, rank = (next(read) for _ in range(8))
         sizes, order = ([next(read) for _ in range(rank)] for _ in range(2))
-        found.append(Outer(index, further, common, left, right, tuple(sizes), tuple(order)))
+        found.append(Outer(index, first, rounds, further, common, left, right, tuple(sizes), tuple(order)))
     return tuple(found)
 
 
@@ -321,7 +332,7 @@ def _backward(
     first_grads = [torch.empty(f.shape, dtype=f.dtype) for f in first]
     initial_grads = [torch.zeros(i.shape, dtype=i.dtype) for i in initial]
     factors = [
-        [first[0].new_empty(batch, steps, o.further * o.common * size) for size in (o.left, o.right)] for o in loaded.outers
+        [first[0].new_empty(batch, steps, o.rounds, o.further * o.common * size) for size in (o.left, o.right)] for o in loaded.outers
     ]
     arrays += [*(_array(s, 2) for s in stream_grads), *(_array(s, 0) for s in static_grads)]
     arrays += [*(_array(f, 1) for f in first_grads), *(_array(i, 0) for i in initial_grads)]
@@ -329,7 +340,7 @@ def _backward(
     _call(loaded.backward, loaded, batch, steps, work * steps, arrays, reset)
     for o, (left, right) in zip(loaded.outers, factors, strict=True):
         if wanted[len(streams) + o.index]:
-            static_grads[o.index] += o.gradient(left, right)
+            o.add(static_grads[o.index], left, right)
     return [*stream_grads, *static_grads, *first_grads, *initial_grads]
 
 

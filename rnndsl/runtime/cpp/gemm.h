@@ -46,8 +46,8 @@ template <class T, long IN, long ROWS> INLINE Vec<T> weights(const T* panels, lo
   return *reinterpret_cast<const volatile Vec<T>*>(from);
 }
 
-// gcc, tuned for some CPUs, splits the FMAs of a lone sum into products and sums, rounded twice. It cannot follow a sum
-// through this.
+// gcc tuned for some CPUs makes multiplications and additions of the FMAs of a lone sum, and these round differently:
+// not if the sum has passed through here.
 template <class T> INLINE void hide(Vec<T>& sum) {
 #if defined(__x86_64__)
   asm("" : "+v"(sum));

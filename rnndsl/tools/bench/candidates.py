@@ -39,7 +39,7 @@ class Task:
 
 
 class Candidate:
-    """Something that can do tasks. A call returns what other candidates return as well, in the same order, as far as it has it."""
+    """Something that can do tasks."""
 
     name: str
     note: str = ""
@@ -81,9 +81,9 @@ def tensors(result: Any) -> Tensors:
 
 
 def gap(got: Tensors, expected: Tensors) -> float:
-    """The largest difference between what two candidates returned, in units of 1 + the largest value; as far as both return it."""
+    """The largest difference between what two candidates returned, in units of 1 + the largest value."""
     worst = 0.0
-    for a, b in zip(got, expected, strict=False):
+    for a, b in zip(got, expected, strict=True):
         if a is not None and b is not None and b.numel():
             worst = max(worst, float((a - b).abs().max()) / (1 + float(b.abs().max())))
     return worst

@@ -14,7 +14,6 @@ from rnndsl.tools.bench.candidates import Absent, Call, Candidate, Task, forward
 from rnndsl.tools.bench.peers import PARARNN, recognised
 from rnndsl.tools.bench.subject import Subject
 
-_TRIES = 2  # timed calls by which the fastest mode is chosen
 _CLOSE = 1e-3  # to its own sequential mode: a solver that stops early is no candidate
 
 
@@ -80,7 +79,7 @@ class Pararnn(Candidate):
                     raise RuntimeError("it has not converged")
                 call = forward_and_backward(once, wanted) if task.both else forward(once)
                 call()
-                seconds[name] = min(_seconds(call) for _ in range(_TRIES))
+                seconds[name] = _seconds(call)
                 calls[name] = call
             except Exception as e:
                 failures.append(f"{name}: {e}")

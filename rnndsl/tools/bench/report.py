@@ -135,7 +135,7 @@ def _three(value: float) -> str:
 
 
 def _two(value: float) -> str:
-    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.995 else f"{value:.2g}"
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.995 else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def data(result: Result) -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""`rnndsl bench` from its arguments to what it prints."""
+
+import json
+import os
+import sys
+from argparse import Namespace
+
+from rnndsl import api, compiler
+from rnndsl.checks.cell import Cell
+from rnndsl.diagnostics import Source
+from rnndsl.tools import Unfit
+from rnndsl.tools.bench.settings import AGAINST, BACKENDS, BATCH, DIRECTIONS, DTYPES, SCOPES, STEPS, Settings, parse_count, parse_names, parse_over
+from rnndsl.tools.explain import parse_shape, parse_sizes
+
+INTERRUPTED = 130  # the exit status that a shell expects after Ctrl-C
+
+
+def bench(options: Namespace, source: Source) -> int:
+    """Measures and prints; returns the exit status.
+
+    Raises Unfit for arguments that do not fit, RnnError for a wrong program, NoMatplotlib, OSError for a picture that cannot be written.
+    """
+    settings = parsed(options)
+    cell = _chosen(source, options.cell)
+    if settings.threads is not None:  # before torch is imported, so that every library in it hears of it
+        os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    from rnndsl.tools.bench.picture import check_picture, draw
+    from rnndsl.tools.bench.progress import Progress
+    from rnndsl.tools.bench.report import data, table
+    from rnndsl.tools.bench.run import check_over, run
+
+    check_over(cell, settings.over)
+    if options.picture:
+        check_picture(options.picture, settings.over)
+    layer_class = getattr(api.load(source.text, source.name), cell.name)
+    progress = Progress()
+    try:
+        result = run(source.name, cell, layer_class, settings, progress)
+    finally:
+        progress.clear()
+    print(json.dumps(data(result), indent=1) if options.json else table(result), end="\n" if options.json else "")
+    if options.picture:
+        draw(result, options.picture)
+        print(f"wrote {options.picture}", file=sys.stderr if options.json else sys.stdout)
+    return INTERRUPTED if result.interrupted else 0
+
+
+def parsed(options: Namespace) -> Settings:
+    """Raises Unfit."""
+    batch, steps = parse_shape(options.shape) or (BATCH, STEPS)
+    if options.dtype not in DTYPES:
+        raise Unfit(f"--dtype {options.dtype}: there is {', '.join(DTYPES)}")
+    return Settings(
+        batch=batch,
+        steps=steps,
+        sizes=parse_sizes(options.size),
+        dtype=options.dtype,
+        against=_names("--against", options.against, AGAINST),
+        backends=_names("--backends", options.backends, BACKENDS),
+        directions=_names("--direction", options.direction, DIRECTIONS),
+        scopes=_names("--scope", options.scope, SCOPES),
+        repeats=parse_count("--repeats", options.repeats),
+        threads=parse_count("--threads", options.threads),
+        over=parse_over(options.over),
+    )
+
+
+def _names(option: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    return known if text is None else parse_names(option, text, known)
+
+
+def _chosen(source: Source, name: str | None) -> Cell:
+    program = compiler.checked(source).program
+    api.require_cells(program)
+    names = [c.name for c in program.cells]
+    if name is not None and name not in names:
+        raise Unfit(f"there is no cell {name}; there is {', '.join(names)}")
+    if name is None and len(names) > 1:
+        raise Unfit(f"there are several cells; choose one with --cell: {', '.join(names)}")
+    return program.cells[names.index(name) if name is not None else 0]
