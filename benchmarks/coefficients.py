@@ -51,7 +51,7 @@ FORMS = [
          -LN2 / 2, LN2 / 2, {np.float32: 4, np.float64: 9}),
     plain_log1p(1 / ROOT2 - 1, ROOT2 - 1, 7),
     log1p_by_atanh(ROOT2 - 1, 6),
-    plain_log1p(NEAR_ZERO, mp.mpf(1), 8),
+    plain_log1p(NEAR_ZERO, mp.mpf(1), 7),
     log1p_by_atanh(mp.mpf(1), 8),
     Form("sin(r) = r + r^3 p(r^2)", mp.sin, lambda r: r, lambda r: r**3, lambda r: r**2,
          NEAR_ZERO, PI / 4, {np.float32: 2, np.float64: 5}),

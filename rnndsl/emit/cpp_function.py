@@ -70,6 +70,7 @@ class Function:
         self.kept = frozenset(n for s in schedules for n in s.kept)
         self.uniform = frozenset(n for s in schedules for n in s.uniform)
         self.taken: set[Hashable] = set()
+        self.groups_written = 0
         self.names = self.sizes.child()
         self.value_names: dict[int, str] = {}
         self.origin: int | None = None
@@ -438,12 +439,12 @@ class Function:
             size = cpp_text.bracketed(self.volume(domain))
             self._copy(f"{self._carry_name(i)} + r * {size}", f"{self.names(('first_gradient', i))}.at<T>(b + r, 0)", domain, depth, into_unit=False)
             full = cpp_text.bracketed(self.full_volume(self.step.carries[i][0].shape))
-            self._copy(self.names(("initial_sum", i)), f"{self.names(('initial_parts', i))}.data() + part * {full}", domain, depth, into_unit=False, rows=False)
+            self._copy(self.names(("initial_sum", i)), f"{self.names(('initial_parts', i))} + part * {full}", domain, depth, into_unit=False, rows=False)
         for k, sink in enumerate(self._accumulated()):
             domain = self.sum_domain(sink)
             full = cpp_text.bracketed(self.full_volume(tuple(d for d, _ in domain)))
             index = self._partial_index(domain)
-            self._copy(self.names(("sum", k)), f"{self.names(('parts', k))}.data() + {cpp_text.bracketed(index)} * {full}", domain, depth, into_unit=False, rows=False)
+            self._copy(self.names(("sum", k)), f"{self.names(('parts', k))} + {cpp_text.bracketed(index)} * {full}", domain, depth, into_unit=False, rows=False)
 
     def _missing(self, domain: Domain) -> list[tuple[Hashable, str]]:
         """The coordinates of a unit that a value has no axis for."""
@@ -462,17 +463,23 @@ class Function:
         """Memory for what units give parts of."""
         if self.direction == "forward":
             return
+        self.put("Memory all;", 1)
         for k, sink in enumerate(self._accumulated()):
             count = "parts"
             domain = self.sum_domain(sink)
             for _, c in self._missing(domain):
                 count = times(count, c)
-            self.put(f"std::vector<T> {self.names(('parts', k), 'parts_of_sum')}({times(count, self.full_volume(tuple(d for d, _ in domain)))});", 1)
+            self.parts(self.names(('parts', k), 'parts_of_sum'), times(count, self.full_volume(tuple(d for d, _ in domain))))
         for i, (array, _) in enumerate(self.step.carries):
-            self.put(f"std::vector<T> {self.names(('initial_parts', i), 'parts_of_initial')}({times('parts', self.full_volume(array.shape))});", 1)
+            self.parts(self.names(('initial_parts', i), 'parts_of_initial'), times('parts', self.full_volume(array.shape)))
         for i, count in self._shared_streams().items():
             full = self.full_volume(self.step.streams[i].shape)
-            self.put(f"std::vector<T> {self.names(('stream_parts', i), 'parts_of_stream')}({times(count, times('call.batch * call.steps', full))});", 1)
+            self.parts(self.names(('stream_parts', i), 'parts_of_stream'), times(count, times('call.batch * call.steps', full)))
+
+    def parts(self, name: str, size: str) -> None:
+        """Memory of a call, zero at first."""
+        self.put(f"T* {name} = all.take<T>({size});", 1)
+        self.put(f"zero({name}, {size});", 1)
 
     def _shared_streams(self) -> dict[int, str]:
         """Streams to whose gradient several units add: how many."""
@@ -516,15 +523,17 @@ class Function:
             name = self.names(("static_gradient", sink.target.index))
             if sink.target.select is not None and sink.loop is None:
                 name += f" + (long({self.scalar(sink.target.select).code}) - 1) * {size}"
-            parts = self.names(("parts", k))
-            self.put(f"reduce({parts}.data(), {parts}.size() / {size}, {size}, {name});", 1)
+            count = "parts"
+            for _, c in self._missing(self.sum_domain(sink)):
+                count = times(count, c)
+            self.put(f"reduce({self.names(('parts', k))}, {count}, {size}, {name});", 1)
         for i, (array, _) in enumerate(self.step.carries):
             parts = self.names(("initial_parts", i))
-            self.put(f"reduce({parts}.data(), parts, {self.full_volume(array.shape)}, {self.names(('initial_gradient', i))});", 1)
+            self.put(f"reduce({parts}, parts, {self.full_volume(array.shape)}, {self.names(('initial_gradient', i))});", 1)
         for i, count in self._shared_streams().items():
             size = times("call.batch * call.steps", self.full_volume(self.step.streams[i].shape))
             self.put(f"zero({self.names(('stream_gradient', i))}.at<T>(0, 0), {size});", 1)
-            self.put(f"reduce({self.names(('stream_parts', i))}.data(), {count}, {size}, {self.names(('stream_gradient', i))}.at<T>(0, 0));", 1)
+            self.put(f"reduce({self.names(('stream_parts', i))}, {count}, {size}, {self.names(('stream_gradient', i))}.at<T>(0, 0));", 1)
 
     def _copy(self, source: str, target: str, domain: Domain, depth: int, into_unit: bool, rows: bool = True) -> None:
         """Copies a unit's part of an array into the unit's memory, or back."""

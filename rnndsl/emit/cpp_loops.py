@@ -24,6 +24,8 @@ class Loops:
 
     def __init__(self, f: "Function", group: Group):
         self.f, self.group = f, group
+        f.groups_written += 1
+        self.number = f.groups_written  # of the group: names of loads are its own
         self.axes = [k for k, (d, marker) in enumerate(group.domain) if f.extent(d, marker) is not None]
         self.lane_axis = self.axes[-1] if self.axes else None
         self.texts: dict[int, Cpp] = {}  # of nodes computed so far
@@ -160,7 +162,7 @@ class Loops:
             return self.texts[a]
         if (a, m) not in self.loads:
             pointer, stride = self._address(a, m)
-            name = f.names(("load", id(self), a, m), f.base_name(viewed(f.nodes, a)) if not node.is_elementwise else f.name_of(a))
+            name = f.names(("load", self.number, a, m), f.base_name(viewed(f.nodes, a)) if not node.is_elementwise else f.name_of(a))
             load = {"0": f"L::fill(*({pointer}))", "1": f"L::load({pointer})"}.get(stride, f"L::load({pointer}, {stride})")
             f.put(f"const L {name} = {load};", depth)
             self.loads[(a, m)] = Cpp(name)
@@ -240,7 +242,7 @@ def sink_address(f: "Function", s: Sink, domain: tuple, lane_axis: int | None) -
         if index in f._shared_streams():
             full = f.full_volume(shape)
             place = plus(times(cpp_text.bracketed(f._shared_index(index, f.shape_domain(s.node))), "call.batch * call.steps"), "(b + r) * call.steps", "t")
-            base = f"{f.names(('stream_parts', index))}.data() + {times(cpp_text.bracketed(place), full)}"
+            base = f"{f.names(('stream_parts', index))} + {times(cpp_text.bracketed(place), full)}"
     elif kind in ("round", "round_gradient", "total"):
         loop = next(n for n in f.loops if f.nodes[n].op == ("loop" if kind == "round" else "loop_back") and _number(f, n) == s.loop) if kind != "round" else next(n for n in f.loops if _number(f, n) == s.loop)
         body = f.nodes[loop].data

@@ -17,7 +17,7 @@ over parallel old zero reduce pack multiply multiply_plain packed_size block_of 
 sqrt rsqrt abs sign floor sin cos relu heaviside max min pow pow_int logaddexp reciprocal select lt le gt ge eq ne angle sum largest start
 EXTENT ROWS BLOCK BLOCKS LAST arrays x y main size run forward backward int8_t int16_t int32_t int64_t uint8_t uint64_t NULL INFINITY NAN
 extent block part parts share rest unit OTHERS from to head total i others BLOCK LAST start at_end first batch steps
-M_PI linux unix errno assert j0 j1 jn y0 y1 yn gamma signgam
+all M_PI linux unix errno assert j0 j1 jn y0 y1 yn gamma signgam
 """
 RESERVED = frozenset(_KEYWORDS.split() + _USED.split() + [f"{c}{k}" for c in "in" for k in range(10)])
 

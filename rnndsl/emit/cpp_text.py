@@ -76,10 +76,16 @@ def plus(*terms: str) -> str:
 
 
 def bracketed(text: str) -> str:
-    """Text that may stand beside a `*`."""
+    """Text that may stand on either side of a `*` or a `/`."""
+    return text if text.isidentifier() or text.isdigit() or _in_brackets(text) else f"({text})"
+
+
+def _in_brackets(text: str) -> bool:
+    """Whether one pair of brackets holds the whole text, but for a name before it."""
     depth = 0
-    for c in text:
+    for i, c in enumerate(text):
         depth += (c == "(") - (c == ")")
-        if depth == 0 and c in "+-/ " and not text.replace(" * ", "").isalnum():
-            return f"({text})"
-    return text
+        if depth == 0 and "(" in text[: i + 1]:
+            head = text[: text.index("(")]
+            return i == len(text) - 1 and (not head or head.isidentifier())
+    return False

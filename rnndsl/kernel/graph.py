@@ -151,12 +151,16 @@ class Builder:
         matrices; else a sum of elementwise products, which costs as much."""
         (a, map_a), (b, map_b) = self._through_copies(a, maps[0]), self._through_copies(b, maps[1])
         domain = shape + summed
-        covers = any(set(m) == set(range(len(domain))) for m in (map_a, map_b))
+        covers = [m for m in (map_a, map_b) if set(m) == set(range(len(domain)))]
         shared = [n for n, m in ((a, map_a), (b, map_b)) if self._is_static_matrix(n) and _mixes(m, len(shape))]
         if summed and (not covers or shared):
             return self.add(Node("product", (a, b), shape, (map_a, map_b), summed))
-        whole = self.apply("*", (a, b), (map_a, map_b), domain)
-        return self.reduce("sum", whole, range(len(shape), len(domain)))
+        order = covers[0] if covers else tuple(range(len(domain)))  # entries in the order in which the larger argument has them
+        maps = [tuple(order.index(k) for k in m) for m in (map_a, map_b)]
+        whole = self.apply("*", (a, b), maps, tuple(domain[k] for k in order))
+        total = self.reduce("sum", whole, [i for i, k in enumerate(order) if k >= len(shape)])
+        left = [k for k in order if k < len(shape)]
+        return self.apply("copy", [total], [tuple(left)], shape)
 
     def _through_copies(self, n: int, m: Map) -> tuple[int, Map]:
         """What a copy is of, and where its axes run."""

@@ -156,8 +156,9 @@ def _own_folder(problem: OSError) -> Path:
             folder = Path(tempfile.mkdtemp(prefix="rnndsl-"))
             atexit.register(_remove_as, os.getpid(), folder)
             _own.append(folder)
-            message = f"kernels are built again in each process, because their cache cannot be used: {problem}; RNNDSL_CACHE may name another folder"
-            warnings.warn(message, stacklevel=2)
+            why = f"{problem.filename}: {(problem.strerror or str(problem)).lower()}" if problem.filename else str(problem)
+            say = f"the cache of kernels cannot be used: {why}; RNNDSL_CACHE may name another folder. This process builds its own"
+            warnings.warn(say, RuntimeWarning, stacklevel=2)
         return _own[0]
 
 

@@ -25,6 +25,7 @@ FLAGS = (
     # Nothing of -ffast-math: it would break infinities, nan and the order of sums.
     "-fno-math-errno",
     "-fno-trapping-math",
+    "-fno-exceptions",  # none could leave a kernel; without them it needs no C++ library
 )
 _NATIVE = (("-march=native",), ("-mcpu=native",), ())  # the second for compilers that lack the first on their CPU
 _HELP = "no C++ compiler was found: install g++ or clang++, or `pip install rnndsl[cpu]`"
@@ -47,19 +48,17 @@ class Compiler:
     target: str  # hash of the macros that it defines here: features of the CPU, versions of its libraries
 
 
-_found: dict[tuple[str | None, ...], Compiler] = {}
+_found: dict[tuple[str | None, ...], Compiler | None] = {}
 
 
 def compiler() -> Compiler | None:
     """The C++ compiler, or None where there is none. Raises NoCompiler where RNNDSL_CXX is set and wrong.
 
-    It is looked for once, and again when the environment changes; one that is installed meanwhile is found.
+    It is looked for once in a process, and again where these variables or PATH have changed.
     """
     surroundings = tuple(os.environ.get(name) for name in ("RNNDSL_CXX", "CXX", "PATH"))
     if surroundings not in _found:
-        if (found := _find()) is None:
-            return None
-        _found[surroundings] = found
+        _found[surroundings] = _find()
     return _found[surroundings]
 
 
@@ -91,7 +90,7 @@ def _probe(command: Sequence[str]) -> Compiler:
         chosen = any(word.startswith(("-march=", "-mcpu=")) for word in command)
         for native in ((),) if chosen else _NATIVE:
             macros = run([*command, *native, *FLAGS[:1], "-dM", "-E", "-x", "c++", "-"], _PROBE_SECONDS, "#include <thread>\n")
-            if macros.returncode == 0:
+            if macros.returncode == 0 and "__cplusplus" in macros.stdout:
                 return _described(command, version.stdout, native, macros.stdout)
     except (OSError, subprocess.TimeoutExpired) as e:
         raise NoCompiler(str(e)) from None

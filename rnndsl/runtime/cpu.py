@@ -7,6 +7,7 @@ kernels of one cell at given sizes, hyperparameters and dtype. Everything else t
 import ctypes
 import os
 import struct
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from rnndsl.runtime import build
+from rnndsl.runtime.layer import KERNELS, Layer
 from rnndsl.runtime.ops import scan
 
 _TYPES = {torch.float32: "float", torch.float64: "double"}
@@ -131,18 +133,19 @@ def chosen(cls: Any) -> bool:
     return why is None
 
 
-def key_of(cls: type, name: str, sizes: dict[str, int], hypers: dict[str, float], dtype: torch.dtype) -> str:
-    """The key of a recurrence of a cell; builds its kernels where they are not built yet.
+@torch.compiler.assume_constant_result
+def key_of(layer: Layer, name: str, dtype: torch.dtype) -> str:
+    """The key of a layer's recurrence; builds its kernels where they are not built yet. A compiled layer asks for it once.
 
     Raises what `build.load` does.
     """
-    kernels: Kernels = cls._kernels  # type: ignore[attr-defined]
+    cls, sizes, hypers = type(layer), layer._sizes, layer._hypers
     values = ",".join(f"{n}={v!r}" for n, v in [*sizes.items(), *hypers.items()])
-    key = f"{cls.__module__}.{cls.__qualname__}:{id(cls)}:{name}:{_TYPES[dtype]}:{values}"
+    key = f"{cls.__module__}.{cls.__qualname__}:{id(cls._kernels)}:{name}:{_TYPES[dtype]}:{values}"
     if key not in _loaded:
         with _loading:
             if key not in _loaded:
-                _loaded[key] = _load(cls, kernels, name, sizes, hypers, dtype)
+                _loaded[key] = _load(cls, cls._kernels, name, sizes, hypers, dtype)
     return key
 
 
@@ -210,25 +213,21 @@ def _joined(values: Sequence[Tensor], forms: Sequence[int]) -> tuple[Tensor, ...
 
 
 def run(
-    key: str,
-    kernel: Kernel,
+    layer: Layer,
+    name: str,
     streams: Sequence[Tensor],
     statics: Sequence[Tensor],
     first: Sequence[Tensor],
     initial: Sequence[Tensor],
     reset: Tensor | None,
     steps: int,
+    dtype: torch.dtype,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Sequences of the states, and their last values."""
-    found = torch.ops.rnndsl.recurrence(
-        key,
-        _parts(streams, kernel.streams),
-        _parts(statics, kernel.statics),
-        _parts(first, kernel.carries),
-        _parts(initial, kernel.carries),
-        reset,
-        steps,
-    )
+    """What `Layer._scan` does, by kernels."""
+    key, kernel = key_of(layer, name, dtype), layer._kernels.kernels[name]
+    groups = ((streams, kernel.streams), (statics, kernel.statics), (first, kernel.carries), (initial, kernel.carries))
+    parts = [[p if p.dtype == dtype else p.to(dtype) for p in _parts(values, forms)] for values, forms in groups]
+    found = torch.ops.rnndsl.recurrence(key, *parts, reset, steps)
     return _joined(found[: kernel.kept], kernel.states), _joined(found[kernel.kept :], kernel.carries)
 
 
@@ -400,3 +399,4 @@ def _gradients_again(loaded: Loaded, groups: list[list[Tensor]], reset: Tensor |
 
 
 torch.library.register_autograd("rnndsl::recurrence", _gradients, setup_context=_save)
+KERNELS["cpu"] = sys.modules[__name__]

@@ -13,6 +13,7 @@ from rnndsl.runtime.ops import complex_of, fill, real_of, scan
 
 BACKENDS = ("auto", "reference", "cpu", "triton")
 SCHEDULES = ("auto", "sequential", "newton")
+KERNELS: dict[str, Any] = {}  # the backends with generated kernels; each puts itself here
 _HALF = (torch.bfloat16, torch.float16)
 
 
@@ -184,9 +185,7 @@ class Layer(nn.Module):
         """Why the CPU backend cannot run the cell; None where it can."""
         if self._kernels is None:
             return "a standalone module has no kernels"
-        from rnndsl.runtime.cpu import unavailable
-
-        return unavailable(self._kernels)
+        return KERNELS["cpu"].unavailable(self._kernels)
 
     @property
     def schedule(self) -> str:
@@ -284,11 +283,7 @@ class Layer(nn.Module):
         what a step with a reset sees. Returns the sequences [B, T, ...] of its states, and what it carries on, [B, ...].
         """
         if self._runs_on_cpu_kernels(kind["device"]):
-            from rnndsl.runtime import cpu
-
-            key = _key_of(self, name, kind["dtype"])
-            cast = [tuple(v.to(complex_of(kind["dtype"]) if v.is_complex() else kind["dtype"]) for v in vs) for vs in (streams, statics)]
-            return cpu.run(key, self._kernels.kernels[name], *cast, first, initial, reset, steps)
+            return KERNELS["cpu"].run(self, name, streams, statics, first, initial, reset, steps, kind["dtype"])
         step = getattr(self, f"_step_{name}")
         entered = getattr(self, f"_enter_{name}")(kind, *streams, *statics)
         return scan(lambda *values: step(kind, *values, *statics), entered, first, initial, reset, self._states[name], steps)
@@ -297,13 +292,11 @@ class Layer(nn.Module):
         """Whether the call runs on generated C++ kernels. Raises ValueError where the backend is `cpu` and the inputs are elsewhere."""
         if self._backend == "reference" or (self._backend == "auto" and (device.type != "cpu" or self._kernels is None)):
             return False
-        from rnndsl.runtime import cpu
-
         if self._backend == "cpu":
             if device.type != "cpu":
                 raise ValueError(f"backend: 'cpu' runs on a CPU, but the inputs are on {device}; use 'auto'")
             return True
-        return cpu.chosen(type(self))
+        return KERNELS["cpu"].chosen(type(self))
 
     def _packed(self, outputs: tuple) -> Any:
         return outputs[0] if self.Output is None else self.Output(*outputs)
@@ -443,14 +436,6 @@ class Layer(nn.Module):
         }
         frozen = [n for n, p in self.named_parameters() if not p.requires_grad]
         return _rebuilt, (cls, self._sizes, self._hypers, settings, self.state_dict(), self.training, frozen)
-
-
-@torch.compiler.assume_constant_result
-def _key_of(layer: Layer, name: str, dtype: torch.dtype) -> str:
-    """The key of a layer's recurrence for the CPU backend; a compiled layer asks for it once."""
-    from rnndsl.runtime.cpu import key_of
-
-    return key_of(type(layer), name, layer._sizes, layer._hypers, dtype)
 
 
 def _rebuilt(

@@ -3,10 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
-#include <new>
-#include <system_error>
-#include <thread>
-#include <vector>
+#include <pthread.h>
 
 #include "gemm.h"
 #include "lanes.h"
@@ -40,14 +37,16 @@ const T* old(const Call& call, const Array& sequence, const Array* first, const 
   return t >= lag ? sequence.at<const T>(b, t - lag) : first[lag - t - 1].template at<const T>(b, 0);
 }
 
-// Memory of one thread, aligned for vectors; `start` gives all of it back.
+// Memory of one thread, aligned for vectors; `start` gives all of it back. Each chunk is twice the one before at least, so few are enough.
 class Memory {
  public:
   template <class T> T* take(long count) {
     const size_t bytes = (size_t(count) * sizeof(T) + 127) & ~size_t(63);
-    if (chunk_ < chunks_.size() && used_ + bytes > chunks_[chunk_].bytes) ++chunk_, used_ = 0;
-    while (chunk_ < chunks_.size() && bytes > chunks_[chunk_].bytes) ++chunk_;
-    if (chunk_ == chunks_.size()) chunks_.push_back({aligned(std::max(bytes, size_t(1) << 16)), std::max(bytes, size_t(1) << 16)}), used_ = 0;
+    while (chunk_ < count_ && used_ + bytes > chunks_[chunk_].bytes) ++chunk_, used_ = 0;
+    if (chunk_ == count_) {
+      const size_t size = std::max(bytes, size_t(1) << (16 + count_));
+      chunks_[count_++] = {aligned(size), size}, used_ = 0;
+    }
     char* found = chunks_[chunk_].data + used_;
     used_ += bytes;
     return reinterpret_cast<T*>(found);
@@ -56,7 +55,7 @@ class Memory {
   Memory() = default;
   Memory(const Memory&) = delete;
   ~Memory() {
-    for (auto& c : chunks_) std::free(c.data);
+    for (int i = 0; i < count_; ++i) std::free(chunks_[i].data);
   }
 
  private:
@@ -65,12 +64,13 @@ class Memory {
     size_t bytes;
   };
   static char* aligned(size_t bytes) {
-    void* p = std::aligned_alloc(64, bytes);
-    if (!p) throw std::bad_alloc();
+    void* p = std::aligned_alloc(64, (bytes + 63) & ~size_t(63));
+    if (!p) std::abort();
     return static_cast<char*>(p);
   }
-  std::vector<Chunk> chunks_;
-  size_t chunk_ = 0, used_ = 0;
+  Chunk chunks_[32];
+  int chunk_ = 0, count_ = 0;
+  size_t used_ = 0;
 };
 
 // Runs `unit(number, memory)` for every number below `units`, on up to `threads` threads, each taking the next number that is left.
@@ -81,16 +81,14 @@ template <class Unit> void parallel(long threads, long units, Unit&& unit) {
     Memory memory;
     for (long u; (u = next.fetch_add(1, std::memory_order_relaxed)) < units;) memory.start(), unit(u, memory);
   };
-  std::vector<std::thread> others;
-  for (long i = 1; i < std::min(threads, units); ++i) {
-    try {
-      others.emplace_back(work);
-    } catch (const std::system_error&) {  // no thread to be had: the others do its work
-      break;
-    }
-  }
+  using Work = decltype(work);
+  auto run = [](void* work) -> void* { return (*static_cast<Work*>(work))(), nullptr; };
+  constexpr long MOST = 256;
+  pthread_t others[MOST];
+  long made = 0;  // where no thread is to be had, the others do its work
+  while (made < std::min({threads - 1, units - 1, MOST}) && !pthread_create(&others[made], nullptr, run, &work)) ++made;
   work();
-  for (auto& t : others) t.join();
+  while (made) pthread_join(others[--made], nullptr);
 }
 
 // How the last axis is divided among units: the same for every unit but the last one.

@@ -29,10 +29,11 @@ template <class V> using Entry = typename EntryOf<V>::type;  // float or double
 
 template <class V> constexpr bool IS_FLOAT = std::is_same<Entry<V>, float>::value;
 
-template <class V> struct BitsOf { using type = Vec<std::conditional_t<IS_FLOAT<V>, int32_t, int64_t>>; };
-template <> struct BitsOf<float> { using type = int32_t; };
-template <> struct BitsOf<double> { using type = int64_t; };
-template <class V> using Bits = typename BitsOf<V>::type;  // integers as wide as the entries
+// Integers as wide as the entries, as many as there are entries
+template <class V> using Integer = std::conditional_t<IS_FLOAT<V>, int32_t, int64_t>;
+template <class V, class I> using Like = std::conditional_t<IS_NUMBER<V>, I, Vec<I>>;
+template <class V> using Signed = Like<V, Integer<V>>;
+template <class V> using Bits = Like<V, std::make_unsigned_t<Integer<V>>>;
 
 template <class V> INLINE Bits<V> bits(V x) {
   Bits<V> result;
@@ -261,15 +262,16 @@ template <class V> INLINE V log1p_of_fraction(V f) {
   }
 }
 
-// x = 2^n (1 + f) with 1 + f between sqrt(1/2) and sqrt(2), and the bits of n where the exponent has them
+// x = 2^n (1 + f) with 1 + f between sqrt(1/2) and sqrt(2), and n as the bits that it adds to a number's exponent
 template <class V> struct Decomposed { V f, n; Bits<V> exponent; };
 
 // Of a positive normal number
 template <class V> INLINE Decomposed<V> decompose(V x) {
   using C = Constants<V>;
-  const Bits<V> n = (bits(x) - bits(broadcast<V>(C::SQRT_HALF))) >> C::MANTISSA, exponent = n << C::MANTISSA;
-  const V as_number = from_bits<V>(n + bits(broadcast<V>(C::TO_INTEGER))) - C::TO_INTEGER;
-  return {from_bits<V>(bits(x) - exponent) - 1, as_number, exponent};
+  const Bits<V> offset = bits(x) - bits(broadcast<V>(C::SQRT_HALF)), to_integer = bits(broadcast<V>(C::TO_INTEGER));
+  const Bits<V> exponent = offset & bits(broadcast<V>(-C::INFINITE));
+  const V n = from_bits<V>((Bits<V>)((Signed<V>)offset >> C::MANTISSA) + to_integer) - C::TO_INTEGER;
+  return {from_bits<V>(bits(x) - exponent) - 1, n, exponent};
 }
 
 // log(x) = n ln 2 + log(1 + f), but -inf of 0, NaN below 0, inf of inf
@@ -371,7 +373,7 @@ template <class V> INLINE V cos(V x) { return sine_anywhere<1>(x); }
 // -- Lanes ------------------------------------------------------------------------------------------------------------
 
 // f(0), ..., f(n - 1), unrolled: f gets its argument as a constant.
-template <class F, int... I> INLINE void repeat(F f, std::integer_sequence<int, I...>) {
+template <class F, int... I> INLINE void repeat([[maybe_unused]] F f, std::integer_sequence<int, I...>) {
   (f(std::integral_constant<int, I>()), ...);
 }
 template <int n, class F> INLINE void repeat(F f) { repeat(f, std::make_integer_sequence<int, n>()); }
@@ -385,7 +387,7 @@ INLINE Vec<T> gather(const T* p, long stride, std::integer_sequence<int, I...>) 
 // The first `count` entries of a vector, and for the others `other`
 template <class T, int count, int... I>
 INLINE Vec<T> only(Vec<T> v, T other, std::integer_sequence<int, I...>) {
-  return math::Bits<Vec<T>>{(I < count ? -1 : 0)...} ? v : math::broadcast<Vec<T>>(other);
+  return math::Signed<Vec<T>>{(I < count ? -1 : 0)...} ? v : math::broadcast<Vec<T>>(other);
 }
 
 template <class T, int n> struct VectorOfLength { typedef T type __attribute__((vector_size(n * sizeof(T)))); };

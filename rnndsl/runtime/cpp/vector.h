@@ -22,6 +22,8 @@ template <> struct VectorOf<float> { typedef float type __attribute__((vector_si
 template <> struct VectorOf<double> { typedef double type __attribute__((vector_size(BYTES))); };
 template <> struct VectorOf<int32_t> { typedef int32_t type __attribute__((vector_size(BYTES))); };
 template <> struct VectorOf<int64_t> { typedef int64_t type __attribute__((vector_size(BYTES))); };
+template <> struct VectorOf<uint32_t> { typedef uint32_t type __attribute__((vector_size(BYTES))); };
+template <> struct VectorOf<uint64_t> { typedef uint64_t type __attribute__((vector_size(BYTES))); };
 template <class T> using Vec = typename VectorOf<T>::type;
 
 }  // namespace rnndsl

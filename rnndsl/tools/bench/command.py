@@ -9,8 +9,7 @@ from rnndsl import api, compiler
 from rnndsl.checks.cell import Cell
 from rnndsl.diagnostics import Source
 from rnndsl.tools import Unfit
-from rnndsl.tools.bench.settings import AGAINST, BACKENDS, BATCH, DIRECTIONS, DTYPES, SCOPES, STEPS, Settings, parse_count, parse_names, parse_over
-from rnndsl.tools.explain import parse_shape, parse_sizes
+from rnndsl.tools.bench.settings import parse
 
 INTERRUPTED = 130  # the exit status that a shell expects after Ctrl-C
 
@@ -20,7 +19,7 @@ def bench(options: Namespace, source: Source) -> int:
 
     Raises Unfit for arguments that do not fit, RnnError for a wrong program, NoMatplotlib, OSError for a picture that cannot be written.
     """
-    settings = parsed(options)
+    settings = parse(options)
     cell = _chosen(source, options.cell)
     if settings.threads is not None:  # before torch is imported, so that every library in it hears of it
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
@@ -43,30 +42,6 @@ def bench(options: Namespace, source: Source) -> int:
         draw(result, options.picture)
         print(f"wrote {options.picture}", file=sys.stderr if options.json else sys.stdout)
     return INTERRUPTED if result.interrupted else 0
-
-
-def parsed(options: Namespace) -> Settings:
-    """Raises Unfit."""
-    batch, steps = parse_shape(options.shape) or (BATCH, STEPS)
-    if options.dtype not in DTYPES:
-        raise Unfit(f"--dtype {options.dtype}: there is {', '.join(DTYPES)}")
-    return Settings(
-        batch=batch,
-        steps=steps,
-        sizes=parse_sizes(options.size),
-        dtype=options.dtype,
-        against=_names("--against", options.against, AGAINST),
-        backends=_names("--backends", options.backends, BACKENDS),
-        directions=_names("--direction", options.direction, DIRECTIONS),
-        scopes=_names("--scope", options.scope, SCOPES),
-        repeats=parse_count("--repeats", options.repeats),
-        threads=parse_count("--threads", options.threads),
-        over=parse_over(options.over),
-    )
-
-
-def _names(option: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    return known if text is None else parse_names(option, text, known)
 
 
 def _chosen(source: Source, name: str | None) -> Cell:

@@ -11,11 +11,12 @@ from rnndsl.version import VERSION
 
 
 def machine() -> dict[str, Any]:
-    """The processor, its cores, the threads that PyTorch uses, and versions."""
+    """The processor, its cores, the threads that PyTorch uses, what other programs do (programs running, over a minute), and versions."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,

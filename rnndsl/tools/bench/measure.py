@@ -67,7 +67,6 @@ def _seconds(call: Callable[[], Any], calls: int) -> float:
 @contextmanager
 def _no_collection() -> Iterator[None]:
     """Without the garbage collector, which would run in the middle of a sample."""
-    gc.collect()
     was = gc.isenabled()
     gc.disable()
     try:

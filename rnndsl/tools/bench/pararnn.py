@@ -10,7 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnndsl.tools.bench.candidates import Absent, Call, Candidate, Task, forward, forward_and_backward, leaves, require_same_output
+from rnndsl.tools.bench.candidates import (
+    Absent,
+    Call,
+    Candidate,
+    Task,
+    forward,
+    forward_and_backward,
+    leaves,
+    require_same,
+)
 from rnndsl.tools.bench.peers import PARARNN, recognised
 from rnndsl.tools.bench.subject import Subject
 
@@ -34,7 +43,7 @@ class Pararnn(Candidate):
         weight, hidden = values["W_x.weight"], values["R" if "R" in values else "a_z"].shape[-1]
         self._cell = getattr(self._lib, kind)(weight.shape[1], hidden, max_recurrent_norm=None, dtype=weight.dtype)
         self._cell.load_state_dict(values)
-        require_same_output(subject, partial(self._lib.ParaRNN(self._cell, solver="sequential"), *subject.inputs))
+        require_same(subject, partial(self._lib.ParaRNN(self._cell, solver="sequential"), *subject.inputs))
         self.subject, self.note = subject, kind
 
     def _modes(self, cell: nn.Module) -> dict[str, nn.Module]:
@@ -57,7 +66,7 @@ class Pararnn(Candidate):
 
     def step(self, task: Task) -> Call:
         (x,) = self.subject.step_inputs(task.batch)
-        slots = self._cell.state_slots
+        slots, self.note = self._cell.state_slots, f"{type(self._cell).__name__}.step"
         state = x.new_zeros(task.batch, *((slots,) if slots > 1 else ()), self._cell.hidden_size)
         return forward(lambda: self._hidden(self._cell.step(state, x)))
 

@@ -5,11 +5,12 @@ from typing import Any
 
 from rnndsl.tools import Unfit
 from rnndsl.tools.bench.report import heading, seconds_text
-from rnndsl.tools.bench.run import COPY, Result, describe
+from rnndsl.tools.bench.run import COPY, Group, Result
 from rnndsl.tools.picture import BLUE, GREY, INK, PAPER, RED, NoMatplotlib
 
 _OURS = (BLUE, "#1f8a70", "#6b4fbb")
 _OTHERS = {"loop": INK, "compile": "#b7791f", "nn": RED, "pararnn": "#a23b72", COPY: GREY}
+_BOUND = "bound: a copy"
 Line = tuple[list[int], list[float]]
 
 
@@ -25,24 +26,6 @@ def check_picture(path: str | Path, over: Any) -> None:
         raise NoMatplotlib from None
 
 
-def lines(result: Result) -> dict[str, dict[str, Line]]:
-    """For each task in words, for each candidate: where it was measured, and its medians in seconds."""
-    assert result.over is not None
-    name = result.over[0]
-    found: dict[str, dict[str, Line]] = {}
-    for p in result.points:
-        at = {"B": p.batch, "T": p.steps, **p.sizes}[name]
-        for g in p.groups:
-            if g.task.scope == "step" and name == "T":
-                continue  # one step is the same at any length
-            title = "one step" if g.task.scope == "step" and name == "B" else describe(g.task)
-            for e in g.measured():
-                xs, ys = found.setdefault(title, {}).setdefault(e.name, ([], []))
-                xs.append(at)
-                ys.append(e.timing.median)
-    return found
-
-
 def draw(result: Result, path: str | Path) -> None:
     """Writes the picture, in the format of the path's suffix: .png or .svg."""
     check_picture(path, result.over)
@@ -50,9 +33,9 @@ def draw(result: Result, path: str | Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
-    panels = lines(result)
+    panels = {title: _lines(groups) for title, groups in result.series().items() if len(groups) > 1}
     if not panels:
-        raise Unfit("nothing was measured that could be drawn")
+        raise Unfit("nothing was measured at two values; there is no line to draw")
     across = min(len(panels), 2)
     down = -(-len(panels) // across)
     figure = Figure(figsize=(5.2 * across + 1.4, 3.7 * down + 1.0), dpi=160, facecolor=PAPER)
@@ -69,11 +52,23 @@ def draw(result: Result, path: str | Path) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(result.over[0], fontsize=9, color=INK)
     handles = {h.get_label(): h for axes in grid.flat for h in axes.get_lines()}
-    figure.legend(list(handles.values()), list(handles), loc="center right", frameon=False, fontsize=9, labelcolor=INK)
+    names = sorted(handles, key=lambda n: (*_OTHERS, _BOUND).index(n) if n in (*_OTHERS, _BOUND) else -1)  # ours first
+    figure.legend([handles[n] for n in names], names, loc="center right", frameon=False, fontsize=9, labelcolor=INK)
     first, second = heading(result)
     figure.suptitle(f"{first}\n{second}", fontsize=9.5, color=INK, x=0.02, ha="left", y=0.985)
-    figure.tight_layout(rect=(0, 0, 1 - 1.35 / (5.2 * across + 1.4), 1 - 0.35 / (3.7 * down + 1.0)))
+    figure.tight_layout(rect=(0, 0, 1 - 1.35 / (5.2 * across + 1.4), 1 - 0.2 / (3.7 * down + 1.0)))
     figure.savefig(path, metadata={"Date": None} if Path(path).suffix.lower() == ".svg" else None)
+
+
+def _lines(groups: dict[int, Group]) -> dict[str, Line]:
+    """For each candidate, where it was measured and its medians in seconds."""
+    found: dict[str, Line] = {}
+    for at, g in groups.items():
+        for e in g.measured():
+            xs, ys = found.setdefault(e.name, ([], []))
+            xs.append(at)
+            ys.append(e.timing.median)
+    return found
 
 
 def _panel(axes: Any, found: dict[str, Line]) -> None:
@@ -82,7 +77,7 @@ def _panel(axes: Any, found: dict[str, Line]) -> None:
         colour = _OTHERS.get(name) or next(ours)
         known = name in _OTHERS
         axes.plot(
-            xs, ys, label="bound: a copy" if name == COPY else name, color=colour, linewidth=1.4 if known else 2.2,
+            xs, ys, label=_BOUND if name == COPY else name, color=colour, linewidth=1.4 if known else 2.2,
             linestyle="--" if name == COPY else "-", marker=None if name == COPY else "o", markersize=3.5, zorder=2 if known else 3,
         )  # fmt: skip
     axes.set_xscale("log")

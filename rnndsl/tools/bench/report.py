@@ -5,16 +5,17 @@ from typing import Any
 from rnndsl.tools.bench.bound import LARGE
 from rnndsl.tools.bench.run import COPY, Entry, Group, Point, Result, describe
 
+_BUSY = 0.5  # programs a core from which the machine counts as busy
 _ALARM = 1e-3  # a gap to the loop's numbers that a reader should know of
 
 
 def table(result: Result) -> str:
     """The whole page: where it ran, a table a task, and who was left out."""
-    lines = heading(result)
-    for point in result.points:
-        lines += ["", *(_sweep_title(result, point))]
-        for group in point.groups:
-            lines += _group(group, result)
+    lines = [*heading(result), *_busy(result)]
+    if result.over is not None:
+        lines += _sweep(result)
+    else:
+        lines += [line for p in result.points for g in p.groups for line in _group(g, result)]
     lines += _absent(result)
     if result.interrupted:
         lines += ["", "Interrupted: this is what was measured until then."]
@@ -26,19 +27,45 @@ def heading(result: Result) -> list[str]:
     m = result.machine
     first = result.points[0] if result.points else None
     what = f"{result.cell} ({result.program}), {result.dtype}"
-    if first is not None and result.over is None:
-        what += f", {_shape(first)}"
+    if first is not None:
+        what += f", {_shape(first, result.over[0] if result.over else None)}"
     threads = f"{m['threads']} thread{'s' * (m['threads'] != 1)}"
     return [what, f"{m['processor']}, {m['cores']} cores, {threads}; torch {m['torch']}, rnndsl {m['rnndsl']}"]
 
 
-def _shape(point: Point) -> str:
-    sizes = [f"{n} = {v}" for n, v in point.sizes.items()]
-    return ", ".join([f"B = {point.batch}", f"T = {point.steps}", *sizes])
+def _busy(result: Result) -> list[str]:
+    """A warning where other programs were running already."""
+    load, cores = result.machine["load"], result.machine["cores"]
+    if load is None or load < _BUSY * cores:
+        return []
+    return [f"Mind: the machine was busy before this began (load {load:.1f} on {cores} cores): the figures are worth less."]
 
 
-def _sweep_title(result: Result, point: Point) -> list[str]:
-    return [f"== {_shape(point)}", ""] if result.over is not None else []
+def _shape(point: Point, over: str | None) -> str:
+    """The shape of a call and the sizes, without the one that is varied."""
+    many = f"{point.batch} sequence{'s' * (point.batch != 1)}" if over != "B" else "sequences"
+    call = many if over == "T" else f"{many} of {point.steps} step{'s' * (point.steps != 1)}"
+    return ", ".join([call, *(f"{n} = {v}" for n, v in point.sizes.items() if n != over or n in ("B", "T"))])
+
+
+def _sweep(result: Result) -> list[str]:
+    """A table a task: a row a candidate, a column a value of what is varied; medians, and how many times faster than the loop."""
+    assert result.over is not None
+    lines: list[str] = []
+    for title, groups in result.series().items():
+        names = list(dict.fromkeys(e.name for g in groups.values() for e in g.measured()))
+        if names:
+            head = [title[:1].upper() + title[1:], *(f"{result.over[0]} = {at}" for at in groups), ""]
+            lines += ["", *_aligned([head, *([n, *(_swept(g, n) for g in groups.values()), ""] for n in sorted(names, key=lambda n: n == COPY))])]
+    return lines
+
+
+def _swept(group: Group, name: str) -> str:
+    entry = group.entries.get(name)
+    if entry is None or not entry.timing.seconds:
+        return "-"
+    ratio = "bound" if name == COPY else times_text(group.ratio(entry))
+    return f"{seconds_text(entry.timing.median)} {ratio:>6}"
 
 
 def _group(group: Group, result: Result) -> list[str]:
@@ -50,10 +77,10 @@ def _group(group: Group, result: Result) -> list[str]:
     rows = [[e.name, *_numbers(group, e, bounded), _note(e)] for e in entries if e.name != COPY]
     title = describe(group.task)
     head = [title[:1].upper() + title[1:], *columns, ""]
-    lines = _aligned([head, *rows])
+    lines = ["", *_aligned([head, *rows])]
     if bounded and (copy := group.entries[COPY]).timing.seconds:
         lines.append(_bound(group, copy, result))
-    return [*lines, ""]
+    return lines
 
 
 def _numbers(group: Group, e: Entry, bounded: bool) -> list[str]:
@@ -102,7 +129,7 @@ def _absent(result: Result) -> list[str]:
     lines = []
     for (name, reason), found in where.items():
         lines.append(f"  {name}: {reason}" if set(found) == tasks else f"  {name} ({'; '.join(found)}): {reason}")
-    return ["Not measured", *lines] if lines else []
+    return ["", "Not measured", *lines] if lines else []
 
 
 def seconds_text(seconds: float) -> str:

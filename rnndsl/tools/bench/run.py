@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ LIMIT = 60.0  # seconds for the first call of a candidate that compiles, or that
 COPY = "copy"  # the candidate that moves the bytes of the bound
 _PEERS = {"compile": Compiled, "nn": TorchNN, "pararnn": Pararnn}
 Tick = Callable[[str, str, int, int], None]
+Maker = Callable[[Subject], Candidate]
 
 
 @dataclass
@@ -88,29 +89,44 @@ class Result:
     memory: Timing = field(default_factory=Timing)  # a copy of LARGE bytes
     interrupted: bool = False
 
+    def series(self) -> dict[str, dict[int, Group]]:
+        """For each task in words, its groups by the value of what is varied."""
+        found: dict[str, dict[int, Group]] = {}
+        if self.over is not None:
+            for p in self.points:
+                at = {**p.sizes, "B": p.batch, "T": p.steps}[self.over[0]]
+                for g in p.groups:
+                    alone = g.task.scope == "step" and g.task.batch == 1
+                    title = "one step" if g.task.scope == "step" and self.over[0] == "B" and not alone else describe(g.task)
+                    found.setdefault(title, {})[at] = g
+        return found
 
-def run(program: str, cell: Cell, layer_class: Any, settings: Settings, tick: Tick) -> Result:
+
+def run(program: str, cell: Cell, layer_class: Any, settings: Settings, tick: Tick, others: tuple[Maker, ...] = ()) -> Result:
     """Runs a benchmark; an interruption from the keyboard ends it with what is measured so far.
 
-    Raises Unfit for sizes that do not fit the cell.
+    others: further candidates. Raises Unfit for sizes that do not fit the cell.
     """
     with _threads(settings.threads):
         result = Result(program, cell.name, settings.dtype, machine(), settings.over)
         try:
             for s in settings.points():
+                if result.points and settings.over and settings.over[0] == "T":
+                    s = replace(s, scopes=tuple(x for x in s.scopes if x != "step"))  # a step is the same at any length
                 sizes = default_sizes(cell, s.sizes)
                 subject = Subject(cell, make_layer(cell, layer_class, sizes, s.dtype), s.batch, s.steps)
                 if "recurrence" in s.scopes and not result.memory.seconds:
                     _memory(result, tick)
                 result.points.append(point := Point(s.batch, s.steps, sizes))
-                _point(point, subject, s, tick)
+                _point(point, subject, s, tick, others)
         except KeyboardInterrupt:
             result.interrupted = True
         return result
 
 
-def _point(point: Point, subject: Subject, settings: Settings, tick: Tick) -> None:
+def _point(point: Point, subject: Subject, settings: Settings, tick: Tick, others: tuple[Maker, ...]) -> None:
     candidates, absent = _candidates(subject, settings)
+    candidates += [make(subject) for make in others]
     for task in _tasks(settings):
         point.groups.append(group := Group(task, absent=dict(absent)))
         _group(group, candidates, subject, settings.repeats, tick)
@@ -142,7 +158,9 @@ def _tasks(settings: Settings) -> Iterator[Task]:
 
 def _group(group: Group, candidates: list[Candidate], subject: Subject, repeats: int | None, tick: Tick) -> None:
     """Makes the calls of a task, runs each once, and times those that run."""
-    task, calls, expected = group.task, {}, None
+    task = group.task
+    calls: dict[str, Callable[[], object]] = {}
+    expected: Tensors | None = None
     for c in candidates:
         tick(describe(task), c.name, 0, 0)
         try:
@@ -156,9 +174,9 @@ def _group(group: Group, candidates: list[Candidate], subject: Subject, repeats:
             group.absent[c.name] = _failure(e)
             continue
         expected = found if c.name == "loop" else expected
-        comparable = expected is not None and isinstance(c, Backend)
+        apart = gap(found, expected) if expected is not None and isinstance(c, Backend) else None
         calls[c.name] = call
-        group.entries[c.name] = Entry(c.name, c.note, c.ours, gap(found, expected) if comparable else None)
+        group.entries[c.name] = Entry(c.name, c.note, c.ours, apart)
     if task.scope == "recurrence" and calls:
         streams = [t for r in subject.recurrences for t in r.streams]
         states = [t for r in subject.recurrences for t in r.states]

@@ -1,8 +1,11 @@
 """What a benchmark is asked to do, as the command line writes it. Nothing here imports torch."""
 
-from dataclasses import dataclass, field
+from argparse import Namespace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from rnndsl.tools import Unfit
+from rnndsl.tools.explain import parse_shape, parse_sizes
 
 AGAINST = ("loop", "compile", "nn", "pararnn")
 BACKENDS = ("cpu", "triton")
@@ -36,12 +39,34 @@ class Settings:
         return [self._at(name, v) for v in values]
 
     def _at(self, name: str, value: int) -> "Settings":
-        changed = {"B": {"batch": value}, "T": {"steps": value}}.get(name, {"sizes": {**self.sizes, name: value}})
-        return Settings(**{**self.__dict__, **changed, "over": None})
+        changed: dict[str, Any] = {"B": {"batch": value}, "T": {"steps": value}}.get(name, {"sizes": {**self.sizes, name: value}})
+        return replace(self, over=None, **changed)
 
 
-def parse_names(option: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """`loop,nn` as names, each once. Raises Unfit for one that is not known."""
+def parse(options: Namespace) -> Settings:
+    """The arguments of the command line. Raises Unfit."""
+    batch, steps = parse_shape(options.shape) or (BATCH, STEPS)
+    if options.dtype not in DTYPES:
+        raise Unfit(f"--dtype {options.dtype}: there is {', '.join(DTYPES)}")
+    return Settings(
+        batch=batch,
+        steps=steps,
+        sizes=parse_sizes(options.size),
+        dtype=options.dtype,
+        against=_names("--against", options.against, AGAINST),
+        backends=_names("--backends", options.backends, BACKENDS),
+        directions=_names("--direction", options.direction, DIRECTIONS),
+        scopes=_names("--scope", options.scope, SCOPES),
+        repeats=_count("--repeats", options.repeats),
+        threads=_count("--threads", options.threads),
+        over=_over(options.over),
+    )
+
+
+def _names(option: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    """`loop,nn` as names, each once; all of them for None."""
+    if text is None:
+        return known
     names = tuple(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
     for name in names:
         if name not in known:
@@ -49,8 +74,8 @@ def parse_names(option: str, text: str, known: tuple[str, ...]) -> tuple[str, ..
     return names
 
 
-def parse_over(text: str | None) -> tuple[str, tuple[int, ...]] | None:
-    """`T=64,256` as a name and numbers in rising order. Raises Unfit."""
+def _over(text: str | None) -> tuple[str, tuple[int, ...]] | None:
+    """`T=64,256` as a name and numbers in rising order."""
     if text is None:
         return None
     name, _, values = text.partition("=")
@@ -60,8 +85,8 @@ def parse_over(text: str | None) -> tuple[str, tuple[int, ...]] | None:
     return name, tuple(sorted({int(v) for v in numbers}))
 
 
-def parse_count(option: str, text: str | None) -> int | None:
-    """A whole number from 1 on. Raises Unfit."""
+def _count(option: str, text: str | None) -> int | None:
+    """A whole number from 1 on."""
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and int(text) >= 1):

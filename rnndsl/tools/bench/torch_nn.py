@@ -1,6 +1,15 @@
 """torch.nn's own GRU, LSTM and RNN, where the cell is one of them."""
 
-from rnndsl.tools.bench.candidates import Absent, Call, Candidate, Task, forward, forward_and_backward, leaves, require_same_output
+from rnndsl.tools.bench.candidates import (
+    Absent,
+    Call,
+    Candidate,
+    Task,
+    forward,
+    forward_and_backward,
+    leaves,
+    require_same,
+)
 from rnndsl.tools.bench.peers import TORCH, recognised, torch_modules
 from rnndsl.tools.bench.subject import Subject
 
@@ -15,23 +24,25 @@ class TorchNN(Candidate):
         if found is None:
             raise Absent("not the same cell: its equations are those of neither torch.nn.GRU, LSTM nor RNN")
         kind, values = found
-        self.note, self.subject = f"torch.nn.{kind}", subject
+        self._kind, self.subject = kind, subject
         self._layer, self._cell = torch_modules(kind, values)
-        require_same_output(subject, lambda: self._layer(*subject.inputs)[0])
+        require_same(subject, lambda: self._layer(*subject.inputs)[0])
 
     def recurrence(self, task: Task) -> Call:
-        raise Absent(f"{self.note} cannot be given its input products")
+        raise Absent(f"torch.nn.{self._kind} cannot be given its input products")
 
     def layer(self, task: Task) -> Call:
+        self.note = f"torch.nn.{self._kind}"
         (x,) = leaves(self.subject.inputs)
         if not task.both:
             return forward(lambda: self._layer(x)[0])
         return forward_and_backward(lambda: self._layer(x)[0], (x, *self._layer.parameters()))
 
     def step(self, task: Task) -> Call:
+        self.note = f"torch.nn.{self._kind}Cell"
         (x,) = self.subject.step_inputs(task.batch)
-        zeros = tuple(x.new_zeros(task.batch, self._cell.hidden_size) for _ in self.subject.layer._fields)
-        state = zeros if len(zeros) > 1 else zeros[0]
+        h = x.new_zeros(task.batch, self.subject.layer._fields[0][1][-1])
+        state = (h, h) if self._kind == "LSTM" else h
 
         def run():
             new = self._cell(x, state)

@@ -1,0 +1,152 @@
+"""Times a fixed table of cells on the CPU with the code of `rnndsl bench`: our kernels, the PyTorch loop, torch.nn, pararnn-torch.
+
+    python benchmarks/cpu.py                        prints the table and writes benchmarks/results/cpu-<processor>.json
+    python benchmarks/cpu.py --only gru             the rows whose name has `gru` in it; writes nothing
+
+pararnn-torch is measured where it is installed (pip install pararnn-torch); without it, those columns stay empty.
+"""
+
+import argparse
+import json
+import re
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from torch import nn  # noqa: E402
+
+from rnndsl import api, compiler  # noqa: E402
+from rnndsl.tools.bench.candidates import Call, Candidate, Task, forward  # noqa: E402
+from rnndsl.tools.bench.machine import machine, processor  # noqa: E402
+from rnndsl.tools.bench.progress import Progress  # noqa: E402
+from rnndsl.tools.bench.report import data, percent_text, seconds_text, times_text  # noqa: E402
+from rnndsl.tools.bench.run import Group, Maker, Result, describe, run  # noqa: E402
+from rnndsl.tools.bench.settings import Settings  # noqa: E402
+from rnndsl.tools.bench.subject import Subject  # noqa: E402
+
+RESULTS = Path(__file__).resolve().parent / "results"
+EXAMPLES, HERE = ROOT / "examples", Path(__file__).resolve().parent
+COLUMNS = ("loop", "pararnn", "nn", "nn.GRUCell")
+
+
+class DenseStep(Candidate):
+    """torch.nn.GRUCell of the same sizes, its input product included: a dense cell, not this one, but what a user would decode with."""
+
+    name = "nn.GRUCell"
+    note = "a dense GRU of the same sizes"
+
+    def __init__(self, subject: Subject):
+        self.subject = subject
+        self.cell = nn.GRUCell(subject.layer._sizes["D"], subject.layer._sizes["H"])
+
+    def step(self, task: Task) -> Call:
+        (x,) = self.subject.step_inputs(task.batch)
+        state = x.new_zeros(task.batch, self.cell.hidden_size)
+        return forward(lambda: self.cell(x, state))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row, or several, of the table."""
+
+    name: str
+    program: Path
+    settings: Settings
+    others: tuple[Maker, ...] = ()
+
+
+def diagonal(name: str, program: Path) -> Case:
+    sequence = Settings(4, 1024, {"D": 64, "H": 256}, against=("loop", "pararnn"), backends=("cpu",), scopes=("recurrence", "layer"))
+    return Case(name, program, sequence)
+
+
+def dense(name: str, program: Path, size: int) -> Case:
+    sequence = Settings(16, 256, {"D": size, "H": size}, against=("loop", "nn"), backends=("cpu",), scopes=("layer",))
+    return Case(f"{name}-{size}", program, sequence)
+
+
+CASES = [
+    diagonal("para-gru", EXAMPLES / "para_gru.rnn"),
+    diagonal("para-lstm", EXAMPLES / "para_lstm.rnn"),
+    diagonal("slstm-diagonal", HERE / "slstm_diagonal.rnn"),
+    *(dense(name, EXAMPLES / f"{name}.rnn", size) for name in ("gru", "lstm") for size in (128, 512)),
+    Case(
+        "para-gru-step",
+        EXAMPLES / "para_gru.rnn",
+        Settings(1, 1, {"D": 64, "H": 256}, against=("loop", "pararnn"), backends=("cpu",), scopes=("step",)),
+        (DenseStep,),
+    ),
+]
+
+
+def measured(case: Case, repeats: int | None, threads: int | None) -> Result:
+    """A case's result."""
+    source = api.read_source(case.program)
+    (cell,) = compiler.checked(source).program.cells
+    layer_class = getattr(api.load(source.text, source.name), cell.name)
+    settings = replace(case.settings, repeats=repeats, threads=threads)
+    progress = Progress()
+    try:
+        return run(source.name, cell, layer_class, settings, progress, case.others)
+    finally:
+        progress.clear()
+
+
+def rows(result: Result) -> list[list[str]]:
+    """A row a task: ours, then each of the others with how many times longer it takes."""
+    (point,) = result.points
+    sizes = ", ".join(f"{k}={v}" for k, v in {"B": point.batch, "T": point.steps, **point.sizes}.items())
+    return [[f"{result.cell}, {describe(g.task)}", sizes, *_cells(g)] for g in point.groups if g.measured()]
+
+
+def _cells(group: Group) -> list[str]:
+    ours = next((e for e in group.measured() if e.ours), None)
+    found = [seconds_text(ours.timing.median) if ours else "-", percent_text(group.of_bound(ours)) if ours else "-"]
+    for name in COLUMNS:
+        other = group.entries.get(name)
+        if other is None or not other.timing.seconds:
+            found.append("-")
+            continue
+        ratio = f" ({times_text(other.timing.median / ours.timing.median)})" if ours else ""
+        found.append(seconds_text(other.timing.median) + ratio)
+    return found
+
+
+def markdown(results: list[Result]) -> str:
+    """The table: medians; in brackets, how many times longer than ours."""
+    head = ["cell, task", "sizes", "rnndsl", "of the bound", "PyTorch loop", "pararnn-torch", "torch.nn", "torch.nn.GRUCell"]
+    lines = [head, ["---"] * len(head), *(row for r in results for row in rows(r))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", metavar="NAME", help=f"of {', '.join(c.name for c in CASES)}")
+    parser.add_argument("--repeats", type=int, help="rounds (default: up to 20, fewer where they are slow)")
+    parser.add_argument("--threads", type=int, help="threads of PyTorch and of the kernels")
+    options = parser.parse_args()
+    cases = [c for c in CASES if options.only is None or options.only in c.name]
+    if not cases:
+        parser.error(f"--only {options.only}: there is {', '.join(c.name for c in CASES)}")
+    found: dict[str, Result] = {}
+    for case in cases:
+        found[case.name] = measured(case, options.repeats, options.threads)
+        if found[case.name].interrupted:
+            break
+    print(markdown(list(found.values())))
+    for name, result in found.items():
+        for reason in {f"{who}: {why}" for p in result.points for g in p.groups for who, why in g.absent.items()}:
+            print(f"{name}, not measured: {reason}", file=sys.stderr)
+    if options.only is None and len(found) == len(CASES) and not any(r.interrupted for r in found.values()):
+        out = RESULTS / f"cpu-{re.sub(r'[^a-z0-9]+', '-', processor().lower()).strip('-')}.json"
+        out.parent.mkdir(exist_ok=True)
+        out.write_text(json.dumps({"machine": machine(), "cases": {k: data(v) for k, v in found.items()}}, indent=1) + "\n")
+        print(f"wrote {out.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
