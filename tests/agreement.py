@@ -18,7 +18,7 @@ def layer_of(text: str, cell: str, sizes: dict, **settings) -> nn.Module:
     """A layer in float64, in evaluation mode."""
     cls = getattr(rnndsl.load(text), cell)
     known = inspect.signature(cls).parameters
-    settings.setdefault("dtype", torch.float64)
+    settings = {"dtype": torch.float64, "backend": "reference"} | settings
     return cls(**{k: v for k, v in sizes.items() if k in known}, **settings).eval()
 
 
@@ -85,12 +85,13 @@ class Case:
     batch: int = 3
     steps: int = 7
     seed: int = 0
+    backend: str = "reference"
 
 
 def assert_agrees(case: Case, tolerance: float = TOLERANCE) -> None:
     """Everything that a call can be asked for agrees with the oracle, or with a call made otherwise."""
     torch.manual_seed(case.seed)
-    layer = layer_of(case.text, case.cell, case.sizes)
+    layer = layer_of(case.text, case.cell, case.sizes, backend=case.backend)
     oracle = Oracle(case.text, case.cell)
     with torch.no_grad():
         for p in layer.parameters():

@@ -5,6 +5,9 @@ import os
 import pytest
 from hypothesis import settings
 
+# Most tests are of the compiler and the reference; those of the kernels ask for them. What `auto` takes has a test of its own.
+os.environ["RNNDSL_BACKEND"] = "reference"
+
 # Random programs are the same in every run of CI; elsewhere each run tries new ones.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):

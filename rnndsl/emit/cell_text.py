@@ -48,6 +48,11 @@ class CellText:
         return "{" + ", ".join(f"{quoted(n)}: {quoted(c)}" for n, c in self.kernels.sizes) + "}"
 
     @property
+    def step_statics(self) -> str:
+        assert self.kernels.step is not None
+        return "{" + ", ".join(f"{quoted(n)}: {form}" for n, form in self.kernels.step.statics) + "}"
+
+    @property
     def kernel_refusals(self) -> str:
         return "{" + ", ".join(f"{quoted(n)}: {quoted(why)}" for n, why in self.kernels.refused) + "}"
 
@@ -70,6 +75,7 @@ def cell_text(plan: Plan, source: Source, class_names: Names) -> CellText:
     lines = run.lines()
     kernels = cpp_text(plan, source, run.labels())
     used.update({"Kernel", "Kernels"} if kernels.kernels else {"Kernels"})
+    used.update({"Step"} if kernels.kernels and kernels.step else ())
     return CellText(
         name=name,
         doc=_docstring(cell.doc or f"The cell {cell.name}."),

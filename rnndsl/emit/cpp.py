@@ -9,10 +9,10 @@ from rnndsl.emit.cpp_function import Function, state_numbers
 from rnndsl.emit.cpp_loops import outer_layout, outer_rounds
 from rnndsl.emit.cpp_names import CppNames
 from rnndsl.kernel import program as programs
-from rnndsl.kernel.lowering import Step, lower
+from rnndsl.kernel.lowering import Step, lower, lower_cell
 from rnndsl.kernel.program import Program
-from rnndsl.kernel.separate import reachable, separate
-from rnndsl.kernel.values import Unsupported
+from rnndsl.kernel.separate import Split, reachable, separate
+from rnndsl.kernel.values import Array, Unsupported
 from rnndsl.plan.ir import Plan
 from rnndsl.plan.recurrence import Recurrence, recurrences
 from rnndsl.resources import resource_folder
@@ -29,11 +29,27 @@ class KernelText:
     forward: list[str]
     backward: list[str]
     outers: list[str]
+    slices: list[str]
     streams: tuple[int, ...]  # how many real arrays each stream is, and each static and carried value
     statics: tuple[int, ...]
     carries: tuple[int, ...]
     lags: tuple[int, ...]  # of the carried arrays
     partial: tuple[int, ...]  # streams of which only a part has a gradient
+
+
+@dataclass(frozen=True)
+class StepText:
+    """The function of one step of a whole cell, from inputs to outputs."""
+
+    name: str
+    lines: list[str]
+    shapes: list[str]  # of the outputs: how many axes, and their sizes
+    slices: list[str]
+    streams: tuple[int, ...]
+    statics: tuple[tuple[str, int], ...]
+    carries: tuple[int, ...]
+    lags: tuple[int, ...]
+    outputs: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -43,6 +59,7 @@ class CppText:
     text: str
     sizes: tuple[tuple[str, str], ...]
     kernels: tuple[KernelText, ...]
+    step: StepText | None
     refused: tuple[tuple[str, str], ...]
 
 
@@ -59,12 +76,13 @@ def cpp_text(plan: Plan, source: Source, labels: dict[str, str]) -> CppText:
             kernels.append(_kernel(plan, recurrence, source, sizes, functions, labels[recurrence.label]))
         except Unsupported as e:
             refused.append((labels[recurrence.label], f"`{e}` has no kernel"))
+    step = _step(plan, source, sizes, functions) if not refused else None
     environment = Environment(
         loader=FileSystemLoader(resource_folder("templates")), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
     shown = "".join(c if c.isprintable() else " " for c in source.name)
-    text = environment.get_template("cpp/kernels.cpp.jinja").render(version=VERSION, source=shown, cell=plan.cell.name, kernels=kernels)
-    return CppText(text.rstrip() + "\n", tuple((n, sizes(n)) for n in plan.cell.sizes), tuple(kernels), tuple(refused))
+    text = environment.get_template("cpp/kernels.cpp.jinja").render(version=VERSION, source=shown, cell=plan.cell.name, kernels=kernels, step=step)
+    return CppText(text.rstrip() + "\n", tuple((n, sizes(n)) for n in plan.cell.sizes), tuple(kernels), step, tuple(refused))
 
 
 def _kernel(plan: Plan, recurrence: Recurrence, source: Source, sizes: CppNames, functions: CppNames, label: str) -> KernelText:
@@ -88,16 +106,49 @@ def _kernel(plan: Plan, recurrence: Recurrence, source: Source, sizes: CppNames,
         function(forward, "forward").write(),
         back.write(),
         _outers(back, step),
+        _slices(back, step),
         *_forms(step),
         tuple(lag for _, lag in step.carries),
         tuple(sorted(backward.partial)),
     )
 
 
+def _step(plan: Plan, source: Source, sizes: CppNames, functions: CppNames) -> StepText | None:
+    """The function of one step; None where single steps run as sequences of one."""
+    try:
+        step = lower_cell(plan)
+        program = programs.forward(step)
+        f = Function(program, step, Split(), "step", plan.cell.name, source, sizes, tuple(h.name for h in plan.cell.hypers))
+        lines = f.write()
+    except Unsupported:
+        return None
+    shapes = [text for array, _ in step.outputs if array.part != "im" for text in (str(len(array.shape)), *map(f.dim, array.shape))]
+    lags = tuple(lag for array, lag in step.carries if array.part != "im")
+    streams, statics, carries = _forms(step)
+    names = [a.name for a in step.statics if a.part != "im"]
+    outputs = _form(tuple(a for a, _ in step.outputs))
+    return StepText(
+        functions("step", "step"), lines, shapes, _slices(f, step), streams, tuple(zip(names, statics, strict=True)), carries, lags, outputs
+    )
+
+
+def _form(arrays: tuple[Array, ...]) -> tuple[int, ...]:
+    return tuple(1 + (a.part == "re") for a in arrays if a.part != "im")
+
+
 def _forms(step: Step) -> list[tuple[int, ...]]:
     """How many real arrays each stream, static and carried value is."""
-    groups = (step.streams, step.statics, tuple(array for array, _ in step.carries))
-    return [tuple(1 + (a.part == "re") for a in arrays if a.part != "im") for arrays in groups]
+    return [_form(arrays) for arrays in (step.streams, step.statics, tuple(array for array, _ in step.carries))]
+
+
+def _slices(f: Function, step: Step) -> list[str]:
+    """What the table of slices says."""
+    found: dict[tuple[str, str, str], None] = {}
+    for n in sorted(f.used):
+        leaf = f.nodes[n].data
+        if f.nodes[n].op == "static" and leaf.select is not None:
+            found[(*f.range_of(leaf.select), f.dim(step.statics[leaf.index].shape[0]))] = None
+    return [str(len(found)), *(text for entry in found for text in entry)]
 
 
 def _outers(f: Function, step: Step) -> list[str]:

@@ -12,12 +12,13 @@ from rnndsl.emit.cpp_text import Cpp, plus, times
 from rnndsl.kernel.graph import ROUNDS, Leaf, Node
 from rnndsl.kernel.lowering import Step
 from rnndsl.kernel.program import Program, Sink
+from rnndsl.kernel.repeats import loop_of
 from rnndsl.kernel.schedule import DomainKey, Group, schedule, viewed
 from rnndsl.kernel.separate import Split, classes_of, reachable
 from rnndsl.kernel.values import Array
 
 Domain = tuple  # of (size, marker): the marker says how units divide the axis: ("head", position), "block", or None
-_VECTORS = {"forward": 4, "backward": 4}  # of a block of channels: what one unit computes at once
+_VECTORS = {"forward": 8, "backward": 4, "step": 4}  # of a block of channels: what one unit computes at once
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Function:
         self.kept = frozenset(n for s in schedules for n in s.kept)
         self.uniform = frozenset(n for s in schedules for n in s.uniform)
         self.taken: set[Hashable] = set()
+        self.counters: dict[str, str] = {}  # what stands for a counter, where it is not its name
         self.groups_written = 0
         self.names = self.sizes.child()
         self.value_names: dict[int, str] = {}
@@ -248,8 +250,21 @@ class Function:
             case "hyper":
                 return Cpp(self.names(("hyper", node.data), node.data), plain=True)
             case "counter":
-                return Cpp(f"T({self.names(('counter', node.data), node.data)})", plain=True)
-        return Cpp(self.name_of(n), plain=True)
+                name = self.counters.get(node.data) or self.names(("counter", node.data), node.data)
+                return Cpp(f"T({name})", plain=True)
+        if n in self.uniform:
+            return Cpp(self.name_of(n), plain=True)
+        return cpp_text.operation(node.op, [self.scalar(a) for a in node.args])  # of a counter
+
+    def range_of(self, n: int) -> tuple[str, str]:
+        """The first and last value of a whole number that may depend on the counter of a loop."""
+        ends = []
+        for end in ("low", "high"):
+            for loop in (loop_of(self.nodes[m]) for m in self.loops):
+                self.counters[loop.counter] = self.dim(getattr(loop, end))
+            ends.append(f"long({self.scalar(n).code})")
+        self.counters.clear()
+        return ends[0], ends[1]
 
     # The function
 
@@ -286,11 +301,18 @@ class Function:
             listed = ", ".join(f"call.arrays[{p}]" for p in places)
             self.put(f"const Array {self.names(('firsts', first), f'{_array_name(array_)}_first')}[] = {{{listed}}};", 1)
         for i, (a, lag) in enumerate(step.carries):
-            array(self.names(("initial", i), f"{_array_name(a)}_{lag}_initial"))
+            name = self.names(("initial", i), f"{_array_name(a)}_{lag}_initial")
+            if self.direction == "step":
+                self.put(f"const Array {name}{{}};  // nothing is reset", 1)
+            else:
+                array(name)
         kept = [i for i, (_, lag) in enumerate(step.carries) if lag == 1]
         for i in kept:
             array(self.names(("sequence", i), f"{_array_name(step.carries[i][0])}_all"))
-        if self.direction == "forward":
+        if self.direction == "step":
+            for i, (a, _) in enumerate(step.outputs):
+                array(self.names(("output", i), f"{_array_name(a)}_out"))
+        elif self.direction == "forward":
             for i, (a, lag) in enumerate(step.carries):
                 array(self.names(("final", i), f"{_array_name(a)}_{lag}_final"))
         else:
@@ -461,7 +483,7 @@ class Function:
 
     def _partials(self, coordinates: list) -> None:
         """Memory for what units give parts of."""
-        if self.direction == "forward":
+        if self.direction != "backward":
             return
         self.put("Memory all;", 1)
         for k, sink in enumerate(self._accumulated()):
@@ -517,6 +539,8 @@ class Function:
                 self.put(f"const T* from = {self.old_call(i, 'b', 'call.steps', ', true')};", 2)
                 self.put(f"std::copy(from, from + {cpp_text.bracketed(size)}, {self.names(('final', i))}.at<T>(b, 0));", 2)
                 self.put("}", 1)
+            return
+        if self.direction == "step":
             return
         for k, sink in enumerate(self._accumulated()):
             size = cpp_text.bracketed(self.full_volume(tuple(d for d, _ in self.sum_domain(sink))))
@@ -593,7 +617,7 @@ class Function:
         from rnndsl.emit.cpp_single import write_pack
 
         for n in sorted(self.used):
-            if self._is_matrix_product(n):
+            if self.direction != "step" and self._is_matrix_product(n):
                 write_pack(self, n, 1)
 
     def _gathers(self) -> dict[int, str]:

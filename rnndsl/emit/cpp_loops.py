@@ -7,7 +7,7 @@ from rnndsl.emit.cpp_repeats import next_name
 from rnndsl.emit.cpp_text import Cpp, plus, times
 from rnndsl.kernel.graph import SCALARS, Map
 from rnndsl.kernel.program import Sink
-from rnndsl.kernel.repeats import Loop
+from rnndsl.kernel.repeats import Loop, loop_of
 from rnndsl.kernel.schedule import Group, viewed
 
 if TYPE_CHECKING:
@@ -230,6 +230,9 @@ def sink_address(f: "Function", s: Sink, domain: tuple, lane_axis: int | None) -
     if kind == "sequence":
         base = f"{f.names(('sequence', index))}.at<T>(b + r, t)"
         strides = f.row_major([f.dim(d) for d in f.step.carries[index][0].shape])
+    elif kind == "output":
+        base = f"{f.names(('output', index))}.at<T>(b + r, t)"
+        strides = f.row_major([f.dim(d) for d in f.step.outputs[index][0].shape])
     elif kind == "carry_gradient":
         state = f.state_domain(index)
         strides = f.row_major([f.extent(*a) for a in state])
@@ -250,7 +253,7 @@ def sink_address(f: "Function", s: Sink, domain: tuple, lane_axis: int | None) -
             memory = next(r for r in f.kept if f.nodes[r].op == "result" and f.nodes[r].args == (loop,) and f.nodes[r].data == ("total", index))
             base = f.name_of(memory)
         else:
-            leaves = (body if f.nodes[loop].op == "loop" else body.loop).rounds if kind == "round" else body.gradients
+            leaves = loop_of(f.nodes[loop]).rounds if kind == "round" else body.gradients
             memory = leaves[index]
             base = next_name(f, memory)
         local = f.shape_domain(memory)
@@ -277,13 +280,12 @@ def sink_address(f: "Function", s: Sink, domain: tuple, lane_axis: int | None) -
 
 def _number(f: "Function", n: int) -> int:
     """The number of the loop that a node runs."""
-    data = f.nodes[n].data
-    return data.number if f.nodes[n].op == "loop" else data.loop.number
+    return loop_of(f.nodes[n]).number
 
 
 def _loop(f: "Function", number: int) -> Loop:
     """The loop of that number."""
-    return next(f.nodes[n].data if f.nodes[n].op == "loop" else f.nodes[n].data.loop for n in f.loops if _number(f, n) == number)
+    return next(loop_of(f.nodes[n]) for n in f.loops if _number(f, n) == number)
 
 
 def round_number(f: "Function", number: int) -> str:

@@ -7,7 +7,7 @@ from rnndsl.emit import cpp_text
 from rnndsl.emit.cpp_text import plus, times
 from rnndsl.kernel.graph import SCALARS, Node
 from rnndsl.kernel.program import Sink
-from rnndsl.kernel.repeats import Loop, LoopBack, inside
+from rnndsl.kernel.repeats import Loop, LoopBack, inside, loop_of
 from rnndsl.kernel.schedule import DomainKey, Schedule, schedule
 from rnndsl.kernel.separate import reachable
 
@@ -26,7 +26,7 @@ class Rounds:
 def rounds_of(nodes: tuple[Node, ...], sinks: tuple[Sink, ...], n: int, key: DomainKey) -> Rounds:
     """How the rounds of a loop node are computed."""
     node = nodes[n]
-    loop: Loop = node.data if node.op == "loop" else node.data.loop
+    loop = loop_of(node)
 
     def part(leaves: tuple[int, ...], wanted: list[Sink]) -> Schedule:
         region = inside(nodes, leaves, loop.counter)
@@ -43,7 +43,7 @@ def take_memory(f: "Function", depth: int) -> None:
     """Memory for what the rounds of all loops begin with and hand on."""
     for n in f.loops:
         node = f.nodes[n]
-        loop: Loop = node.data if node.op == "loop" else node.data.loop
+        loop = loop_of(node)
         leaves = [*loop.rounds, *(node.data.gradients if node.op == "loop_back" else ())]
         for leaf in leaves:
             if ("taken", leaf) in f.taken:

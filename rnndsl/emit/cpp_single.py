@@ -205,22 +205,30 @@ def _matrix_product(f: "Function", n: int, p: MatrixProduct, depth: int) -> None
         for k in p.common:
             count = times(count, f.dim(node.domain[k]))
         head = plus(times(f"(long({f.scalar(select).code}) - 1)", count), head)
-    panels = plus(_panels(f, n), times(cpp_text.bracketed(head), each))
+    def multiply(rows: str, x_at: str, x_stride: str, y_at: str, y_stride: str, at: int) -> None:
+        sizes = f"T, {inside}, {outside}"
+        if f.direction != "step":
+            panels = plus(_panels(f, n), times(cpp_text.bracketed(head), each))
+            f.put(f"multiply<{sizes}>({rows}, {x_at}, {x_stride}, {panels}, {y_at}, {y_stride});", at)
+            return
+        matrix = f.nodes[p.matrix]
+        strides = f.row_major([f.dim(d) for d in matrix.shape])
+        i, o = strides[p.matrix_map.index(p.inside)], strides[p.matrix_map.index(p.outside)]
+        pointer = plus(f.array_name("statics", matrix.data.index), times(cpp_text.bracketed(head), times(inside, outside)))
+        f.put(f"multiply_plain<{sizes}>({rows}, {x_at}, {x_stride}, {pointer}, {i}, {o}, {y_at}, {y_stride});", at)
+
     if p.further:
         many = "rows"
         for k in p.further:
             many = times(many, f.extent(node.domain[k], f.local.get((n, k))) or "1")
-        f.put(f"multiply<T, {inside}, {outside}>({many}, {x}, {inside}, {panels}, {y}, {outside});", depth)
+        multiply(many, x, inside, y, outside, depth)
         return
     heads = "0"
     for k in looped:
         f.put(f"for (long i{k} = 0; i{k} < {f.dim(node.domain[k])}; ++i{k})", depth)
         depth += 1
         heads = plus(times(heads, f.dim(node.domain[k])), f"i{k}")
-    f.put(
-        f"multiply<T, {inside}, {outside}>(rows, {plus(x, times(heads, inside))}, {x_size}, {panels}, {plus(y, times(heads, outside))}, {y_size});",
-        depth,
-    )
+    multiply("rows", plus(x, times(heads, inside)), x_size, plus(y, times(heads, outside)), y_size, depth)
 
 
 def _plain_product(f: "Function", n: int, depth: int) -> None:
@@ -234,7 +242,7 @@ def _plain_product(f: "Function", n: int, depth: int) -> None:
     lane = out[-1] if out else None
     depth += 1
     inner = loops(f, tuple(domain[k] for k in out[:-1]), [names[k] for k in out[:-1]], depth)
-    f.put(f"over<T, {f.extent(*domain[lane]) if lane is not None else '1'}>([&](auto tag, long {names[lane] if lane is not None else 'i'}) {{", inner)
+    f.put(f"over<T, {f.extent(*domain[lane]) if lane is not None else '1'}>([&](auto tag, long {names[lane] if lane is not None else 'i'}) INLINED {{", inner)
     f.put("using L = typename decltype(tag)::type;", inner + 1)
     f.put("L total = L::fill(T(0));", inner + 1)
     deepest = loops(f, domain[kept:], names[kept:], inner + 1)

@@ -21,7 +21,8 @@ class Run(Part):
         self.origin: int | None = None  # the line of the program that was named last
         self.finals: dict[str, str] = {}  # each field of the state tuple: what holds its last value
         self.methods: list[list[str]] = []
-        self._labels = Names(frozenset())
+        held = {v.name for v in plan.cell.variables}  # a method is never called as a param is
+        self._labels = Names(frozenset(n.split('_', 2)[2] for n in held if n.startswith(("_step_", "_enter_"))))
         self.nested = False  # inside a method of one step: values are not expanded
         self.recurrences = {r.scan: r for r in recurrences(plan)}
         self.entered = {let.name for r in self.recurrences.values() for let in r.entry}

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import pi, sqrt
 
-from rnndsl.checks.cell import SCALAR, Apply, Expr, Let, Number, Ref, Repeat, Type, Update
+from rnndsl.checks.cell import SCALAR, Apply, Expr, Let, Number, Ref, Repeat, Returned, Type, Update
 from rnndsl.checks.dims import Dim
 from rnndsl.kernel import complexes
 from rnndsl.kernel.graph import Builder, Map, Node
 from rnndsl.kernel.repeats import lower_repeat
 from rnndsl.kernel.values import Array, Unsupported, Value, parts_of
-from rnndsl.plan.ir import Gemm, Operation, Plan
+from rnndsl.plan.ir import Gemm, Operation, Plan, Scan
 from rnndsl.plan.recurrence import Recurrence, product_name, product_type
 
 COMPARE = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
@@ -29,11 +29,32 @@ class Step:
     carries: tuple[tuple[Array, int], ...]  # and their lag
     updates: tuple[int, ...]
     names: tuple[tuple[int, str], ...]  # of nodes that are locals of the program
+    outputs: tuple[tuple[Array, int], ...] = ()
 
 
 def lower(plan: Plan, recurrence: Recurrence) -> Step:
     """The step of a recurrence. Raises Unsupported."""
-    return Lowering(plan, recurrence).step()
+    lags = plan.cell.lags("state")
+    states = recurrence.scan.states
+    most = max((lags.get(s, 1) for s in states), default=1)
+    carried = [(s, "state", lag) for lag in range(1, max(1, most) + 1) for s in states if lag <= max(1, lags.get(s, 1))]
+    return Lowering(plan, recurrence).step(carried)
+
+
+def lower_cell(plan: Plan) -> Step:
+    """One step of a whole cell, from inputs and params to outputs. Raises Unsupported."""
+    cell = plan.cell
+    if cell.of_role("noise"):
+        raise Unsupported("noise")
+    for statement in cell.body:
+        for let in statement.body if isinstance(statement, Repeat) else [statement]:
+            if isinstance(let, Let) and let.name in plan.static and let.value.type.rank > 1:
+                raise Unsupported("a matrix that is made of params")  # once a call is enough
+    streams = [Ref(v.name, "input", v.type) for v in cell.of_role("input")] + ([Ref("t", "clock", SCALAR)] if cell.uses_clock else [])
+    statics = [Ref(v.name, v.role, v.type) for v in cell.variables if v.role in ("param", "const")]
+    scan = Scan(tuple(v.name for v in cell.of_role("state")), cell.body, tuple(streams))
+    carried = [(c.source, c.role, c.lag) for c in plan.carries if c.role != "clock"]
+    return Lowering(plan, Recurrence(scan, (), (), tuple(streams), tuple(statics))).step(carried, plan.cell.outputs)
 
 
 @dataclass
@@ -44,33 +65,42 @@ class Lowering:
     recurrence: Recurrence
     builder: Builder = field(default_factory=Builder)
     locals: dict[str, Value] = field(default_factory=dict)
-    places: dict[tuple, int] = field(default_factory=dict)  # (kind, name, lag) -> the first of its arrays
+    places: dict[tuple, int] = field(default_factory=dict)  # (kind, name, role, lag) -> the first of its arrays
 
-    def step(self) -> Step:
+    def step(self, carried: list[tuple[str, str, int]], returned: Sequence[Returned] = ()) -> Step:
+        """The step that carries some values, (name, role, lag), and returns others."""
         r = self.recurrence
         streams = [((ref.name, ref.role, ref.lag), ref.type) for ref in r.streams]
         streams += [((product_name(g), "local", 0), product_type(g)) for g in r.products]
         stream_arrays = self._arrays("stream", streams)
         statics = self._arrays("static", [((s.name, s.role, 0), s.type) for s in r.statics])
-        lags = self.plan.cell.lags("state")
-        states = {s: self.plan.variable(s).type for s in r.scan.states}
-        carried = [(s, lag) for lag in range(1, max([1, *(lags.get(s, 1) for s in states)]) + 1) for s in states if lag <= max(1, lags.get(s, 1))]
-        carries = self._arrays("old", [((s, "state", lag), states[s]) for s, lag in carried])
-        carry_lags = [lag for s, lag in carried for _ in parts_of(s, states[s])]
+        types = {name: self.plan.variable(name).type for name, _, _ in carried}
+        carries = self._arrays("old", [((name, role, lag), types[name]) for name, role, lag in carried])
+        carry_lags = [lag for name, _, lag in carried for _ in parts_of(name, types[name])]
         for g in r.products:
             self._cut(g, self._leaf("stream", (product_name(g), "local", 0), product_type(g)))
         new: dict[str, Value] = {}
         for operation in r.operations:
             self.operation(operation, new)
         updates: list[int] = []
-        for s, lag in carried:
-            value = new[s] if lag == 1 else self._leaf("old", (s, "state", lag - 1), states[s])
-            updates.extend(self.fitted(value, states[s]))
+        for name, role, lag in carried:
+            if lag > 1:
+                value = self._leaf("old", (name, role, lag - 1), types[name])
+            else:
+                value = new[name] if role == "state" else self._leaf("stream", (name, role, 0), types[name])
+            updates.extend(self.fitted(value, types[name]))
+        outputs = tuple(
+            (array, p)
+            for o in returned
+            for array, p in zip(parts_of(o.name, o.value.type), self.fitted(self.value(o.value), o.value.type), strict=True)
+        )
         names: dict[int, str] = {}
         for name, value in self.locals.items():
             for part, suffix in zip(value.parts, ("_re", "_im") if len(value.parts) == 2 else ("",), strict=True):
                 names.setdefault(part, name.replace("[t]", "") + suffix)
-        return Step(self.builder, stream_arrays, statics, tuple(zip(carries, carry_lags, strict=True)), tuple(updates), tuple(names.items()))
+        return Step(
+            self.builder, stream_arrays, statics, tuple(zip(carries, carry_lags, strict=True)), tuple(updates), tuple(names.items()), outputs
+        )
 
     def _arrays(self, kind: str, named: Sequence[tuple[tuple, Type]]) -> tuple[Array, ...]:
         arrays: list[Array] = []
@@ -171,6 +201,8 @@ class Lowering:
                 return self._leaf("old", (ref.name, "state", ref.lag), ref.type)
         if ref.role == "local" and ref.name in self.locals:
             return self.locals[ref.name]
+        if ("old", ref.name, ref.role, ref.lag) in self.places:  # an earlier input
+            return self._leaf("old", (ref.name, ref.role, ref.lag), ref.type)
         kind = "stream" if ("stream", ref.name, ref.role, ref.lag) in self.places else "static"
         return self._leaf(kind, (ref.name, ref.role, ref.lag), ref.type)
 

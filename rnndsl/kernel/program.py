@@ -10,7 +10,7 @@ from rnndsl.kernel.lowering import Step
 
 
 class Target(NamedTuple):
-    """What a step writes. Kinds: sequence, stream_gradient, carry_gradient, outer_left, outer_right, static_gradient; in the rounds of a
+    """What a step writes. Kinds: sequence, output, stream_gradient, carry_gradient, outer_left, outer_right, static_gradient; in the rounds of a
     loop also round, round_gradient, total.
 
     A static gradient is added to, over rows, steps and rounds; `select` is the node of the slice's number.
@@ -67,12 +67,14 @@ def _rounds(b: Builder, kind: str) -> list[Sink]:
 
 
 def forward(step: Step) -> Program:
-    """The new value of each state, into its sequence."""
+    """The new value of each state, into its sequence, and the outputs."""
     b = step.builder
     sinks = []
     for i, ((array, lag), n) in enumerate(zip(step.carries, step.updates, strict=True)):
         if lag == 1:
             sinks.append(Sink(Target("sequence", i), _elementwise(b, n), tuple(range(len(array.shape)))))
+    for i, (array, n) in enumerate(step.outputs):
+        sinks.append(Sink(Target("output", i), _elementwise(b, n), tuple(range(len(array.shape)))))
     sinks.extend(replace(s, node=_elementwise(b, s.node)) for s in _rounds(b, "loop"))
     return Program(tuple(b.nodes), tuple(sinks), names=step.names)
 

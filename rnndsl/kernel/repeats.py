@@ -42,6 +42,11 @@ class LoopBack:
     totals: tuple[int, ...]
 
 
+def loop_of(node: Node) -> Loop:
+    """The loop that a node runs, forwards or backwards."""
+    return node.data if node.op == "loop" else node.data.loop
+
+
 def lower_repeat(low: "Lowering", repeat: Repeat) -> None:
     """Binds what a repeat leaves behind."""
     b = low.builder

@@ -54,7 +54,6 @@ def schedule(nodes: tuple[Node, ...], sinks: list[Sink], computed: set[int], dom
         entry_by_entry = nodes[a].is_elementwise and place[a][1] == key and m == tuple(range(len(nodes[a].shape)))
         return level[base] if entry_by_entry else level[base] + 1
 
-    groups: dict[tuple, Group] = {}
     for n in used:
         node = nodes[n]
         if n in uniform or node.op in ("slice", "reshape"):
@@ -64,12 +63,19 @@ def schedule(nodes: tuple[Node, ...], sinks: list[Sink], computed: set[int], dom
             maps = node.maps if node.is_elementwise else (tuple(range(len(node.domain))),)
             level[n] = max((needs(n, key, a, m) for a, m in zip(node.args, maps, strict=True)), default=0)
             place[n] = (level[n], key)
-            group = groups.setdefault(place[n], Group(key))  # type: ignore[arg-type]
-            (group.nodes if node.is_elementwise else group.sums).append(n)
         else:
             level[n] = max((level[viewed(nodes, a)] + 1 for a in node.args if viewed(nodes, a) in level), default=0)
             place[n] = (level[n], ("single", n))
+    _postpone(nodes, used, {s.node for s in sinks}, level, place)
+    groups: dict[tuple, Group] = {}
+    for n in used:
+        if n not in place:
+            continue
+        if place[n][1] == ("single", n):
             groups[place[n]] = Group((), single=n)
+            continue
+        group = groups.setdefault(place[n], Group(place[n][1]))
+        (group.nodes if nodes[n].is_elementwise else group.sums).append(n)
     for sink in sinks:
         groups[place[sink.node]].sinks.append(sink)
     for n in used:
@@ -85,6 +91,26 @@ def schedule(nodes: tuple[Node, ...], sinks: list[Sink], computed: set[int], dom
     kept.update(n for n in place if nodes[n].op in REDUCTIONS)
     order = sorted(groups, key=lambda k: (k[0], _single_last(k)))
     return Schedule(tuple(groups[k] for k in order), tuple(n for n in used if n in uniform), frozenset(kept))
+
+
+def _postpone(nodes: tuple[Node, ...], used: list[int], wanted: set[int], level: dict[int, int], place: dict[int, tuple]) -> None:
+    """Moves a node to the loop of those that read it, where all do so entry by entry in one loop: its value then needs no memory."""
+    readers: dict[int, list[tuple[int, bool]]] = {}
+    for n in used:
+        node = nodes[n]
+        maps = node.maps if node.is_elementwise else (tuple(range(len(node.domain))),) * len(node.args)
+        for a, m in zip(node.args, maps, strict=True):
+            direct = n in place and nodes[a].is_elementwise and (node.is_elementwise or node.op in REDUCTIONS)
+            readers.setdefault(viewed(nodes, a), []).append((n, direct and m == tuple(range(len(nodes[a].shape)))))
+    for n in reversed(used):
+        if n not in place or not nodes[n].is_elementwise or n in wanted:
+            continue
+        found = readers.get(n, [])
+        places = {place.get(r) for r, direct in found if direct}
+        if len(places) == 1 and all(direct for _, direct in found):
+            (there,) = places
+            if there is not None and there[1] == place[n][1]:
+                place[n], level[n] = there, there[0]
 
 
 def _single_last(key: tuple) -> int:

@@ -1,6 +1,6 @@
 """What a generated module imports: needs torch, never lark, sympy or jinja2."""
 
-from rnndsl.runtime.cpu import Kernel, Kernels
+from rnndsl.runtime.cpu import Kernel, Kernels, Step
 from rnndsl.runtime.layer import Layer, Size, divide
 from rnndsl.runtime.ops import (
     cast_complex,
@@ -28,7 +28,7 @@ from rnndsl.runtime.ops import (
 )
 
 __all__ = [
-    "Kernel", "Kernels", "Layer", "Size", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_to", "fill", "heaviside", "imag", "join_vectors",
+    "Kernel", "Kernels", "Layer", "Size", "Step", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_to", "fill", "heaviside", "imag", "join_vectors",
     "lagged", "last", "layernorm", "logaddexp", "matvec", "mod", "normalize", "rmsnorm", "scalar", "select", "softplus", "surrogate",
     "vecmat",
 ]  # fmt: skip

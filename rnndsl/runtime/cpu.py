@@ -5,12 +5,13 @@ kernels of one cell at given sizes, hyperparameters and dtype. Everything else t
 """
 
 import ctypes
+import itertools
 import os
 import struct
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -54,12 +55,27 @@ class Kernel:
 
 
 @dataclass(frozen=True)
+class Step:
+    """What the runtime knows of the function of one step: its C++ name, and how many real arrays each input (and the step number, where
+    the cell has one), param or const, carried value and output is; the lag of each carried value."""
+
+    name: str
+    streams: tuple[int, ...]
+    statics: dict[str, int]
+    carries: tuple[int, ...]
+    lags: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Kernels:
-    """The kernels of a cell: C++ source, the C++ name of each size, and why a recurrence has none."""
+    """The kernels of a cell: C++ source, the C++ name of each size, its recurrences, one step of the whole, and why a recurrence has
+    no kernel."""
 
     source: str = ""
     sizes: dict[str, str] = field(default_factory=dict)
     kernels: dict[str, Kernel] = field(default_factory=dict)
+    step: Step | None = None
     refused: dict[str, str] = field(default_factory=dict)
 
 
@@ -107,7 +123,17 @@ class Loaded:
     reference: Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]  # differentiable, of the same arguments
 
 
+@dataclass(frozen=True)
+class LoadedStep:
+    """The function of one step, ready to be called."""
+
+    function: Any
+    hypers: Any
+    shapes: tuple[tuple[int, ...], ...]  # of the outputs
+
+
 _loaded: dict[str, Loaded] = {}
+_steps: dict[tuple, LoadedStep] = {}
 _loading = threading.Lock()
 _warned: set[type] = set()
 
@@ -124,13 +150,18 @@ def unavailable(kernels: Kernels) -> str | None:
 @torch.compiler.assume_constant_result
 def chosen(cls: Any) -> bool:
     """Whether the backend `auto` takes the kernels of a cell on a CPU; where it cannot, it says so once."""
-    if os.environ.get("RNNDSL_BACKEND") == "reference":
+    if os.environ.get("RNNDSL_BACKEND") == "reference" or _transformed():
         return False
     why = unavailable(cls._kernels)
     if why is not None and cls not in _warned:
         _warned.add(cls)
         warnings.warn(f"{cls.__name__} runs step by step in PyTorch, since {why}", stacklevel=5)
     return why is None
+
+
+def _transformed() -> bool:
+    """Whether a transformation that has no rule for an op of ours is at work: vmap, grad of torch.func, forward-mode derivatives."""
+    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
 @torch.compiler.assume_constant_result
@@ -149,17 +180,22 @@ def key_of(layer: Layer, name: str, dtype: torch.dtype) -> str:
     return key
 
 
-def _load(cls: Any, kernels: Kernels, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> Loaded:
+def source_of(kernels: Kernels, sizes: dict[str, int], dtype: torch.dtype) -> str:
+    """The C++ text of a cell's kernels at given sizes and dtype."""
     constants = [f"constexpr long {kernels.sizes[n]} = {v};" for n, v in sizes.items()]
-    source = "\n".join([f"using T = {_TYPES[dtype]};", *constants, kernels.source])
-    library = build.load(source, cls.__name__)
+    return "\n".join([f"using T = {_TYPES[dtype]};", *constants, kernels.source])
+
+
+def _load(cls: Any, kernels: Kernels, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> Loaded:
+    library = build.load(source_of(kernels, sizes, dtype), cls.__name__)
     kernel = kernels.kernels[name]
     forward, backward = (getattr(library, f"{kernel.name}_{direction}") for direction in ("forward", "backward"))
     for function in (forward, backward):
         function.argtypes, function.restype = [ctypes.c_char_p], None
+    _check_slices(_table(library, f"{kernel.name}_slices"))
     hyper_array = (ctypes.c_double * max(1, len(hypers)))(*hypers.values())
     reference = _reference(cls, name, kernel, SimpleNamespace(_sizes=sizes, _hypers=hypers), dtype)
-    return Loaded(kernel, forward, backward, _outers(library, f"{kernel.name}_outers"), hyper_array, reference)
+    return Loaded(kernel, forward, backward, _outers(_table(library, f"{kernel.name}_outers")), hyper_array, reference)
 
 
 def _reference(cls: Any, name: str, kernel: Kernel, header: Any, dtype: torch.dtype) -> Callable:
@@ -181,15 +217,28 @@ def _reference(cls: Any, name: str, kernel: Kernel, header: Any, dtype: torch.dt
     return reference
 
 
-def _outers(library: ctypes.CDLL, name: str) -> tuple[Outer, ...]:
-    """The table of outer products that a library holds."""
-    read = iter(ctypes.cast(getattr(library, name), ctypes.POINTER(ctypes.c_int64)).__getitem__(i) for i in range(1 << 30))
+def _table(library: ctypes.CDLL, name: str) -> Iterator[int]:
+    """The numbers of a table in a library; its first one says how many entries follow, of as many numbers as its reader knows."""
+    numbers = ctypes.cast(getattr(library, name), ctypes.POINTER(ctypes.c_int64))
+    return (numbers[i] for i in itertools.count())
+
+
+def _outers(read: Iterator[int]) -> tuple[Outer, ...]:
+    """The outer products that a table tells of."""
     found = []
     for _ in range(next(read)):
         index, first, rounds, further, common, left, right, rank = (next(read) for _ in range(8))
         sizes, order = ([next(read) for _ in range(rank)] for _ in range(2))
         found.append(Outer(index, first, rounds, further, common, left, right, tuple(sizes), tuple(order)))
     return tuple(found)
+
+
+def _check_slices(read: Iterator[int]) -> None:
+    """Raises IndexError, as the reference does, where the equations ask for a slice that a param of these sizes does not have."""
+    for _ in range(next(read)):
+        first, last, size = (next(read) for _ in range(3))
+        if first < 1 or last > size:
+            raise IndexError(f"there is no slice {first if first < 1 else max(first, size + 1)}: the leading head axis has {size}")
 
 
 # Complex values as pairs of real ones
@@ -227,8 +276,86 @@ def run(
     key, kernel = key_of(layer, name, dtype), layer._kernels.kernels[name]
     groups = ((streams, kernel.streams), (statics, kernel.statics), (first, kernel.carries), (initial, kernel.carries))
     parts = [[p if p.dtype == dtype else p.to(dtype) for p in _parts(values, forms)] for values, forms in groups]
-    found = torch.ops.rnndsl.recurrence(key, *parts, reset, steps)
+    found = OP(key, *parts, reset, steps)
     return _joined(found[: kernel.kept], kernel.states), _joined(found[kernel.kept :], kernel.carries)
+
+
+def step(layer: Layer, inputs: tuple[Tensor, ...], state: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]] | None:
+    """One step of the whole cell in one call, without gradients: outputs and new state; None where a layer has no such function, or
+    its tensors are not all of one dtype.
+
+    inputs and state have been checked.
+    """
+    known: Step | None = layer._kernels.step
+    if known is None or torch.is_grad_enabled():
+        return None
+    dtype = inputs[0].dtype.to_real()
+    if dtype not in _TYPES:
+        return None
+    count = len(known.carries)
+    clock = len(state) > count
+    statics = [getattr(layer, name) for name in known.statics]
+    streams = [*inputs, state[-1].to(dtype)] if clock else inputs
+    arrays: list[int] = []
+    kept: list[Tensor] = []  # alive until the call is done
+
+    def add(t: Tensor, form: int) -> bool:
+        if form == 2:
+            return t.is_complex() and add(t.real, 1) and add(t.imag, 1)
+        if not t.is_contiguous():
+            t = t.contiguous()
+        kept.append(t)
+        arrays.extend((t.data_ptr(), t.stride(0) if t.dim() else 0, 0))
+        return t.dtype == dtype
+
+    groups = ((streams, known.streams), (statics, known.statics.values()), (state[:count], known.carries))
+    if not all([add(t, form) for values, forms in groups for t, form in zip(values, forms, strict=True)]):
+        return None
+    loaded = _step_of(layer, dtype)
+    batch = inputs[0].shape[0]
+    shapes = [s.shape[1:] for s, lag in zip(state, known.lags, strict=False) if lag == 1]
+    forms = [f for f, lag in zip(known.carries, known.lags, strict=True) if lag == 1]
+    made = []
+    for shape, form in zip((*shapes, *loaded.shapes), (*forms, *known.outputs), strict=True):
+        parts = [torch.empty((batch, *shape), dtype=dtype) for _ in range(form)]
+        made.append(parts)
+        for p in parts:
+            arrays.extend((p.data_ptr(), p.stride(0), 0))
+    buffer = struct.pack(f"={len(arrays)}q", *arrays)
+    pointer = ctypes.cast(ctypes.c_char_p(buffer), ctypes.c_void_p).value
+    threads = _threads(sum(p.numel() for parts in made for p in parts) * 64)
+    loaded.function(struct.pack("=8q", batch, 1, threads, ctypes.addressof(loaded.hypers), pointer, 0, 0, 0))
+    values = [parts[0] if len(parts) == 1 else torch.complex(*parts) for parts in made]
+    new = values[: len(shapes)]
+    fresh = iter(new)
+    carried = [next(fresh) if lag == 1 else None for lag in known.lags]
+    for i, lag in enumerate(known.lags):
+        if lag > 1:  # what was one step nearer
+            carried[i] = _nearer(layer, state, i)
+    return values[len(shapes) :], [*carried, *((state[-1] + 1,) if clock else ())]  # type: ignore[list-item]
+
+
+def _nearer(layer: Layer, state: tuple[Tensor, ...], i: int) -> Tensor:
+    """Of a carried value with a lag of two or more: the field with one less."""
+    names = [name for name, _, _ in layer._fields]
+    stem, _, lag = names[i].rpartition("_")
+    nearer = f"{stem}_{int(lag) - 1}"
+    return state[names.index(nearer) if nearer in names else names.index(stem)]
+
+
+def _step_of(layer: Layer, dtype: torch.dtype) -> LoadedStep:
+    key = (id(layer._kernels), tuple(layer._sizes.values()), tuple(layer._hypers.values()), dtype)
+    if key not in _steps:
+        library = build.load(source_of(layer._kernels, layer._sizes, dtype), type(layer).__name__)
+        name = layer._kernels.step.name
+        function = getattr(library, name)
+        function.argtypes, function.restype = [ctypes.c_char_p], None
+        _check_slices(_table(library, f"{name}_slices"))
+        read = _table(library, f"{name}_shapes")
+        shapes = tuple(tuple(next(read) for _ in range(next(read))) for _ in layer._kernels.step.outputs)
+        hypers = (ctypes.c_double * max(1, len(layer._hypers)))(*layer._hypers.values())
+        _steps[key] = LoadedStep(function, hypers, shapes)
+    return _steps[key]
 
 
 # The ops
@@ -263,13 +390,17 @@ def _array(t: Tensor, lead: int) -> tuple[int, int, int]:
     return t.data_ptr(), stride[0] if lead else 0, stride[1] if lead > 1 else 0
 
 
+def _threads(work: int) -> int:
+    """How many threads a call of so many values gets."""
+    return torch.get_num_threads() if work >= _SMALL else 1
+
+
 def _call(function: Any, loaded: Loaded, batch: int, steps: int, work: int, arrays: list[tuple[int, int, int]], reset: Tensor | None) -> None:
     """Calls a kernel with its arguments in the layout of kernel.h's Call."""
-    threads = torch.get_num_threads() if work >= _SMALL else 1
     packed = struct.pack(f"={3 * len(arrays)}q", *(v for a in arrays for v in a))
     buffer = ctypes.create_string_buffer(packed, len(packed) or 1)
     masked = (0, 0, 0) if reset is None else _array(reset, 2)
-    function(struct.pack("=8q", batch, steps, threads, ctypes.addressof(loaded.hypers), ctypes.addressof(buffer), *masked))
+    function(struct.pack("=8q", batch, steps, _threads(work), ctypes.addressof(loaded.hypers), ctypes.addressof(buffer), *masked))
 
 
 def _size(first: Sequence[Tensor], lags: Sequence[int]) -> tuple[int, int]:
@@ -399,4 +530,5 @@ def _gradients_again(loaded: Loaded, groups: list[list[Tensor]], reset: Tensor |
 
 
 torch.library.register_autograd("rnndsl::recurrence", _gradients, setup_context=_save)
+OP = torch.ops.rnndsl.recurrence.default
 KERNELS["cpu"] = sys.modules[__name__]

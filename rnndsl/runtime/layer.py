@@ -230,8 +230,20 @@ class Layer(nn.Module):
                 raise TypeError("step: the state was given twice")
             state = given
         (batch,) = self._check_inputs(inputs, ("B",))
+        fast = self._step_by_kernel(inputs, state, batch)
+        if fast is not None:
+            return fast
         outputs, fields = self._call(tuple(x.unsqueeze(1) for x in inputs), state, None, (batch, 1))
         return self._packed(tuple(o.squeeze(1) for o in outputs)), self.State(*fields)
+
+    def _step_by_kernel(self, inputs: tuple[Tensor, ...], state: Any, batch: int) -> tuple[Any, Any] | None:
+        """A step in one call of a kernel, where there is one and no gradient is asked for."""
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or not self._runs_on_cpu_kernels(inputs[0].device):
+            return None
+        kind: dict[str, Any] = {"dtype": self._compute_dtype(inputs), "device": inputs[0].device}
+        carried = self.initial_state(batch) if state is None else self._check_state(state, batch, kind)
+        found = KERNELS["cpu"].step(self, inputs, carried)
+        return None if found is None else (self._packed(found[0]), self.State(*found[1]))
 
     def initial_state(self, batch_size: int) -> Any:
         """The state that `forward` starts from: a named tuple of [batch_size, ...]."""

@@ -1,0 +1,520 @@
+"""The CPU backend: generated C++ kernels against the oracle, the reference backend, and what torch asks of an op."""
+
+import copy
+import inspect
+import io
+import multiprocessing
+import os
+import pickle
+import re
+import subprocess
+import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import rnndsl
+from rnndsl.runtime import build, cpu
+from tests.agreement import Case, assert_agrees, difference, layer_of, random_inputs, some_resets, total
+from tests.features import FEATURES, SIZES, program
+from tests.random_cells import RandomCell, cells
+from tests.zoo_cells import ZOO
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.rnn"))
+ODD = {"D": 3, "H": 5, "N": 2, "K": 3, "V": 7, "B": 9, "L": 3, "M": 4}
+
+pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C++ compiler")
+
+
+def sizes_of(text: str, cell: str) -> dict[str, int]:
+    """Odd sizes for every size of a cell."""
+    known = inspect.signature(getattr(rnndsl.load(text), cell)).parameters
+    return {n: ODD.get(n, 3) for n, p in known.items() if p.default is p.empty}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built_ahead():
+    """Builds the kernels of the published cells in the background: a build is most of the time of their tests."""
+
+    def make(name: str) -> None:
+        text = ZOO[name].text
+        kernels = getattr(rnndsl.load(text), name)._kernels
+        if kernels.kernels:
+            build.build(cpu.source_of(kernels, sizes_of(text, name), torch.float64), name)
+
+    with ThreadPoolExecutor(1) as pool:
+        futures = [pool.submit(make, name) for name in ZOO]
+        yield
+        for f in futures:
+            f.cancel()
+
+
+# Numbers
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_every_form_of_the_language_agrees_with_the_oracle(name):
+    assert_agrees(Case(program(name), "C", SIZES, backend="cpu"))
+
+
+@pytest.mark.parametrize("name", ["lags of a state", "heads", "repeat", "complex", "matrix state", "step number", "norms of the state"])
+@pytest.mark.parametrize(("batch", "steps"), [(1, 1), (17, 2), (1, 13)])
+def test_agrees_at_other_sizes(name, batch, steps):
+    assert_agrees(Case(program(name), "C", {"D": 1, "H": 1, "N": 3, "K": 2, "L": 1}, batch, steps, seed=1, backend="cpu"))
+
+
+def both(text: str, cell: str, sizes: dict, batch: int, steps: int, dtype=torch.float64, reset: bool = True) -> dict[str, tuple[Tensor, Tensor]]:
+    """Outputs, states and gradients on the CPU backend and on the reference in float64, from the same weights and a given state."""
+    found = []
+    for backend, kind in (("cpu", dtype), ("reference", torch.float64)):
+        torch.manual_seed(0)
+        layer = layer_of(text, cell, sizes, backend="reference")
+        with torch.no_grad():
+            for p in layer.parameters():
+                p.add_(0.3 * torch.randn_like(p))
+        inputs = [x.detach() for x in random_inputs(layer, batch, steps)]
+        state = [s + 0.2 * torch.randn_like(s) if s.dtype != torch.int64 else s for s in layer.initial_state(batch)]
+        layer = layer.to(kind)
+        layer.backend = backend
+
+        def cast(t: Tensor, kind=kind) -> Tensor:
+            return t if t.dtype == torch.int64 else t.to(kind.to_complex() if t.is_complex() else kind).requires_grad_()
+
+        inputs, state = [cast(x) for x in inputs], [cast(s) for s in state]
+        y, end = layer(*inputs, state=state, reset=some_resets(batch, steps) if reset else None)
+        outputs = {f"output {i}": v for i, v in enumerate(y if isinstance(y, tuple) else (y,))}
+        outputs |= {f"state {n}": v for n, v in zip(end._fields, end, strict=True) if v.dtype != torch.int64}
+        leaves = {n: p for n, p in layer.named_parameters()} | {n: x for (n, _, _), x in zip(layer._inputs, inputs, strict=True)}
+        leaves |= {f"first {i}": s for i, s in enumerate(state) if s.requires_grad}
+        wide = {n: v.to(torch.complex128 if v.is_complex() else torch.float64) for n, v in outputs.items()}
+        grads = torch.autograd.grad(total(wide, 3), list(leaves.values()), allow_unused=True, materialize_grads=True)
+        found.append({n: v.detach() for n, v in wide.items()} | {f"gradient of {n}": g for n, g in zip(leaves, grads, strict=True)})
+    return {n: (found[0][n].to(found[1][n].dtype), found[1][n]) for n in found[1]}
+
+
+def assert_close(values: dict[str, tuple[Tensor, Tensor]], tolerance: float) -> None:
+    """Every value agrees, relative to its scale."""
+    for name, (got, want) in values.items():
+        assert difference(got, want) < tolerance, name
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_published_cells_agree_with_the_reference(name):
+    text = ZOO[name].text
+    assert_close(both(text, name, sizes_of(text, name), 3, 7), 1e-9)
+
+
+@seed(20261125)
+@settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck), print_blob=True)
+@given(cells(), st.integers(1, 3), st.integers(1, 6))
+def test_random_cells_agree_with_the_oracle(cell: RandomCell, batch: int, steps: int):
+    name = re.search(r"cell (\w+)", cell.text)[1]
+    assert_agrees(Case(cell.text, name, cell.sizes, batch, steps, backend="cpu"), tolerance=1e-8)
+
+
+def example(name: str) -> tuple[str, str]:
+    text = (ROOT / "examples" / f"{name}.rnn").read_text(encoding="utf-8")
+    return text, re.search(r"^cell (\w+)", text, re.M)[1]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_examples_in_float32(path):
+    text, cell = example(path.stem)
+    assert_close(both(text, cell, sizes_of(text, cell), 3, 9, torch.float32), 1e-4)
+
+
+@pytest.mark.parametrize("name", ["para_lstm", "slstm", "gated_delta_net", "gru", "m2rnn"])
+@pytest.mark.parametrize("width", [1, 33, 64])
+def test_widths_around_those_of_vectors(name, width):
+    """No block of channels, panel or vector divides these sizes, or just one does."""
+    text, cell = example(name)
+    sizes = {n: width if n in "HKV" else v for n, v in sizes_of(text, cell).items()}
+    assert_close(both(text, cell, sizes, 11 if width == 33 else 2, 5, torch.float32), 1e-4)
+
+
+@pytest.mark.parametrize("name", ["para_gru", "gru", "rhn"])
+@pytest.mark.parametrize(("batch", "steps"), [(2, 0), (0, 3), (0, 0)])
+def test_empty(name, batch, steps):
+    text, cell = example(name)
+    assert_close(both(text, cell, sizes_of(text, cell), batch, steps), 1e-9)
+
+
+def test_scales_of_weights_and_infinities():
+    """Saturated gates, -inf states and overflow come out as the reference has them."""
+    text, cell = example("slstm")
+    for scale in (1.0, 30.0, 1000.0):
+        layer = layer_of(text, cell, sizes_of(text, cell), dtype=torch.float32)
+        with torch.no_grad():
+            for p in layer.parameters():
+                p.mul_(scale)
+        x = torch.randn(2, 12, layer._sizes["D"], generator=torch.Generator().manual_seed(1))
+        want, want_state = layer(x)
+        layer.backend = "cpu"
+        got, got_state = layer(x)
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+        for a, b in zip(got_state, want_state, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_a_nan_comes_out_where_the_step_has_it():
+    layer = layer_of(*example("para_gru"), {"D": 3, "H": 40}, backend="cpu", dtype=torch.float32)
+    x = torch.randn(2, 6, 3)
+    x[1, 3, 0] = float("nan")
+    y, _ = layer(x)
+    assert torch.isfinite(y[0]).all() and torch.isfinite(y[1, :3]).all() and torch.isnan(y[1, 3:]).all()
+
+
+def para_gru(**settings):
+    torch.manual_seed(0)
+    return layer_of(*example("para_gru"), {"D": 3, "H": 6}, **({"backend": "cpu"} | settings))
+
+
+# What a call may be given
+
+
+def test_strided_inputs_and_gradients():
+    layer, plain = para_gru(), para_gru(backend="reference")
+    x = torch.randn(3, 5, 4, dtype=torch.float64).transpose(0, 2)[:, ::2]  # [4, 3, 3]
+    assert not x.is_contiguous()
+    for make in (lambda y: y.sum(), lambda y: (y.transpose(1, 2) * torch.ones(1, 6, 1).double()).sum(), lambda y: y[:, -1].square().sum(), lambda y: y[:, 1, ::2].sum()):
+        grads = [torch.autograd.grad(make(m(x)[0]), list(m.parameters())) for m in (layer, plain)]
+        for a, b in zip(*grads, strict=True):
+            torch.testing.assert_close(a, b)
+    reset = torch.zeros(3, 4, dtype=torch.bool).t()
+    reset[1, 2] = True
+    torch.testing.assert_close(layer(x, reset=reset)[0], plain(x, reset=reset)[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_inputs_keep_the_state_in_float32(dtype):
+    layer, plain = para_gru(dtype=torch.float32), para_gru(dtype=torch.float32, backend="reference")
+    x = torch.randn(2, 7, 3).to(dtype).requires_grad_()
+    got, state = layer(x)
+    want, _ = plain(x)
+    assert got.dtype == dtype and state.h.dtype == torch.float32
+    torch.testing.assert_close(got, want)
+    got.float().sum().backward()
+    assert x.grad.dtype == dtype and torch.isfinite(x.grad).all()
+
+
+def test_gradient_of_the_last_state_alone():
+    layer, plain = para_gru(), para_gru(backend="reference")
+    x = torch.randn(2, 5, 3, dtype=torch.float64)
+    first = layer.initial_state(2).h.detach().requires_grad_()
+    for leaf in (first, layer.a_z, plain.a_z):
+        leaf.grad = None
+    grads = [torch.autograd.grad(m(x, state=(first,))[1].h.square().sum(), [first, m.a_z, m.W_n]) for m in (layer, plain)]
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_noise_is_drawn_once_and_seen_by_both_directions():
+    text = "cell Z(D, H):\n input x: [D]\n state h: [H]\n param W: [H, D]\n noise m: [H] ~ bernoulli(0.5)\n h[t] = m * h[t-1] + (1 - m) * tanh(W @ x + h[t-1])\n output h\n"
+    outcomes = []
+    for backend in ("cpu", "reference"):
+        torch.manual_seed(3)
+        layer = layer_of(text, "Z", {"D": 3, "H": 5}, backend=backend).train()
+        y, _ = layer(torch.ones(2, 9, 3, dtype=torch.float64))
+        outcomes.append((y, torch.autograd.grad(y.square().sum(), [layer.W])[0]))
+    for a, b in zip(*outcomes, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+# What torch asks of an op
+
+
+def arguments(layer, batch: int = 2, steps: int = 3, reset: Tensor | None = None) -> tuple:
+    """The arguments of the op that a call makes."""
+    seen: list[tuple] = []
+    real = cpu.torch.ops.rnndsl.recurrence
+
+    class Recorder:
+        def __call__(self, *args):
+            seen.append(args)
+            return real(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "OP", Recorder())
+        layer(*random_inputs(layer, batch, steps), reset=reset)
+    key, *groups, mask, count = seen[0]
+    return key, *[[t.detach().clone().requires_grad_() for t in g] for g in groups], mask, count
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_opcheck(reset):
+    args = arguments(para_gru(), reset=some_resets(2, 3) if reset else None)
+    torch.library.opcheck(torch.ops.rnndsl.recurrence.default, args)
+
+
+@pytest.mark.parametrize("name", ["para_lstm", "gru", "slstm", "m2rnn", "lru", "rhn"])
+def test_gradcheck(name):
+    text, cell = example(name)
+    layer = layer_of(text, cell, {n: 2 for n in sizes_of(text, cell)}, backend="cpu")
+    first = [s.detach().clone().requires_grad_() if torch.isfinite(s.abs()).all() else torch.zeros_like(s, requires_grad=True) for s in layer.initial_state(2)]
+    reset = some_resets(2, 3)
+
+    def run(x, *state):
+        y, end = layer(x, state=state, reset=reset)
+        return torch.view_as_real(y) if y.is_complex() else y
+
+    assert torch.autograd.gradcheck(run, (*random_inputs(layer, 2, 3), *first))
+
+
+@pytest.mark.parametrize("name", ["para_lstm", "gru"])
+def test_second_derivatives_are_right(name):
+    text, cell = example(name)
+    layer = layer_of(text, cell, {n: 2 for n in sizes_of(text, cell)}, backend="cpu")
+    (x,) = random_inputs(layer, 2, 3)
+    params = [p.detach().clone().requires_grad_() for p in layer.parameters()]
+    names = [n for n, _ in layer.named_parameters()]
+
+    def run(x, *params):
+        return torch.func.functional_call(layer, dict(zip(names, params, strict=True)), (x,))[0]
+
+    assert torch.autograd.gradgradcheck(run, (x, *params))
+
+
+@pytest.mark.parametrize("name", ["para_gru", "lru", "gru"])
+def test_torch_compile_without_graph_breaks(name):
+    text, cell = example(name)
+    layer = layer_of(text, cell, sizes_of(text, cell), backend="cpu", dtype=torch.float32)
+    (x,) = random_inputs(layer, 2, 5)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    want, _ = layer(x)
+    got, _ = compiled(x)
+    torch.testing.assert_close(got, want)
+    weights = torch.randn_like(want)
+    mine = torch.autograd.grad((compiled(x)[0] * weights).sum(), list(layer.parameters()))
+    theirs = torch.autograd.grad((want * weights).sum(), list(layer.parameters()))
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_autocast():
+    layer, plain = para_gru(dtype=torch.float32), para_gru(dtype=torch.float32, backend="reference")
+    x = torch.randn(2, 5, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        got, want = layer(x)[0], plain(x)[0]
+    assert torch.isfinite(got).all()
+    torch.testing.assert_close(got.float(), want.float(), rtol=2e-2, atol=2e-2)
+    got.float().sum().backward()
+    assert layer.W_z.grad is not None and layer.W_z.grad.dtype == torch.float32
+
+
+def test_copies_and_pickles():
+    layer = para_gru()
+    x = torch.randn(1, 4, 3, dtype=torch.float64)
+    want, _ = layer(x)
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert other.backend == "cpu"
+        assert torch.equal(other(x)[0], want)
+    saved = io.BytesIO()
+    torch.save(layer.state_dict(), saved)
+    saved.seek(0)
+    fresh = para_gru()
+    fresh.load_state_dict(torch.load(saved))
+    assert torch.equal(fresh(x)[0], want)
+
+
+def test_vmap_and_forward_mode_run_by_the_reference(monkeypatch):
+    monkeypatch.delenv("RNNDSL_BACKEND")
+    layer = para_gru(backend="auto")
+    x = torch.randn(4, 2, 3, 3, dtype=torch.float64)
+    many = torch.func.vmap(lambda x: layer(x)[0])(x)
+    torch.testing.assert_close(many[1], layer(x[1])[0])
+    _, tangent = torch.func.jvp(lambda x: layer(x)[0], (x[0],), (torch.ones_like(x[0]),))
+    assert tangent.abs().sum() > 0
+
+
+def test_in_place_changes_of_what_was_saved_are_noticed():
+    layer = para_gru()
+    x = torch.randn(2, 3, 3, dtype=torch.float64)
+    y, _ = layer(x)
+    with torch.no_grad():
+        layer.a_z.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+# Threads and processes
+
+
+def test_the_same_numbers_in_every_run_and_with_any_number_of_threads():
+    layer = layer_of(*example("para_gru"), {"D": 8, "H": 96}, backend="cpu", dtype=torch.float32)
+    x = torch.randn(6, 200, 8)
+    outcomes = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 2, 5):
+            torch.set_num_threads(threads)
+            y, _ = layer(x)
+            outcomes.append([y, *torch.autograd.grad(y.square().sum(), [layer.a_z, layer.b_n])])
+    finally:
+        torch.set_num_threads(before)
+    for other in outcomes[1:]:
+        for a, b in zip(other, outcomes[0], strict=True):
+            assert torch.equal(a, b)
+
+
+def test_several_threads_call_one_layer():
+    layer = layer_of(*example("gru"), {"D": 4, "H": 24}, backend="cpu", dtype=torch.float32)
+    x = torch.randn(3, 50, 4)
+    want, _ = layer(x)
+    found: list[Tensor] = []
+
+    def call() -> None:
+        for _ in range(5):
+            found.append(layer(x)[0].detach())
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(found) == 20 and all(torch.equal(f, want) for f in found)
+
+
+def _in_child(layer, call, results) -> None:
+    sequences, _ = type(layer)._scan(layer, *call)
+    results.put(sequences[0].sum().item())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:This process")
+def test_fork_after_a_call(monkeypatch):
+    """A child runs kernels on several threads although its parent has done so before it. (torch's own operations do not.)"""
+    layer = layer_of(*example("para_gru"), {"D": 8, "H": 64}, backend="cpu", dtype=torch.float32).requires_grad_(False)
+    calls: list[tuple] = []
+    real = layer._scan
+    monkeypatch.setattr(cpu, "_threads", lambda work: 3)
+    monkeypatch.setattr(layer, "_scan", lambda *args: calls.append(args) or real(*args), raising=False)
+    want = layer(torch.randn(4, 300, 8))[0].sum().item()
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    child = context.Process(target=_in_child, args=(layer, calls[0], results))
+    child.start()
+    try:
+        assert abs(results.get(timeout=60) - want) < 1e-2
+    finally:
+        child.kill()
+
+
+class _Steps(torch.utils.data.Dataset):
+    """Runs a layer in the process of a data loader."""
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, i: int) -> Tensor:
+        with torch.no_grad():
+            return self.layer(torch.full((1, 40, 3), float(i), dtype=torch.float64))[0][0, -1]
+
+
+@pytest.mark.filterwarnings("ignore:This process")
+def test_workers_of_a_data_loader():
+    layer = para_gru()
+    loader = torch.utils.data.DataLoader(_Steps(layer), batch_size=2, num_workers=2, timeout=60)
+    rows = torch.cat(list(loader))
+    for i in range(4):
+        torch.testing.assert_close(rows[i], _Steps(layer)[i])
+
+
+_DDP = """
+import sys, torch, torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+import rnndsl
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
+torch.manual_seed(0)
+layer = rnndsl.load(sys.argv[3]).ParaGRU(D=3, H=6, dtype=torch.float64, backend="cpu")
+x = torch.randn(4, 5, 3, dtype=torch.float64)
+alone = torch.autograd.grad(layer(x)[0].square().mean(), list(layer.parameters()))
+model = DistributedDataParallel(layer)
+model(x[2 * rank : 2 * rank + 2])[0].square().mean().backward()
+for a, p in zip(alone, layer.parameters()):
+    torch.testing.assert_close(p.grad, a)
+dist.destroy_process_group()
+"""
+
+
+def test_distributed_data_parallel(tmp_path):
+    """Two processes with half of a batch each get the gradients of the whole."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", _DDP]
+    rest = [str(tmp_path / "store"), str(ROOT / "examples" / "para_gru.rnn")]
+    processes = [subprocess.Popen([*command, str(rank), *rest], env=environment, stderr=subprocess.PIPE, text=True) for rank in range(2)]
+    for p in processes:
+        _, errors = p.communicate(timeout=120)
+        assert p.returncode == 0, errors
+
+
+# What `auto` takes, and what is refused
+
+
+def test_auto_takes_the_kernels(monkeypatch):
+    monkeypatch.delenv("RNNDSL_BACKEND")
+    layer = para_gru(backend="auto")
+    calls: list[str] = []
+    real = cpu.run
+    monkeypatch.setattr(cpu, "run", lambda *args: calls.append(args[1]) or real(*args))
+    layer(torch.randn(1, 2, 3, dtype=torch.float64))
+    assert calls == ["h"]
+    monkeypatch.setenv("RNNDSL_BACKEND", "reference")
+    layer(torch.randn(1, 2, 3, dtype=torch.float64))
+    assert calls == ["h"]
+
+
+def test_without_a_compiler(monkeypatch):
+    monkeypatch.delenv("RNNDSL_BACKEND")
+    monkeypatch.setattr(build, "compiler", lambda: None)
+    cls = rnndsl.load(example("para_gru")[0].replace("cell ParaGRU", "cell NoCompiler")).NoCompiler
+    with pytest.raises(ValueError, match=r"'cpu' cannot run this cell: no C\+\+ compiler was found: install g\+\+"):
+        cls(D=3, H=6, backend="cpu")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        layer = cls(D=3, H=6)
+        y, _ = layer(torch.randn(1, 2, 3))
+        layer(torch.randn(1, 2, 3))
+    assert y.shape == (1, 2, 6)
+    (warning,) = [w for w in caught if "no C++ compiler" in str(w.message)]
+    assert "NoCompiler runs step by step in PyTorch" in str(warning.message)
+
+
+def test_what_has_no_kernel_is_refused_by_name(monkeypatch):
+    monkeypatch.delenv("RNNDSL_BACKEND")
+    cls = rnndsl.load(example("para_gru")[0].replace("cell ParaGRU", "cell Refused")).Refused
+    monkeypatch.setattr(cls, "_kernels", cpu.Kernels(refused={"h": "`angle` has no kernel"}))
+    with pytest.raises(ValueError, match="'cpu' cannot run this cell: h: `angle` has no kernel; use 'auto' or 'reference'"):
+        cls(D=3, H=6, backend="cpu")
+    with pytest.warns(UserWarning, match="Refused runs step by step in PyTorch, since h: `angle` has no kernel"):
+        cls(D=3, H=6)(torch.randn(1, 2, 3))
+
+
+def test_every_example_has_kernels():
+    for path in EXAMPLES:
+        text, cell = example(path.stem)
+        assert getattr(rnndsl.load(text), cell)._kernels.refused == {}, path.stem
+
+
+def test_a_slice_that_is_not_there():
+    text = "cell S(H, L):\n input x: [H]\n state h: [H]\n param a: [2; H]\n v = h[t-1]\n repeat k in 1..L:\n v = tanh(a[k] * v + x)\n end\n h[t] = v\n output h\n"
+    layer = layer_of(text, "S", {"H": 3, "L": 3}, backend="cpu")
+    with pytest.raises(IndexError, match="there is no slice 3: the leading head axis has 2"):
+        layer(torch.randn(1, 2, 3, dtype=torch.float64))
+
+
+def test_inputs_elsewhere_are_refused():
+    layer = layer_of(*example("para_gru"), {"D": 3, "H": 6}, backend="cpu", dtype=torch.float32, device="meta")
+    with pytest.raises(ValueError, match="'cpu' runs on a CPU, but the inputs are on meta"):
+        layer(torch.empty(1, 2, 3, device="meta"))
