@@ -40,8 +40,9 @@ CELL = """cell C(D, H):
 
 
 @pytest.fixture(autouse=True)
-def small_copies(monkeypatch):
-    """The copy that no cache holds is a small one here."""
+def quick(monkeypatch):
+    """The copy that no cache holds is a small one here, samples are short, and nobody looks at other programs for long."""
+    monkeypatch.setattr("rnndsl.tools.bench.machine.LOOK", 0.0)
     monkeypatch.setattr("rnndsl.tools.bench.run.LARGE", 1 << 16)
     monkeypatch.setattr("rnndsl.tools.bench.measure.SAMPLE", 1e-4)
 
@@ -78,6 +79,7 @@ def test_the_table(folder, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
+    lines = [line for line in lines if not line.startswith("Mind: ")]
     assert lines[0] == "C (c.rnn), float32, 2 sequences of 6 steps, D = 3, H = 4"
     assert f"torch {torch.__version__}" in lines[1] and f"rnndsl {rnndsl.__version__}" in lines[1]
     titles = ["Recurrence, forward", "Recurrence, forward and backward", "Layer, forward", "Layer, forward and backward", "One step, B = 1", "One step, B = 2"]
@@ -103,6 +105,14 @@ def test_our_backends_come_first():
 )
 def test_seconds_are_shown_in_fitting_units(value, text):
     assert seconds_text(value) == text
+
+
+def test_a_busy_machine_is_told(folder, capsys, monkeypatch):
+    arguments = ("c.rnn", *TINY, "--against", "loop", "--scope", "layer", "--direction", "forward")
+    for cores, told in [(1.2, True), (0.1, False), (None, False)]:
+        monkeypatch.setattr("rnndsl.tools.bench.machine.busy", lambda cores=cores: cores)
+        assert bench(*arguments) == 0
+        assert ("Mind: other programs kept 1.2 of" in capsys.readouterr().out) == told
 
 
 def test_other_figures():
@@ -140,7 +150,7 @@ def test_json_holds_everything(folder, capsys):
     assert {k: data[k] for k in ("version", "program", "cell", "dtype", "over", "interrupted")} == {
         "version": 1, "program": "c.rnn", "cell": "C", "dtype": "float32", "over": None, "interrupted": False,
     }  # fmt: skip
-    assert set(data["machine"]) == {"processor", "cores", "threads", "load", "system", "python", "torch", "rnndsl"}
+    assert set(data["machine"]) == {"processor", "cores", "threads", "busy", "system", "python", "torch", "rnndsl"}
     assert data["memory_copy"]["bytes_moved"] > 0 and data["memory_copy"]["seconds"]
     (point,) = data["points"]
     assert (point["B"], point["T"], point["sizes"]) == (2, 6, {"D": 3, "H": 4})

@@ -41,7 +41,7 @@ def viewed(nodes: tuple[Node, ...], n: int) -> int:
 def schedule(nodes: tuple[Node, ...], sinks: list[Sink], computed: set[int], domain_key: "DomainKey") -> Schedule:
     """The groups that compute some nodes, what else they read being there already, and put them where `sinks` say."""
     used = sorted(n for n in computed if not nodes[n].is_leaf)
-    uniform = _uniform(nodes, sorted(computed))
+    uniform = _uniform(nodes, sorted(computed)) - {s.node for s in sinks}
     level: dict[int, int] = {}
     place: dict[int, tuple] = {}  # of each computed node: the key of its group
     kept: set[int] = set()

@@ -11,8 +11,10 @@ import struct
 import sys
 import threading
 import warnings
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -65,6 +67,12 @@ class Step:
     carries: tuple[int, ...]
     lags: tuple[int, ...]
     outputs: tuple[int, ...]
+
+    @cached_property
+    def forms(self) -> tuple[int, ...] | None:
+        """How many real arrays each argument is; None where all are real."""
+        found = (*self.streams, *self.statics.values(), *self.carries)
+        return found if 2 in found else None
 
 
 @dataclass(frozen=True)
@@ -294,37 +302,26 @@ def step(layer: Layer, inputs: tuple[Tensor, ...], state: tuple[Tensor, ...]) ->
         return None
     count = len(known.carries)
     clock = len(state) > count
-    statics = [getattr(layer, name) for name in known.statics]
-    streams = [*inputs, state[-1].to(dtype)] if clock else inputs
-    arrays: list[int] = []
-    kept: list[Tensor] = []  # alive until the call is done
-
-    def add(t: Tensor, form: int) -> bool:
-        if form == 2:
-            return t.is_complex() and add(t.real, 1) and add(t.imag, 1)
-        if not t.is_contiguous():
-            t = t.contiguous()
-        kept.append(t)
-        arrays.extend((t.data_ptr(), t.stride(0) if t.dim() else 0, 0))
-        return t.dtype == dtype
-
-    groups = ((streams, known.streams), (statics, known.statics.values()), (state[:count], known.carries))
-    if not all([add(t, form) for values, forms in groups for t, form in zip(values, forms, strict=True)]):
+    held = layer._parameters
+    statics = [held[name] if name in held else getattr(layer, name) for name in known.statics]
+    streams = (*inputs, state[-1].to(dtype)) if clock else inputs
+    given: Sequence[Tensor] = (*streams, *statics, *state[:count])
+    forms = known.forms
+    if forms is not None:
+        given = _parts(given, forms)
+    if any(t.dtype != dtype for t in given):
         return None
+    kept = [t if t.is_contiguous() else t.contiguous() for t in given]  # alive until the call is done
+    arrays = [v for t in kept for v in (t.data_ptr(), t.stride(0) if t.dim() else 0, 0)]
     loaded = _step_of(layer, dtype)
     batch = inputs[0].shape[0]
     shapes = [s.shape[1:] for s, lag in zip(state, known.lags, strict=False) if lag == 1]
-    forms = [f for f, lag in zip(known.carries, known.lags, strict=True) if lag == 1]
-    made = []
-    for shape, form in zip((*shapes, *loaded.shapes), (*forms, *known.outputs), strict=True):
-        parts = [torch.empty((batch, *shape), dtype=dtype) for _ in range(form)]
-        made.append(parts)
-        for p in parts:
-            arrays.extend((p.data_ptr(), p.stride(0), 0))
-    buffer = struct.pack(f"={len(arrays)}q", *arrays)
-    pointer = ctypes.cast(ctypes.c_char_p(buffer), ctypes.c_void_p).value
+    fresh_forms = (*(f for f, lag in zip(known.carries, known.lags, strict=True) if lag == 1), *known.outputs)
+    made = [[torch.empty((batch, *shape), dtype=dtype) for _ in range(form)] for shape, form in zip((*shapes, *loaded.shapes), fresh_forms, strict=True)]
+    arrays += [v for parts in made for p in parts for v in (p.data_ptr(), p.stride(0), 0)]
+    buffer = array("q", arrays)
     threads = _threads(sum(p.numel() for parts in made for p in parts) * 64)
-    loaded.function(struct.pack("=8q", batch, 1, threads, ctypes.addressof(loaded.hypers), pointer, 0, 0, 0))
+    loaded.function(struct.pack("=8q", batch, 1, threads, ctypes.addressof(loaded.hypers), buffer.buffer_info()[0], 0, 0, 0))
     values = [parts[0] if len(parts) == 1 else torch.complex(*parts) for parts in made]
     new = values[: len(shapes)]
     fresh = iter(new)
@@ -397,10 +394,9 @@ def _threads(work: int) -> int:
 
 def _call(function: Any, loaded: Loaded, batch: int, steps: int, work: int, arrays: list[tuple[int, int, int]], reset: Tensor | None) -> None:
     """Calls a kernel with its arguments in the layout of kernel.h's Call."""
-    packed = struct.pack(f"={3 * len(arrays)}q", *(v for a in arrays for v in a))
-    buffer = ctypes.create_string_buffer(packed, len(packed) or 1)
+    buffer = array("q", [v for a in arrays for v in a])
     masked = (0, 0, 0) if reset is None else _array(reset, 2)
-    function(struct.pack("=8q", batch, steps, _threads(work), ctypes.addressof(loaded.hypers), ctypes.addressof(buffer), *masked))
+    function(struct.pack("=8q", batch, steps, _threads(work), ctypes.addressof(loaded.hypers), buffer.buffer_info()[0], *masked))
 
 
 def _size(first: Sequence[Tensor], lags: Sequence[int]) -> tuple[int, int]:

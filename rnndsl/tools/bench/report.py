@@ -5,7 +5,7 @@ from typing import Any
 from rnndsl.tools.bench.bound import LARGE
 from rnndsl.tools.bench.run import COPY, Entry, Group, Point, Result, describe
 
-_BUSY = 0.5  # programs a core from which the machine counts as busy
+_BUSY = 0.3  # cores from which other programs are worth a warning
 _ALARM = 1e-3  # a gap to the loop's numbers that a reader should know of
 
 
@@ -34,11 +34,11 @@ def heading(result: Result) -> list[str]:
 
 
 def _busy(result: Result) -> list[str]:
-    """A warning where other programs were running already."""
-    load, cores = result.machine["load"], result.machine["cores"]
-    if load is None or load < _BUSY * cores:
+    """A warning where other programs were running."""
+    busy, cores = result.machine["busy"], result.machine["cores"]
+    if busy is None or busy < _BUSY:
         return []
-    return [f"Mind: the machine was busy before this began (load {load:.1f} on {cores} cores): the figures are worth less."]
+    return [f"Mind: other programs kept {busy:.1f} of {cores} cores busy as this began; the figures are worth less."]
 
 
 def _shape(point: Point, over: str | None) -> str:

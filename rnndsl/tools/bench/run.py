@@ -19,7 +19,7 @@ from rnndsl.tools.bench.settings import Settings
 from rnndsl.tools.bench.subject import Subject, default_sizes, make_layer
 from rnndsl.tools.bench.torch_nn import TorchNN
 
-LIMIT = 60.0  # seconds for the first call of a candidate that compiles, or that looks for its fastest mode
+LIMIT = 120.0  # seconds for the first call of a candidate that compiles, or that looks for its fastest mode
 COPY = "copy"  # the candidate that moves the bytes of the bound
 _PEERS = {"compile": Compiled, "nn": TorchNN, "pararnn": Pararnn}
 Tick = Callable[[str, str, int, int], None]
