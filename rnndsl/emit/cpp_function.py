@@ -366,7 +366,7 @@ class Function:
         self.put("const long parts = (call.batch + share - 1) / share;", 1)
         self._packs()
         self._partials(coordinates)
-        self.put("parallel(call.threads, parts * OTHERS, [&](long unit, Memory& memory) {", 1)
+        self.put("parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {", 1)
         self.put("long rest = unit;", 2)
         for marker, count in reversed(coordinates):
             name = f"n{marker[1]}" if isinstance(marker, tuple) else "block"

@@ -320,8 +320,8 @@ def step(layer: Layer, inputs: tuple[Tensor, ...], state: tuple[Tensor, ...]) ->
     made = [[torch.empty((batch, *shape), dtype=dtype) for _ in range(form)] for shape, form in zip((*shapes, *loaded.shapes), fresh_forms, strict=True)]
     arrays += [v for parts in made for p in parts for v in (p.data_ptr(), p.stride(0), 0)]
     buffer = array("q", arrays)
-    threads = _threads(sum(p.numel() for parts in made for p in parts) * 64)
-    loaded.function(struct.pack("=8q", batch, 1, threads, ctypes.addressof(loaded.hypers), buffer.buffer_info()[0], 0, 0, 0))
+    threads = _threads(batch * sum(t.numel() for t in statics) // 64)
+    loaded.function(struct.pack("=9q", batch, 1, threads, _team, ctypes.addressof(loaded.hypers), buffer.buffer_info()[0], 0, 0, 0))
     values = [parts[0] if len(parts) == 1 else torch.complex(*parts) for parts in made]
     new = values[: len(shapes)]
     fresh = iter(new)
@@ -387,6 +387,25 @@ def _array(t: Tensor, lead: int) -> tuple[int, int, int]:
     return t.data_ptr(), stride[0] if lead else 0, stride[1] if lead > 1 else 0
 
 
+def _find_team() -> int:
+    """The address of GNU OpenMP's function that starts a team, if PyTorch has brought it along; else 0."""
+    try:
+        return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p).value or 0
+    except (AttributeError, OSError):
+        return 0
+
+
+def _forget_team() -> None:
+    """A child has no threads of its parent's team, but would wait for them."""
+    global _team
+    _team = 0
+
+
+_team = _find_team()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_team)
+
+
 def _threads(work: int) -> int:
     """How many threads a call of so many values gets."""
     return torch.get_num_threads() if work >= _SMALL else 1
@@ -396,7 +415,7 @@ def _call(function: Any, loaded: Loaded, batch: int, steps: int, work: int, arra
     """Calls a kernel with its arguments in the layout of kernel.h's Call."""
     buffer = array("q", [v for a in arrays for v in a])
     masked = (0, 0, 0) if reset is None else _array(reset, 2)
-    function(struct.pack("=8q", batch, steps, _threads(work), ctypes.addressof(loaded.hypers), buffer.buffer_info()[0], *masked))
+    function(struct.pack("=9q", batch, steps, _threads(work), _team, ctypes.addressof(loaded.hypers), buffer.buffer_info()[0], *masked))
 
 
 def _size(first: Sequence[Tensor], lags: Sequence[int]) -> tuple[int, int]:

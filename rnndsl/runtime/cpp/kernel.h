@@ -20,8 +20,12 @@ struct Array {
   template <class T> T* at(long b, long t) const { return static_cast<T*>(data) + b * batch + t * time; }
 };
 
+// What starts a team of GNU OpenMP's threads: each of them runs `work(data)`, and so does the caller.
+using Team = void (*)(void (*work)(void*), void* data, unsigned threads, unsigned flags);
+
 struct Call {
   int64_t batch, steps, threads;
+  Team team;  // PyTorch's own threads, where it computes with such a team and the process is not a fork of the one that made it
   const double* hypers;
   const Array* arrays;
   Array reset;  // of bytes; no data where no step is reset
@@ -74,19 +78,23 @@ class Memory {
 };
 
 // Runs `unit(number, memory)` for every number below `units`, on up to `threads` threads, each taking the next number that is left.
-// Threads live as long as the call: nothing is shared between calls, and a fork finds no pool in an unknown state.
-template <class Unit> void parallel(long threads, long units, Unit&& unit) {
+//
+// PyTorch's team is taken if there is one: its threads go on waiting for work on their cores for milliseconds after each operation.
+// Else threads are made for the call, and nothing is left behind that a fork could find in an unknown state.
+template <class Unit> void parallel(const Call& call, long units, Unit&& unit) {
   std::atomic<long> next{0};
   auto work = [&] {
     Memory memory;
     for (long u; (u = next.fetch_add(1, std::memory_order_relaxed)) < units;) memory.start(), unit(u, memory);
   };
   using Work = decltype(work);
-  auto run = [](void* work) -> void* { return (*static_cast<Work*>(work))(), nullptr; };
   constexpr long MOST = 256;
+  const long threads = std::min({long(call.threads), units, MOST});
+  if (threads > 1 && call.team) return call.team([](void* work) { (*static_cast<Work*>(work))(); }, &work, unsigned(threads), 0);
+  auto run = [](void* work) -> void* { return (*static_cast<Work*>(work))(), nullptr; };
   pthread_t others[MOST];
   long made = 0;  // where no thread is to be had, the others do its work
-  while (made < std::min({threads - 1, units - 1, MOST}) && !pthread_create(&others[made], nullptr, run, &work)) ++made;
+  while (made < threads - 1 && !pthread_create(&others[made], nullptr, run, &work)) ++made;
   work();
   while (made) pthread_join(others[--made], nullptr);
 }
