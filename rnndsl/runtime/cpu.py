@@ -501,49 +501,58 @@ def _backward_fake(key, streams, statics, first, initial, reset, steps, sequence
     return [t.new_empty(t.shape) for t in (*streams, *statics, *first, *initial)]
 
 
-def _save(ctx: Any, inputs: tuple, output: list[Tensor]) -> None:
-    key, streams, statics, first, initial, reset, steps = inputs
-    ctx.steps = steps
-    ctx.key, ctx.counts, ctx.has_reset = key, (len(streams), len(statics), len(first)), reset is not None
-    sequences = output[: _loaded[key].kernel.kept]
-    ctx.save_for_backward(*streams, *statics, *first, *initial, *sequences, *((reset,) if reset is not None else ()))
+class _Recurrence(torch.autograd.Function):
+    """The op with its gradients. Arguments after `steps`: streams, statics, first and initial values, one behind the other."""
+
+    @staticmethod
+    def forward(ctx: Any, key: str, counts: tuple[int, ...], reset: Tensor | None, steps: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        with torch._C._AutoDispatchBelowAutograd():
+            found = OP(key, *_grouped(tensors, counts), reset, steps)
+        ctx.key, ctx.counts, ctx.reset, ctx.steps = key, counts, reset, steps
+        ctx.save_for_backward(*tensors, *found[: _loaded[key].kernel.kept])
+        ctx.set_materialize_grads(False)
+        return tuple(found)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple:
+        saved = ctx.saved_tensors
+        count = sum(ctx.counts)
+        inputs, sequences = saved[:count], saved[count:]
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*grads, *inputs)):
+            return None, None, None, None, *_gradients_again(_loaded[ctx.key], _grouped(inputs, ctx.counts), ctx.reset, ctx.steps, grads)
+        wanted = ctx.needs_input_grad[4:]
+        found = BACK(ctx.key, *_grouped(inputs, ctx.counts), ctx.reset, ctx.steps, sequences, grads, wanted)
+        return None, None, None, None, *(g if w else None for g, w in zip(found, wanted, strict=True))
 
 
-def _gradients(ctx: Any, grads: list[Tensor | None]) -> tuple:
-    saved = list(ctx.saved_tensors)
-    reset = saved.pop() if ctx.has_reset else None
-    counts = (*ctx.counts, ctx.counts[2])
-    groups: list[list[Tensor]] = []
-    for n in counts:
-        groups.append(saved[:n])
-        del saved[:n]
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*grads, *(v for g in groups for v in g))):
-        return None, *_gradients_again(_loaded[ctx.key], groups, reset, ctx.steps, grads), None, None
-    wanted = [bool(w) for group in ctx.needs_input_grad[1:5] for w in (group if isinstance(group, list | tuple) else [group])]
-    if len(wanted) != sum(counts):
-        wanted = [True] * sum(counts)
-    found = torch.ops.rnndsl.recurrence_backward(ctx.key, *groups, reset, ctx.steps, saved, grads, wanted)
-    results = []
-    for n in counts:
-        results.append(list(found[:n]))
-        found = found[n:]
-    return None, *results, None, None
+def _grouped(values: Sequence[Any], counts: Sequence[int]) -> list[list[Any]]:
+    """Values that stand one behind the other, in groups of given sizes."""
+    left = iter(values)
+    return [list(itertools.islice(left, n)) for n in counts]
 
 
-def _gradients_again(loaded: Loaded, groups: list[list[Tensor]], reset: Tensor | None, steps: int, grads: list[Tensor | None]) -> list[list[Tensor | None]]:
+@torch.library.impl("rnndsl::recurrence", "Autograd")
+def _with_gradients(
+    key: str, streams: list[Tensor], statics: list[Tensor], first: list[Tensor], initial: list[Tensor], reset: Tensor | None, steps: int
+) -> list[Tensor]:
+    tensors = (*streams, *statics, *first, *initial)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        counts = (len(streams), len(statics), len(first), len(initial))
+        return list(_Recurrence.apply(key, counts, reset, steps, *tensors))
+    with torch._C._AutoDispatchBelowAutograd():
+        return OP(key, streams, statics, first, initial, reset, steps)
+
+
+def _gradients_again(loaded: Loaded, groups: list[list[Tensor]], reset: Tensor | None, steps: int, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
     """Gradients that can themselves be differentiated: those of the recurrence in plain PyTorch."""
     flat = [t for g in groups for t in g]
     with torch.enable_grad():
         inputs = [t if t.requires_grad else t.detach().requires_grad_() for t in flat]
-        left = iter(inputs)
-        again = [[next(left) for _ in g] for g in groups]
-        sequences, finals = loaded.reference(*again, reset, steps)
+        sequences, finals = loaded.reference(*_grouped(inputs, [len(g) for g in groups]), reset, steps)
         pairs = [(o, g) for o, g in zip((*sequences, *finals), grads, strict=True) if g is not None and o.requires_grad]
-        found = torch.autograd.grad([o for o, _ in pairs], inputs, [g for _, g in pairs], create_graph=True, allow_unused=True)
-    left_found = iter(found)
-    return [[next(left_found) for _ in g] for g in groups]
+        return torch.autograd.grad([o for o, _ in pairs], inputs, [g for _, g in pairs], create_graph=True, allow_unused=True)
 
 
-torch.library.register_autograd("rnndsl::recurrence", _gradients, setup_context=_save)
 OP = torch.ops.rnndsl.recurrence.default
+BACK = torch.ops.rnndsl.recurrence_backward.default
 KERNELS["cpu"] = sys.modules[__name__]
