@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from rnndsl.checks.cell import Hyper
 from rnndsl.diagnostics import Source
-from rnndsl.emit.cpp import CppText, cpp_text
+from rnndsl.emit.cpp.library import CppText, cpp_text
 from rnndsl.emit.declare import Declare, Initial
 from rnndsl.emit.naming import Names, field_names
 from rnndsl.emit.part import header_name, quoted, tuple_text

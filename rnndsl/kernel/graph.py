@@ -5,7 +5,7 @@ each argument along which axis of the domain each of its axes runs, so that a br
 all the same thing: `maps`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -156,8 +156,8 @@ class Builder:
         if summed and (not covers or shared):
             return self.add(Node("product", (a, b), shape, (map_a, map_b), summed))
         order = covers[0] if covers else tuple(range(len(domain)))  # entries in the order in which the larger argument has them
-        maps = [tuple(order.index(k) for k in m) for m in (map_a, map_b)]
-        whole = self.apply("*", (a, b), maps, tuple(domain[k] for k in order))
+        placed = [tuple(order.index(k) for k in m) for m in (map_a, map_b)]
+        whole = self.apply("*", (a, b), placed, tuple(domain[k] for k in order))
         total = self.reduce("sum", whole, [i for i, k in enumerate(order) if k >= len(shape)])
         left = [k for k in order if k < len(shape)]
         return self.apply("copy", [total], [tuple(left)], shape)
@@ -230,7 +230,7 @@ def _mixes(m: Map, kept: int) -> bool:
     return any(k < kept for k in m) and any(k >= kept for k in m)
 
 
-_FOLD = {
+_FOLD: dict[str, Callable[..., float]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,

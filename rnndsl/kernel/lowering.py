@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import pi, sqrt
 
 from rnndsl.checks.cell import SCALAR, Apply, Expr, Let, Number, Ref, Repeat, Returned, Type, Update
@@ -140,8 +141,11 @@ class Lowering:
         for name, rows, product in zip(gemm.results, gemm.rows, gemm.products, strict=True):
             self.builder.span = product.span
             axis = len(whole.type.heads)
-            self.locals[name] = self.map_parts(whole, product.type, lambda p, o=offset, n=rows: self.builder.slice(p, axis, o, n))  # type: ignore[misc]
+            self.locals[name] = self.map_parts(whole, product.type, partial(self._rows, axis, offset, rows))
             offset = offset + rows
+
+    def _rows(self, axis: int, offset: Dim, size: Dim, part: int) -> int:
+        return self.builder.slice(part, axis, offset, size)
 
     # Values
 

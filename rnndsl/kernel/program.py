@@ -1,15 +1,17 @@
 """Step -> Programs: what a kernel computes and where it puts it, forwards and backwards."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from rnndsl.checks.dims import Dim
 from rnndsl.kernel.adjoint import Adjoint, Outer, in_order
 from rnndsl.kernel.graph import Builder, Leaf, Map, Node
 from rnndsl.kernel.lowering import Step
 
+_START = Dim.of(0)
 
-class Target(NamedTuple):
+
+@dataclass(frozen=True)
+class Target:
     """What a step writes. Kinds: sequence, output, stream_gradient, carry_gradient, outer_left, outer_right, static_gradient; in the rounds of a
     loop also round, round_gradient, total.
 
@@ -30,7 +32,7 @@ class Sink:
     node: int
     order: Map
     axis: int = 0
-    offset: Dim = Dim.of(0)
+    offset: Dim = _START
     loop: int | None = None  # the number of the loop in whose rounds it is
 
 
@@ -55,7 +57,7 @@ def _elementwise(builder: Builder, n: int) -> int:
 
 def _rounds(b: Builder, kind: str) -> list[Sink]:
     """What the rounds of loops hand on. A loop backwards first runs forwards."""
-    found = []
+    found: list[Sink] = []
     for node in list(b.nodes):
         if node.op not in ("loop", kind):
             continue

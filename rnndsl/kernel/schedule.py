@@ -7,7 +7,8 @@ a later one. A sum is taken in the loop that computes what is summed.
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from rnndsl.kernel.graph import ARRAYS, REDUCTIONS, SCALARS, Node
+from rnndsl.checks.dims import Dim
+from rnndsl.kernel.graph import REDUCTIONS, SCALARS, Node
 from rnndsl.kernel.program import Sink
 
 
@@ -15,7 +16,7 @@ from rnndsl.kernel.program import Sink
 class Group:
     """One loop nest over a `domain`, or one operation that is no formula of entries (`single`)."""
 
-    domain: tuple[Hashable, ...]
+    domain: tuple[tuple[Dim, Hashable], ...]
     nodes: list[int] = field(default_factory=list)  # elementwise ones, in order
     sums: list[int] = field(default_factory=list)
     sinks: list[Sink] = field(default_factory=list)
@@ -59,7 +60,7 @@ def schedule(nodes: tuple[Node, ...], sinks: list[Sink], computed: set[int], dom
         if n in uniform or node.op in ("slice", "reshape"):
             continue
         if node.is_elementwise or node.op in REDUCTIONS:
-            key: Hashable = domain_key(n)
+            key = domain_key(n)
             maps = node.maps if node.is_elementwise else (tuple(range(len(node.domain))),)
             level[n] = max((needs(n, key, a, m) for a, m in zip(node.args, maps, strict=True)), default=0)
             place[n] = (level[n], key)
@@ -122,9 +123,7 @@ def _uniform(nodes: tuple[Node, ...], used: list[int]) -> set[int]:
     found: set[int] = set()
     for n in used:
         node = nodes[n]
-        if node.op in SCALARS and node.op != "counter":
-            found.add(n)
-        elif node.is_elementwise and not node.shape and all(a in found for a in node.args):
+        if (node.op in SCALARS and node.op != "counter") or (node.is_elementwise and not node.shape and all(a in found for a in node.args)):
             found.add(n)
     return {n for n in found if not nodes[n].is_leaf}
 
@@ -135,12 +134,10 @@ class DomainKey:
     def __init__(self, nodes: tuple[Node, ...], local: "dict[tuple[int, int], Hashable]"):
         self.nodes, self.local = nodes, local
 
-    def __call__(self, n: int, shape_only: bool = False) -> tuple[Hashable, ...]:
+    def __call__(self, n: int, shape_only: bool = False) -> tuple[tuple[Dim, Hashable], ...]:
         node = self.nodes[n]
         if node.op in REDUCTIONS and not shape_only:  # in the order of what is summed
             return tuple((node.domain[k], self.local.get((n, k))) for k in node.maps[0])
         axes = node.shape if shape_only else node.domain
         return tuple((d, self.local.get((n, k))) for k, d in enumerate(axes))
 
-
-__all__ = ["ARRAYS", "DomainKey", "Group", "Schedule", "schedule", "viewed"]

@@ -303,7 +303,7 @@ def step(layer: Layer, inputs: tuple[Tensor, ...], state: tuple[Tensor, ...]) ->
     count = len(known.carries)
     clock = len(state) > count
     held = layer._parameters
-    statics = [held[name] if name in held else getattr(layer, name) for name in known.statics]
+    statics: list[Any] = [held[name] if name in held else getattr(layer, name) for name in known.statics]
     streams = (*inputs, state[-1].to(dtype)) if clock else inputs
     given: Sequence[Tensor] = (*streams, *statics, *state[:count])
     forms = known.forms

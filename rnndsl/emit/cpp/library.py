@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rnndsl.diagnostics import Source
-from rnndsl.emit.cpp_function import Function, state_numbers
-from rnndsl.emit.cpp_loops import outer_layout, outer_rounds
-from rnndsl.emit.cpp_names import CppNames
+from rnndsl.emit.cpp.function import Function
+from rnndsl.emit.cpp.names import CppNames
+from rnndsl.emit.cpp.scope import state_numbers
+from rnndsl.emit.cpp.sinks import outer_layout, outer_rounds
 from rnndsl.kernel import program as programs
 from rnndsl.kernel.lowering import Step, lower, lower_cell
 from rnndsl.kernel.program import Program
@@ -99,17 +100,20 @@ def _kernel(plan: Plan, recurrence: Recurrence, source: Source, sizes: CppNames,
 
     backward = programs.backward(step)
     back = function(backward, "backward")
+    streams, statics, carries = _forms(step)
     return KernelText(
-        label,
-        functions(("kernel", recurrence.label), recurrence.label),
-        ", ".join(recurrence.scan.states),
-        function(forward, "forward").write(),
-        back.write(),
-        _outers(back, step),
-        _slices(back, step),
-        *_forms(step),
-        tuple(lag for _, lag in step.carries),
-        tuple(sorted(backward.partial)),
+        label=label,
+        name=functions(("kernel", recurrence.label), recurrence.label),
+        title=", ".join(recurrence.scan.states),
+        forward=function(forward, "forward").write(),
+        backward=back.write(),
+        outers=_outers(back, step),
+        slices=_slices(back, step),
+        streams=streams,
+        statics=statics,
+        carries=carries,
+        lags=tuple(lag for _, lag in step.carries),
+        partial=tuple(sorted(backward.partial)),
     )
 
 

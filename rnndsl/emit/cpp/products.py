@@ -1,18 +1,14 @@
-"""Operations that are no formula of single entries: matrix products, concat, cumsum, diag."""
+"""Matrix products: rows with a static matrix, by the panels of gemm.h; and any other product."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from rnndsl.checks.dims import Dim
-from rnndsl.emit import cpp_text
-from rnndsl.emit.cpp_repeats import write_loop, write_loop_back
-from rnndsl.emit.cpp_text import plus, times
-from rnndsl.kernel.graph import Leaf, Map
+from rnndsl.emit.cpp import text as cpp_text
+from rnndsl.emit.cpp.entries import Rows, entry, loops
+from rnndsl.emit.cpp.scope import Scope
+from rnndsl.emit.cpp.text import plus, times
+from rnndsl.kernel.graph import ROUNDS, Leaf, Map
 from rnndsl.kernel.schedule import viewed
 from rnndsl.kernel.values import Unsupported
-
-if TYPE_CHECKING:
-    from rnndsl.emit.cpp_function import Function
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class MatrixProduct:
     outside: int
 
 
-def matrix_product(f: "Function", n: int) -> MatrixProduct | None:
+def matrix_product(f: Scope, n: int) -> MatrixProduct | None:
     """How a product is one of a static matrix with rows; None where it is not."""
     node = f.nodes[n]
     for i in (0, 1):
@@ -50,12 +46,12 @@ def matrix_product(f: "Function", n: int) -> MatrixProduct | None:
     return None
 
 
-def _whole(f: "Function", n: int, axes: tuple[int, ...]) -> list[int]:
+def _whole(f: Scope, n: int, axes: tuple[int, ...]) -> list[int]:
     """Those of some axes of a product that a unit loops over."""
     return [k for k in axes if not isinstance(f.local.get((n, k)), tuple)]
 
 
-def gather_domain(f: "Function", x: int) -> tuple:
+def gather_domain(f: Scope, x: int) -> tuple:
     """The domain of the rows of a product, as the product divides its axes."""
     for n in sorted(f.used):
         if f.nodes[n].op == "product":
@@ -66,16 +62,16 @@ def gather_domain(f: "Function", x: int) -> tuple:
     raise AssertionError(x)
 
 
-def _sizes(f: "Function", n: int, p: MatrixProduct) -> tuple[str, str]:
+def _sizes(f: Scope, n: int, p: MatrixProduct) -> tuple[str, str]:
     domain = f.nodes[n].domain
     return f.dim(domain[p.inside]), f.dim(domain[p.outside])
 
 
-def _panels(f: "Function", n: int) -> str:
+def _panels(f: Scope, n: int) -> str:
     return f.names(("panels", n), "panels")
 
 
-def write_pack(f: "Function", n: int, depth: int) -> None:
+def write_pack(f: Scope, n: int, depth: int) -> None:
     """Packs the matrix of a product, each head's by itself, once a call."""
     p = matrix_product(f, n)
     assert p is not None
@@ -90,7 +86,7 @@ def write_pack(f: "Function", n: int, depth: int) -> None:
     if node.data.select is not None:  # every slice, whichever is asked for
         slices = f.dim(f.step.statics[node.data.index].shape[0])
         heads, size = times(slices, heads), times(slices, size)
-    name = f.array_name("statics", node.data.index)
+    name = f.leaf_name("statics", node.data.index)
     panels = _panels(f, n)
     each = f"packed_size<T, {inside}, {outside}>()"
     f.put(f"Memory {panels}_memory;", depth)
@@ -105,78 +101,10 @@ def write_pack(f: "Function", n: int, depth: int) -> None:
     )
 
 
-def write_single(f: "Function", n: int, depth: int) -> None:
-    """Appends the loops of one such operation."""
-    node = f.nodes[n]
-    f.note(node, depth)
-    match node.op:
-        case "product":
-            p = matrix_product(f, n)
-            if p is not None:
-                _matrix_product(f, n, p, depth)
-            else:
-                _plain_product(f, n, depth)
-        case "concat":
-            _concat(f, n, depth)
-        case "cumsum":
-            _cumsum(f, n, depth)
-        case "loop":
-            write_loop(f, n, depth)
-        case "loop_back":
-            write_loop_back(f, n, depth)
-        case "result":
-            pass  # the loop has left it there
-        case "diag":
-            _diag(f, n, depth)
-        case "diagonal":
-            _diagonal(f, n, depth)
-        case _:
-            raise Unsupported(node.op)
-
-
-class Rows:
-    """A loop over rows with the pointers of what is read and written."""
-
-    def __init__(self, f: "Function", n: int, reads: list[int], depth: int):
-        self.f, self.depth = f, depth
-        if f.has_rows:
-            f.put("for (long r = 0; r < rows; ++r) {", depth)
-        else:
-            f.put("{", depth)
-            f.put("constexpr long r = 0;", depth + 1)
-        for base in dict.fromkeys([viewed(f.nodes, a) for a in reads] + [n]):
-            pointer = f.base_pointer(base)
-            if pointer is not None:
-                f.put(pointer, depth + 1)
-
-    def close(self) -> None:
-        self.f.put("}", self.depth)
-
-
-def loops(f: "Function", domain: tuple, names: list[str], depth: int) -> int:
-    """Opens loops over axes; gives the depth inside."""
-    for (d, marker), name in zip(domain, names, strict=True):
-        e = f.extent(d, marker)
-        if e is not None:
-            f.put(f"for (long {name} = 0; {name} < {e}; ++{name})", depth)
-            depth += 1
-    return depth
-
-
-def _entry(f: "Function", a: int, domain: tuple, names: list[str], m: Map) -> str:
-    """An entry of a value at positions of a domain."""
-    view = f.view(a)
-    in_unit = f.in_unit(view.base)
-    offset = view.offset
-    for j, k in enumerate(m):
-        offset = plus(offset, times(f.place(domain[k][1], names[k], in_unit), view.strides[j]))
-    return f"*({plus(f.pointer(view.base), offset)})"
-
-
-def _matrix_product(f: "Function", n: int, p: MatrixProduct, depth: int) -> None:
+def write_matrix_product(f: Scope, n: int, p: MatrixProduct, depth: int) -> None:
     node = f.nodes[n]
     inside, outside = _sizes(f, n, p)
-    gathers = f._gathers()
+    gathers = gathered(f)
     x_domain = tuple((node.domain[k], f.local.get((n, k))) for k in p.x_map)
     x_size = cpp_text.bracketed(f.volume(x_domain))
     if p.x in gathers:
@@ -186,7 +114,7 @@ def _matrix_product(f: "Function", n: int, p: MatrixProduct, depth: int) -> None
         inner = loops(f, x_domain, names, depth + 1)
         strides = f.row_major([f.extent(*a) for a in x_domain])
         to = plus(x, times("r", x_size), *(times(names[j], strides[j]) for j, a in enumerate(x_domain) if f.extent(*a) is not None))
-        f.put(f"*({to}) = {_entry(f, p.x, x_domain, names, tuple(range(len(x_domain))))};", inner)
+        f.put(f"*({to}) = {entry(f, p.x, x_domain, names, tuple(range(len(x_domain))))};", inner)
         rows.close()
     else:
         x = f.base_name(p.x)
@@ -214,7 +142,7 @@ def _matrix_product(f: "Function", n: int, p: MatrixProduct, depth: int) -> None
         matrix = f.nodes[p.matrix]
         strides = f.row_major([f.dim(d) for d in matrix.shape])
         i, o = strides[p.matrix_map.index(p.inside)], strides[p.matrix_map.index(p.outside)]
-        pointer = plus(f.array_name("statics", matrix.data.index), times(cpp_text.bracketed(head), times(inside, outside)))
+        pointer = plus(f.leaf_name("statics", matrix.data.index), times(cpp_text.bracketed(head), times(inside, outside)))
         f.put(f"multiply_plain<{sizes}>({rows}, {x_at}, {x_stride}, {pointer}, {i}, {o}, {y_at}, {y_stride});", at)
 
     if p.further:
@@ -231,7 +159,7 @@ def _matrix_product(f: "Function", n: int, p: MatrixProduct, depth: int) -> None
     multiply("rows", plus(x, times(heads, inside)), x_size, plus(y, times(heads, outside)), y_size, depth)
 
 
-def _plain_product(f: "Function", n: int, depth: int) -> None:
+def write_plain_product(f: Scope, n: int, depth: int) -> None:
     """Any product of two values: lanes along the last axis of the result, which one of them should have last."""
     node = f.nodes[n]
     domain = tuple((d, f.local.get((n, k))) for k, d in enumerate(node.domain))
@@ -250,74 +178,25 @@ def _plain_product(f: "Function", n: int, depth: int) -> None:
     for a, m in zip(node.args, node.maps, strict=True):
         view = f.view(a)
         stride = next((view.strides[j] for j, k in enumerate(m) if k == lane), "0")
-        pointer = _entry(f, a, domain, names, m)[1:]
+        pointer = entry(f, a, domain, names, m)[1:]
         factors.append({"0": f"L::fill(*{pointer})", "1": f"L::load{pointer}"}.get(stride, f"L::load({pointer}, {stride})"))
     f.put(f"total = total + {factors[0]} * {factors[1]};", deepest)
-    to = _entry(f, n, domain, names, tuple(range(kept)))[1:]
+    to = entry(f, n, domain, names, tuple(range(kept)))[1:]
     f.put(f"total.store{to};", inner + 1)
     f.put("});", inner)
     rows.close()
 
 
-def _concat(f: "Function", n: int, depth: int) -> None:
-    node = f.nodes[n]
-    rows = Rows(f, n, list(node.args), depth)
-    at = Dim.of(0)
-    strides = f.row_major([f.extent(*a) for a in f.shape_domain(n)])
-    for a in node.args:
-        part = f.nodes[a]
-        domain = tuple((d, f.local.get((n, k))) for k, d in enumerate(part.shape))
-        names = [f"i{k}" for k in range(len(domain))]
-        inner = loops(f, domain, names, depth + 1)
-        to = plus(f"{f.name_of(n)}_r", times(f.dim(at), strides[node.data]))
-        for k, axis in enumerate(domain):
-            if f.extent(*axis) is not None:
-                to = plus(to, times(names[k], strides[k]))
-        f.put(f"*({to}) = {value(f, a, domain, names)};", inner)
-        at = at + part.shape[node.data]
-    rows.close()
-
-
-def value(f: "Function", a: int, domain: tuple, names: list[str]) -> str:
-    """An entry of a value at positions along its own axes."""
-    return _entry(f, a, domain, names, tuple(range(len(domain))))
-
-
-def _cumsum(f: "Function", n: int, depth: int) -> None:
-    node = f.nodes[n]
-    domain = f.shape_domain(n)
-    names = [f"i{k}" for k in range(len(domain))]
-    rows = Rows(f, n, list(node.args), depth)
-    inner = loops(f, domain[:-1], names[:-1], depth + 1)
-    size = f.extent(*domain[-1])
-    last = names[-1]
-    f.put("{", inner)
-    f.put("T total = 0;", inner + 1)
-    order = f"for (long {last} = {size} - 1; {last} >= 0; --{last})" if node.data else f"for (long {last} = 0; {last} < {size}; ++{last})"
-    f.put(order, inner + 1)
-    f.put(f"{_entry(f, n, domain, names, tuple(range(len(domain))))} = total += {value(f, node.args[0], domain, names)};", inner + 2)
-    f.put("}", inner)
-    rows.close()
-
-
-def _diag(f: "Function", n: int, depth: int) -> None:
-    node = f.nodes[n]
-    domain = f.shape_domain(n)
-    names = [f"i{k}" for k in range(len(domain))]
-    rows = Rows(f, n, list(node.args), depth)
-    f.put(f"zero({f.name_of(n)}_r, {f.volume(domain)});", depth + 1)
-    inner = loops(f, domain[:-1], names[:-1], depth + 1)
-    names[-1] = names[-2]
-    f.put(f"{_entry(f, n, domain, names, tuple(range(len(domain))))} = {value(f, node.args[0], domain[:-1], names[:-1])};", inner)
-    rows.close()
-
-
-def _diagonal(f: "Function", n: int, depth: int) -> None:
-    node = f.nodes[n]
-    domain = f.shape_domain(n)
-    names = [f"i{k}" for k in range(len(domain))]
-    rows = Rows(f, n, list(node.args), depth)
-    inner = loops(f, domain, names, depth + 1)
-    wide = (*domain, domain[-1])
-    f.put(f"{_entry(f, n, domain, names, tuple(range(len(domain))))} = {value(f, node.args[0], wide, [*names, names[-1]])};", inner)
-    rows.close()
+def gathered(f: Scope) -> dict[int, str]:
+    """Values that a product reads rows of and that lie elsewhere: each gets memory of its own."""
+    found: dict[int, str] = {}
+    for n in sorted(f.used):
+        if f.nodes[n].op == "product":
+            p = matrix_product(f, n)
+            if p is None:
+                continue
+            base = viewed(f.nodes, p.x)
+            in_rows = p.x == base and (base in f.kept or f.nodes[base].op in ROUNDS)
+            if not in_rows:
+                found[p.x] = f.names(("gather", p.x), f"{f.base_name(base)}_rows")
+    return found

@@ -1,45 +1,14 @@
 """Loops inside a step: the rounds of a `repeat`, forwards, and backwards over what the rounds forwards began with."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from rnndsl.emit import cpp_text
-from rnndsl.emit.cpp_text import plus, times
-from rnndsl.kernel.graph import SCALARS, Node
-from rnndsl.kernel.program import Sink
-from rnndsl.kernel.repeats import Loop, LoopBack, inside, loop_of
-from rnndsl.kernel.schedule import DomainKey, Schedule, schedule
-from rnndsl.kernel.separate import reachable
-
-if TYPE_CHECKING:
-    from rnndsl.emit.cpp_function import Function
+from rnndsl.emit.cpp import text as cpp_text
+from rnndsl.emit.cpp.entries import Rows, loops, value
+from rnndsl.emit.cpp.scope import Scope
+from rnndsl.emit.cpp.text import plus, times
+from rnndsl.kernel.graph import SCALARS
+from rnndsl.kernel.repeats import Loop, LoopBack, loop_of
 
 
-@dataclass(frozen=True)
-class Rounds:
-    """The schedules of a loop's rounds: forwards, and for a loop backwards those too."""
-
-    forward: Schedule
-    backward: Schedule | None = None
-
-
-def rounds_of(nodes: tuple[Node, ...], sinks: tuple[Sink, ...], n: int, key: DomainKey) -> Rounds:
-    """How the rounds of a loop node are computed."""
-    node = nodes[n]
-    loop = loop_of(node)
-
-    def part(leaves: tuple[int, ...], wanted: list[Sink]) -> Schedule:
-        region = inside(nodes, leaves, loop.counter)
-        return schedule(nodes, wanted, reachable(nodes, [s.node for s in wanted]) & region | {s.node for s in wanted}, key)
-
-    mine = [s for s in sinks if s.loop == loop.number]
-    forward = part(loop.rounds, [s for s in mine if s.target.kind == "round"])
-    if node.op == "loop":
-        return Rounds(forward)
-    return Rounds(forward, part((*loop.rounds, *node.data.gradients), [s for s in mine if s.target.kind != "round"]))
-
-
-def take_memory(f: "Function", depth: int) -> None:
+def take_memory(f: Scope, depth: int) -> None:
     """Memory for what the rounds of all loops begin with and hand on."""
     for n in f.loops:
         node = f.nodes[n]
@@ -56,25 +25,25 @@ def take_memory(f: "Function", depth: int) -> None:
                 f.put(f"T* {_tape(f, r)} = memory.take<T>(({_count(f, loop)}) * ROWS * {_size(f, r)});", depth)
 
 
-def next_name(f: "Function", leaf: int) -> str:
+def next_name(f: Scope, leaf: int) -> str:
     """The memory of what a round hands on."""
     return f.names(("next", leaf), f"{f.name_of(leaf)}_next")
 
 
-def write_loop(f: "Function", n: int, depth: int) -> None:
+def write_loop(f: Scope, n: int, depth: int) -> None:
     """Appends the rounds of a loop forwards."""
     loop: Loop = f.nodes[n].data
     _begin(f, f.nodes[n].args, loop.rounds, depth)
     _open(f, loop, depth)
     for group in f.loops[n].forward.groups:
-        f._group(group, depth + 1)
+        f.write_group(group, depth + 1)
     _hand_on(f, loop.rounds, depth + 1)
     f.put("}", depth)
     for r, j in _results(f, n, "rounds"):
         _copy_all(f, loop.rounds[j], f.name_of(loop.rounds[j]), f.name_of(r), depth)
 
 
-def write_loop_back(f: "Function", n: int, depth: int) -> None:
+def write_loop_back(f: Scope, n: int, depth: int) -> None:
     """Appends the rounds of a loop backwards; what each began with is kept while they run forwards."""
     node = f.nodes[n]
     back: LoopBack = node.data
@@ -85,7 +54,7 @@ def write_loop_back(f: "Function", n: int, depth: int) -> None:
     for r in loop.rounds:
         _copy_all(f, r, f.name_of(r), f"{_tape(f, r)} + {_round(f, loop)} * ROWS * {_size(f, r)}", depth + 1)
     for group in rounds.forward.groups:
-        f._group(group, depth + 1)
+        f.write_group(group, depth + 1)
     _hand_on(f, loop.rounds, depth + 1)
     f.put("}", depth)
     _begin(f, node.args[count : 2 * count], back.gradients, depth)
@@ -97,43 +66,41 @@ def write_loop_back(f: "Function", n: int, depth: int) -> None:
         _copy_all(f, r, f"{_tape(f, r)} + {_round(f, loop)} * ROWS * {_size(f, r)}", f.name_of(r), depth + 1)
     assert rounds.backward is not None
     for group in rounds.backward.groups:
-        f._group(group, depth + 1)
+        f.write_group(group, depth + 1)
     _hand_on(f, back.gradients, depth + 1)
     f.put("}", depth)
     for r, j in _results(f, n, "begin"):
         _copy_all(f, back.gradients[j], f.name_of(back.gradients[j]), f.name_of(r), depth)
 
 
-def _size(f: "Function", n: int) -> str:
+def _size(f: Scope, n: int) -> str:
     return cpp_text.bracketed(f.volume(f.shape_domain(n)))
 
 
-def _tape(f: "Function", leaf: int) -> str:
+def _tape(f: Scope, leaf: int) -> str:
     return f.names(("tape", leaf), f"{f.name_of(leaf)}_rounds")
 
 
-def _count(f: "Function", loop: Loop) -> str:
+def _count(f: Scope, loop: Loop) -> str:
     return f"{f.dim(loop.high)} - {cpp_text.bracketed(f.dim(loop.low))} + 1"
 
 
-def _round(f: "Function", loop: Loop) -> str:
+def _round(f: Scope, loop: Loop) -> str:
     return f"({f.names(('counter', loop.counter), loop.counter)} - {cpp_text.bracketed(f.dim(loop.low))})"
 
 
-def _open(f: "Function", loop: Loop, depth: int) -> None:
+def _open(f: Scope, loop: Loop, depth: int) -> None:
     counter = f.names(("counter", loop.counter), loop.counter)
     f.put(f"for (long {counter} = {f.dim(loop.low)}; {counter} <= {f.dim(loop.high)}; ++{counter}) {{", depth)
 
 
-def _results(f: "Function", n: int, kind: str) -> list[tuple[int, int]]:
+def _results(f: Scope, n: int, kind: str) -> list[tuple[int, int]]:
     """The nodes that hold what a loop leaves behind, and their numbers."""
     return [(r, f.nodes[r].data[1]) for r in sorted(f.kept) if f.nodes[r].op == "result" and f.nodes[r].args == (n,) and f.nodes[r].data[0] == kind]
 
 
-def _begin(f: "Function", starts: tuple[int, ...], leaves: tuple[int, ...], depth: int) -> None:
+def _begin(f: Scope, starts: tuple[int, ...], leaves: tuple[int, ...], depth: int) -> None:
     """What the first round begins with."""
-    from rnndsl.emit.cpp_single import Rows, loops, value
-
     for start, leaf in zip(starts, leaves, strict=False):
         domain = f.shape_domain(leaf)
         names = [f"i{k}" for k in range(len(domain))]
@@ -146,10 +113,10 @@ def _begin(f: "Function", starts: tuple[int, ...], leaves: tuple[int, ...], dept
         rows.close()
 
 
-def _hand_on(f: "Function", leaves: tuple[int, ...], depth: int) -> None:
+def _hand_on(f: Scope, leaves: tuple[int, ...], depth: int) -> None:
     for leaf in leaves:
         _copy_all(f, leaf, next_name(f, leaf), f.name_of(leaf), depth)
 
 
-def _copy_all(f: "Function", n: int, source: str, target: str, depth: int) -> None:
+def _copy_all(f: Scope, n: int, source: str, target: str, depth: int) -> None:
     f.put(f"std::copy_n({source}, rows * {_size(f, n)}, {target});", depth)

@@ -1,20 +1,16 @@
 """One group of elementwise nodes as a loop nest over rows and axes, its last axis in lanes."""
 
-from typing import TYPE_CHECKING
-
-from rnndsl.emit import cpp_text
-from rnndsl.emit.cpp_repeats import next_name
-from rnndsl.emit.cpp_text import Cpp, plus, times
+from rnndsl.emit.cpp import text as cpp_text
+from rnndsl.emit.cpp.scope import Scope
+from rnndsl.emit.cpp.sinks import sink_address
+from rnndsl.emit.cpp.sums import accumulated
+from rnndsl.emit.cpp.text import Cpp, plus, times
 from rnndsl.kernel.graph import SCALARS, Map
 from rnndsl.kernel.program import Sink
-from rnndsl.kernel.repeats import Loop, loop_of
 from rnndsl.kernel.schedule import Group, viewed
 
-if TYPE_CHECKING:
-    from rnndsl.emit.cpp_function import Function
 
-
-def write_loops(f: "Function", group: Group, depth: int) -> None:
+def write_loops(f: Scope, group: Group, depth: int) -> None:
     """Appends the loops of a group to a function."""
     Loops(f, group).write(depth)
 
@@ -22,7 +18,7 @@ def write_loops(f: "Function", group: Group, depth: int) -> None:
 class Loops:
     """The loops of one group. Names: `i0`, `i1`, … are the positions along its axes."""
 
-    def __init__(self, f: "Function", group: Group):
+    def __init__(self, f: Scope, group: Group):
         self.f, self.group = f, group
         f.groups_written += 1
         self.number = f.groups_written  # of the group: names of loads are its own
@@ -206,7 +202,7 @@ class Loops:
         value = f.name_of(s.node)
         pointer, stride = sink_address(f, s, self.group.domain, self.lane_axis)
         if s.target.kind == "static_gradient":
-            k = f._accumulated().index(s)
+            k = accumulated(f).index(s)
             domain = f.shape_domain(s.node)
             strides = f.row_major([f.extent(*a) for a in domain])
             offset = "0"
@@ -220,120 +216,3 @@ class Loops:
         elif s.target.kind == "total":
             value = f"(L::load({pointer}) + {value})" if stride in ("0", "1") else f"(L::load({pointer}, {stride}) + {value})"
         self._store(value, pointer, stride, depth)
-
-
-def sink_address(f: "Function", s: Sink, domain: tuple, lane_axis: int | None) -> tuple[str, str]:
-    """Pointer and stride along the lanes of where a sink's node goes."""
-    node = f.nodes[s.node]
-    kind, index = s.target.kind, s.target.index
-    in_unit = False
-    if kind == "sequence":
-        base = f"{f.names(('sequence', index))}.at<T>(b + r, t)"
-        strides = f.row_major([f.dim(d) for d in f.step.carries[index][0].shape])
-    elif kind == "output":
-        base = f"{f.names(('output', index))}.at<T>(b + r, t)"
-        strides = f.row_major([f.dim(d) for d in f.step.outputs[index][0].shape])
-    elif kind == "carry_gradient":
-        state = f.state_domain(index)
-        strides = f.row_major([f.extent(*a) for a in state])
-        base = plus(f._new_carry_name(index), times("r", f.volume(state)))
-        in_unit = True
-    elif kind == "stream_gradient":
-        shape = f.step.streams[index].shape
-        strides = f.row_major([f.dim(d) for d in shape])
-        base = f"{f.names(('stream_gradient', index))}.at<T>(b + r, t)"
-        if index in f._shared_streams():
-            full = f.full_volume(shape)
-            place = plus(times(cpp_text.bracketed(f._shared_index(index, f.shape_domain(s.node))), "call.batch * call.steps"), "(b + r) * call.steps", "t")
-            base = f"{f.names(('stream_parts', index))} + {times(cpp_text.bracketed(place), full)}"
-    elif kind in ("round", "round_gradient", "total"):
-        loop = next(n for n in f.loops if f.nodes[n].op == ("loop" if kind == "round" else "loop_back") and _number(f, n) == s.loop) if kind != "round" else next(n for n in f.loops if _number(f, n) == s.loop)
-        body = f.nodes[loop].data
-        if kind == "total":
-            memory = next(r for r in f.kept if f.nodes[r].op == "result" and f.nodes[r].args == (loop,) and f.nodes[r].data == ("total", index))
-            base = f.name_of(memory)
-        else:
-            leaves = loop_of(f.nodes[loop]).rounds if kind == "round" else body.gradients
-            memory = leaves[index]
-            base = next_name(f, memory)
-        local = f.shape_domain(memory)
-        strides = f.row_major([f.extent(*a) for a in local])
-        base = plus(base, times("r", f.volume(local)))
-        in_unit = True
-    elif kind in ("outer_left", "outer_right"):
-        left = kind == "outer_left"
-        strides = outer_strides(f, index, left)
-        base = f"{f.names((kind, index))}.at<T>(b + r, t)"
-        if s.loop is not None:
-            base = plus(base, times(round_number(f, s.loop), outer_size(f, index, left)))
-    else:
-        base, strides = "", tuple("0" for _ in node.shape)
-    offset = times(f.dim(s.offset), strides[s.axis]) if strides and f.dim(s.offset) != "0" else "0"
-    stride = "0"
-    for j, (_, marker) in enumerate(domain):
-        to = s.order[j] if kind not in ("outer_left", "outer_right") else j
-        offset = plus(offset, times(f.place(marker, f"i{j}", in_unit), strides[to]))
-        if j == lane_axis:
-            stride = strides[to]
-    return plus(base, offset), stride
-
-
-def _number(f: "Function", n: int) -> int:
-    """The number of the loop that a node runs."""
-    return loop_of(f.nodes[n]).number
-
-
-def _loop(f: "Function", number: int) -> Loop:
-    """The loop of that number."""
-    return next(loop_of(f.nodes[n]) for n in f.loops if _number(f, n) == number)
-
-
-def round_number(f: "Function", number: int) -> str:
-    """The number of the round, from 0."""
-    loop = _loop(f, number)
-    return f"({f.names(('counter', loop.counter), loop.counter)} - {cpp_text.bracketed(f.dim(loop.low))})"
-
-
-def outer_size(f: "Function", index: int, left: bool) -> str:
-    """The entries of a factor of an outer product."""
-    outer = f.program.outers[index]
-    return cpp_text.bracketed(f.full_volume(f.nodes[outer.left if left else outer.right].shape))
-
-
-def outer_rounds(f: "Function", index: int) -> tuple[str, str]:
-    """The first slice of the static leaf that an outer product gives the gradient of, 0 where it is the leaf itself; and how many follow,
-    or how many rounds add to it."""
-    outer = f.program.outers[index]
-    leaf = f.nodes[outer.leaf].data
-    loop = _loop(f, outer.loop) if outer.loop is not None else None
-    count = f"{f.dim(loop.high)} - {cpp_text.bracketed(f.dim(loop.low))} + 1" if loop is not None else "1"
-    if leaf.select is None:
-        return "0", count
-    if loop is not None and f.nodes[leaf.select].op == "counter":
-        return f.dim(loop.low), count
-    return f"long({f.scalar(leaf.select).code})", count
-
-
-def outer_layout(f: "Function", index: int) -> tuple[list[int], list[int], list[int], list[int]]:
-    """The axes of an outer product's static leaf, further ones counted on from its rank: those summed over, common, of the left
-    factor alone, of the right factor alone."""
-    outer = f.program.outers[index]
-    rank = len(f.nodes[outer.leaf].shape)
-    left, right = set(outer.left_map), set(outer.right_map)
-    further = sorted(k for k in left | right if k >= rank)
-    common = sorted(k for k in left & right if k < rank)
-    return further, common, sorted(k for k in left - right if k < rank), sorted(k for k in right - left if k < rank)
-
-
-def outer_strides(f: "Function", index: int, left: bool) -> tuple[str, ...]:
-    """Strides of the axes of an outer product's factor, where it is set aside for all steps."""
-    outer = f.program.outers[index]
-    further, common, only_left, only_right = outer_layout(f, index)
-    m = outer.left_map if left else outer.right_map
-    node = f.nodes[outer.left if left else outer.right]
-    order = [*further, *common, *(only_left if left else only_right)]
-    order = [k for k in order if k in m]
-    sizes = [f.dim(node.shape[m.index(k)]) for k in order]
-    strides = f.row_major(list(sizes))
-    return tuple(strides[order.index(k)] for k in m)
-

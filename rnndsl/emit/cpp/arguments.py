@@ -1,0 +1,65 @@
+"""Names for the arguments of a kernel, in the order in which the runtime passes them."""
+
+from rnndsl.emit.cpp.scope import Scope, array_name, state_numbers_exact
+
+
+def write_arguments(f: Scope) -> None:
+    """Appends names for what the call holds."""
+    step = f.step
+    place = 0
+
+    def array(name: str) -> None:
+        nonlocal place
+        f.put(f"const Array {name} = call.arrays[{place}];", 1)
+        place += 1
+
+    for i in range(len(step.streams)):
+        array(f.leaf_name("streams", i))
+    for i in range(len(step.statics)):
+        f.put(f"const T* {f.leaf_name('statics', i)} = call.arrays[{place}].at<const T>(0, 0);", 1)
+        place += 1
+    firsts: dict[int, list[int]] = {}
+    exact = state_numbers_exact(step)
+    for i in range(len(step.carries)):
+        firsts.setdefault(exact[i], []).append(place + i)
+    place += len(step.carries)
+    for first, places in firsts.items():
+        array_ = step.carries[first][0]
+        listed = ", ".join(f"call.arrays[{p}]" for p in places)
+        f.put(f"const Array {f.names(('firsts', first), f'{array_name(array_)}_first')}[] = {{{listed}}};", 1)
+    for i, (a, lag) in enumerate(step.carries):
+        name = f.names(("initial", i), f"{array_name(a)}_{lag}_initial")
+        if f.direction == "step":
+            f.put(f"const Array {name}{{}};  // nothing is reset", 1)
+        else:
+            array(name)
+    kept = [i for i, (_, lag) in enumerate(step.carries) if lag == 1]
+    for i in kept:
+        array(f.names(("sequence", i), f"{array_name(step.carries[i][0])}_all"))
+    if f.direction == "step":
+        for i, (a, _) in enumerate(step.outputs):
+            array(f.names(("output", i), f"{array_name(a)}_out"))
+    elif f.direction == "forward":
+        for i, (a, lag) in enumerate(step.carries):
+            array(f.names(("final", i), f"{array_name(a)}_{lag}_final"))
+    else:
+        for i in kept:
+            array(f.names(("state_gradient", i), f"d_{array_name(step.carries[i][0])}"))
+        for i, (a, lag) in enumerate(step.carries):
+            array(f.names(("final_gradient", i), f"d_{array_name(a)}_{lag}_final"))
+        for i, a in enumerate(step.streams):
+            array(f.names(("stream_gradient", i), f"d_{array_name(a)}"))
+        for i, a in enumerate(step.statics):
+            f.put(f"T* {f.names(('static_gradient', i), f'd_{array_name(a)}')} = call.arrays[{place}].at<T>(0, 0);", 1)
+            place += 1
+        for i, (a, lag) in enumerate(step.carries):
+            array(f.names(("first_gradient", i), f"d_{array_name(a)}_{lag}_first"))
+        for i, (a, lag) in enumerate(step.carries):
+            f.put(f"T* {f.names(('initial_gradient', i), f'd_{array_name(a)}_{lag}_initial')} = call.arrays[{place}].at<T>(0, 0);", 1)
+            place += 1
+        for k in range(len(f.program.outers)):
+            array(f.names(("outer_left", k), f"left{k}"))
+            array(f.names(("outer_right", k), f"right{k}"))
+    for i, h in enumerate(f.hypers):
+        if any(f.nodes[n].op == "hyper" and f.nodes[n].data == h for n in f.used):
+            f.put(f"const T {f.names(('hyper', h), h)} = T(call.hypers[{i}]);", 1)

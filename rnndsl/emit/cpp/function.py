@@ -1,0 +1,141 @@
+"""Program -> the lines of one C++ function: its units of work, its loop over time, the loops of each step."""
+
+from rnndsl.emit.cpp import sums
+from rnndsl.emit.cpp import text as cpp_text
+from rnndsl.emit.cpp.arguments import write_arguments
+from rnndsl.emit.cpp.loops import write_loops
+from rnndsl.emit.cpp.products import (
+    gather_domain,
+    gathered,
+    matrix_product,
+    write_matrix_product,
+    write_pack,
+    write_plain_product,
+)
+from rnndsl.emit.cpp.repeats import take_memory, write_loop, write_loop_back
+from rnndsl.emit.cpp.scope import Scope
+from rnndsl.emit.cpp.single import write_concat, write_cumsum, write_diag, write_diagonal
+from rnndsl.emit.cpp.text import times
+from rnndsl.kernel.schedule import Group
+
+_VECTORS = {"forward": 8, "backward": 4, "step": 4}  # of a block of channels: what one unit computes at once
+
+
+class Function(Scope):
+    """Writes one function."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.products = [n for n in sorted(self.used) if self.nodes[n].op == "product" and matrix_product(self, n) is not None]
+        self.has_rows = bool(self.products)
+
+    def write(self) -> list[str]:
+        """All lines."""
+        self.lines = []
+        write_arguments(self)
+        self._uniform()
+        self._units()
+        return self.lines
+
+    def _uniform(self) -> None:
+        for n in sorted(self.uniform):
+            node = self.nodes[n]
+            one = cpp_text.operation(node.op, [self.scalar(a) for a in node.args])
+            code = one.code.replace("L::fill", "T")
+            self.put(f"const T {self.name_of(n)} = {code};", 1)
+
+    def _units(self) -> None:
+        rows = "8" if self.has_rows else "1"
+        self.put(f"constexpr long ROWS = {rows};", 1)
+        if self.block_size is not None:
+            size = self.dim(self.block_size)
+            self.put(f"constexpr long BLOCK = block_of<T>({size}, {_VECTORS[self.direction]}), BLOCKS = ({size} + BLOCK - 1) / BLOCK, LAST = {size} - (BLOCKS - 1) * BLOCK;", 1)
+        coordinates = self.coordinates()
+        others = "1"
+        for _, count in coordinates:
+            others = times(others, count)
+        self.put(f"constexpr long OTHERS = {others};", 1)
+        self.put("const long share = " + ("rows_of(call.batch, call.threads, OTHERS, ROWS)" if self.has_rows else "1") + ";", 1)
+        self.put("const long parts = (call.batch + share - 1) / share;", 1)
+        if self.direction != "step":
+            for n in self.products:
+                write_pack(self, n, 1)
+        if self.direction == "backward":
+            sums.take_parts(self)
+        self.put("parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {", 1)
+        self.put("long rest = unit;", 2)
+        for marker, count in reversed(coordinates):
+            name = f"n{marker[1]}" if isinstance(marker, tuple) else "block"
+            self.put(f"const long {name} = rest % ({count});", 2)
+            self.put(f"rest /= {cpp_text.bracketed(count)};", 2)
+        self.put("const long part = rest, b = part * share, rows = std::min(share, call.batch - b);", 2)
+        if self.block_size is not None:
+            self.put("const long start = block * BLOCK;", 2)
+            self.put("auto run = [&](auto extent) {", 2)
+            self.put("constexpr long EXTENT = decltype(extent)::value;", 3)
+            self._unit(3)
+            self.put("};", 2)
+            self.put("if (block < BLOCKS - 1 || LAST == BLOCK) run(std::integral_constant<long, BLOCK>{});", 2)
+            self.put("else run(std::integral_constant<long, LAST>{});", 2)
+        else:
+            self._unit(2)
+        self.put("});", 1)
+        self._after()
+
+    def _unit(self, depth: int) -> None:
+        """One unit: its memory, the loop over time, and what is left at the end."""
+        for n in sorted(self.kept):
+            self.put(f"T* {self.name_of(n)} = memory.take<T>(ROWS * {cpp_text.bracketed(self.volume(self.shape_domain(n)))});", depth)
+        take_memory(self, depth)
+        for n, name in gathered(self).items():
+            self.put(f"T* {name} = memory.take<T>(ROWS * {cpp_text.bracketed(self.volume(gather_domain(self, n)))});", depth)
+        if self.direction == "backward":
+            sums.begin(self, depth)
+            self.put("for (long t = call.steps - 1; t >= 0; --t) {", depth)
+        else:
+            self.put("for (long t = 0; t < call.steps; ++t) {", depth)
+        for group in self.schedule.groups:
+            self.write_group(group, depth + 1)
+        if self.direction == "backward":
+            sums.end_step(self, depth + 1)
+        self.put("}", depth)
+        if self.direction == "backward":
+            sums.end(self, depth)
+
+    def _after(self) -> None:
+        """What is left when all units are done."""
+        if self.direction == "backward":
+            sums.add_parts(self)
+        elif self.direction == "forward":
+            for i, (array, _lag) in enumerate(self.step.carries):
+                size = cpp_text.bracketed(self.full_volume(array.shape))
+                self.put("for (long b = 0; b < call.batch; ++b) {", 1)
+                self.put(f"const T* from = {self.old_call(i, 'b', 'call.steps', ', true')};", 2)
+                self.put(f"std::copy(from, from + {size}, {self.names(('final', i))}.at<T>(b, 0));", 2)
+                self.put("}", 1)
+
+    def write_group(self, group: Group, depth: int) -> None:
+        """The loops of a group, or its one operation."""
+        self.origin = None
+        if group.single is None:
+            write_loops(self, group, depth)
+            return
+        n = group.single
+        self.note(self.nodes[n], depth)
+        match self.nodes[n].op:
+            case "product":
+                p = matrix_product(self, n)
+                if p is not None:
+                    write_matrix_product(self, n, p, depth)
+                else:
+                    write_plain_product(self, n, depth)
+            case "result":
+                pass  # the loop has left it there
+            case op:
+                _SINGLE[op](self, n, depth)
+
+
+_SINGLE = {
+    "concat": write_concat, "cumsum": write_cumsum, "diag": write_diag, "diagonal": write_diagonal, "loop": write_loop,
+    "loop_back": write_loop_back,
+}  # fmt: skip

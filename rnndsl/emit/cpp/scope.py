@@ -1,0 +1,310 @@
+"""What the parts of one C++ function have in common: how units divide the work, where values lie, and what they are called."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from rnndsl.checks.dims import Dim
+from rnndsl.diagnostics import Source
+from rnndsl.emit.cpp import text as cpp_text
+from rnndsl.emit.cpp.names import CppNames
+from rnndsl.emit.cpp.text import Cpp, plus, times
+from rnndsl.kernel.graph import Leaf, Node
+from rnndsl.kernel.lowering import Step
+from rnndsl.kernel.program import Program
+from rnndsl.kernel.repeats import loop_of
+from rnndsl.kernel.rounds import rounds_of
+from rnndsl.kernel.schedule import DomainKey, Group, schedule
+from rnndsl.kernel.separate import Split, classes_of, reachable
+from rnndsl.kernel.values import Array
+
+Domain = tuple  # of (size, marker): the marker says how units divide the axis: ("head", position), "block", or None
+Marker = Hashable
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a value lies: `base` is a leaf or a node with memory; `strides` are of the value's own axes."""
+
+    base: int
+    offset: str
+    strides: tuple[str, ...]
+
+
+@dataclass
+class Scope:
+    """What the parts of a function know: its program, how units divide it, where values lie, what they are called.
+
+    The text so far is in `lines`.
+    """
+
+    program: Program
+    step: Step
+    split: Split
+    direction: str
+    label: str
+    source: Source
+    sizes: CppNames  # names of sizes, shared by the functions of a file
+    hypers: tuple[str, ...]
+    head_counts: tuple[Dim, ...] = ()
+    block_size: Dim | None = None
+    has_rows: bool = False  # whether a unit takes several rows of the batch, for a matrix that they share
+    lines: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        p = self.program
+        self.nodes = p.nodes
+        self.used = reachable(p.nodes, [s.node for s in p.sinks])
+        self.carry_of = state_numbers(self.step)
+        classes, _ = classes_of(p, self.used, self.carry_of)
+        self.roots: dict[Hashable, Hashable] = {}
+        if self.step.carries:
+            for position in self.split.heads:
+                self.roots[classes.find(("state", 0, position))] = ("head", position)
+            if self.split.block:
+                self.roots[classes.find(("state", 0, len(self.step.carries[0][0].shape) - 1))] = "block"
+        self.local: dict[tuple[int, int], Hashable] = {}
+        for n in self.used:
+            for k in range(len(self.nodes[n].domain)):
+                self.local[(n, k)] = self.roots.get(classes.find((n, k)))
+        self.key = DomainKey(self.nodes, self.local)
+        outermost = [s for s in p.sinks if s.loop is None]
+        computed = self._reached([s.node for s in outermost])
+        self.schedule = schedule(self.nodes, outermost, computed, self.key)
+        self.loops = {n: rounds_of(self.nodes, p.sinks, n, self.key) for n in sorted(computed) if self.nodes[n].op in ("loop", "loop_back")}
+        schedules = [self.schedule, *(s for r in self.loops.values() for s in (r.forward, r.backward) if s is not None)]
+        self.kept = frozenset(n for s in schedules for n in s.kept)
+        self.uniform = frozenset(n for s in schedules for n in s.uniform)
+        self.taken: set[Hashable] = set()
+        self.counters: dict[str, str] = {}  # what stands for a counter, where it is not its name
+        self.groups_written = 0
+        self.names = self.sizes.child()
+        self.value_names: dict[int, str] = {}
+        self.origin: int | None = None
+        first = self.step.carries[0][0].shape if self.step.carries else ()
+        self.head_counts = tuple(first[k] for k in self.split.heads)
+        self.block_size = first[-1] if self.split.block else None
+
+    def _reached(self, wanted: list[int]) -> set[int]:
+        """The nodes that some need, those of rounds of loops left out."""
+        found: set[int] = set()
+        stack = list(wanted)
+        while stack:
+            n = stack.pop()
+            if n not in found:
+                found.add(n)
+                stack.extend(self.nodes[n].args)
+        return found
+
+    # Small texts
+
+    def dim(self, d: Dim) -> str:
+        return cpp_text.dim(d, self.sizes)
+
+    def put(self, text: str, depth: int = 0) -> None:
+        self.lines.append("  " * depth + text if text else "")
+
+    def extent(self, d: Dim, marker: Hashable) -> str | None:
+        """The entries of an axis that one unit has; None where it has one, and no axis."""
+        if isinstance(marker, tuple):
+            return None
+        return "EXTENT" if marker == "block" else self.dim(d)
+
+    def volume(self, domain: Domain) -> str:
+        """The entries of a domain that one unit has."""
+        found = "1"
+        for d, marker in domain:
+            e = self.extent(d, marker)
+            if e is not None:
+                found = times(found, e)
+        return found
+
+    def full_volume(self, shape: tuple[Dim, ...]) -> str:
+        found = "1"
+        for d in shape:
+            found = times(found, self.dim(d))
+        return found
+
+    def shape_domain(self, n: int) -> Domain:
+        return self.key(n, shape_only=True)
+
+    def state_domain(self, carry: int) -> Domain:
+        """The domain of a state."""
+        shape = self.step.carries[carry][0].shape
+        found: list[tuple[Dim, Hashable]] = []
+        for k, d in enumerate(shape):
+            marker: Hashable = ("head", k) if k in self.split.heads else None
+            if self.split.block and k == len(shape) - 1:
+                marker = "block"
+            found.append((d, marker))
+        return tuple(found)
+
+    def row_major(self, sizes: list[str | None]) -> tuple[str, ...]:
+        strides = ["0"] * len(sizes)
+        step = "1"
+        for k in range(len(sizes) - 1, -1, -1):
+            size = sizes[k]
+            if size is not None:
+                strides[k] = step
+                step = times(step, size)
+        return tuple(strides)
+
+    # Where values lie
+
+    def view(self, n: int) -> View:
+        """Where a leaf, a value in memory, or a part of one lies."""
+        node = self.nodes[n]
+        if node.op == "slice":
+            inner = self.view(node.args[0])
+            axis, offset = node.data
+            return View(inner.base, plus(inner.offset, times(self.dim(offset), inner.strides[axis])), inner.strides)
+        if node.op == "reshape":
+            inner = self.view(node.args[0])
+            return View(inner.base, inner.offset, self.row_major([self.dim(d) for d in node.shape]))
+        if node.op in ("old", "state_gradient", "stream", "static"):
+            return View(n, "0", self.row_major([self.dim(d) for d in node.shape]))
+        if node.op == "carry_gradient":
+            assert isinstance(node.data, Leaf)
+            return View(n, "0", self.row_major([self.extent(*a) for a in self.state_domain(node.data.index)]))
+        return View(n, "0", self.row_major([self.extent(*a) for a in self.shape_domain(n)]))
+
+    def in_unit(self, base: int) -> bool:
+        """Whether memory holds only what the unit itself has."""
+        return self.nodes[base].op not in ("old", "state_gradient", "stream", "static")
+
+    def place(self, marker: Hashable, variable: str, in_unit: bool) -> str:
+        """The position along an axis, in memory that holds all of it or a unit's part."""
+        if isinstance(marker, tuple):
+            return "0" if in_unit else f"n{marker[1]}"
+        return f"start + {variable}" if marker == "block" and not in_unit else variable
+
+    def pointer(self, base: int) -> str:
+        """The name of the pointer to a base, for row r and step t."""
+        node = self.nodes[base]
+        if node.op == "static":
+            assert isinstance(node.data, Leaf)
+            name = self.leaf_name("statics", node.data.index)
+            if node.data.select is not None:
+                index = self.scalar(node.data.select).code
+                size = self.full_volume(node.shape)
+                return f"({name} + (long({index}) - 1) * {cpp_text.bracketed(size)})"
+            return name
+        return f"{self.base_name(base)}_r"
+
+    def base_name(self, base: int) -> str:
+        node = self.nodes[base]
+        if not isinstance(node.data, Leaf) or node.op not in ("old", "state_gradient", "stream", "static", "carry_gradient"):
+            return self.name_of(base)
+        index = node.data.index
+        if node.op == "stream":
+            return self.leaf_name("streams", index)
+        if node.op == "static":
+            return self.leaf_name("statics", index)
+        array, lag = self.step.carries[index]
+        plain = array_name(array)
+        wanted = {"old": f"{plain}_{lag}", "state_gradient": f"d_{plain}", "carry_gradient": f"d_{plain}_{lag}_next"}[node.op]
+        return self.names((node.op, index), wanted)
+
+    def leaf_name(self, kind: str, index: int) -> str:
+        array = (self.step.streams if kind == "streams" else self.step.statics)[index]
+        return self.names((kind, index), array_name(array))
+
+    def base_pointer(self, base: int) -> str | None:
+        """The declaration of the pointer of a base for row r and step t; None where it needs none."""
+        node = self.nodes[base]
+        name = f"{self.base_name(base)}_r"
+        if node.op == "static":
+            return None
+        if node.op == "old":
+            assert isinstance(node.data, Leaf)
+            return f"const T* {name} = {self.old_call(node.data.index, 'b + r', 't')};"
+        if node.op in ("stream", "state_gradient"):
+            return f"const T* {name} = {self.base_name(base)}.at<const T>(b + r, t);"
+        if node.op == "carry_gradient":
+            assert isinstance(node.data, Leaf)
+            return f"const T* {name} = {self.base_name(base)} + r * {cpp_text.bracketed(self.volume(self.state_domain(node.data.index)))};"
+        return f"T* {name} = {self.base_name(base)} + r * {cpp_text.bracketed(self.volume(self.shape_domain(base)))};"
+
+    def old_call(self, carry: int, b: str, t: str, extra: str = "") -> str:
+        array, lag = self.step.carries[carry]
+        first = state_numbers_exact(self.step)[carry]
+        plain = array_name(array)
+        return f"old<T>(call, {self.names(('sequence', first), f'{plain}_all')}, {self.names(('firsts', first), f'{plain}_first')}, {self.names(('initial', carry), f'{plain}_{lag}_initial')}, {lag}, {b}, {t}{extra})"
+
+    def name_of(self, n: int) -> str:
+        """The identifier of a computed value."""
+        if n not in self.value_names:
+            self.value_names[n] = self.names(("value", n), self._wanted_name(n))
+        return self.value_names[n]
+
+    def _wanted_name(self, n: int) -> str:
+        known = dict(self.program.names)
+        return known.get(n, "v")
+
+    def coordinates(self) -> list[tuple[Hashable, str]]:
+        """What divides the work beside rows of the batch: markers, and how many parts each has."""
+        found: list[tuple[Hashable, str]] = [(("head", k), self.dim(d)) for k, d in zip(self.split.heads, self.head_counts, strict=True)]
+        if self.block_size is not None:
+            found.append(("block", "BLOCKS"))
+        return found
+
+    # Expressions
+
+    def scalar(self, n: int) -> Cpp:
+        """A number, size, hyperparameter, counter or uniform scalar."""
+        node = self.nodes[n]
+        match node.op:
+            case "number":
+                return cpp_text.number(node.data)
+            case "size":
+                return Cpp(f"T({self.dim(node.data)})", plain=True)
+            case "hyper":
+                return Cpp(self.names(("hyper", node.data), node.data), plain=True)
+            case "counter":
+                name = self.counters.get(node.data) or self.names(("counter", node.data), node.data)
+                return Cpp(f"T({name})", plain=True)
+        if n in self.uniform:
+            return Cpp(self.name_of(n), plain=True)
+        return cpp_text.operation(node.op, [self.scalar(a) for a in node.args])  # of a counter
+
+    def range_of(self, n: int) -> tuple[str, str]:
+        """The first and last value of a whole number that may depend on the counter of a loop."""
+        ends = []
+        for end in ("low", "high"):
+            for loop in (loop_of(self.nodes[m]) for m in self.loops):
+                self.counters[loop.counter] = self.dim(getattr(loop, end))
+            ends.append(f"long({self.scalar(n).code})")
+        self.counters.clear()
+        return ends[0], ends[1]
+
+    def write_group(self, group: Group, depth: int) -> None:
+        """The loops of a group."""
+        raise NotImplementedError
+
+    def note(self, node: Node, depth: int) -> None:
+        """Names the line of the program that what follows comes from."""
+        line = self.source.line_of(node.span.start)
+        if line == self.origin:
+            return
+        self.origin = line
+        shown = "".join(c if c.isprintable() else " " for c in self.source.line_text(line)).strip()
+        name = "".join(c if c.isprintable() else " " for c in self.source.name)
+        text = f"// {name}:{line}  {shown[:100]}"
+        self.put(text.rstrip("\\") if text.endswith("\\") else text, depth)
+
+
+def array_name(array: Array) -> str:
+    """What an array is called after."""
+    return f"{array.name}_{array.part}" if array.part else array.name
+
+
+def state_numbers(step: Step) -> list[int]:
+    """For each carry, the number of the first carry of its state: parts and lags of a state share their axes."""
+    first: dict[str, int] = {}
+    return [first.setdefault(array.name, i) for i, (array, _) in enumerate(step.carries)]
+
+
+def state_numbers_exact(step: Step) -> list[int]:
+    """For each carry, the number of the carry of the same array with lag 1."""
+    first: dict[tuple[str, str], int] = {}
+    return [first.setdefault((array.name, array.part), i) for i, (array, _) in enumerate(step.carries)]
+

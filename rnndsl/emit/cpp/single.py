@@ -1,0 +1,65 @@
+"""Operations that are no formula of single entries: concat, cumsum, diag."""
+
+from rnndsl.checks.dims import Dim
+from rnndsl.emit.cpp.entries import Rows, entry, loops, value
+from rnndsl.emit.cpp.scope import Scope
+from rnndsl.emit.cpp.text import plus, times
+
+
+def write_concat(f: Scope, n: int, depth: int) -> None:
+    node = f.nodes[n]
+    rows = Rows(f, n, list(node.args), depth)
+    at = Dim.of(0)
+    strides = f.row_major([f.extent(*a) for a in f.shape_domain(n)])
+    for a in node.args:
+        part = f.nodes[a]
+        domain = tuple((d, f.local.get((n, k))) for k, d in enumerate(part.shape))
+        names = [f"i{k}" for k in range(len(domain))]
+        inner = loops(f, domain, names, depth + 1)
+        to = plus(f"{f.name_of(n)}_r", times(f.dim(at), strides[node.data]))
+        for k, axis in enumerate(domain):
+            if f.extent(*axis) is not None:
+                to = plus(to, times(names[k], strides[k]))
+        f.put(f"*({to}) = {value(f, a, domain, names)};", inner)
+        at = at + part.shape[node.data]
+    rows.close()
+
+
+def write_cumsum(f: Scope, n: int, depth: int) -> None:
+    node = f.nodes[n]
+    domain = f.shape_domain(n)
+    names = [f"i{k}" for k in range(len(domain))]
+    rows = Rows(f, n, list(node.args), depth)
+    inner = loops(f, domain[:-1], names[:-1], depth + 1)
+    size = f.extent(*domain[-1])
+    last = names[-1]
+    f.put("{", inner)
+    f.put("T total = 0;", inner + 1)
+    order = f"for (long {last} = {size} - 1; {last} >= 0; --{last})" if node.data else f"for (long {last} = 0; {last} < {size}; ++{last})"
+    f.put(order, inner + 1)
+    f.put(f"{entry(f, n, domain, names, tuple(range(len(domain))))} = total += {value(f, node.args[0], domain, names)};", inner + 2)
+    f.put("}", inner)
+    rows.close()
+
+
+def write_diag(f: Scope, n: int, depth: int) -> None:
+    node = f.nodes[n]
+    domain = f.shape_domain(n)
+    names = [f"i{k}" for k in range(len(domain))]
+    rows = Rows(f, n, list(node.args), depth)
+    f.put(f"zero({f.name_of(n)}_r, {f.volume(domain)});", depth + 1)
+    inner = loops(f, domain[:-1], names[:-1], depth + 1)
+    names[-1] = names[-2]
+    f.put(f"{entry(f, n, domain, names, tuple(range(len(domain))))} = {value(f, node.args[0], domain[:-1], names[:-1])};", inner)
+    rows.close()
+
+
+def write_diagonal(f: Scope, n: int, depth: int) -> None:
+    node = f.nodes[n]
+    domain = f.shape_domain(n)
+    names = [f"i{k}" for k in range(len(domain))]
+    rows = Rows(f, n, list(node.args), depth)
+    inner = loops(f, domain, names, depth + 1)
+    wide = (*domain, domain[-1])
+    f.put(f"{entry(f, n, domain, names, tuple(range(len(domain))))} = {value(f, node.args[0], wide, [*names, names[-1]])};", inner)
+    rows.close()
