@@ -1,6 +1,7 @@
 """What a generated module imports: needs torch, never lark, sympy or jinja2."""
 
-from rnndsl.runtime.cpu import Kernel, Kernels, Step
+from rnndsl.runtime import cpu as _cpu  # noqa: F401, registers its ops and itself
+from rnndsl.runtime.kernels import Kernel, Kernels, Step
 from rnndsl.runtime.layer import Layer, Size, divide
 from rnndsl.runtime.ops import (
     cast_complex,

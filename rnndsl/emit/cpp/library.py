@@ -49,7 +49,7 @@ class StepText:
     streams: tuple[int, ...]
     statics: tuple[tuple[str, int], ...]
     carries: tuple[int, ...]
-    lags: tuple[int, ...]
+    nearer: tuple[int, ...]
     outputs: tuple[int, ...]
 
 
@@ -127,12 +127,19 @@ def _step(plan: Plan, source: Source, sizes: CppNames, functions: CppNames) -> S
     except Unsupported:
         return None
     shapes = [text for array, _ in step.outputs if array.part != "im" for text in (str(len(array.shape)), *map(f.dim, array.shape))]
-    lags = tuple(lag for array, lag in step.carries if array.part != "im")
     streams, statics, carries = _forms(step)
     names = [a.name for a in step.statics if a.part != "im"]
-    outputs = _form(tuple(a for a, _ in step.outputs))
+    carried = [(c.source, c.role, c.lag) for c in plan.carries if c.role != "clock"]
     return StepText(
-        functions("step", "step"), lines, shapes, _slices(f, step), streams, tuple(zip(names, statics, strict=True)), carries, lags, outputs
+        name=functions("step", "step"),
+        lines=lines,
+        shapes=shapes,
+        slices=_slices(f, step),
+        streams=streams,
+        statics=tuple(zip(names, statics, strict=True)),
+        carries=carries,
+        nearer=tuple(carried.index((name, role, lag - 1)) if lag > 1 else -1 for name, role, lag in carried),
+        outputs=_form(tuple(a for a, _ in step.outputs)),
     )
 
 

@@ -1,0 +1,70 @@
+"""Calls of kernels: their arguments in the layout of kernel.h's Call, and the threads that they get."""
+
+import ctypes
+import os
+import struct
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_SMALL = 1 << 15  # values of a call below which one thread does all
+
+
+def dense(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors whose entries lie one behind the other."""
+    return [t if t.is_contiguous() else t.contiguous() for t in tensors]
+
+
+def rows(t: Tensor, lead: int) -> Tensor:
+    """A tensor whose axes after the first `lead` lie one behind the other."""
+    expected = 1
+    for size, stride in zip(reversed(t.shape[lead:]), reversed(t.stride()[lead:]), strict=True):
+        if size != 1 and stride != expected:
+            return t.contiguous()
+        expected *= size
+    return t
+
+
+def strided(t: Tensor, lead: int) -> tuple[int, int, int]:
+    """Pointer and strides of the first `lead` axes, batch and time."""
+    stride = t.stride()
+    return t.data_ptr(), stride[0] if lead else 0, stride[1] if lead > 1 else 0
+
+
+def _find_team() -> int:
+    """The address of GNU OpenMP's function that starts a team, if PyTorch has brought it along; else 0."""
+    try:
+        return ctypes.cast(ctypes.CDLL(None).GOMP_parallel, ctypes.c_void_p).value or 0
+    except (AttributeError, OSError):
+        return 0
+
+
+def _forget_team() -> None:
+    """A child has no threads of its parent's team, but would wait for them."""
+    global _team
+    _team = 0
+
+
+_team = _find_team()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_team)
+
+
+def threads(work: int) -> int:
+    """How many threads a call of so many values gets."""
+    return torch.get_num_threads() if work >= _SMALL else 1
+
+
+def call(function: Any, hypers: Any, batch: int, steps: int, work: int, arrays: list[int], reset: Tensor | None) -> None:
+    """Calls a kernel with its arguments in the layout of kernel.h's Call; `arrays` are pointer and two strides each."""
+    buffer = array("q", arrays)
+    masked = (0, 0, 0) if reset is None else strided(reset, 2)
+    function(struct.pack("=9q", batch, steps, threads(work), _team, ctypes.addressof(hypers), buffer.buffer_info()[0], *masked))
+
+
+def values_of(first: Sequence[Tensor], lags: Sequence[int]) -> tuple[int, int]:
+    """The batch, and how many values of states a step has."""
+    return first[0].shape[0], sum(f.numel() for f, lag in zip(first, lags, strict=True) if lag == 1)

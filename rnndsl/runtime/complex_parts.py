@@ -1,0 +1,23 @@
+"""Complex values as pairs of real ones: kernels know no others."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def parts(values: Sequence[Tensor], forms: Sequence[int]) -> tuple[Tensor, ...]:
+    """Real tensors, two for a complex one."""
+    found: list[Tensor] = []
+    for v, n in zip(values, forms, strict=True):
+        if n == 1:
+            found.append(v)
+        else:
+            found.extend((v.real, v.imag) if v.is_complex() else (v, torch.zeros_like(v)))
+    return tuple(found)
+
+
+def joined(values: Sequence[Tensor], forms: Sequence[int]) -> tuple[Tensor, ...]:
+    """The values that `parts` took apart."""
+    left = iter(values)
+    return tuple(torch.complex(next(left), next(left)) if n == 2 else next(left) for n in forms)

@@ -1,0 +1,62 @@
+"""What a generated module says of its kernels, so that the runtime can build and call them."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What the runtime knows of one recurrence: its C++ name; how many real arrays (two for a complex value) each stream, static and
+    carried value is passed as; the lag of each carried array; and the streams of which only a part has a gradient."""
+
+    name: str
+    streams: tuple[int, ...]
+    statics: tuple[int, ...]
+    carries: tuple[int, ...]
+    lags: tuple[int, ...]
+    partial: tuple[int, ...] = ()
+
+    @property
+    def kept(self) -> int:
+        """How many real arrays are states of the step before, and so have a sequence."""
+        return self.lags.count(1)
+
+    @property
+    def states(self) -> tuple[int, ...]:
+        """The carried values that are states of the step before."""
+        count, n = 0, 0
+        while count < self.kept:
+            count += self.carries[n]
+            n += 1
+        return self.carries[:n]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the runtime knows of the function of one step: its C++ name, and how many real arrays each input (and the step number, where
+    the cell has one), param or const, carried value and output is."""
+
+    name: str
+    streams: tuple[int, ...]
+    statics: dict[str, int]
+    carries: tuple[int, ...]
+    nearer: tuple[int, ...]  # of each carried value: the one that it was a step ago, -1 where it is made anew
+    outputs: tuple[int, ...]
+
+    @cached_property
+    def forms(self) -> tuple[int, ...] | None:
+        """How many real arrays each argument is; None where all are real."""
+        found = (*self.streams, *self.statics.values(), *self.carries)
+        return found if 2 in found else None
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels of a cell: C++ source, the C++ name of each size, its recurrences, one step of the whole, and why a recurrence has
+    no kernel."""
+
+    source: str = ""
+    sizes: dict[str, str] = field(default_factory=dict)
+    kernels: dict[str, Kernel] = field(default_factory=dict)
+    step: Step | None = None
+    refused: dict[str, str] = field(default_factory=dict)

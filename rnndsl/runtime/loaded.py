@@ -1,0 +1,176 @@
+"""The kernels of a cell, built and opened: for given sizes, hyperparameters and dtype."""
+
+import ctypes
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnndsl.runtime import build
+from rnndsl.runtime.complex_parts import joined, parts
+from rnndsl.runtime.kernels import Kernel, Kernels
+from rnndsl.runtime.layer import Layer
+from rnndsl.runtime.ops import scan
+
+TYPES = {torch.float32: "float", torch.float64: "double"}  # what kernels are made for
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Σ over all steps of left ⊗ right is the gradient of static array `index`, of `rounds` slices from number `first` on, or, where
+    that is 0, of all of it, in every round."""
+
+    index: int
+    first: int
+    rounds: int
+    further: int
+    common: int
+    left: int
+    right: int
+    sizes: tuple[int, ...]
+    order: tuple[int, ...]
+
+    def add(self, gradient: Tensor, left: Tensor, right: Tensor) -> None:
+        """Adds to the gradient, from the factors of all steps [batch, steps, rounds, entries]."""
+        if self.first == 0:
+            gradient += self._product(left, right)
+            return
+        for k in range(self.rounds):
+            slice_ = self.first - 1 + (k if self.rounds > 1 else 0)
+            gradient[slice_] += self._product(left[:, :, k].contiguous(), right[:, :, k].contiguous())
+
+    def _product(self, left: Tensor, right: Tensor) -> Tensor:
+        rows = left.numel() // max(1, self.common * self.left)
+        a = left.view(rows, self.common, self.left).permute(1, 2, 0)
+        b = right.view(rows, self.common, self.right).permute(1, 0, 2)
+        product = a[0] @ b[0] if self.common == 1 else torch.bmm(a, b)
+        return product.reshape(self.sizes).permute(self.order)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One recurrence, ready to be called."""
+
+    kernel: Kernel
+    forward: Any
+    backward: Any
+    outers: tuple[Outer, ...]
+    hypers: Any  # double*
+    reference: Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]  # differentiable, of the same arguments
+
+
+@dataclass(frozen=True)
+class LoadedStep:
+    """The function of one step, ready to be called."""
+
+    function: Any
+    hypers: Any
+    shapes: tuple[tuple[int, ...], ...]  # of the outputs
+
+
+_loaded: dict[str, Loaded] = {}
+_steps: dict[tuple, LoadedStep] = {}
+_loading = threading.Lock()
+
+
+def loaded(key: str) -> Loaded:
+    """The kernels that a key of `key_of` names."""
+    return _loaded[key]
+
+
+@torch.compiler.assume_constant_result
+def key_of(layer: Layer, name: str, dtype: torch.dtype) -> str:
+    """The key of a layer's recurrence; builds its kernels where they are not built yet. A compiled layer asks for it once.
+
+    Raises what `build.load` does.
+    """
+    cls, sizes, hypers = type(layer), layer._sizes, layer._hypers
+    values = ",".join(f"{n}={v!r}" for n, v in [*sizes.items(), *hypers.items()])
+    key = f"{cls.__module__}.{cls.__qualname__}:{id(cls._kernels)}:{name}:{TYPES[dtype]}:{values}"
+    if key not in _loaded:
+        with _loading:
+            if key not in _loaded:
+                _loaded[key] = _load(cls, cls._kernels, name, sizes, hypers, dtype)
+    return key
+
+
+def source_of(kernels: Kernels, sizes: dict[str, int], dtype: torch.dtype) -> str:
+    """The C++ text of a cell's kernels at given sizes and dtype."""
+    constants = [f"constexpr long {kernels.sizes[n]} = {v};" for n, v in sizes.items()]
+    return "\n".join([f"using T = {TYPES[dtype]};", *constants, kernels.source])
+
+
+def _load(cls: Any, kernels: Kernels, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> Loaded:
+    library = build.load(source_of(kernels, sizes, dtype), cls.__name__)
+    kernel = kernels.kernels[name]
+    forward, backward = (getattr(library, f"{kernel.name}_{direction}") for direction in ("forward", "backward"))
+    for function in (forward, backward):
+        function.argtypes, function.restype = [ctypes.c_char_p], None
+    _check_slices(_table(library, f"{kernel.name}_slices"))
+    hyper_array = (ctypes.c_double * max(1, len(hypers)))(*hypers.values())
+    reference = _reference(cls, name, kernel, SimpleNamespace(_sizes=sizes, _hypers=hypers), dtype)
+    return Loaded(kernel, forward, backward, _outers(_table(library, f"{kernel.name}_outers")), hyper_array, reference)
+
+
+def _reference(cls: Any, name: str, kernel: Kernel, header: Any, dtype: torch.dtype) -> Callable:
+    """The same function of the same real arrays, in plain PyTorch."""
+    step, enter = getattr(cls, f"_step_{name}"), getattr(cls, f"_enter_{name}")
+    kind = {"dtype": dtype, "device": torch.device("cpu")}
+
+    def reference(
+        streams: Sequence[Tensor], statics: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor], reset: Any, steps: int
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        fixed = joined(statics, kernel.statics)
+        entered = enter(header, kind, *joined(streams, kernel.streams), *fixed)
+        carried, start = joined(first, kernel.carries), joined(initial, kernel.carries)
+        sequences, finals = scan(
+            lambda *v: step(header, kind, *v, *fixed), entered, carried, start, reset, keep=len(kernel.states), steps=steps
+        )
+        return parts(sequences, kernel.states), parts(finals, kernel.carries)
+
+    return reference
+
+
+def _table(library: ctypes.CDLL, name: str) -> Iterator[int]:
+    """The numbers of a table in a library; its first one says how many entries follow, of as many numbers as its reader knows."""
+    numbers = ctypes.cast(getattr(library, name), ctypes.POINTER(ctypes.c_int64))
+    return (numbers[i] for i in itertools.count())
+
+
+def _outers(read: Iterator[int]) -> tuple[Outer, ...]:
+    """The outer products that a table tells of."""
+    found = []
+    for _ in range(next(read)):
+        index, first, rounds, further, common, left, right, rank = (next(read) for _ in range(8))
+        sizes, order = ([next(read) for _ in range(rank)] for _ in range(2))
+        found.append(Outer(index, first, rounds, further, common, left, right, tuple(sizes), tuple(order)))
+    return tuple(found)
+
+
+def _check_slices(read: Iterator[int]) -> None:
+    """Raises IndexError, as the reference does, where the equations ask for a slice that a param of these sizes does not have."""
+    for _ in range(next(read)):
+        first, last, size = (next(read) for _ in range(3))
+        if first < 1 or last > size:
+            raise IndexError(f"there is no slice {first if first < 1 else max(first, size + 1)}: the leading head axis has {size}")
+
+
+def step_of(layer: Layer, dtype: torch.dtype) -> LoadedStep:
+    """The function of one step of a layer; builds it where it is not built yet. Raises what `build.load` does."""
+    key = (id(layer._kernels), tuple(layer._sizes.values()), tuple(layer._hypers.values()), dtype)
+    if key not in _steps:
+        library = build.load(source_of(layer._kernels, layer._sizes, dtype), type(layer).__name__)
+        name = layer._kernels.step.name
+        function = getattr(library, name)
+        function.argtypes, function.restype = [ctypes.c_char_p], None
+        _check_slices(_table(library, f"{name}_slices"))
+        read = _table(library, f"{name}_shapes")
+        shapes = tuple(tuple(next(read) for _ in range(next(read))) for _ in layer._kernels.step.outputs)
+        hypers = (ctypes.c_double * max(1, len(layer._hypers)))(*layer._hypers.values())
+        _steps[key] = LoadedStep(function, hypers, shapes)
+    return _steps[key]
