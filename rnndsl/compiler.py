@@ -1,4 +1,4 @@
-"""THE line: text -> Ast -> Cell -> Plan -> module. One screen."""
+"""THE line: text -> Ast -> Cell -> Plan -> kernels and module. One screen."""
 
 import sys
 from contextlib import contextmanager
@@ -61,6 +61,14 @@ def system(plan: Any, source: Source, sizes: dict[str, int] | None = None) -> An
 def systems(program: Program) -> tuple:
     """The system of each cell of a checked program."""
     return tuple(system(plan, program.source) for plan in plans(program))
+
+
+def kernels(program: Program) -> tuple[str, ...]:
+    """The C++ of the recurrences of each cell of a checked program."""
+    from rnndsl.emit.cpp.library import cpp_text
+
+    with _deep_trees():
+        return tuple(cpp_text(plan, program.source).text for plan in plans(program))
 
 
 def module(program: Program, standalone: bool = False) -> str:

@@ -113,6 +113,14 @@ def test_readme_python_runs(monkeypatch):
     assert scope["state"].h.shape == (2, 4)
 
 
+def test_the_page_on_cpus_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (block,) = blocks("docs/cpu.md", "python")
+    scope: dict = {}
+    exec(compile(block, "docs/cpu.md", "exec"), scope)
+    assert scope["y_t"].shape == (4, 256)
+
+
 def test_readme_opens_with_a_cell_of_eight_lines():
     cell = blocks("README.md", "")[0]
     assert cell.count("\n") == 8
@@ -163,7 +171,7 @@ def test_check_is_the_function_whatever_was_imported():
 
 
 def test_links_lead_somewhere():
-    for document in ("README.md", "docs/language.md"):
+    for document in ("README.md", "docs/language.md", "docs/explain.md", "docs/cpu.md", "docs/bench.md"):
         text = (ROOT / document).read_text(encoding="utf-8")
         heads = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)}
         for target in re.findall(r"\]\(([^)\s]+)\)", text):

@@ -471,11 +471,11 @@ def test_dump(folder, capsys, stage):
     assert cli.STAGES == STAGES
     assert run("compile", "c.rnn", "--dump", stage) == 0
     out = capsys.readouterr().out
-    words = {"ast": "CellDef", "cell": "param a: [D]", "plan": "scan h", "system": "component h", "module": "class C(Layer)"}
+    words = {"ast": "CellDef", "cell": "param a: [D]", "plan": "scan h", "system": "component h", "kernels": "EXPORT void h_forward", "module": "class C(Layer)"}
     assert words[stage] in out and not (folder / "c.py").exists()
 
 
-@pytest.mark.parametrize("stage", ["ast", "cell", "plan", "system"])
+@pytest.mark.parametrize("stage", ["ast", "cell", "plan", "system", "kernels"])
 @pytest.mark.parametrize("name", FEATURES)
 def test_dump_of_every_feature(name, stage):
     assert dump(Source("f.rnn", program(name)), stage).endswith("\n")

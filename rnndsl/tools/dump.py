@@ -1,4 +1,4 @@
-"""Each stage of the compiler as text that a person can read: ast, cell, plan, system, module."""
+"""Each stage of the compiler as text that a person can read: ast, cell, plan, system, kernels, module."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
@@ -13,7 +13,7 @@ from rnndsl.tools.expr_text import expr_text
 from rnndsl.tools.formula_text import formula_text, mix_text, symbol_names
 from rnndsl.tools.names import Shown, timed
 
-STAGES = ("ast", "cell", "plan", "system", "module")
+STAGES = ("ast", "cell", "plan", "system", "kernels", "module")
 
 
 def dump(source: Source, stage: str, standalone: bool = False) -> str:
@@ -28,6 +28,8 @@ def dump(source: Source, stage: str, standalone: bool = False) -> str:
             lines = _joined(_plan(p, source) for p in compiler.plans(result.program))
         case "system":
             lines = _joined(_system(s, source) for s in compiler.systems(result.program))
+        case "kernels":
+            return "\n".join(compiler.kernels(result.program))
         case "module":
             return compiler.module(result.program, standalone)
         case _:

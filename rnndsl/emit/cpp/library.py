@@ -64,8 +64,9 @@ class CppText:
     refused: tuple[tuple[str, str], ...]
 
 
-def cpp_text(plan: Plan, source: Source, labels: dict[str, str]) -> CppText:
+def cpp_text(plan: Plan, source: Source, labels: dict[str, str] | None = None) -> CppText:
     """The kernels of a cell; `labels` has the name by which the module calls each recurrence."""
+    names = labels or {r.label: r.label for r in recurrences(plan)}
     sizes = CppNames()
     for name in plan.cell.sizes:
         sizes(name)
@@ -74,9 +75,9 @@ def cpp_text(plan: Plan, source: Source, labels: dict[str, str]) -> CppText:
     functions = CppNames()
     for recurrence in recurrences(plan):
         try:
-            kernels.append(_kernel(plan, recurrence, source, sizes, functions, labels[recurrence.label]))
+            kernels.append(_kernel(plan, recurrence, source, sizes, functions, names[recurrence.label]))
         except Unsupported as e:
-            refused.append((labels[recurrence.label], f"`{e}` has no kernel"))
+            refused.append((names[recurrence.label], f"`{e}` has no kernel"))
     step = _step(plan, source, sizes, functions) if not refused else None
     environment = Environment(
         loader=FileSystemLoader(resource_folder("templates")), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
