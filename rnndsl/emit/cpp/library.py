@@ -9,6 +9,7 @@ from rnndsl.emit.cpp.function import Function
 from rnndsl.emit.cpp.names import CppNames
 from rnndsl.emit.cpp.scope import state_numbers
 from rnndsl.emit.cpp.sinks import outer_layout, outer_rounds
+from rnndsl.emit.cpp.text import comment
 from rnndsl.kernel import program as programs
 from rnndsl.kernel.lowering import Step, lower, lower_cell
 from rnndsl.kernel.program import Program
@@ -82,8 +83,8 @@ def cpp_text(plan: Plan, source: Source, labels: dict[str, str] | None = None) -
     environment = Environment(
         loader=FileSystemLoader(resource_folder("templates")), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
-    shown = "".join(c if c.isprintable() else " " for c in source.name)
-    text = environment.get_template("cpp/kernels.cpp.jinja").render(version=VERSION, source=shown, cell=plan.cell.name, kernels=kernels, step=step)
+    made = comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
+    text = environment.get_template("cpp/kernels.cpp.jinja").render(made=made, kernels=kernels, step=step)
     return CppText(text.rstrip() + "\n", tuple((n, sizes(n)) for n in plan.cell.sizes), tuple(kernels), step, tuple(refused))
 
 

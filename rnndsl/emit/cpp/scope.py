@@ -286,10 +286,7 @@ class Scope:
         if line == self.origin:
             return
         self.origin = line
-        shown = "".join(c if c.isprintable() else " " for c in self.source.line_text(line)).strip()
-        name = "".join(c if c.isprintable() else " " for c in self.source.name)
-        text = f"// {name}:{line}  {shown[:100]}"
-        self.put(text.rstrip("\\") if text.endswith("\\") else text, depth)
+        self.put(cpp_text.comment(f"{self.source.name}:{line}  {self.source.line_text(line).strip()[:100]}"), depth)
 
 
 def array_name(array: Array) -> str:

@@ -60,6 +60,12 @@ def dim(d: Dim, name: Callable[[str], str]) -> str:
     return text if below == Dim.of(1) else f"({text}) / ({below.text(names)})"
 
 
+def comment(line: str) -> str:
+    """Text as a comment of one line, whatever it holds."""
+    shown = "".join(c if c.isprintable() else " " for c in line).replace("??", "? ?")
+    return f"// {shown.rstrip()}".rstrip("\\")
+
+
 def times(a: str, b: str) -> str:
     """The product of two texts of sizes, left out where it says nothing."""
     if a == "1" or b == "1":
