@@ -475,6 +475,9 @@ def test_auto_takes_the_kernels(monkeypatch):
     monkeypatch.setenv("RNNDSL_BACKEND", "reference")
     layer(torch.randn(1, 2, 3, dtype=torch.float64))
     assert calls == ["h"]
+    monkeypatch.setenv("RNNDSL_BACKEND", "gpu")
+    with pytest.raises(ValueError, match="RNNDSL_BACKEND: expected auto or reference, got 'gpu'"):
+        layer(torch.randn(1, 2, 3, dtype=torch.float64))
 
 
 def test_without_a_compiler(monkeypatch):

@@ -38,8 +38,14 @@ def unavailable(kernels: Kernels) -> str | None:
 
 @torch.compiler.assume_constant_result
 def chosen(cls: Any) -> bool:
-    """Whether the backend `auto` takes the kernels of a cell on a CPU; where it cannot, it says so once."""
-    if os.environ.get("RNNDSL_BACKEND") == "reference" or _transformed():
+    """Whether the backend `auto` takes the kernels of a cell on a CPU; where it cannot, it says so once.
+
+    Raises ValueError where the environment variable RNNDSL_BACKEND is neither `auto` nor `reference`.
+    """
+    wish = os.environ.get("RNNDSL_BACKEND", "auto")
+    if wish not in ("auto", "reference"):
+        raise ValueError(f"RNNDSL_BACKEND: expected auto or reference, got {wish!r}")
+    if wish == "reference" or _transformed():
         return False
     why = unavailable(cls._kernels)
     if why is not None and cls not in _warned:

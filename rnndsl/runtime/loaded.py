@@ -71,6 +71,7 @@ class LoadedStep:
     function: Any
     hypers: Any
     shapes: tuple[tuple[int, ...], ...]  # of the outputs
+    owner: Kernels  # kept alive, since its identity is part of the key
 
 
 _loaded: dict[str, Loaded] = {}
@@ -172,5 +173,5 @@ def step_of(layer: Layer, dtype: torch.dtype) -> LoadedStep:
         read = _table(library, f"{name}_shapes")
         shapes = tuple(tuple(next(read) for _ in range(next(read))) for _ in layer._kernels.step.outputs)
         hypers = (ctypes.c_double * max(1, len(layer._hypers)))(*layer._hypers.values())
-        _steps[key] = LoadedStep(function, hypers, shapes)
+        _steps[key] = LoadedStep(function, hypers, shapes, layer._kernels)
     return _steps[key]

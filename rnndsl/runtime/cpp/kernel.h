@@ -41,15 +41,15 @@ const T* old(const Call& call, const Array& sequence, const Array* first, const 
   return t >= lag ? sequence.at<const T>(b, t - lag) : first[lag - t - 1].template at<const T>(b, 0);
 }
 
-// Memory of one thread, aligned for vectors; `start` gives all of it back. Each chunk is twice the one before at least, so few are enough.
+// Memory of one thread, aligned for vectors; `start` gives all of it back. Each chunk is as large as all before it, so few are enough.
 class Memory {
  public:
   template <class T> T* take(long count) {
     const size_t bytes = (size_t(count) * sizeof(T) + 127) & ~size_t(63);
     while (chunk_ < count_ && used_ + bytes > chunks_[chunk_].bytes) ++chunk_, used_ = 0;
     if (chunk_ == count_) {
-      const size_t size = std::max(bytes, size_t(1) << (16 + count_));
-      chunks_[count_++] = {aligned(size), size}, used_ = 0;
+      const size_t size = std::max({bytes, total_, size_t(1) << 16});
+      chunks_[count_++] = {aligned(size), size}, total_ += size, used_ = 0;
     }
     char* found = chunks_[chunk_].data + used_;
     used_ += bytes;
@@ -74,7 +74,7 @@ class Memory {
   }
   Chunk chunks_[32];
   int chunk_ = 0, count_ = 0;
-  size_t used_ = 0;
+  size_t used_ = 0, total_ = 0;
 };
 
 // Runs `unit(number, memory)` for every number below `units`, on up to `threads` threads, each taking the next number that is left.
