@@ -49,6 +49,8 @@ def log1p_by_atanh(high: mp.mpf, degree: int) -> Form:
 FORMS = [
     Form("expm1(r) = r + r^2 p(r)", mp.expm1, lambda r: r, lambda r: r**2, lambda r: r,
          -LN2 / 2, LN2 / 2, {np.float32: 4, np.float64: 9}),
+    Form("r coth(r / 2) = 2 + r^2 p(r^2)", lambda r: r * mp.coth(r / 2), lambda r: mp.mpf(2), lambda r: r**2,
+         lambda r: r**2, NEAR_ZERO, LN2 / 2, {np.float32: 1, np.float64: 4}),
     plain_log1p(1 / ROOT2 - 1, ROOT2 - 1, 7),
     log1p_by_atanh(ROOT2 - 1, 6),
     plain_log1p(NEAR_ZERO, mp.mpf(1), 7),

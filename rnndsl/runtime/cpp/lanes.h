@@ -15,6 +15,13 @@
 
 #define INLINED __attribute__((always_inline))  // of a lambda, behind its parameters
 
+// Whether a * b + c is one instruction, with one rounding
+#if defined(__FMA__) || defined(__aarch64__)
+#define FUSED 1
+#else
+#define FUSED 0
+#endif
+
 namespace rnndsl {
 namespace math {
 
@@ -62,6 +69,7 @@ template <class V> struct Constants {
   static constexpr T EXP_LOW = IS_FLOAT<V> ? -104 : -746;       // exp is 0 below
   static constexpr T EXP_HIGH = IS_FLOAT<V> ? 89 : 710;         // and infinite above
   static constexpr T LOG2_E = T(0x1.71547652b82fep0);
+  static constexpr T LN2 = T(0x1.62e42fefa39efp-1);
   static constexpr T LN2_HIGH = IS_FLOAT<V> ? T(0x1.62e4p-1) : T(0x1.62e42fefa38p-1);  // its multiples are exact
   static constexpr T LN2_LOW = IS_FLOAT<V> ? T(0x1.7f7d1cp-20) : T(0x1.ef35793c7673p-45);
   static constexpr T SQRT_HALF = T(0x1.6a09e667f3bcdp-1);
@@ -213,18 +221,46 @@ template <class V> INLINE V expm1(V x) {
   return (half * expm1_near_zero(r) + (half - Entry<V>(0.5))) * 2;
 }
 
-template <class V> INLINE V sigmoid(V x) {
-  const V e = exp_below_50(at_most(x, broadcast<V>(50)));
-  return e / (e + 1);
+// a = r coth(r / 2) for |r| <= ln(2) / 2, with which exp(r) = (a + r) / (a - r). It is even: half the terms of exp.
+template <class V> INLINE V r_coth_half_r(V r) {
+  const V square = r * r, fourth = square * square;
+  if constexpr (IS_FLOAT<V>) {
+    return square * polynomial(square, fourth, 0.16666625f, -0.0027667638f) + 2;
+  } else {
+    return square * polynomial(square, fourth, 0.16666666666666602, -0.002777777777701762, 6.613756322019816e-05,
+                               -1.653390282516322e-06, 4.1381590036929235e-08) + 2;
+  }
 }
 
-// m / (m + 2) for m = exp(2 |x|) - 1, with the sign of x
+// 1 / (1 + exp(-x)) for exp(-x) = 2^n (a + r) / (a - r), as (a - r) / ((a - r) + 2^n (a + r)). Both sides of
+// this fraction are taken over 2^LESS, since 2^n may overflow before the result is 0.
+template <class V> INLINE V sigmoid(V x) {
+  using C = Constants<V>;
+  constexpr int LESS = C::MANTISSA + 7;
+  const auto [r, power] = reduce<-LESS>(V(-clamp(x, C::EXP_LOW, 50)));
+  const V a = r_coth_half_r(r), rest = (a - r) * (1 / Entry<V>(int64_t(1) << LESS));
+  return rest / (power * (a + r) + rest);
+}
+
+// (exp(2x) - 1) / (exp(2x) + 1) for exp(2x) = 2^n (a + r) / (a - r), arranged so that little cancels near 0. One part
+// of ln(2) is enough here: the larger n is, the less tanh depends on r. Where products and sums are rounded each by
+// itself that loses a digit: there it is m / (m + 2) for m = exp(2 |x|) - 1, with the sign of x.
 template <class V> INLINE V tanh(V x) {
+#if FUSED
+  using C = Constants<V>;
+  constexpr Entry<V> SHIFT = C::TO_INTEGER + C::BIAS;
+  const V within = clamp(x, -25, 25);
+  const V shifted = within * (2 * C::LOG2_E) + SHIFT, n = shifted - SHIFT;
+  const V r = within * 2 - n * C::LN2, a = r_coth_half_r(r);
+  const V power = from_bits<V>(bits(shifted) << C::MANTISSA), more = 1 + power, less = 1 - power;
+  return (r * more - a * less) / (a * more - r * less);  // in this order -0 stays -0
+#else
   const Bits<V> sign = sign_bit(x);
   const V size = at_most(flip_sign(x, sign), broadcast<V>(25));
   const auto [r, power] = reduce(V(size + size));
   const V m = power * expm1_near_zero(r) + (power - 1);
   return flip_sign(V(m / (m + 2)), sign);
+#endif
 }
 
 // -- Logarithms -------------------------------------------------------------------------------------------------------
@@ -343,12 +379,8 @@ template <int quarters, class V> INLINE V sine_within_limit(V x) {
   return flip_sign(y, (turns & 2) << (sizeof(Entry<V>) * 8 - 2));
 }
 
-// How far the reduction by pi/2 is accurate: not at all unless a * b + c is one instruction, with one rounding.
-#if defined(__FMA__) || defined(__aarch64__)
-constexpr int SINE_LIMIT = 1 << 16;
-#else
-constexpr int SINE_LIMIT = 0;
-#endif
+// How far the reduction by pi/2 is accurate: not at all unless a product and sum are rounded once.
+constexpr int SINE_LIMIT = FUSED ? 1 << 16 : 0;
 
 template <class M> INLINE bool any(M mask) {
   int64_t words[sizeof(mask) / sizeof(int64_t)], found = 0;
@@ -368,6 +400,7 @@ template <class V> INLINE V sin(V x) { return sine_anywhere<0>(x); }
 template <class V> INLINE V cos(V x) { return sine_anywhere<1>(x); }
 
 #undef INSTRUCTION
+#undef FUSED
 }  // namespace math
 
 // -- Lanes ------------------------------------------------------------------------------------------------------------
