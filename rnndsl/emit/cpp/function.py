@@ -15,7 +15,7 @@ from rnndsl.emit.cpp.products import (
 from rnndsl.emit.cpp.repeats import take_memory, write_loop, write_loop_back
 from rnndsl.emit.cpp.scope import Scope
 from rnndsl.emit.cpp.single import write_concat, write_cumsum, write_diag, write_diagonal
-from rnndsl.emit.cpp.text import times
+from rnndsl.emit.cpp.text import product
 from rnndsl.kernel.schedule import Group
 
 _VECTORS = {"forward": 8, "backward": 4, "step": 4}  # of a block of channels: what one unit computes at once
@@ -51,10 +51,7 @@ class Function(Scope):
             size = self.dim(self.block_size)
             self.put(f"constexpr long BLOCK = block_of<T>({size}, {_VECTORS[self.direction]}), BLOCKS = ({size} + BLOCK - 1) / BLOCK, LAST = {size} - (BLOCKS - 1) * BLOCK;", 1)
         coordinates = self.coordinates()
-        others = "1"
-        for _, count in coordinates:
-            others = times(others, count)
-        self.put(f"constexpr long OTHERS = {others};", 1)
+        self.put(f"constexpr long OTHERS = {product(count for _, count in coordinates)};", 1)
         self.put("const long share = " + ("rows_of(call.batch, call.threads, OTHERS, ROWS)" if self.has_rows else "1") + ";", 1)
         self.put("const long parts = (call.batch + share - 1) / share;", 1)
         if self.direction != "step":
@@ -65,8 +62,7 @@ class Function(Scope):
         self.put("parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {", 1)
         self.put("long rest = unit;", 2)
         for marker, count in reversed(coordinates):
-            name = f"n{marker[1]}" if isinstance(marker, tuple) else "block"
-            self.put(f"const long {name} = rest % ({count});", 2)
+            self.put(f"const long {self.coordinate(marker)} = rest % ({count});", 2)
             self.put(f"rest /= {cpp_text.bracketed(count)};", 2)
         self.put("const long part = rest, b = part * share, rows = std::min(share, call.batch - b);", 2)
         if self.block_size is not None:

@@ -7,7 +7,7 @@ from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.cpp import text as cpp_text
 from rnndsl.emit.cpp.names import CppNames
-from rnndsl.emit.cpp.text import Cpp, plus, times
+from rnndsl.emit.cpp.text import Cpp, plus, product, times
 from rnndsl.kernel.graph import Leaf, Node
 from rnndsl.kernel.lowering import Step
 from rnndsl.kernel.program import Program
@@ -111,18 +111,10 @@ class Scope:
 
     def volume(self, domain: Domain) -> str:
         """The entries of a domain that one unit has."""
-        found = "1"
-        for d, marker in domain:
-            e = self.extent(d, marker)
-            if e is not None:
-                found = times(found, e)
-        return found
+        return product(e for a in domain if (e := self.extent(*a)) is not None)
 
     def full_volume(self, shape: tuple[Dim, ...]) -> str:
-        found = "1"
-        for d in shape:
-            found = times(found, self.dim(d))
-        return found
+        return product(map(self.dim, shape))
 
     def shape_domain(self, n: int) -> Domain:
         return self.key(n, shape_only=True)
@@ -239,6 +231,11 @@ class Scope:
     def _wanted_name(self, n: int) -> str:
         known = dict(self.program.names)
         return known.get(n, "v")
+
+    @staticmethod
+    def coordinate(marker: Hashable) -> str:
+        """The name of a unit's place along a divided axis."""
+        return f"n{marker[1]}" if isinstance(marker, tuple) else "block"
 
     def coordinates(self) -> list[tuple[Hashable, str]]:
         """What divides the work beside rows of the batch: markers, and how many parts each has."""

@@ -4,7 +4,7 @@ from collections.abc import Hashable
 
 from rnndsl.emit.cpp import text as cpp_text
 from rnndsl.emit.cpp.scope import Domain, Scope, array_name
-from rnndsl.emit.cpp.text import plus, times
+from rnndsl.emit.cpp.text import plus, product, times
 from rnndsl.kernel.program import Sink
 
 
@@ -86,20 +86,21 @@ def partial_index(f: Scope, domain: Domain) -> str:
     """The number of a unit among those that have the same part of a value."""
     index = "part"
     for marker, count in missing(f, domain):
-        name = f"n{marker[1]}" if isinstance(marker, tuple) else "block"
-        index = plus(times(index, count), name)
+        index = plus(times(index, count), f.coordinate(marker))
     return index
+
+
+def partial_count(f: Scope, domain: Domain) -> str:
+    """How many units have the same part of a value."""
+    return product(["parts", *(count for _, count in missing(f, domain))])
 
 
 def take_parts(f: Scope) -> None:
     """Memory for what units give parts of."""
     f.put("Memory all;", 1)
     for k, sink in enumerate(accumulated(f)):
-        count = "parts"
         domain = sum_domain(f, sink)
-        for _, c in missing(f, domain):
-            count = times(count, c)
-        take(f, f.names(('parts', k), 'parts_of_sum'), times(count, f.full_volume(tuple(d for d, _ in domain))))
+        take(f, f.names(('parts', k), 'parts_of_sum'), times(partial_count(f, domain), f.full_volume(tuple(d for d, _ in domain))))
     for i, (array, _) in enumerate(f.step.carries):
         take(f, f.names(('initial_parts', i), 'parts_of_initial'), times('parts', f.full_volume(array.shape)))
     for i, count in shared_streams(f).items():
@@ -115,30 +116,25 @@ def take(f: Scope, name: str, size: str) -> None:
 
 def shared_streams(f: Scope) -> dict[int, str]:
     """Streams to whose gradient several units add: how many."""
+    return {i: product(counts.values()) for i, counts in _shared(f).items() if counts}
+
+
+def _shared(f: Scope) -> dict[int, dict[Hashable, str]]:
+    """For each stream, the coordinates that some part of its gradient has no axis for, and their counts."""
     found: dict[int, dict[Hashable, str]] = {}
     for s in f.program.sinks:
         if s.target.kind == "stream_gradient":
             found.setdefault(s.target.index, {}).update(missing(f, f.shape_domain(s.node)))
-    counts = {}
-    for i, missing_there in found.items():
-        if missing_there:
-            count = "1"
-            for c in missing_there.values():
-                count = times(count, c)
-            counts[i] = count
-    return counts
+    return found
 
 
 def shared_index(f: Scope, i: int, domain: Domain) -> str:
-    markers: dict[Hashable, str] = {}
-    for s in f.program.sinks:
-        if s.target.kind == "stream_gradient" and s.target.index == i:
-            markers.update(missing(f, f.shape_domain(s.node)))
+    """The number of a unit among those that add to the gradient of a stream."""
+    markers = _shared(f)[i]
     mine = {m for m, _ in missing(f, domain)}
     index = "0"
     for marker, count in markers.items():
-        name = f"n{marker[1]}" if isinstance(marker, tuple) else "block"
-        index = plus(times(index, count), name if marker in mine else "0")
+        index = plus(times(index, count), f.coordinate(marker) if marker in mine else "0")
     return index
 
 
@@ -149,10 +145,7 @@ def add_parts(f: Scope) -> None:
         name = f.names(("static_gradient", sink.target.index))
         if sink.target.select is not None and sink.loop is None:
             name += f" + (long({f.scalar(sink.target.select).code}) - 1) * {size}"
-        count = "parts"
-        for _, c in missing(f, sum_domain(f, sink)):
-            count = times(count, c)
-        f.put(f"reduce({f.names(('parts', k))}, {count}, {size}, {name});", 1)
+        f.put(f"reduce({f.names(('parts', k))}, {partial_count(f, sum_domain(f, sink))}, {size}, {name});", 1)
     for i, (array, _) in enumerate(f.step.carries):
         parts = f.names(("initial_parts", i))
         f.put(f"reduce({parts}, parts, {f.full_volume(array.shape)}, {f.names(('initial_gradient', i))});", 1)

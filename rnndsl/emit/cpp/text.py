@@ -1,8 +1,9 @@
 """Nodes as C++ expressions, by precedence."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 from rnndsl.checks.dims import Dim
 
@@ -73,6 +74,11 @@ def times(a: str, b: str) -> str:
     if "0" in (a, b):
         return "0"
     return f"{bracketed(a)} * {bracketed(b)}"
+
+
+def product(factors: Iterable[str]) -> str:
+    """The product of texts of sizes."""
+    return reduce(times, factors, "1")
 
 
 def plus(*terms: str) -> str:
