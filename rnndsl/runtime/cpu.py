@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnndsl.runtime import build, call
+from rnndsl.runtime import buffers, build, call
 from rnndsl.runtime.complex_parts import joined, parts
 from rnndsl.runtime.cpu_step import step
 from rnndsl.runtime.kernels import Kernels
@@ -98,7 +98,7 @@ def _forward(
     batch, work = call.values_of(first, loaded.kernel.lags)
     streams, statics, initial = [call.rows(s, 2) for s in streams], call.dense(statics), call.dense(initial)
     begins = [call.rows(f, 1) for f in first]
-    sequences = [f.new_empty((batch, steps, *f.shape[1:])) for f, lag in zip(first, loaded.kernel.lags, strict=True) if lag == 1]
+    sequences = [buffers.empty((batch, steps, *f.shape[1:]), f.dtype) for f, lag in zip(first, loaded.kernel.lags, strict=True) if lag == 1]
     finals = [torch.empty_like(f, memory_format=torch.contiguous_format) for f in first]
     arrays = [*(call.strided(s, 2) for s in streams), *(call.strided(s, 0) for s in statics), *(call.strided(f, 1) for f in begins)]
     arrays += [*(call.strided(i, 0) for i in initial), *(call.strided(s, 2) for s in sequences), *(call.strided(f, 1) for f in finals)]
@@ -136,15 +136,14 @@ def _backward(
     arrays += [*(call.strided(i, 0) for i in initial), *(call.strided(s, 2) for s in sequences)]
     arrays += [given(g, s, 2) for g, s in zip(grads, sequences, strict=False)]
     arrays += [given(g, f, 1) for g, f in zip(grads[len(sequences) :], first, strict=True)]
-    stream_grads = [
-        torch.zeros(s.shape, dtype=s.dtype) if i in loaded.kernel.partial else torch.empty(s.shape, dtype=s.dtype)
-        for i, s in enumerate(streams)
-    ]
-    static_grads = [torch.zeros(s.shape, dtype=s.dtype) for s in statics]
-    first_grads = [torch.empty(f.shape, dtype=f.dtype) for f in first]
-    initial_grads = [torch.zeros(i.shape, dtype=i.dtype) for i in initial]
+    stream_grads = [buffers.empty(s.shape, s.dtype) for s in streams]
+    for i in loaded.kernel.partial:
+        stream_grads[i].zero_()
+    static_grads = [s.new_zeros(s.shape) for s in statics]
+    first_grads = [f.new_empty(f.shape) for f in first]
+    initial_grads = [i.new_zeros(i.shape) for i in initial]
     factors = [
-        [first[0].new_empty(batch, steps, o.rounds, o.further * o.common * size) for size in (o.left, o.right)] for o in loaded.outers
+        [buffers.empty((batch, steps, o.rounds, o.further * o.common * size), first[0].dtype) for size in (o.left, o.right)] for o in loaded.outers
     ]
     arrays += [*(call.strided(s, 2) for s in stream_grads), *(call.strided(s, 0) for s in static_grads)]
     arrays += [*(call.strided(f, 1) for f in first_grads), *(call.strided(i, 0) for i in initial_grads)]

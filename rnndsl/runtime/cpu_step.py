@@ -44,7 +44,7 @@ def step(layer: Layer, inputs: tuple[Tensor, ...], state: tuple[Tensor, ...]) ->
     fresh = [k for k, nearer in enumerate(known.nearer) if nearer < 0]
     shapes = (*(state[k].shape[1:] for k in fresh), *loaded.shapes)
     each = (*(known.carries[k] for k in fresh), *known.outputs)
-    made = [[torch.empty((batch, *shape), dtype=dtype) for _ in range(form)] for shape, form in zip(shapes, each, strict=True)]
+    made = [[torch.empty((batch, *shape), dtype=dtype, device="cpu") for _ in range(form)] for shape, form in zip(shapes, each, strict=True)]
     arrays += [v for group in made for t in group for v in (t.data_ptr(), t.stride(0), 0)]
     call.call(loaded.function, loaded.hypers, batch, 1, batch * sum(t.numel() for t in statics) // _PER_VALUE, arrays, None)
     values = [group[0] if len(group) == 1 else torch.complex(*group) for group in made]
