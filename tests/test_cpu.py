@@ -113,6 +113,20 @@ def test_published_cells_agree_with_the_reference(name):
     assert_close(both(text, name, sizes_of(text, name), 3, 7), 1e-9)
 
 
+def test_elementary_functions_of_complex_states():
+    text = """cell Z(D, H):
+  input x: [D]
+  state h, g: complex [H] = 0.4 + 0.3j
+  param W: complex [H, D]
+  param a: [H]
+  u = 2 + h[t-1] + 0.1 * W @ x
+  h[t] = 0.2 * log(u) + 0.1 * sqrt(u) + 0.1 * u^0.7 + 0.05 * u^3 / (4 + u) + 0.1j * exp(-u)
+  g[t] = 0.3 * tanh(g[t-1]) + 0.2 * sigmoid(h[t] + g[t-1]) + 0.1 * sin(g[t-1]) * cos(h[t]) + a * abs(g[t-1]) + 0.1 * u^(1 + 0.2j)
+  output h, g
+"""
+    assert_close(both(text, "Z", {"D": 3, "H": 11}, 2, 5), 1e-9)
+
+
 @seed(20261125)
 @settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(cells(), st.integers(1, 3), st.integers(1, 6))

@@ -157,6 +157,12 @@ template <class V> INLINE V pow(V x, V y) {
   else return one_by_one<V>([](auto x, auto y) INLINED { return std::pow(x, y); }, x, y);
 }
 
+// Of the complex number a + ib
+template <class V> INLINE V angle(V a, V b) {
+  if constexpr (IS_NUMBER<V>) return std::atan2(b, a);
+  else return one_by_one<V>([](auto a, auto b) { return std::atan2(b, a); }, a, b);
+}
+
 template <int n, class V> INLINE V pow_int(V x) {
   if constexpr (n < 0) return reciprocal(pow_int<-n>(x));
   else if constexpr (n == 0) return broadcast<V>(1);
@@ -525,7 +531,7 @@ UNARY(relu) UNARY(heaviside)
     return each(EACH(math::name(a, b...)), R(a), R(b));                                       \
   }
 BINARY(lt) BINARY(le) BINARY(gt) BINARY(ge) BINARY(eq) BINARY(ne)
-BINARY(max) BINARY(min) BINARY(pow) BINARY(logaddexp)
+BINARY(max) BINARY(min) BINARY(pow) BINARY(logaddexp) BINARY(angle)
 #undef BINARY
 
 #define OPERATOR(op)                                                                                  \
