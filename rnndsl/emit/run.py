@@ -214,7 +214,7 @@ class Run(Part):
     def _scan(self, recurrence: Recurrence) -> None:
         """The call that runs a recurrence, and the methods that say what it computes."""
         stage = recurrence.scan
-        self._method(recurrence, "enter", recurrence.entry, self._entered(recurrence), self._given(recurrence))
+        self._method(recurrence, "enter", recurrence.entry, list(stage.streams), self._given(recurrence))
         carries = [c for c in self.plan.carries if c.role == "state" and c.source in stage.states]
         carries.sort(key=lambda c: (c.lag, stage.states.index(c.source)))
         old = [Ref(c.source, "state", c.type, c.lag) for c in carries]
@@ -226,7 +226,7 @@ class Run(Part):
         self.out.append(f"# {', '.join(stage.states)}: the recurrence")
         arguments = [
             quoted(self.label(recurrence)),
-            tuple_text([self._stream(s) for s in self._given(recurrence)]),
+            tuple_text([self._name(s) for s in self._given(recurrence)]),
             tuple_text([self._name(s) for s in recurrence.statics]),
             tuple_text([self._first(c.field) for c in carries]),
             tuple_text([self._start(c.field) for c in carries]),
@@ -250,13 +250,6 @@ class Run(Part):
     def _given(self, recurrence: Recurrence) -> list[Ref]:
         """What a recurrence reads of every step: streams, and merged products whole."""
         return [*recurrence.streams, *(Ref(product_name(g), "local", product_type(g)) for g in recurrence.products)]
-
-    def _entered(self, recurrence: Recurrence) -> list[Ref]:
-        """What its step reads of every step."""
-        return list(recurrence.scan.streams)
-
-    def _stream(self, ref: Ref) -> str:
-        return self._name(ref)
 
     def _method(self, recurrence: Recurrence, kind: str, body: tuple, returned: list[Ref], arguments: list[Ref]) -> None:
         """A method `_enter_h`, which makes the streams of a step from what is given, or `_step_h`, which is one step."""

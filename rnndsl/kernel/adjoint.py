@@ -184,9 +184,9 @@ class Adjoint:
         back = b.add(Node("loop_back", (*starts, *given, *read), (), data=body))
         for j, (start, r) in enumerate(zip(starts, loop.rounds, strict=True)):
             if self._needs(start):
-                self.seed(start, b.add(Node("result", (back,), b[r].shape, data=("begin", j))))
+                self.seed(start, b.add(Node("result", (back,), b[r].shape, data=("gradients", j))))
         for i, (n, _) in enumerate(totals):
-            self.seed(n, b.add(Node("result", (back,), b[n].shape, data=("total", i))))
+            self.seed(n, b.add(Node("result", (back,), b[n].shape, data=("totals", i))))
 
     def _needs(self, n: int) -> bool:
         return self.builder[n].op not in ("number", "size", "hyper", "counter")

@@ -19,7 +19,8 @@ Map = tuple[int, ...]
 ARRAYS = frozenset(("stream", "static", "old", "carry_gradient", "state_gradient"))
 SCALARS = frozenset(("number", "size", "hyper", "counter"))
 ROUNDS = frozenset(("round", "round_gradient"))  # what a round of a loop begins with; see repeats
-# Nodes that are no formula of single entries. `data`: slice (axis, offset), concat the axis, cumsum whether it runs backwards.
+# Nodes that are no formula of single entries. `data`: slice (axis, offset), concat the axis, cumsum whether it runs backwards,
+# result what of its loop it is: (attribute, number).
 STRUCTURAL = frozenset(("slice", "concat", "reshape", "cumsum", "diag", "diagonal", "result", "loop", "loop_back"))
 REDUCTIONS = frozenset(("sum", "largest"))
 

@@ -6,6 +6,7 @@ from rnndsl.checks.dims import Dim
 from rnndsl.kernel.adjoint import Adjoint, Outer, in_order
 from rnndsl.kernel.graph import Builder, Leaf, Map, Node
 from rnndsl.kernel.lowering import Step
+from rnndsl.kernel.repeats import loop_of
 
 _START = Dim.of(0)
 
@@ -62,7 +63,7 @@ def _rounds(b: Builder, kind: str) -> list[Sink]:
         if node.op not in ("loop", kind):
             continue
         groups = (("round", node.data.outputs),) if node.op == "loop" else (("round_gradient", node.data.outputs), ("total", node.data.totals))
-        number = node.data.number if node.op == "loop" else node.data.loop.number
+        number = loop_of(node).number
         for name, outputs in groups:
             found.extend(Sink(Target(name, j), n, tuple(range(len(b[n].shape))), loop=number) for j, n in enumerate(outputs))
     return found

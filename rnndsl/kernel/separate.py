@@ -82,7 +82,7 @@ def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Cl
             if theirs is None:
                 continue
             if node.op in ("slice", "concat", "cumsum"):
-                moved = {"slice": lambda: node.data[0], "concat": lambda: node.data, "cumsum": lambda: len(node.shape) - 1}[node.op]()  # noqa: B023
+                moved = node.data[0] if node.op == "slice" else node.data if node.op == "concat" else len(node.shape) - 1
                 for k in range(len(node.shape)):
                     if k == moved:
                         whole.update((theirs[k], (n, k)))
@@ -91,6 +91,7 @@ def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Cl
             else:
                 whole.update(theirs)
                 whole.update((n, k) for k in range(len(node.shape)))
+
     def same(a: int, b: int) -> None:
         first, second = axes(a), axes(b)
         for i, j in zip(first or (), second or (), strict=False):
@@ -109,8 +110,8 @@ def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Cl
                 for a in (loop.rounds[k], node.data.outputs[k], node.args[count + k]):
                     same(node.data.gradients[k], a)
         elif node.op == "result":
-            body, (kind, k) = program.nodes[node.args[0]].data, node.data
-            same(n, {"rounds": lambda: body.rounds, "begin": lambda: body.gradients, "total": lambda: body.totals}[kind]()[k])  # noqa: B023
+            kind, k = node.data
+            same(n, getattr(program.nodes[node.args[0]].data, kind)[k])
     for sink in program.sinks:
         if sink.target.kind in ("sequence", "carry_gradient"):
             theirs = axes(sink.node)
@@ -149,8 +150,8 @@ def separate(program: Program, used: set[int], shapes: list[tuple[int, int]], ca
     return Split(apart, block)
 
 
-def reachable(nodes: tuple[Node, ...], wanted: list[int]) -> set[int]:
-    """The nodes that some nodes need, themselves among them."""
+def reachable(nodes: tuple[Node, ...], wanted: list[int], rounds: bool = True) -> set[int]:
+    """The nodes that some nodes need, themselves among them; those in the rounds of loops may be left out."""
     found: set[int] = set()
     stack = list(wanted)
     while stack:
@@ -158,7 +159,8 @@ def reachable(nodes: tuple[Node, ...], wanted: list[int]) -> set[int]:
         if n not in found:
             found.add(n)
             stack.extend(nodes[n].args)
-            stack.extend(bodies(nodes[n]))
+            if rounds:
+                stack.extend(bodies(nodes[n]))
     return found
 
 

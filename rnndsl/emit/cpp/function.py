@@ -31,7 +31,6 @@ class Function(Scope):
 
     def write(self) -> list[str]:
         """All lines."""
-        self.lines = []
         write_arguments(self)
         self._uniform()
         self._units()

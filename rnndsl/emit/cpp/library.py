@@ -98,7 +98,7 @@ def _kernel(plan: Plan, recurrence: Recurrence, source: Source, sizes: CppNames,
     hypers = tuple(h.name for h in plan.cell.hypers)
 
     def function(program: Program, direction: str) -> Function:
-        return Function(program, step, split, direction, recurrence.label, source, sizes, hypers)
+        return Function(program, step, split, direction, source, sizes, hypers)
 
     backward = programs.backward(step)
     back = function(backward, "backward")
@@ -124,7 +124,7 @@ def _step(plan: Plan, source: Source, sizes: CppNames, functions: CppNames) -> S
     try:
         step = lower_cell(plan)
         program = programs.forward(step)
-        f = Function(program, step, Split(), "step", plan.cell.name, source, sizes, tuple(h.name for h in plan.cell.hypers))
+        f = Function(program, step, Split(), "step", source, sizes, tuple(h.name for h in plan.cell.hypers))
         lines = f.write()
     except Unsupported:
         return None

@@ -129,7 +129,7 @@ class Loops:
             text = cpp_text.operation(node.op, [self._argument(a, m, depth) for a, m in zip(node.args, node.maps, strict=True)])
             used_here = self.counts.get(n, 0)
             written = n in f.kept or n in sinks or n in sums
-            if used_here <= 1 and not written and n not in dict(f.program.names):
+            if used_here <= 1 and not written and n not in f.wanted_names:
                 self.texts[n] = text
                 continue
             f.note(node, depth)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from rnndsl.emit.cpp import text as cpp_text
 from rnndsl.emit.cpp.entries import Rows, entry, loops
 from rnndsl.emit.cpp.scope import Scope
-from rnndsl.emit.cpp.text import plus, times
+from rnndsl.emit.cpp.text import plus, product, times
 from rnndsl.kernel.graph import ROUNDS, Leaf, Map
 from rnndsl.kernel.schedule import viewed
 from rnndsl.kernel.values import Unsupported
@@ -67,6 +67,11 @@ def _sizes(f: Scope, n: int, p: MatrixProduct) -> tuple[str, str]:
     return f.dim(domain[p.inside]), f.dim(domain[p.outside])
 
 
+def _heads(f: Scope, n: int, p: MatrixProduct) -> str:
+    """How many matrices of one slice there are."""
+    return product(f.dim(f.nodes[n].domain[k]) for k in p.common)
+
+
 def _panels(f: Scope, n: int) -> str:
     return f.names(("panels", n), "panels")
 
@@ -79,9 +84,7 @@ def write_pack(f: Scope, n: int, depth: int) -> None:
     node = f.nodes[p.matrix]
     assert isinstance(node.data, Leaf)
     strides = f.row_major([f.dim(d) for d in node.shape])
-    heads = "1"
-    for k in p.common:
-        heads = times(heads, f.dim(f.nodes[n].domain[k]))
+    heads = _heads(f, n, p)
     size = f.full_volume(node.shape)
     if node.data.select is not None:  # every slice, whichever is asked for
         slices = f.dim(f.step.statics[node.data.index].shape[0])
@@ -124,15 +127,13 @@ def write_matrix_product(f: Scope, n: int, p: MatrixProduct, depth: int) -> None
     looped: list[int] = []
     for k in p.common:
         marker = f.local.get((n, k))
-        head = plus(times(head, f.dim(node.domain[k])), f"n{marker[1]}" if isinstance(marker, tuple) else f"i{k}")
+        head = plus(times(head, f.dim(node.domain[k])), f.coordinate(marker) if isinstance(marker, tuple) else f"i{k}")
         if not isinstance(marker, tuple):
             looped.append(k)
     select = f.nodes[p.matrix].data.select
     if select is not None:
-        count = "1"
-        for k in p.common:
-            count = times(count, f.dim(node.domain[k]))
-        head = plus(times(f"(long({f.scalar(select).code}) - 1)", count), head)
+        head = plus(times(f"(long({f.scalar(select).code}) - 1)", _heads(f, n, p)), head)
+
     def multiply(rows: str, x_at: str, x_stride: str, y_at: str, y_stride: str, at: int) -> None:
         sizes = f"T, {inside}, {outside}"
         if f.direction != "step":
@@ -146,9 +147,7 @@ def write_matrix_product(f: Scope, n: int, p: MatrixProduct, depth: int) -> None
         f.put(f"multiply_plain<{sizes}>({rows}, {x_at}, {x_stride}, {pointer}, {i}, {o}, {y_at}, {y_stride});", at)
 
     if p.further:
-        many = "rows"
-        for k in p.further:
-            many = times(many, f.extent(node.domain[k], f.local.get((n, k))) or "1")
+        many = product(["rows", *(f.extent(node.domain[k], f.local.get((n, k))) or "1" for k in p.further)])
         multiply(many, x, inside, y, outside, depth)
         return
     heads = "0"

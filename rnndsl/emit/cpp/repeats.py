@@ -22,7 +22,7 @@ def take_memory(f: Scope, depth: int) -> None:
             f.put(f"T *{f.name_of(leaf)} = memory.take<T>({size}), *{next_name(f, leaf)} = memory.take<T>({size});", depth)
         if node.op == "loop_back":
             for r in loop.rounds:
-                f.put(f"T* {_tape(f, r)} = memory.take<T>(({_count(f, loop)}) * ROWS * {_size(f, r)});", depth)
+                f.put(f"T* {_tape(f, r)} = memory.take<T>(({round_count(f, loop)}) * ROWS * {_size(f, r)});", depth)
 
 
 def next_name(f: Scope, leaf: int) -> str:
@@ -52,24 +52,24 @@ def write_loop_back(f: Scope, n: int, depth: int) -> None:
     _begin(f, node.args[:count], loop.rounds, depth)
     _open(f, loop, depth)
     for r in loop.rounds:
-        _copy_all(f, r, f.name_of(r), f"{_tape(f, r)} + {_round(f, loop)} * ROWS * {_size(f, r)}", depth + 1)
+        _copy_all(f, r, f.name_of(r), f"{_tape(f, r)} + {round_number(f, loop)} * ROWS * {_size(f, r)}", depth + 1)
     for group in rounds.forward.groups:
         f.write_group(group, depth + 1)
     _hand_on(f, loop.rounds, depth + 1)
     f.put("}", depth)
     _begin(f, node.args[count : 2 * count], back.gradients, depth)
-    for r, _ in _results(f, n, "total"):
+    for r, _ in _results(f, n, "totals"):
         f.put(f"zero({f.name_of(r)}, ROWS * {_size(f, r)});", depth)
     counter = f.names(("counter", loop.counter), loop.counter)
     f.put(f"for (long {counter} = {f.dim(loop.high)}; {counter} >= {f.dim(loop.low)}; --{counter}) {{", depth)
     for r in loop.rounds:
-        _copy_all(f, r, f"{_tape(f, r)} + {_round(f, loop)} * ROWS * {_size(f, r)}", f.name_of(r), depth + 1)
+        _copy_all(f, r, f"{_tape(f, r)} + {round_number(f, loop)} * ROWS * {_size(f, r)}", f.name_of(r), depth + 1)
     assert rounds.backward is not None
     for group in rounds.backward.groups:
         f.write_group(group, depth + 1)
     _hand_on(f, back.gradients, depth + 1)
     f.put("}", depth)
-    for r, j in _results(f, n, "begin"):
+    for r, j in _results(f, n, "gradients"):
         _copy_all(f, back.gradients[j], f.name_of(back.gradients[j]), f.name_of(r), depth)
 
 
@@ -81,11 +81,13 @@ def _tape(f: Scope, leaf: int) -> str:
     return f.names(("tape", leaf), f"{f.name_of(leaf)}_rounds")
 
 
-def _count(f: Scope, loop: Loop) -> str:
+def round_count(f: Scope, loop: Loop) -> str:
+    """How many rounds there are."""
     return f"{f.dim(loop.high)} - {cpp_text.bracketed(f.dim(loop.low))} + 1"
 
 
-def _round(f: Scope, loop: Loop) -> str:
+def round_number(f: Scope, loop: Loop) -> str:
+    """The number of the round, from 0."""
     return f"({f.names(('counter', loop.counter), loop.counter)} - {cpp_text.bracketed(f.dim(loop.low))})"
 
 

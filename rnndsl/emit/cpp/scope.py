@@ -18,7 +18,6 @@ from rnndsl.kernel.separate import Split, classes_of, reachable
 from rnndsl.kernel.values import Array
 
 Domain = tuple  # of (size, marker): the marker says how units divide the axis: ("head", position), "block", or None
-Marker = Hashable
 
 
 @dataclass(frozen=True)
@@ -41,34 +40,25 @@ class Scope:
     step: Step
     split: Split
     direction: str
-    label: str
     source: Source
     sizes: CppNames  # names of sizes, shared by the functions of a file
     hypers: tuple[str, ...]
-    head_counts: tuple[Dim, ...] = ()
-    block_size: Dim | None = None
-    has_rows: bool = False  # whether a unit takes several rows of the batch, for a matrix that they share
-    lines: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list, init=False)
+    has_rows: bool = field(default=False, init=False)  # whether a unit takes several rows of the batch, for a matrix that they share
 
     def __post_init__(self) -> None:
         p = self.program
         self.nodes = p.nodes
         self.used = reachable(p.nodes, [s.node for s in p.sinks])
-        self.carry_of = state_numbers(self.step)
-        classes, _ = classes_of(p, self.used, self.carry_of)
-        self.roots: dict[Hashable, Hashable] = {}
-        if self.step.carries:
-            for position in self.split.heads:
-                self.roots[classes.find(("state", 0, position))] = ("head", position)
-            if self.split.block:
-                self.roots[classes.find(("state", 0, len(self.step.carries[0][0].shape) - 1))] = "block"
+        classes, _ = classes_of(p, self.used, state_numbers(self.step))
+        roots = {classes.find(("state", 0, k)): marker for k, (_, marker) in enumerate(self.state_domain(0))} if self.step.carries else {}
         self.local: dict[tuple[int, int], Hashable] = {}
         for n in self.used:
             for k in range(len(self.nodes[n].domain)):
-                self.local[(n, k)] = self.roots.get(classes.find((n, k)))
+                self.local[(n, k)] = roots.get(classes.find((n, k)))
         self.key = DomainKey(self.nodes, self.local)
         outermost = [s for s in p.sinks if s.loop is None]
-        computed = self._reached([s.node for s in outermost])
+        computed = reachable(self.nodes, [s.node for s in outermost], rounds=False)
         self.schedule = schedule(self.nodes, outermost, computed, self.key)
         self.loops = {n: rounds_of(self.nodes, p.sinks, n, self.key) for n in sorted(computed) if self.nodes[n].op in ("loop", "loop_back")}
         schedules = [self.schedule, *(s for r in self.loops.values() for s in (r.forward, r.backward) if s is not None)]
@@ -79,21 +69,11 @@ class Scope:
         self.groups_written = 0
         self.names = self.sizes.child()
         self.value_names: dict[int, str] = {}
+        self.wanted_names = dict(p.names)  # of nodes that are locals of the program
         self.origin: int | None = None
         first = self.step.carries[0][0].shape if self.step.carries else ()
-        self.head_counts = tuple(first[k] for k in self.split.heads)
-        self.block_size = first[-1] if self.split.block else None
-
-    def _reached(self, wanted: list[int]) -> set[int]:
-        """The nodes that some need, those of rounds of loops left out."""
-        found: set[int] = set()
-        stack = list(wanted)
-        while stack:
-            n = stack.pop()
-            if n not in found:
-                found.add(n)
-                stack.extend(self.nodes[n].args)
-        return found
+        self.head_counts: tuple[Dim, ...] = tuple(first[k] for k in self.split.heads)
+        self.block_size: Dim | None = first[-1] if self.split.block else None
 
     # Small texts
 
@@ -166,7 +146,7 @@ class Scope:
     def place(self, marker: Hashable, variable: str, in_unit: bool) -> str:
         """The position along an axis, in memory that holds all of it or a unit's part."""
         if isinstance(marker, tuple):
-            return "0" if in_unit else f"n{marker[1]}"
+            return "0" if in_unit else self.coordinate(marker)
         return f"start + {variable}" if marker == "block" and not in_unit else variable
 
     def pointer(self, base: int) -> str:
@@ -225,12 +205,8 @@ class Scope:
     def name_of(self, n: int) -> str:
         """The identifier of a computed value."""
         if n not in self.value_names:
-            self.value_names[n] = self.names(("value", n), self._wanted_name(n))
+            self.value_names[n] = self.names(("value", n), self.wanted_names.get(n, "v"))
         return self.value_names[n]
-
-    def _wanted_name(self, n: int) -> str:
-        known = dict(self.program.names)
-        return known.get(n, "v")
 
     @staticmethod
     def coordinate(marker: Hashable) -> str:

@@ -1,7 +1,7 @@
 """Where the values of a step go: arrays of the call, memory of the unit, and the factors of gradients of matrices."""
 
 from rnndsl.emit.cpp import text as cpp_text
-from rnndsl.emit.cpp.repeats import next_name
+from rnndsl.emit.cpp.repeats import next_name, round_count, round_number
 from rnndsl.emit.cpp.scope import Scope
 from rnndsl.emit.cpp.sums import new_carry_name, shared_index, shared_streams
 from rnndsl.emit.cpp.text import plus, times
@@ -34,10 +34,11 @@ def sink_address(f: Scope, s: Sink, domain: tuple, lane_axis: int | None) -> tup
             place = plus(times(cpp_text.bracketed(shared_index(f, index, f.shape_domain(s.node))), "call.batch * call.steps"), "(b + r) * call.steps", "t")
             base = f"{f.names(('stream_parts', index))} + {times(cpp_text.bracketed(place), full)}"
     elif kind in ("round", "round_gradient", "total"):
-        loop = next(n for n in f.loops if f.nodes[n].op == ("loop" if kind == "round" else "loop_back") and _number(f, n) == s.loop) if kind != "round" else next(n for n in f.loops if _number(f, n) == s.loop)
+        # what goes backwards belongs to the loop that does; what goes forwards lies in the same memory for both
+        loop = next(n for n in f.loops if _number(f, n) == s.loop and (kind == "round" or f.nodes[n].op == "loop_back"))
         body = f.nodes[loop].data
         if kind == "total":
-            memory = next(r for r in f.kept if f.nodes[r].op == "result" and f.nodes[r].args == (loop,) and f.nodes[r].data == ("total", index))
+            memory = next(r for r in f.kept if f.nodes[r].op == "result" and f.nodes[r].args == (loop,) and f.nodes[r].data == ("totals", index))
             base = f.name_of(memory)
         else:
             leaves = loop_of(f.nodes[loop]).rounds if kind == "round" else body.gradients
@@ -52,7 +53,7 @@ def sink_address(f: Scope, s: Sink, domain: tuple, lane_axis: int | None) -> tup
         strides = outer_strides(f, index, left)
         base = f"{f.names((kind, index))}.at<T>(b + r, t)"
         if s.loop is not None:
-            base = plus(base, times(round_number(f, s.loop), outer_size(f, index, left)))
+            base = plus(base, times(round_number(f, _loop(f, s.loop)), outer_size(f, index, left)))
     else:
         base, strides = "", tuple("0" for _ in node.shape)
     offset = times(f.dim(s.offset), strides[s.axis]) if strides and f.dim(s.offset) != "0" else "0"
@@ -75,12 +76,6 @@ def _loop(f: Scope, number: int) -> Loop:
     return next(loop_of(f.nodes[n]) for n in f.loops if _number(f, n) == number)
 
 
-def round_number(f: Scope, number: int) -> str:
-    """The number of the round, from 0."""
-    loop = _loop(f, number)
-    return f"({f.names(('counter', loop.counter), loop.counter)} - {cpp_text.bracketed(f.dim(loop.low))})"
-
-
 def outer_size(f: Scope, index: int, left: bool) -> str:
     """The entries of a factor of an outer product."""
     outer = f.program.outers[index]
@@ -93,7 +88,7 @@ def outer_rounds(f: Scope, index: int) -> tuple[str, str]:
     outer = f.program.outers[index]
     leaf = f.nodes[outer.leaf].data
     loop = _loop(f, outer.loop) if outer.loop is not None else None
-    count = f"{f.dim(loop.high)} - {cpp_text.bracketed(f.dim(loop.low))} + 1" if loop is not None else "1"
+    count = round_count(f, loop) if loop is not None else "1"
     if leaf.select is None:
         return "0", count
     if loop is not None and f.nodes[leaf.select].op == "counter":
