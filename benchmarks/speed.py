@@ -17,6 +17,10 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from rnndsl.tools.bench.machine import processor  # noqa: E402
+
 RESULTS = Path(__file__).resolve().parent / "results" / "compiler.json"
 CELL = """cell {name}(D, H):
   "A GRU with diagonal recurrent weights."
@@ -33,17 +37,6 @@ CELL = """cell {name}(D, H):
 """
 COUNTS = (125, 250, 500, 1000)
 TARGETS = {"check": 0.5, "compile": 1.5}  # seconds
-
-
-def processor() -> str:
-    """The processor's model, as far as the system tells."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def process_times(arguments: list[str], folder: Path, repeats: int) -> dict[str, float]:

@@ -13,11 +13,6 @@ from torch import Tensor
 _SMALL = 1 << 15  # values of a call below which one thread does all
 
 
-def dense(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Tensors whose entries lie one behind the other."""
-    return [t if t.is_contiguous() else t.contiguous() for t in tensors]
-
-
 def rows(t: Tensor, lead: int) -> Tensor:
     """A tensor whose axes after the first `lead` lie one behind the other."""
     expected = 1
@@ -28,10 +23,9 @@ def rows(t: Tensor, lead: int) -> Tensor:
     return t
 
 
-def strided(t: Tensor, lead: int) -> tuple[int, int, int]:
-    """Pointer and strides of the first `lead` axes, batch and time."""
-    stride = t.stride()
-    return t.data_ptr(), stride[0] if lead else 0, stride[1] if lead > 1 else 0
+def strided(tensors: Sequence[Tensor], lead: int) -> list[int]:
+    """Of each tensor, one behind the other: pointer, and strides of its first `lead` axes, batch and time; 0 for one that is not there."""
+    return [v for t in tensors for v in (t.data_ptr(), t.stride(0) if lead else 0, t.stride(1) if lead > 1 else 0)]
 
 
 def _find_team() -> int:
@@ -61,7 +55,7 @@ def threads(work: int) -> int:
 def call(function: Any, hypers: Any, batch: int, steps: int, work: int, arrays: list[int], reset: Tensor | None) -> None:
     """Calls a kernel with its arguments in the layout of kernel.h's Call; `arrays` are pointer and two strides each."""
     buffer = array("q", arrays)
-    masked = (0, 0, 0) if reset is None else strided(reset, 2)
+    masked = (0, 0, 0) if reset is None else strided([reset], 2)
     function(struct.pack("=9q", batch, steps, threads(work), _team, ctypes.addressof(hypers), buffer.buffer_info()[0], *masked))
 
 

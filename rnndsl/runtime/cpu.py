@@ -90,19 +90,27 @@ torch.library.define(
 )
 
 
+def _given(
+    streams: list[Tensor], statics: list[Tensor], first: list[Tensor], initial: list[Tensor]
+) -> tuple[list[Tensor], list[int]]:
+    """What both directions read: tensors as a kernel can read them, to be kept until the call is done, and where they lie."""
+    groups = ((streams, 2), (statics, 0), (first, 1), (initial, 0))
+    kept = [[call.rows(t, lead) for t in tensors] for tensors, lead in groups]
+    arrays = [v for tensors, (_, lead) in zip(kept, groups, strict=True) for v in call.strided(tensors, lead)]
+    return list(itertools.chain.from_iterable(kept)), arrays
+
+
 @torch.library.impl("rnndsl::recurrence", "CPU")
 def _forward(
     key: str, streams: list[Tensor], statics: list[Tensor], first: list[Tensor], initial: list[Tensor], reset: Tensor | None, steps: int
 ) -> list[Tensor]:
     loaded = loaded_of(key)
     batch, work = call.values_of(first, loaded.kernel.lags)
-    streams, statics, initial = [call.rows(s, 2) for s in streams], call.dense(statics), call.dense(initial)
-    begins = [call.rows(f, 1) for f in first]
+    _kept, arrays = _given(streams, statics, first, initial)
     sequences = [buffers.empty((batch, steps, *f.shape[1:]), f.dtype) for f, lag in zip(first, loaded.kernel.lags, strict=True) if lag == 1]
     finals = [torch.empty_like(f, memory_format=torch.contiguous_format) for f in first]
-    arrays = [*(call.strided(s, 2) for s in streams), *(call.strided(s, 0) for s in statics), *(call.strided(f, 1) for f in begins)]
-    arrays += [*(call.strided(i, 0) for i in initial), *(call.strided(s, 2) for s in sequences), *(call.strided(f, 1) for f in finals)]
-    call.call(loaded.forward, loaded.hypers, batch, steps, work * steps, list(itertools.chain.from_iterable(arrays)), reset)
+    arrays += [*call.strided(sequences, 2), *call.strided(finals, 1)]
+    call.call(loaded.forward, loaded.hypers, batch, steps, work * steps, arrays, reset)
     return [*sequences, *finals]
 
 
@@ -121,21 +129,18 @@ def _backward(
 ) -> list[Tensor]:
     loaded = loaded_of(key)
     batch, work = call.values_of(first, loaded.kernel.lags)
-    streams, statics, initial = [call.rows(s, 2) for s in streams], call.dense(statics), call.dense(initial)
-    begins = [call.rows(f, 1) for f in first]
-    kept: list[Tensor] = []  # zeros, where no gradient came
+    kept, arrays = _given(streams, statics, first, initial)
+    arrays += call.strided(sequences, 2)
 
-    def given(gradient: Tensor | None, like: Tensor, lead: int) -> tuple[int, int, int]:
-        if gradient is None:
-            kept.append(like.new_zeros(like.shape[lead:]))
-            return call.strided(kept[-1], 0)
-        kept.append(call.rows(gradient, lead))
-        return call.strided(kept[-1], lead)
+    def add(gradient: Tensor | None, like: Tensor, lead: int) -> None:
+        """A gradient; zeros that every row and step reads, where none came."""
+        kept.append(call.rows(gradient, lead) if gradient is not None else like.new_zeros(like.shape[lead:]))
+        arrays.extend(call.strided(kept[-1:], lead if gradient is not None else 0))
 
-    arrays = [*(call.strided(s, 2) for s in streams), *(call.strided(s, 0) for s in statics), *(call.strided(f, 1) for f in begins)]
-    arrays += [*(call.strided(i, 0) for i in initial), *(call.strided(s, 2) for s in sequences)]
-    arrays += [given(g, s, 2) for g, s in zip(grads, sequences, strict=False)]
-    arrays += [given(g, f, 1) for g, f in zip(grads[len(sequences) :], first, strict=True)]
+    for gradient, sequence in zip(grads, sequences, strict=False):
+        add(gradient, sequence, 2)
+    for gradient, begin in zip(grads[len(sequences) :], first, strict=True):
+        add(gradient, begin, 1)
     stream_grads = [buffers.empty(s.shape, s.dtype) for s in streams]
     for i in loaded.kernel.partial:
         stream_grads[i].zero_()
@@ -145,10 +150,10 @@ def _backward(
     factors = [
         [buffers.empty((batch, steps, o.rounds, o.further * o.common * size), first[0].dtype) for size in (o.left, o.right)] for o in loaded.outers
     ]
-    arrays += [*(call.strided(s, 2) for s in stream_grads), *(call.strided(s, 0) for s in static_grads)]
-    arrays += [*(call.strided(f, 1) for f in first_grads), *(call.strided(i, 0) for i in initial_grads)]
-    arrays += [call.strided(t, 2) for pair in factors for t in pair]
-    call.call(loaded.backward, loaded.hypers, batch, steps, work * steps, list(itertools.chain.from_iterable(arrays)), reset)
+    arrays += [*call.strided(stream_grads, 2), *call.strided(static_grads, 0)]
+    arrays += [*call.strided(first_grads, 1), *call.strided(initial_grads, 0)]
+    arrays += call.strided(list(itertools.chain.from_iterable(factors)), 2)
+    call.call(loaded.backward, loaded.hypers, batch, steps, work * steps, arrays, reset)
     for o, (left, right) in zip(loaded.outers, factors, strict=True):
         if wanted[len(streams) + o.index]:
             o.add(static_grads[o.index], left, right)

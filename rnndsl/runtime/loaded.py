@@ -109,13 +109,22 @@ def source_of(kernels: Kernels, sizes: dict[str, int], dtype: torch.dtype) -> st
 def _load(cls: Any, kernels: Kernels, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> Loaded:
     library = build.load(source_of(kernels, sizes, dtype), cls.__name__)
     kernel = kernels.kernels[name]
-    forward, backward = (getattr(library, f"{kernel.name}_{direction}") for direction in ("forward", "backward"))
-    for function in (forward, backward):
-        function.argtypes, function.restype = [ctypes.c_char_p], None
+    forward, backward = (_function(library, f"{kernel.name}_{direction}") for direction in ("forward", "backward"))
     _check_slices(_table(library, f"{kernel.name}_slices"))
-    hyper_array = (ctypes.c_double * max(1, len(hypers)))(*hypers.values())
+    outers = _outers(_table(library, f"{kernel.name}_outers"))
     reference = _reference(cls, name, kernel, SimpleNamespace(_sizes=sizes, _hypers=hypers), dtype)
-    return Loaded(kernel, forward, backward, _outers(_table(library, f"{kernel.name}_outers")), hyper_array, reference)
+    return Loaded(kernel, forward, backward, outers, _doubles(hypers), reference)
+
+
+def _function(library: ctypes.CDLL, name: str) -> Any:
+    """A function of a library that takes kernel.h's Call."""
+    found = getattr(library, name)
+    found.argtypes, found.restype = [ctypes.c_char_p], None
+    return found
+
+
+def _doubles(hypers: dict[str, float]) -> Any:
+    return (ctypes.c_double * max(1, len(hypers)))(*hypers.values())
 
 
 def _reference(cls: Any, name: str, kernel: Kernel, header: Any, dtype: torch.dtype) -> Callable:
@@ -167,11 +176,8 @@ def step_of(layer: Layer, dtype: torch.dtype) -> LoadedStep:
     if key not in _steps:
         library = build.load(source_of(layer._kernels, layer._sizes, dtype), type(layer).__name__)
         name = layer._kernels.step.name
-        function = getattr(library, name)
-        function.argtypes, function.restype = [ctypes.c_char_p], None
         _check_slices(_table(library, f"{name}_slices"))
         read = _table(library, f"{name}_shapes")
         shapes = tuple(tuple(next(read) for _ in range(next(read))) for _ in layer._kernels.step.outputs)
-        hypers = (ctypes.c_double * max(1, len(layer._hypers)))(*layer._hypers.values())
-        _steps[key] = LoadedStep(function, hypers, shapes, layer._kernels)
+        _steps[key] = LoadedStep(_function(library, name), _doubles(layer._hypers), shapes, layer._kernels)
     return _steps[key]

@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from rnndsl.version import VERSION
 
 LOOK = 0.3  # seconds for which other programs are watched
@@ -15,6 +13,8 @@ LOOK = 0.3  # seconds for which other programs are watched
 
 def machine() -> dict[str, Any]:
     """The processor, its cores, the threads that PyTorch uses, how many cores other programs keep busy, and versions."""
+    import torch
+
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
