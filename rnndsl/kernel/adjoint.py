@@ -55,6 +55,7 @@ class Adjoint:
     results: dict[int, dict[int, int]] = field(default_factory=dict)  # of a loop: gradients of what its rounds leave behind
     slices: list[tuple[int, int, int]] = field(default_factory=list)  # (loop, static leaf, gradient), one in every round
     loop: int | None = None
+    surrogates: bool = True  # whether surrogate derivatives stand for the true ones
 
     def seed(self, n: int, gradient: int) -> None:
         """Adds to the gradient of a node."""
@@ -259,6 +260,8 @@ class Adjoint:
                 zero = (b.number(0.0), ())
                 return apply("select", arguments[0], g if i == 1 else zero, zero if i == 1 else g)
             case "surrogate", _:
+                if not self.surrogates:
+                    return gradient if i == 1 else None
                 return apply("*", g, arguments[2]) if i == 0 else None
             case "rsqrt", _:  # -1/2 y³
                 cube = apply("*", (apply("*", (n, whole), (n, whole)), whole), (n, whole))

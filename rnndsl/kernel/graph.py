@@ -236,4 +236,10 @@ _FOLD: dict[str, Callable[..., float]] = {
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
     "neg": lambda a: -a,
+    "lt": lambda a, b: float(a < b),
+    "le": lambda a, b: float(a <= b),
+    "gt": lambda a, b: float(a > b),
+    "ge": lambda a, b: float(a >= b),
+    "eq": lambda a, b: float(a == b),
+    "ne": lambda a, b: float(a != b),
 }

@@ -9,7 +9,7 @@ from rnndsl.checks.cell import SCALAR, Apply, Expr, Let, Number, Ref, Repeat, Re
 from rnndsl.checks.dims import Dim
 from rnndsl.kernel import complexes
 from rnndsl.kernel.graph import Builder, Map, Node
-from rnndsl.kernel.repeats import lower_repeat
+from rnndsl.kernel.repeats import lower_repeat, unroll
 from rnndsl.kernel.values import Array, Unsupported, Value, parts_of
 from rnndsl.plan.ir import Gemm, Operation, Plan, Scan
 from rnndsl.plan.recurrence import Recurrence, product_name, product_type
@@ -33,13 +33,13 @@ class Step:
     outputs: tuple[tuple[Array, int], ...] = ()
 
 
-def lower(plan: Plan, recurrence: Recurrence) -> Step:
-    """The step of a recurrence. Raises Unsupported."""
+def lower(plan: Plan, recurrence: Recurrence, unroll: bool = False) -> Step:
+    """The step of a recurrence; a `repeat` stays a loop, or is unrolled where its rounds are known. Raises Unsupported."""
     lags = plan.cell.lags("state")
     states = recurrence.scan.states
     most = max((lags.get(s, 1) for s in states), default=1)
     carried = [(s, "state", lag) for lag in range(1, max(1, most) + 1) for s in states if lag <= max(1, lags.get(s, 1))]
-    return Lowering(plan, recurrence).step(carried)
+    return Lowering(plan, recurrence, unroll).step(carried)
 
 
 def lower_cell(plan: Plan) -> Step:
@@ -64,6 +64,7 @@ class Lowering:
 
     plan: Plan
     recurrence: Recurrence
+    unroll: bool = False
     builder: Builder = field(default_factory=Builder)
     locals: dict[str, Value] = field(default_factory=dict)
     places: dict[tuple, int] = field(default_factory=dict)  # (kind, name, role, lag) -> the first of its arrays
@@ -133,7 +134,10 @@ class Lowering:
                 t = product_type(operation)
                 self._cut(operation, self._matmul(self.value(operation.matrix), self.value(operation.operand), t))
             case Repeat():
-                lower_repeat(self, operation)
+                if self.unroll:
+                    unroll(self, operation)
+                else:
+                    lower_repeat(self, operation)
 
     def _cut(self, gemm: Gemm, whole: Value) -> None:
         """Binds the results of a merged product to its row blocks."""

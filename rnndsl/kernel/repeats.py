@@ -1,4 +1,4 @@
-"""`repeat` in a step: a loop node. What its rounds pass on are leaves of kind `round`; whatever depends on them or on the counter is
+"""`repeat` in a step: unrolled, or a loop node. What its rounds pass on are leaves of kind `round`; whatever depends on them or on the counter is
 computed in every round, everything else before the loop.
 """
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rnndsl.checks.cell import Repeat
+from rnndsl.checks.cell import SCALAR, Repeat
 from rnndsl.checks.dims import Dim
 from rnndsl.kernel.graph import Builder, Node
-from rnndsl.kernel.values import Value
+from rnndsl.kernel.values import Unsupported, Value
 
 if TYPE_CHECKING:
     from rnndsl.kernel.lowering import Lowering
@@ -70,6 +70,18 @@ def lower_repeat(low: "Lowering", repeat: Repeat) -> None:
     results = iter(b.add(Node("result", (node,), b[o].shape, data=("rounds", i))) for i, o in enumerate(outputs))
     for name, t in types.items():
         low.locals[name] = Value(tuple(next(results) for _ in range(1 + t.is_complex)), t)
+
+
+def unroll(low: "Lowering", repeat: Repeat) -> None:
+    """Binds what a repeat leaves behind, round by round. Raises Unsupported where their number is a size."""
+    low_end, high_end = repeat.low.number, repeat.high.number
+    if low_end is None or high_end is None:
+        raise Unsupported(f"the rounds of `repeat {repeat.counter}` are not a number but {repeat.low} to {repeat.high}")
+    for k in range(int(low_end), int(high_end) + 1):
+        low.locals[repeat.counter] = Value((low.builder.number(float(k)),), SCALAR)
+        for let in repeat.body:
+            low.operation(let, {})
+    low.locals.pop(repeat.counter, None)
 
 
 def inside(nodes: Sequence[Node], leaves: tuple[int, ...], counter: str) -> set[int]:

@@ -1,0 +1,219 @@
+"""Step -> Channel: where channels meet nowhere in a step, the scalar equations of one of them.
+
+The channels are the entries of a state; whatever else a step reads, one channel reads one entry of it. Where that entry lies is
+linear in the channel's position, which holds for slices, transpositions, broadcasts and outer products alike.
+"""
+
+from dataclasses import dataclass, field
+
+from rnndsl.checks.dims import Dim
+from rnndsl.diagnostics import Span
+from rnndsl.kernel.adjoint import Adjoint
+from rnndsl.kernel.graph import Builder, Shape
+from rnndsl.kernel.lowering import Step
+from rnndsl.kernel.values import Array, Unsupported
+
+NOTHING = Dim.of(0)
+
+
+class Mixed(Unsupported):
+    """Channels meet in a step; `span` is the statement in which they do."""
+
+    def __init__(self, span: Span):
+        super().__init__("its channels meet")
+        self.span = span
+
+
+@dataclass(frozen=True)
+class Access:
+    """Which entry of an array a channel reads: number `offset` + Σ stride · (the channel's position along an axis of the grid)."""
+
+    kind: str  # stream, static
+    array: int
+    offset: Dim
+    strides: tuple[tuple[int, Dim], ...]  # (axis of the grid, stride)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One channel of a step. Leaves of `builder` are numbered: a stream or static one by its access, an old one by its slot.
+
+    `grid` are the axes of the states; `slots` the values that a channel carries, with their lag; `updates` what they become.
+    """
+
+    builder: Builder
+    grid: Shape
+    accesses: tuple[Access, ...]
+    slots: tuple[tuple[Array, int], ...]
+    updates: tuple[int, ...]
+    names: tuple[tuple[int, str], ...]
+
+    def numbered(self, kind: str) -> list[int]:
+        """The numbers of the accesses of a kind, in order."""
+        return [i for i, a in enumerate(self.accesses) if a.kind == kind]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What a channel's step hands back: gradients of its old slots and of what it reads, from `carry_gradient` leaves, one a slot."""
+
+    slots: tuple[int | None, ...]
+    accesses: tuple[int | None, ...]
+
+
+def channel_of(step: Step) -> Channel:
+    """One channel of a step. Raises Mixed, or Unsupported for what no channel has."""
+    grid = step.carries[0][0].shape
+    for array, _ in step.carries:
+        if array.shape != grid:
+            raise Unsupported("its states have different shapes")
+    return _Channels(step, grid).channel()
+
+
+def jacobian(channel: Channel, surrogates: bool = False) -> tuple[tuple[int | None, ...], ...]:
+    """∂ update i / ∂ old slot j, as nodes; None where it is zero. Extends the channel's graph. Raises Unsupported."""
+    b, k = channel.builder, len(channel.slots)
+    last = len(b.nodes) - 1
+    rows = []
+    for update in channel.updates:
+        adjoint = Adjoint(b, surrogates=surrogates)
+        adjoint.seed(update, b.number(1.0))
+        adjoint.run(last)
+        rows.append(tuple(_unless_zero(b, adjoint.gradient(b.leaf("old", j, ()))) for j in range(k)))
+    return tuple(rows)
+
+
+def pullback(channel: Channel) -> Gradients:
+    """The step backwards. Extends the channel's graph. Raises Unsupported."""
+    b = channel.builder
+    last = len(b.nodes) - 1
+    adjoint = Adjoint(b)
+    for i, update in enumerate(channel.updates):
+        adjoint.seed(update, b.leaf("carry_gradient", i, ()))
+    adjoint.run(last)
+    slots = tuple(_unless_zero(b, adjoint.gradient(b.leaf("old", j, ()))) for j in range(len(channel.slots)))
+    accesses = tuple(_unless_zero(b, adjoint.gradient(b.leaf(a.kind, i, ()))) for i, a in enumerate(channel.accesses))
+    return Gradients(slots, accesses)
+
+
+def _unless_zero(b: Builder, n: int | None) -> int | None:
+    return None if n is None or b.number_of(n) == 0.0 else n
+
+
+@dataclass
+class _Channels:
+    """Rewrites the nodes of a step: each becomes a scalar one for the axes of the grid that its own run along."""
+
+    step: Step
+    grid: Shape
+    builder: Builder = field(default_factory=Builder)
+    accesses: dict[Access, int] = field(default_factory=dict)
+    known: dict[tuple[int, tuple[int, ...]], int] = field(default_factory=dict)
+    named: dict[int, str] = field(default_factory=dict)
+
+    def channel(self) -> Channel:
+        whole = tuple(range(len(self.grid)))
+        local = dict(self.step.names)
+        for n in range(len(self.step.builder.nodes)):  # in the order of the equations
+            if n in local and self.step.builder[n].shape == self.grid and self._is_wanted(n):
+                self.value(n, whole)
+        updates = tuple(self.value(n, whole) for n in self.step.updates)
+        for (n, _), scalar in self.known.items():
+            if n in local:
+                self.named.setdefault(scalar, local[n])
+        return Channel(self.builder, self.grid, tuple(self.accesses), self.step.carries, updates, tuple(self.named.items()))
+
+    def _is_wanted(self, n: int) -> bool:
+        if not hasattr(self, "_wanted"):
+            self._wanted: set[int] = set()
+            stack = list(self.step.updates)
+            while stack:
+                m = stack.pop()
+                if m not in self._wanted:
+                    self._wanted.add(m)
+                    stack.extend(self.step.builder[m].args)
+        return n in self._wanted
+
+    def value(self, n: int, axes: tuple[int, ...]) -> int:
+        """The scalar node of a node whose axes run along these axes of the grid."""
+        key = (n, axes)
+        if key not in self.known:
+            self.known[key] = self._value(n, axes)
+        return self.known[key]
+
+    def _value(self, n: int, axes: tuple[int, ...]) -> int:
+        node, b = self.step.builder[n], self.builder
+        if node.op in ("number", "size", "hyper"):
+            return b.add(node)
+        if node.op == "old":
+            if axes != tuple(range(len(self.grid))):
+                raise Mixed(b.span)
+            return b.leaf("old", node.data.index, ())
+        if node.is_elementwise:
+            b.span = node.span
+            args = [self.value(a, tuple(axes[k] for k in m)) for a, m in zip(node.args, node.maps, strict=True)]
+            b.span = node.span
+            return b.apply(node.op, args, [()] * len(args), ())
+        if node.op in ("stream", "static", "slice", "reshape"):
+            forms = [(NOTHING, {axis: Dim.of(1)}) for axis in axes]
+            return self._read(self._place(n, forms, node.span), node.span)
+        raise Mixed(node.span)
+
+    def _read(self, access: Access, span: Span) -> int:
+        self.builder.span = span
+        return self.builder.leaf(access.kind, self.accesses.setdefault(access, len(self.accesses)), ())
+
+    def _place(self, n: int, forms: list[tuple[Dim, dict[int, Dim]]], span: Span) -> Access:
+        """Where a view's entry lies whose positions along its axes are linear forms (offset, strides along the grid's axes)."""
+        node = self.step.builder[n]
+        match node.op:
+            case "stream" | "static":
+                return self._entry(n, _flat(node.shape, forms))
+            case "slice":
+                axis, offset = node.data
+                moved = [(o + offset, s) if k == axis else (o, s) for k, (o, s) in enumerate(forms)]
+                return self._place(node.args[0], moved, span)
+            case "copy":
+                return self._place(node.args[0], [forms[k] for k in node.maps[0]], span)
+            case "reshape":
+                return self._flat_entry(node.args[0], _flat(node.shape, forms), span)
+        raise Mixed(span)
+
+    def _flat_entry(self, n: int, form: tuple[Dim, dict[int, Dim]], span: Span) -> Access:
+        """Where entry number `form` of a view lies, its entries counted row by row."""
+        node = self.step.builder[n]
+        match node.op:
+            case "stream" | "static":
+                return self._entry(n, form)
+            case "reshape":
+                return self._flat_entry(node.args[0], form, span)
+            case "slice" if node.data[0] == 0:
+                skipped = node.data[1]
+                for d in node.shape[1:]:
+                    skipped = skipped * d
+                return self._flat_entry(node.args[0], (form[0] + skipped, form[1]), span)
+        raise Mixed(span)
+
+    def _entry(self, n: int, form: tuple[Dim, dict[int, Dim]]) -> Access:
+        node = self.step.builder[n]
+        leaf, (offset, strides) = node.data, form
+        if leaf.select is not None:
+            number = self.step.builder.number_of(leaf.select)
+            if number is None:
+                raise Unsupported("it reads a slice whose number is not known")
+            skipped = Dim.of(int(number) - 1)
+            for d in node.shape:
+                skipped = skipped * d
+            offset = offset + skipped
+        return Access(leaf.kind, leaf.index, offset, tuple(sorted(strides.items(), key=lambda s: s[0])))
+
+
+def _flat(shape: Shape, forms: list[tuple[Dim, dict[int, Dim]]]) -> tuple[Dim, dict[int, Dim]]:
+    """The number of an entry, counted row by row, from its positions along the axes."""
+    offset, strides, size = NOTHING, dict[int, Dim](), Dim.of(1)
+    for d, (o, s) in zip(reversed(shape), reversed(forms), strict=True):
+        offset = offset + o * size
+        for axis, stride in s.items():
+            strides[axis] = strides.get(axis, NOTHING) + stride * size
+        size = size * d
+    return offset, strides
