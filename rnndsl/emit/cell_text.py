@@ -10,6 +10,7 @@ from rnndsl.emit.declare import Declare, Initial
 from rnndsl.emit.naming import Names, field_names
 from rnndsl.emit.part import header_name, quoted, tuple_text
 from rnndsl.emit.run import Run
+from rnndsl.emit.triton.library import TritonText, kernels_text
 from rnndsl.plan.ir import Plan
 
 
@@ -35,17 +36,39 @@ class CellText:
     states: str  # how many each recurrence has
     kernels: CppText
     kernel_name: str
+    triton: TritonText
+    triton_name: str
     used: frozenset[str]
 
     @property
     def kernel_source(self) -> str:
         """The C++ text as a Python string."""
-        text = self.kernels.text
-        return repr(text) if '"""' in text or "\\" in text else f'r"""\n{text}"""'
+        return _raw(self.kernels.text, '"""')
+
+    @property
+    def triton_source(self) -> str:
+        """The Triton text as a Python string."""
+        return _raw(self.triton.text, "'''")
 
     @property
     def kernel_sizes(self) -> str:
-        return "{" + ", ".join(f"{quoted(n)}: {quoted(c)}" for n, c in self.kernels.sizes) + "}"
+        return _names(self.kernels.sizes)
+
+    @property
+    def triton_sizes(self) -> str:
+        return _names(self.triton.sizes)
+
+    @property
+    def triton_hypers(self) -> str:
+        return _names(self.triton.hypers)
+
+    @property
+    def triton_kernels(self) -> str:
+        return tuple_text([quoted(n) for n in self.triton.kernels])
+
+    @property
+    def triton_refusals(self) -> str:
+        return _names(self.triton.refused)
 
     @property
     def step_statics(self) -> str:
@@ -54,7 +77,16 @@ class CellText:
 
     @property
     def kernel_refusals(self) -> str:
-        return "{" + ", ".join(f"{quoted(n)}: {quoted(why)}" for n, why in self.kernels.refused) + "}"
+        return _names(self.kernels.refused)
+
+
+def _raw(text: str, quotes: str) -> str:
+    """A text of several lines as a Python string, readable where it can be."""
+    return repr(text) if quotes in text or "\\" in text else f"r{quotes}\n{text}{quotes}"
+
+
+def _names(pairs: tuple[tuple[str, str], ...]) -> str:
+    return "{" + ", ".join(f"{quoted(a)}: {quoted(b)}" for a, b in pairs) + "}"
 
 
 def cell_text(plan: Plan, source: Source, class_names: Names) -> CellText:
@@ -74,6 +106,8 @@ def cell_text(plan: Plan, source: Source, class_names: Names) -> CellText:
     run = Run(plan, source, Names(), used)
     lines = run.lines()
     kernels = cpp_text(plan, source, run.labels())
+    triton = kernels_text(plan, source, run.labels())
+    used.add("TritonKernels")
     used.update({"Kernel", "Kernels"} if kernels.kernels else {"Kernels"})
     used.update({"Step"} if kernels.kernels and kernels.step else ())
     return CellText(
@@ -95,6 +129,8 @@ def cell_text(plan: Plan, source: Source, class_names: Names) -> CellText:
         states="{" + ", ".join(f"{quoted(run.label(r))}: {len(r.scan.states)}" for r in run.recurrences.values()) + "}",
         kernels=kernels,
         kernel_name=class_names(("kernels", cell.name), f"{cell.name}_KERNELS"),
+        triton=triton,
+        triton_name=class_names(("triton", cell.name), f"{cell.name}_TRITON"),
         used=frozenset(used),
     )
 

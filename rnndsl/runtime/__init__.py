@@ -1,7 +1,7 @@
 """What a generated module imports: needs torch, never lark, sympy or jinja2."""
 
-from rnndsl.runtime import cpu as _cpu  # noqa: F401, registers its ops and itself
-from rnndsl.runtime.kernels import Kernel, Kernels, Step
+from rnndsl.runtime import cpu as _cpu  # noqa: F401, registers itself
+from rnndsl.runtime.kernels import Kernel, Kernels, Step, TritonKernels
 from rnndsl.runtime.layer import Layer, Size, divide
 from rnndsl.runtime.ops import (
     cast_complex,
@@ -27,9 +27,10 @@ from rnndsl.runtime.ops import (
     surrogate,
     vecmat,
 )
+from rnndsl.runtime.triton import backend as _triton  # noqa: F401, registers itself
 
 __all__ = [
-    "Kernel", "Kernels", "Layer", "Size", "Step", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_to", "fill", "heaviside", "imag", "join_vectors",
+    "Kernel", "Kernels", "Layer", "Size", "Step", "TritonKernels", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_to", "fill", "heaviside", "imag", "join_vectors",
     "lagged", "last", "layernorm", "logaddexp", "matvec", "mod", "normalize", "rmsnorm", "scalar", "select", "softplus", "surrogate",
     "vecmat",
 ]  # fmt: skip

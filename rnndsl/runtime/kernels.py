@@ -60,3 +60,15 @@ class Kernels:
     kernels: dict[str, Kernel] = field(default_factory=dict)
     step: Step | None = None
     refused: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TritonKernels:
+    """The Triton kernels of a cell: their text, the names in it of sizes and hyperparameters, the recurrences that have kernels, and why the
+    others have none."""
+
+    source: str = ""
+    sizes: dict[str, str] = field(default_factory=dict)
+    hypers: dict[str, str] = field(default_factory=dict)
+    kernels: tuple[str, ...] = ()
+    refused: dict[str, str] = field(default_factory=dict)

@@ -2,18 +2,22 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.utils.checkpoint import checkpoint
 
 from rnndsl.runtime.initialise import Above, Between, Draw, clamped, default_draw, initialise
 from rnndsl.runtime.ops import complex_of, fill, real_of, scan
 
 BACKENDS = ("auto", "reference", "cpu", "triton")
 SCHEDULES = ("auto", "sequential", "newton")
+TILES = ("channels", "ahead", "lanes", "lane_steps", "warps")
 KERNELS: dict[str, Any] = {}  # the backends with generated kernels; each puts itself here
+_OF_DEVICE = {"cpu": "cpu", "cuda": "triton"}  # the backend that `auto` takes
 _HALF = (torch.bfloat16, torch.float16)
 
 
@@ -69,6 +73,35 @@ def _shown(shape: Sequence[int]) -> list[str]:
     return [f"{s.text}={int(s)}" if isinstance(s, Size) else str(s) for s in shape]
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What runs one recurrence, and why. channels: of all rows together; forward, backward: how the kernels are cut, on the Triton backend."""
+
+    recurrence: str
+    backend: str
+    schedule: str  # sequential, newton, exact scan
+    why: str
+    channels: int | None = None
+    forward: Any = None
+    backward: Any = None
+
+    def __str__(self) -> str:
+        lines = [f"{self.recurrence}: {self.schedule} on {self.backend}; {self.why}"]
+        if self.forward is not None:
+            lines += [f"  {self.channels:,} channels in all", f"  forward   {self.forward}", f"  backward  {self.backward}"]
+        return "\n".join(lines)
+
+
+_said: set[tuple[type, str]] = set()
+
+
+def _say_once(cls: type, text: str) -> None:
+    """A warning that a class gives once."""
+    if (cls, text) not in _said:
+        _said.add((cls, text))
+        warnings.warn(text, stacklevel=5)
+
+
 class Layer(nn.Module):
     """A recurrent cell over whole sequences. Subclasses are generated; they fill in `_declare`, `_initial` and `_run`."""
 
@@ -76,6 +109,7 @@ class Layer(nn.Module):
     Output: ClassVar[Any] = None  # the named tuple of outputs, where there are several
     _states: ClassVar[dict[str, int]] = {}  # how many states each recurrence has
     _kernels: ClassVar[Any] = None  # the recurrences in C++; a standalone module has none
+    _triton: ClassVar[Any] = None  # and in Triton
 
     # Construction
 
@@ -106,6 +140,9 @@ class Layer(nn.Module):
         }
         sized = {n: Size(v, n) for n, v in sizes.items()} | self._hypers
         self._declare(self._kind, *(sized[n] for n in order))
+        self._reports: dict[str, Any] = {}  # how the last call's recurrences were solved
+        self.tiles = None
+        self.recompute = False  # whether the backward pass computes the forward pass again instead of keeping its streams and states
         self.backend = backend
         self.schedule = schedule
 
@@ -176,16 +213,17 @@ class Layer(nn.Module):
     def backend(self, value: str) -> None:
         if value not in BACKENDS:
             raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {value!r}")
-        why = "it has no triton kernels" if value == "triton" else self._no_cpu_kernels() if value == "cpu" else None
+        why = self._no_kernels(value) if value in ("cpu", "triton") else None
         if why is not None:
             raise ValueError(f"backend: {value!r} cannot run this cell: {why}; use 'auto' or 'reference'")
         self._backend = value
 
-    def _no_cpu_kernels(self) -> str | None:
-        """Why the CPU backend cannot run the cell; None where it can."""
-        if self._kernels is None:
+    def _no_kernels(self, backend: str) -> str | None:
+        """Why a backend with kernels cannot run the cell; None where it can."""
+        kernels = self._kernels if backend == "cpu" else self._triton
+        if kernels is None:
             return "a standalone module has no kernels"
-        return KERNELS["cpu"].unavailable(self._kernels)
+        return KERNELS[backend].unavailable(kernels)
 
     @property
     def schedule(self) -> str:
@@ -196,11 +234,42 @@ class Layer(nn.Module):
     def schedule(self, value: str) -> None:
         if value not in SCHEDULES:
             raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {value!r}")
-        if value == "newton":
-            warnings.warn(
-                "the reference backend has no newton schedule: it gives the same numbers sequentially", stacklevel=3
-            )
         self._schedule = value
+
+    @property
+    def tiles(self) -> dict[str, int] | None:
+        """How the Triton backend cuts its kernels, as far as it is not left to choose: any of `channels` of a program, `ahead` (steps on their
+        way in a sequential kernel), `lanes` and `lane_steps` (of a parallel one), `warps`. With `lane_steps` 1 the newton schedule is
+        Newton's method in its plain form."""
+        return self._tiles
+
+    @tiles.setter
+    def tiles(self, value: dict[str, int] | None) -> None:
+        for name, n in (value or {}).items():
+            if name not in TILES:
+                raise ValueError(f"tiles: expected some of {', '.join(TILES)}, got {name!r}")
+            if isinstance(n, bool) or not isinstance(n, int) or n < 1 or (name != "lane_steps" and name != "ahead" and n & (n - 1)):
+                raise ValueError(f"tiles: {name}: expected {'a whole number' if name in ('lane_steps', 'ahead') else 'a power of two'}, got {n!r}")
+        self._tiles = dict(value) if value else None
+
+    def plan_for(self, *inputs: Tensor) -> tuple[Any, ...]:
+        """What would run each recurrence for these inputs, [B, T, ...] each, and why: a tuple of plans, in the order in which they are solved.
+        `print` shows one in words. Raises what `forward` does for inputs that do not fit."""
+        batch, steps = self._check_inputs(inputs, ("B", "T"))
+        device, dtype = inputs[0].device, self._compute_dtype(inputs)
+        found = []
+        for name in self._states:
+            backend = self._backend_for(name, device)
+            if backend == "triton":
+                found.append(KERNELS[backend].plan_for(self, name, batch, steps, device, dtype))
+            else:
+                found.append(Plan(name, backend or "reference", "sequential", "step by step" if backend is None else "kernels in C++"))
+        return tuple(found)
+
+    def solve_report(self) -> tuple[Any, ...]:
+        """How each recurrence of the last call was solved on the Triton backend: rounds, residual, and chunks of time that were run step by
+        step. Empty after a call that was not run there, or that was compiled by torch.compile. Waits for the GPU."""
+        return KERNELS["triton"].solve_report(self) if self._reports else ()
 
     # Calls
 
@@ -238,7 +307,7 @@ class Layer(nn.Module):
 
     def _step_by_kernel(self, inputs: tuple[Tensor, ...], state: Any, batch: int) -> tuple[Any, Any] | None:
         """A step in one call of a kernel, where there is one and no gradient is asked for."""
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or not self._runs_on_cpu_kernels(inputs[0].device):
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or self._backend_for(next(iter(self._states), ""), inputs[0].device) != "cpu":
             return None
         kind: dict[str, Any] = {"dtype": self._compute_dtype(inputs), "device": inputs[0].device}
         carried = self.initial_state(batch) if state is None else self._check_state(state, batch, kind)
@@ -278,7 +347,10 @@ class Layer(nn.Module):
             if state is None
             else self._check_state(state, lead[0], kind)
         )
-        outputs, fields = self._run(values, cast, carried, initial, reset, lead, kind)
+        if self.recompute and torch.is_grad_enabled():
+            outputs, fields = checkpoint(self._run, values, cast, carried, initial, reset, lead, kind, use_reentrant=False)
+        else:
+            outputs, fields = self._run(values, cast, carried, initial, reset, lead, kind)
         if all(x.dtype in _HALF for x in inputs):
             narrow = inputs[0].dtype
             for x in inputs[1:]:
@@ -294,21 +366,28 @@ class Layer(nn.Module):
         streams: [B, T, ...] each; statics: params and what is made of them; first: [B, ...], what the first step sees; initial: [...],
         what a step with a reset sees. Returns the sequences [B, T, ...] of its states, and what it carries on, [B, ...].
         """
-        if self._runs_on_cpu_kernels(kind["device"]):
-            return KERNELS["cpu"].run(self, name, streams, statics, first, initial, reset, steps, kind["dtype"])
+        backend = self._backend_for(name, kind["device"])
+        if self._schedule == "newton" and backend != "triton" and not torch.compiler.is_compiling():
+            _say_once(type(self), f"schedule: {type(self).__name__}: `{name}` runs step by step, with the same numbers: newton is for Triton kernels")
+        if backend is not None:
+            return KERNELS[backend].run(self, name, streams, statics, first, initial, reset, steps, kind["dtype"])
         step = getattr(self, f"_step_{name}")
         entered = getattr(self, f"_enter_{name}")(kind, *streams, *statics)
         return scan(lambda *values: step(kind, *values, *statics), entered, first, initial, reset, self._states[name], steps)
 
-    def _runs_on_cpu_kernels(self, device: torch.device) -> bool:
-        """Whether the call runs on generated C++ kernels. Raises ValueError where the backend is `cpu` and the inputs are elsewhere."""
-        if self._backend == "reference" or (self._backend == "auto" and (device.type != "cpu" or self._kernels is None)):
-            return False
-        if self._backend == "cpu":
-            if device.type != "cpu":
-                raise ValueError(f"backend: 'cpu' runs on a CPU, but the inputs are on {device}; use 'auto'")
-            return True
-        return KERNELS["cpu"].chosen(type(self))
+    def _backend_for(self, name: str, device: torch.device) -> str | None:
+        """The backend whose kernels run a recurrence, None for plain PyTorch. Raises ValueError where the one asked for does not run there."""
+        if self._backend == "reference":
+            return None
+        if self._backend == "auto":
+            backend = _OF_DEVICE.get(device.type)
+            if backend is None or (self._kernels if backend == "cpu" else self._triton) is None:
+                return None
+            return backend if KERNELS[backend].chosen(type(self), name) else None
+        problem = KERNELS[self._backend].misplaced(device)
+        if problem is not None:
+            raise ValueError(f"backend: {problem}; use 'auto'")
+        return self._backend
 
     def _packed(self, outputs: tuple) -> Any:
         return outputs[0] if self.Output is None else self.Output(*outputs)
@@ -446,15 +525,17 @@ class Layer(nn.Module):
             "dtype": self._own_dtype(),
             "device": self._own_device(),
         }
+        further = {"tiles": self._tiles, "recompute": self.recompute}
         frozen = [n for n, p in self.named_parameters() if not p.requires_grad]
-        return _rebuilt, (cls, self._sizes, self._hypers, settings, self.state_dict(), self.training, frozen)
+        return _rebuilt, (cls, self._sizes, self._hypers, settings, further, self.state_dict(), self.training, frozen)
 
 
 def _rebuilt(
-    cls: type, sizes: dict, hypers: dict, settings: dict, values: dict, training: bool, frozen: list[str]
+    cls: type, sizes: dict, hypers: dict, settings: dict, further: dict, values: dict, training: bool, frozen: list[str]
 ) -> Layer:
     """A layer with constrained params, as pickled."""
     layer = cls(**sizes, **hypers, **settings)
+    layer.tiles, layer.recompute = further["tiles"], further["recompute"]
     layer.load_state_dict(values)
     for name, param in layer.named_parameters():
         param.requires_grad_(name not in frozen)

@@ -2,20 +2,16 @@
 
 import ctypes
 import itertools
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rnndsl.runtime import build
-from rnndsl.runtime.complex_parts import joined, parts
 from rnndsl.runtime.kernels import Kernel, Kernels
 from rnndsl.runtime.layer import Layer
-from rnndsl.runtime.ops import scan
 
 TYPES = {torch.float32: "float", torch.float64: "double"}  # what kernels are made for
 
@@ -61,7 +57,6 @@ class Loaded:
     backward: Any
     outers: tuple[Outer, ...]
     hypers: Any  # double*
-    reference: Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]  # differentiable, of the same arguments
 
 
 @dataclass(frozen=True)
@@ -74,30 +69,7 @@ class LoadedStep:
     owner: Kernels  # kept alive, since its identity is part of the key
 
 
-_loaded: dict[str, Loaded] = {}
 _steps: dict[tuple, LoadedStep] = {}
-_loading = threading.Lock()
-
-
-def loaded(key: str) -> Loaded:
-    """The kernels that a key of `key_of` names."""
-    return _loaded[key]
-
-
-@torch.compiler.assume_constant_result
-def key_of(layer: Layer, name: str, dtype: torch.dtype) -> str:
-    """The key of a layer's recurrence; builds its kernels where they are not built yet. A compiled layer asks for it once.
-
-    Raises what `build.load` does.
-    """
-    cls, sizes, hypers = type(layer), layer._sizes, layer._hypers
-    values = ",".join(f"{n}={v!r}" for n, v in [*sizes.items(), *hypers.items()])
-    key = f"{cls.__module__}.{cls.__qualname__}:{id(cls._kernels)}:{name}:{TYPES[dtype]}:{values}"
-    if key not in _loaded:
-        with _loading:
-            if key not in _loaded:
-                _loaded[key] = _load(cls, cls._kernels, name, sizes, hypers, dtype)
-    return key
 
 
 def source_of(kernels: Kernels, sizes: dict[str, int], dtype: torch.dtype) -> str:
@@ -106,14 +78,15 @@ def source_of(kernels: Kernels, sizes: dict[str, int], dtype: torch.dtype) -> st
     return "\n".join([f"using T = {TYPES[dtype]};", *constants, kernels.source])
 
 
-def _load(cls: Any, kernels: Kernels, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> Loaded:
+def load(cls: Any, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> Loaded:
+    """The kernels of a class's recurrence; builds them where they are not built yet. Raises what `build.load` does."""
+    kernels: Kernels = cls._kernels
     library = build.load(source_of(kernels, sizes, dtype), cls.__name__)
     kernel = kernels.kernels[name]
     forward, backward = (_function(library, f"{kernel.name}_{direction}") for direction in ("forward", "backward"))
     _check_slices(_table(library, f"{kernel.name}_slices"))
     outers = _outers(_table(library, f"{kernel.name}_outers"))
-    reference = _reference(cls, name, kernel, SimpleNamespace(_sizes=sizes, _hypers=hypers), dtype)
-    return Loaded(kernel, forward, backward, outers, _doubles(hypers), reference)
+    return Loaded(kernel, forward, backward, outers, _doubles(hypers))
 
 
 def _function(library: ctypes.CDLL, name: str) -> Any:
@@ -125,25 +98,6 @@ def _function(library: ctypes.CDLL, name: str) -> Any:
 
 def _doubles(hypers: dict[str, float]) -> Any:
     return (ctypes.c_double * max(1, len(hypers)))(*hypers.values())
-
-
-def _reference(cls: Any, name: str, kernel: Kernel, header: Any, dtype: torch.dtype) -> Callable:
-    """The same function of the same real arrays, in plain PyTorch."""
-    step, enter = getattr(cls, f"_step_{name}"), getattr(cls, f"_enter_{name}")
-    kind = {"dtype": dtype, "device": torch.device("cpu")}
-
-    def reference(
-        streams: Sequence[Tensor], statics: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor], reset: Any, steps: int
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        fixed = joined(statics, kernel.statics)
-        entered = enter(header, kind, *joined(streams, kernel.streams), *fixed)
-        carried, start = joined(first, kernel.carries), joined(initial, kernel.carries)
-        sequences, finals = scan(
-            lambda *v: step(header, kind, *v, *fixed), entered, carried, start, reset, keep=len(kernel.states), steps=steps
-        )
-        return parts(sequences, kernel.states), parts(finals, kernel.carries)
-
-    return reference
 
 
 def _table(library: ctypes.CDLL, name: str) -> Iterator[int]:

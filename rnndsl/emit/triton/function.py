@@ -1,0 +1,123 @@
+"""Nodes of a channel -> the lines of one function: a statement for what is read twice or has a name, each naming its origin."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rnndsl.diagnostics import Source
+from rnndsl.emit.triton import text
+from rnndsl.emit.triton.names import TritonNames
+from rnndsl.emit.triton.text import ATOM, Text
+from rnndsl.kernel.channels import Channel
+from rnndsl.kernel.graph import Node
+
+_LONG = 90  # of an expression, from which on it gets a statement of its own
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A number that hyperparameters and sizes make, in Python."""
+
+    name: str
+    code: str
+
+
+class Constants:
+    """The numbers of a file that are made once."""
+
+    def __init__(self, names: TritonNames):
+        self.names = names
+        self.found: dict[str, Constant] = {}
+
+    def name(self, code: str) -> str:
+        """The name of a number that Python code makes."""
+        if code not in self.found:
+            self.found[code] = Constant(f"c{len(self.found)}", code)
+        return self.found[code].name
+
+
+@dataclass
+class Function:
+    """Writes one function of a channel. Raises Unsupported."""
+
+    channel: Channel
+    leaf: Callable[[Node], str]  # the name of a leaf that is an array's entry
+    names: TritonNames
+    constants: Constants
+    source: Source
+    like: str  # a value as wide as the channels
+
+    def lines(self, results: Sequence[int]) -> list[str]:
+        """Statements that compute some nodes, and the return of them."""
+        nodes, wanted = self.channel.builder.nodes, set(results)
+        needed = self._needed(results)
+        uniform = self._uniform(needed)
+        counts: dict[int, int] = {}
+        for n in needed:
+            for a in nodes[n].args:
+                counts[a] = counts.get(a, 0) + 1
+        for n in results:
+            counts[n] = counts.get(n, 0) + 1
+        local = dict(self.channel.names)
+        texts: dict[int, Text] = {}
+        lines: list[str] = []
+        origin: int | None = None
+        for n in needed:
+            node = nodes[n]
+            if n in uniform:
+                texts[n] = Text(self._constant(n))
+                continue
+            if node.op in ("old", "stream", "static", "carry_gradient"):
+                texts[n] = Text(self.leaf(node))
+                continue
+            code = text.operation(node.op, [texts[a] for a in node.args])
+            plain = code.condition is not None and counts[n] == 1 and n not in wanted  # a condition stands where it is asked
+            if not plain and (counts[n] > 1 or n in local or len(code.code) > _LONG):
+                line = self.source.line_of(node.span.start)
+                if line != origin:
+                    origin = line
+                    lines.append(text.comment(f"{self.source.name}:{line}  {self.source.line_text(line).strip()[:100]}"))
+                name = self.names(("value", n), local.get(n, "v"))
+                lines.append(f"{name} = {code.code}")
+                code = Text(name, ATOM, f"{name} != 0" if code.condition else None)
+            texts[n] = code
+        values = [f"full({texts[n].code}, {self.like})" if n in uniform else texts[n].code for n in results]
+        lines.append(f"return ({', '.join(values)}{',' if len(values) == 1 else ''})")
+        return lines
+
+    def _needed(self, results: Sequence[int]) -> list[int]:
+        found: set[int] = set()
+        stack = list(results)
+        while stack:
+            n = stack.pop()
+            if n not in found:
+                found.add(n)
+                stack.extend(self.channel.builder[n].args)
+        return sorted(found)
+
+    def _uniform(self, needed: list[int]) -> set[int]:
+        """The nodes that are numbers, sizes and hyperparameters alone."""
+        nodes = self.channel.builder.nodes
+        found: set[int] = set()
+        for n in needed:
+            if nodes[n].op in ("number", "size", "hyper") or (nodes[n].args and all(a in found for a in nodes[n].args)):
+                found.add(n)
+        return found
+
+    def _constant(self, n: int) -> str:
+        """A literal, or the name of a number of the file."""
+        node = self.channel.builder[n]
+        if node.op == "number":
+            return text.number(node.data).within(ATOM)
+        return self.constants.name(self._python(n).code)
+
+    def _python(self, n: int) -> Text:
+        node = self.channel.builder[n]
+        match node.op:
+            case "number":
+                return text.number(node.data)
+            case "hyper":
+                return Text(f"{self.names(node.data)}.value")
+            case "size":
+                sizes = {name: f"{self.names(name)}.value" for name in node.data.names}
+                return Text(f"float({text.dim(node.data, sizes)})")
+        return text.uniform(node.op, [self._python(a) for a in node.args])

@@ -1,0 +1,88 @@
+"""Plan -> the Triton kernels of a cell as one text; which recurrences have none, and why."""
+
+import re
+from dataclasses import dataclass
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from rnndsl.checks.dims import Dim
+from rnndsl.diagnostics import Source
+from rnndsl.emit.triton import text as triton_text
+from rnndsl.emit.triton.function import Constants
+from rnndsl.emit.triton.names import TritonNames
+from rnndsl.emit.triton.recurrence import RecurrenceText, recurrence_text
+from rnndsl.emit.triton.text import LIBRARY
+from rnndsl.kernel.channels import Mixed, channel_of
+from rnndsl.kernel.lowering import lower
+from rnndsl.kernel.values import Unsupported
+from rnndsl.plan.ir import Plan
+from rnndsl.plan.recurrence import Recurrence, recurrences
+from rnndsl.resources import resource_folder
+from rnndsl.version import VERSION
+
+
+@dataclass(frozen=True)
+class TritonText:
+    """The kernels of a cell: `text`, the names in it of sizes and hyperparameters, the recurrences that have kernels, and why the others
+    have none."""
+
+    text: str
+    sizes: tuple[tuple[str, str], ...]
+    hypers: tuple[tuple[str, str], ...]
+    kernels: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...]
+
+
+def kernels_text(plan: Plan, source: Source, labels: dict[str, str] | None = None) -> TritonText:
+    """The kernels of a cell; `labels` has the name by which the module calls each recurrence."""
+    labels = labels or {r.label: r.label for r in recurrences(plan)}
+    names = TritonNames()
+    sizes = tuple((n, names(n)) for n in plan.cell.sizes)
+    hypers = tuple((h.name, names(h.name)) for h in plan.cell.hypers)
+    constants = Constants(names)
+    made: list[RecurrenceText] = []
+    refused: list[tuple[str, str]] = []
+    for recurrence in recurrences(plan):
+        label = labels[recurrence.label]
+        try:
+            made.append(_recurrence(plan, recurrence, source, names, constants, label))
+        except Mixed as e:
+            line = source.line_of(e.span.start)
+            refused.append((label, f"channels meet in line {line}, `{source.line_text(line).strip()}`"))
+        except Unsupported as e:
+            refused.append((label, str(e)))
+    kernels = tuple(r.label for r in made)
+    return TritonText(_file(plan, source, constants, made) if made else "", sizes, hypers, kernels, tuple(refused))
+
+
+def _recurrence(
+    plan: Plan, recurrence: Recurrence, source: Source, names: TritonNames, constants: Constants, label: str
+) -> RecurrenceText:
+    step = lower(plan, recurrence, unroll=True)
+    return recurrence_text(plan, recurrence, step, channel_of(step), source, names, constants, label)
+
+
+def _file(plan: Plan, source: Source, constants: Constants, made: list[RecurrenceText]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(resource_folder("templates")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters["dim"] = lambda d, names: triton_text.dim(d, names)
+    title = triton_text.comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
+    text = environment.get_template("triton/kernels.py.jinja").render(
+        made=title, constants=list(constants.found.values()), recurrences=made, functions=[]
+    )
+    used = sorted(n for n in LIBRARY if re.search(rf"(?<![\w.]){n}\(", text))
+    text = environment.get_template("triton/kernels.py.jinja").render(
+        made=title, constants=list(constants.found.values()), recurrences=made, functions=used
+    )
+    return re.sub(r"\n{4,}", "\n\n\n", re.sub(r"[ \t]+\n", "\n", text)).strip() + "\n"
+
+
+def size_text(d: Dim, sizes: dict[str, str]) -> str:
+    """A size as Python arithmetic."""
+    return triton_text.dim(d, sizes)

@@ -1,0 +1,349 @@
+"""One recurrence as what the templates need: names, functions, and where each thing that a kernel reads lies."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rnndsl.calculus.bounds import bounds_of
+from rnndsl.checks.dims import Dim
+from rnndsl.diagnostics import Source
+from rnndsl.emit.part import tuple_text
+from rnndsl.emit.triton.function import Constants, Function
+from rnndsl.emit.triton.matrix import Matrices, Semiring, pattern_of
+from rnndsl.emit.triton.names import TritonNames
+from rnndsl.emit.triton.text import dim, times
+from rnndsl.kernel.channels import Channel, jacobian, pullback
+from rnndsl.kernel.graph import Node
+from rnndsl.kernel.lowering import Step
+from rnndsl.kernel.semiring import AFFINE, exact_form
+from rnndsl.kernel.values import Array
+from rnndsl.plan.ir import Plan
+from rnndsl.plan.recurrence import Recurrence
+
+MAX_SLOTS = 4  # whose matrices fit in registers: beyond, there is the sequential schedule alone
+
+
+@dataclass(frozen=True)
+class FunctionText:
+    """One function of a channel: what it says of itself, its parameters and its lines."""
+
+    name: str
+    doc: str
+    parameters: list[str]
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class SlotText:
+    """One value that a channel carries. `name` is its value, `old` that before the step, `d` and `d_old` their gradients."""
+
+    index: int
+    name: str
+    old: str
+    lag: int
+    nearer: int  # the slot that it was a step ago, -1 where it is made anew
+    low: float
+    high: float
+
+    @property
+    def is_kept(self) -> bool:
+        return self.lag == 1
+
+    @property
+    def is_boxed(self) -> bool:
+        return self.low != float("-inf") or self.high != float("inf")
+
+
+@dataclass(frozen=True)
+class ArrayText:
+    """A real array that kernels are given."""
+
+    index: int
+    name: str
+
+
+@dataclass(frozen=True)
+class AccessText:
+    """What a channel reads of an array. `entry` is where its entry lies; `has_gradient` tells whether anything comes back to it.
+
+    `is_direct`: its gradient goes to where it was read; else to a place a channel, to be summed up."""
+
+    index: int
+    name: str
+    array: str
+    array_index: int
+    entry: str
+    has_gradient: bool
+    is_direct: bool
+    axes: tuple[int, ...]  # of the grid that it runs along
+    place: str  # offset and strides along these axes, as Python
+
+
+@dataclass(frozen=True)
+class RecurrenceText:
+    """What the templates need of one recurrence."""
+
+    label: str
+    name: str
+    title: str
+    family: str
+    grid: list[str]
+    positions: list[str]
+    slots: list[SlotText]
+    stream_arrays: list[ArrayText]
+    static_arrays: list[ArrayText]
+    streams: list[AccessText]
+    statics: list[AccessText]
+    functions: list[FunctionText]
+    forward: Matrices | None
+    backward: Matrices | None
+    forms: tuple[tuple[int, ...], ...]  # how many real arrays each stream, static and carried value is
+    assumes: tuple[str, ...]  # hyperparameters whose defaults the box needs
+    operations: dict[str, tuple[int, int]]  # of a function: elementary operations, and special functions among them
+
+    @property
+    def is_exact(self) -> bool:
+        return self.family != "nonlinear"
+
+    @property
+    def kept(self) -> list[SlotText]:
+        return [s for s in self.slots if s.is_kept]
+
+    @property
+    def stream_gradients(self) -> list[AccessText]:
+        return [a for a in self.streams if a.has_gradient]
+
+    @property
+    def static_gradients(self) -> list[AccessText]:
+        return [a for a in self.statics if a.has_gradient]
+
+    @property
+    def is_boxed(self) -> bool:
+        return any(s.is_boxed for s in self.slots)
+
+    # Statements of the parallel kernels that depend on the semiring; J is the matrix of a step, A that of the steps of a lane.
+
+    @property
+    def restarted(self) -> list[str]:
+        """A step that restarts is a map that forgets: from the initial values whatever it is given."""
+        assert self.forward is not None
+        values = self.forward.applied_to("J", [f"{s.name}_restart[None, :]" for s in self.slots], [f"{s.name}_added" for s in self.slots])
+        return [
+            *(f"{s.name}_added = tl.where(restart[0], {v}, {s.name}_added)" for s, v in zip(self.slots, values, strict=True)),
+            *(f"{j} = tl.where(restart[0], {self.forward.semiring.zero}, {j})" for j in self.forward.names("J")),
+        ]
+
+    @property
+    def begun(self) -> list[str]:
+        """The first lane is a map that forgets too: from the state that is known."""
+        assert self.forward is not None
+        values = self.forward.applied_to("A", [f"{s.name}[None, :]" for s in self.slots], [f"{s.name}_next" for s in self.slots])
+        return self._at_lane("lane == 0", values, self.forward)
+
+    @property
+    def begun_back(self) -> list[str]:
+        """And so is the last one, backwards."""
+        assert self.backward is not None
+        values = self.backward.applied_to("A", [f"{s.name}_carried[None, :]" for s in self.slots], [f"{s.name}_next" for s in self.slots])
+        return self._at_lane("lane == LANES - 1", values, self.backward)
+
+    def _at_lane(self, where: str, values: list[str], matrices: Matrices) -> list[str]:
+        return [
+            *(f"{s.name}_next = tl.where({where}, {v}, {s.name}_next)" for s, v in zip(self.slots, values, strict=True)),
+            *(f"{a} = tl.where({where}, {matrices.semiring.zero}, {a})" for a in matrices.names("A")),
+        ]
+
+    @property
+    def seeded(self) -> list[str]:
+        """What a step backwards adds: its map of the gradients of its new states."""
+        assert self.backward is not None
+        seeds = [f"step[3][{s.index}]" if s.is_kept else None for s in self.slots]
+        values = self.backward.applied_to("J", seeds, [None] * len(self.slots))
+        return [f"{s.name}_added = {v}" for s, v in zip(self.slots, values, strict=True)]
+
+
+_SPECIAL = frozenset("exp log sqrt root rsqrt sin cos sigmoid tanh softplus logsigmoid logaddexp pow expm1 /".split())
+
+
+def recurrence_text(
+    plan: Plan, recurrence: Recurrence, step: Step, channel: Channel, source: Source, names: TritonNames, constants: Constants, label: str
+) -> RecurrenceText:
+    """The text of one recurrence. Raises Unsupported."""
+    b, k = channel.builder, len(channel.slots)
+    name = _ascii(label)
+    exact = exact_form(channel)
+    parallel = k <= MAX_SLOTS
+    true = jacobian(channel) if parallel and exact is None else None
+    surrogate = jacobian(channel, surrogates=True) if parallel else None
+    gradients = pullback(channel)
+
+    inner = names.child()
+    reads = [inner(("access", i), _wanted_name(channel, step, i)) for i in range(len(channel.accesses))]
+    slots = _slots(plan, recurrence, channel, inner)
+    back = [inner(("d", s.index), f"d_{s.name}") for s in slots]
+
+    def leaf(node: Node) -> str:
+        index = node.data.index
+        if node.op == "old":
+            return slots[index].old
+        return back[index] if node.op == "carry_gradient" else reads[index]
+
+    order = [*channel.numbered("stream"), *channel.numbered("static")]
+    parameters = [*(s.old for s in slots), *(reads[i] for i in order)]
+
+    operations: dict[str, tuple[int, int]] = {}
+
+    def function(kind: str, doc: str, results: Sequence[int], extra: Sequence[str] = ()) -> FunctionText:
+        f = Function(channel, leaf, inner.child(), constants, source, slots[0].old)
+        operations[kind] = _count(channel, results)
+        return FunctionText(f"{name}_{kind}", doc, [*parameters, *extra], f.lines(results))
+
+    functions = [function("step", "One step: the new values of what is carried.", channel.updates)]
+    forward = backward = None
+    zero = b.number(0.0)
+    if exact is not None and parallel:
+        semiring = Semiring(exact.family)
+        bottom = zero if exact.family == AFFINE else b.number(float("-inf"))
+        forward = Matrices(k, semiring, pattern_of(exact.a))
+        entries = [_or(exact.a[i][j], bottom) for i, j in forward.entries]
+        rest = [_or(n, bottom) for n in exact.b]
+        functions.append(function("coefficients", f"A step as a map, {exact.family}: its matrix, and what is added.", [*entries, *rest]))
+    elif true is not None:
+        forward = Matrices(k, Semiring(AFFINE), pattern_of(true))
+        entries = [_or(true[i][j], zero) for i, j in forward.entries]
+        functions.append(function("linear", "One step, and the derivatives of the new values in the old.", [*channel.updates, *entries]))
+    if surrogate is not None:
+        backward = Matrices(k, Semiring(AFFINE), pattern_of(surrogate)).transposed
+        entries = [_or(surrogate[j][i], zero) for i, j in backward.entries]
+        functions.append(function("slopes", "The derivatives of a step's new values in the old, transposed.", entries))
+    results = [_or(n, zero) for n in gradients.slots] + [n for i in order if (n := gradients.accesses[i]) is not None]
+    functions.append(function("pullback", "A step backwards: gradients of what is carried and of what it reads.", results, back))
+
+    sizes = {n: names(n) for n in plan.cell.sizes}
+    values = {n: f"{names(n)}.value" for n in plan.cell.sizes}
+    arrays = {kind: _arrays(channel, step, kind, inner) for kind in ("stream", "static")}
+    accesses = {
+        kind: [
+            _access(channel, i, reads[i], arrays[kind], gradients.accesses[i] is not None, sizes, values)
+            for i in channel.numbered(kind)
+        ]
+        for kind in ("stream", "static")
+    }
+    axes = sorted({axis for a in channel.accesses for axis, _ in a.strides})
+    bounds = bounds_of(recurrence.scan, plan)
+    return RecurrenceText(
+        label=label,
+        name=name,
+        title=", ".join(recurrence.scan.states),
+        family=exact.family if exact else "nonlinear",
+        grid=[dim(d, values) for d in channel.grid],
+        positions=_positions(channel, axes, sizes),
+        slots=slots,
+        stream_arrays=arrays["stream"],
+        static_arrays=arrays["static"],
+        streams=accesses["stream"],
+        statics=accesses["static"],
+        functions=functions,
+        forward=forward,
+        backward=backward,
+        forms=tuple(_form(a) for a in (step.streams, step.statics, tuple(array for array, _ in step.carries))),
+        assumes=tuple(sorted({h for s in recurrence.scan.states for h in bounds[s].assumes})),
+        operations=operations,
+    )
+
+
+def _ascii(label: str) -> str:
+    """What the functions of a recurrence begin with; no other name of the file ends as theirs do."""
+    return label if label.isidentifier() else f"scan_{label}"
+
+
+def _or(n: int | None, otherwise: int) -> int:
+    return otherwise if n is None else n
+
+
+def _form(arrays: Sequence[Array]) -> tuple[int, ...]:
+    return tuple(1 + (a.part == "re") for a in arrays if a.part != "im")
+
+
+def _count(channel: Channel, results: Sequence[int]) -> tuple[int, int]:
+    """Elementary operations and special functions of some nodes."""
+    nodes, found, stack = channel.builder.nodes, set[int](), list(results)
+    while stack:
+        n = stack.pop()
+        if n not in found:
+            found.add(n)
+            stack.extend(nodes[n].args)
+    work = [nodes[n].op for n in found if nodes[n].is_elementwise and nodes[n].op != "copy"]
+    return len(work), sum(op in _SPECIAL for op in work)
+
+
+def _slots(plan: Plan, recurrence: Recurrence, channel: Channel, names: TritonNames) -> list[SlotText]:
+    bounds = bounds_of(recurrence.scan, plan)
+    found = []
+    for i, (array, lag) in enumerate(channel.slots):
+        plain = f"{array.name}_{array.part}" if array.part else array.name
+        box = bounds[array.name].box
+        low, high = (box.low, box.high) if not array.part else (float("-inf"), float("inf"))
+        value = names(("slot", i), plain if lag == 1 else f"{plain}_was_{lag - 1}")
+        nearer = channel.slots.index((array, lag - 1)) if lag > 1 else -1
+        found.append(SlotText(i, value, names(("old", i), f"{plain}_{lag}"), lag, nearer, low, high))
+    return found
+
+
+def _wanted_name(channel: Channel, step: Step, i: int) -> str:
+    """What an access is called after: a local of the program, or its array."""
+    access = channel.accesses[i]
+    n = channel.builder.leaf(access.kind, i, ())
+    local = dict(channel.names)
+    array = (step.streams if access.kind == "stream" else step.statics)[access.array]
+    return local[n] if n in local else _array_name(array)
+
+
+def _array_name(array: Array) -> str:
+    return f"{array.name}_{array.part}" if array.part else array.name
+
+
+def _arrays(channel: Channel, step: Step, kind: str, names: TritonNames) -> list[ArrayText]:
+    """The arrays of a kind that are read at all."""
+    given = step.streams if kind == "stream" else step.statics
+    read = sorted({a.array for a in channel.accesses if a.kind == kind})
+    return [ArrayText(i, names.made(("array", kind, i), f"{_array_name(given[i])}_array")) for i in read]
+
+
+def _access(
+    channel: Channel, i: int, name: str, arrays: Sequence[ArrayText], has_gradient: bool, sizes: dict[str, str], values: dict[str, str]
+) -> AccessText:
+    access = channel.accesses[i]
+    array = next(a for a in arrays if a.index == access.array)
+    others = [a for a in channel.accesses if (a.kind, a.array) == (access.kind, access.array)]
+    whole = {axis for axis, _ in access.strides} == set(range(len(channel.grid)))
+    entry = [times(f"i{axis}", dim(stride, sizes)) for axis, stride in access.strides]
+    if access.offset != Dim.of(0):
+        entry.insert(0, dim(access.offset, sizes))
+    if not access.strides:
+        entry.append("0 * channel")
+    strides = [dim(stride, values) for _, stride in access.strides]
+    return AccessText(
+        index=i,
+        name=name,
+        array=array.name,
+        array_index=access.array,
+        entry=" + ".join(entry),
+        has_gradient=has_gradient,
+        is_direct=access.kind == "stream" and whole and all(a.strides == access.strides for a in others),
+        axes=tuple(axis for axis, _ in access.strides),
+        place=f"{dim(access.offset, values)}, {tuple_text(strides)}",
+    )
+
+
+def _positions(channel: Channel, axes: list[int], sizes: dict[str, str]) -> list[str]:
+    """Statements that give the channel's position along each axis that is asked for."""
+    found = []
+    for axis in axes:
+        below = Dim.of(1)
+        for d in channel.grid[axis + 1 :]:
+            below = below * d
+        text = "channel" if below == Dim.of(1) else f"channel // ({dim(below, sizes)})"
+        if axis > 0:
+            text = f"{text} % ({dim(channel.grid[axis], sizes)})"
+        found.append(f"i{axis} = {text}")
+    return found

@@ -1,0 +1,190 @@
+"""The Triton backend: recurrences whose channels do not meet, by generated kernels on a GPU, or in Triton's interpreter."""
+
+import functools
+import importlib.util
+import inspect
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnndsl.runtime import recurrence
+from rnndsl.runtime.kernels import TritonKernels
+from rnndsl.runtime.layer import KERNELS, Layer, Plan
+from rnndsl.runtime.reference import reference_of
+from rnndsl.runtime.triton import launch, tuned
+from rnndsl.runtime.triton.channels import Channels
+from rnndsl.runtime.triton.files import REAL, module_of, text_of
+from rnndsl.runtime.triton.report import SolveReport
+from rnndsl.runtime.triton.tiles import Device, Tiles, choose
+
+_HALF = (torch.float16, torch.bfloat16)
+_warned: set[tuple[type, str]] = set()
+
+
+def interpreted() -> bool:
+    """Whether Triton runs kernels in its interpreter, on a CPU: TRITON_INTERPRET=1."""
+    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes")
+
+
+def unavailable(kernels: TritonKernels) -> str | None:
+    """Why the backend cannot run a whole cell; None where it can."""
+    if kernels.refused:
+        return "; ".join(f"{label}: {reason}" for label, reason in kernels.refused.items())
+    return None if installed() else "triton is not installed: pip install triton"
+
+
+def misplaced(device: torch.device) -> str | None:
+    """Why kernels cannot run on a device; None where they can."""
+    if device.type == "cuda" or (device.type == "cpu" and interpreted()):
+        return None
+    return f"'triton' runs on a GPU, but the inputs are on {device}"
+
+
+@functools.cache
+def installed() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+@torch.compiler.assume_constant_result
+def chosen(cls: Any, name: str) -> bool:
+    """Whether the backend `auto` takes the kernels of a recurrence on a GPU; where it cannot, it says so once."""
+    kernels: TritonKernels = cls._triton
+    why = kernels.refused.get(name) or (None if installed() else "triton is not installed")
+    if why is not None and (cls, name) not in _warned:
+        _warned.add((cls, name))
+        warnings.warn(f"{cls.__name__}: `{name}` runs step by step in PyTorch, since it has no Triton kernel: {why}", stacklevel=6)
+    return why is None
+
+
+def run(
+    layer: Layer, name: str, streams: Sequence[Tensor], statics: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor],
+    reset: Tensor | None, steps: int, dtype: torch.dtype,
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:  # fmt: skip
+    """What `Layer._scan` does, by kernels."""
+    key = _key(layer, name, dtype)
+    found = recurrence.run(key, streams, statics, first, initial, reset, steps)
+    if not torch.compiler.is_compiling():
+        kernels = recurrence.known(key)
+        assert isinstance(kernels, Launched)
+        layer._reports[name] = kernels.last
+    return found
+
+
+@dataclass
+class Launched:
+    """A recurrence in Triton; see `recurrence.Runnable`. `last` is how its last forward pass ran, and what its programs reported."""
+
+    kernels: Channels
+    boxes: tuple[tuple[float, float], ...]
+    dtype: torch.dtype
+    schedule: str
+    wish: dict[str, int]
+    label: str
+    reference: Any
+    last: tuple[Tiles, Tensor | None] | None = field(default=None, repr=False)
+
+    @property
+    def forms(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        return self.kernels.forms
+
+    @property
+    def lags(self) -> tuple[int, ...]:
+        return self.kernels.lags
+
+    def cast(self, t: Tensor, is_stream: bool) -> Tensor:
+        return t if t.dtype == self.dtype or (is_stream and t.dtype in _HALF) else t.to(self.dtype)
+
+    def tiles(self, batch: int, steps: int, device: torch.device, backward: bool = False) -> tuple[Tiles, str]:
+        """How a call is cut, and why."""
+        channels = batch * self.kernels.count
+        if self.schedule == "auto" and not self.wish:
+            known = tuned.find(device_of(device).name, self.label, channels, steps, backward)
+            if known is not None:
+                return known, "measured by rnndsl tune"
+        return choose(self.kernels, channels, steps, device_of(device), self.schedule, self.wish, backward), self._why()
+
+    def _why(self) -> str:
+        if self.schedule == "auto" and not self.wish:
+            return "predicted by a model, not measured; rnndsl tune measures"
+        return "asked for by layer.tiles" if self.wish else f"schedule={self.schedule!r}"
+
+    def forward(self, streams: Any, statics: Any, first: Any, initial: Any, reset: Tensor | None, steps: int) -> list[Tensor]:
+        tiles, _ = self.tiles(first[0].shape[0], steps, first[0].device)
+        sequences, finals, report = launch.forward(self.kernels, tiles, self.boxes, streams, statics, first, initial, reset, steps)
+        self.last = (tiles, report)
+        return [*sequences, *finals]
+
+    def backward(
+        self, streams: Any, statics: Any, first: Any, initial: Any, reset: Tensor | None, steps: int, sequences: Any, grads: Any, wanted: Any
+    ) -> list[Tensor]:
+        tiles, _ = self.tiles(first[0].shape[0], steps, first[0].device, backward=True)
+        return launch.backward(self.kernels, tiles, streams, statics, first, initial, reset, steps, sequences, grads)
+
+
+def _label(layer: Layer, name: str, dtype: torch.dtype) -> str:
+    """What tells one recurrence from another in a table of measurements."""
+    sizes = ",".join(f"{n}={v}" for n, v in layer._sizes.items())
+    return f"{type(layer).__name__}.{name}({sizes}) {str(dtype).removeprefix('torch.')}"
+
+
+@torch.compiler.assume_constant_result
+def _key(layer: Layer, name: str, dtype: torch.dtype) -> str:
+    """The key of a layer's recurrence; writes its kernels where they are not written yet. A compiled layer asks for it once."""
+    cls, sizes, hypers = type(layer), layer._sizes, layer._hypers
+    schedule, wish = layer.schedule, dict(layer.tiles or {})
+
+    def make() -> Launched:
+        module = module_of(text_of(cls._triton, sizes, hypers, dtype), cls.__name__)
+        kernels: Channels = getattr(module, f"{name if name.isidentifier() else f'scan_{name}'}_kernels")
+        reference = reference_of(cls, name, kernels.forms, kernels.lags, sizes, hypers, dtype)
+        return Launched(kernels, _boxes(layer, kernels), dtype, schedule, wish, _label(layer, name, dtype), reference)
+
+    values = ",".join(f"{n}={v!r}" for n, v in [*sizes.items(), *hypers.items(), *wish.items()])
+    key = f"triton:{cls.__module__}.{cls.__qualname__}:{id(cls._triton)}:{name}:{REAL[dtype]}:{schedule}:{values}"
+    return recurrence.remember(key, make)
+
+
+def _boxes(layer: Layer, kernels: Channels) -> tuple[tuple[float, float], ...]:
+    """Bounds for the guesses of a solver, a little wider than what was proven; none where a hyperparameter that they need was changed."""
+    defaults = inspect.signature(type(layer).__init__).parameters
+    holds = all(layer._hypers[n] == defaults[n].default for n in kernels.assumes)
+
+    def wider(low: float, high: float) -> tuple[float, float]:
+        return (low - 1e-5 * (1 + abs(low)), high + 1e-5 * (1 + abs(high))) if holds else (float("-inf"), float("inf"))
+
+    return tuple(wider(*box) for box in kernels.boxes)
+
+
+@functools.cache
+def device_of(device: torch.device) -> Device:
+    """What the model knows of a device; that of an H100 where it is not a GPU."""
+    if device.type != "cuda":
+        return Device("interpreter" if interpreted() else Device.name)
+    found = torch.cuda.get_device_properties(device)
+    clock = getattr(found, "clock_rate", 1_700_000) * 1e3  # Hz
+    width, memory_clock = getattr(found, "memory_bus_width", 5120), getattr(found, "memory_clock_rate", 2_600_000) * 1e3
+    return Device(found.name, found.multi_processor_count, bandwidth=2 * memory_clock * width / 8 / clock)
+
+
+def plan_for(layer: Layer, name: str, batch: int, steps: int, device: torch.device, dtype: torch.dtype) -> Plan:
+    """What would run a recurrence, for a call of these sizes."""
+    kernels = recurrence.known(_key(layer, name, dtype))
+    assert isinstance(kernels, Launched)
+    tiles, why = kernels.tiles(batch, steps, device)
+    back, _ = kernels.tiles(batch, steps, device, backward=True)
+    kind = "sequential" if tiles.schedule == "sequential" else "exact scan" if kernels.kernels.is_exact else "newton"
+    return Plan(name, "triton", kind, why, batch * kernels.kernels.count, tiles, back)
+
+
+def solve_report(layer: Layer) -> tuple[SolveReport, ...]:
+    """How the recurrences of a layer's last eager call were solved; waits for the GPU."""
+    return tuple(SolveReport.of(name, *last) for name, last in layer._reports.items() if last is not None)
+
+
+KERNELS["triton"] = sys.modules[__name__]

@@ -1,0 +1,85 @@
+"""Generated Triton kernels as files: Triton reads the source of a kernel, and so can people and profilers.
+
+A file stands for given sizes, hyperparameters and dtype. It lies in the cache folder under the hash of its text.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from rnndsl.cache_folder import RECORD, cache_folder
+from rnndsl.runtime.kernels import TritonKernels
+
+REAL = {torch.float32: "tl.float32", torch.float64: "tl.float64"}  # what kernels compute in
+
+
+def text_of(kernels: TritonKernels, sizes: dict[str, int], hypers: dict[str, float], dtype: torch.dtype) -> str:
+    """The Python text of a cell's kernels."""
+    values = [(kernels.sizes[n], repr(v)) for n, v in sizes.items()]
+    values += [(kernels.hypers[n], f'float("{v!r}")') for n, v in hypers.items()]
+    head = ["import math", "", "import triton", "import triton.language as tl", "", f"REAL = tl.constexpr({REAL[dtype]})"]
+    return "\n".join([*head, *(f"{name} = tl.constexpr({value})" for name, value in values), "", kernels.source])
+
+
+def module_of(text: str, name: str) -> ModuleType:
+    """The module of a text, imported from a file. Raises ImportError where triton is not installed."""
+    key = hashlib.sha256(text.encode()).hexdigest()
+    label = f"{re.sub(r'[^A-Za-z0-9_]', '_', name)[:64] or 'kernel'}-{key[:16]}"
+    module_name = f"rnndsl_kernels_{label.replace('-', '_')}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    path = _written(label, key, text)
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
+    return module
+
+
+def _written(label: str, key: str, text: str) -> Path:
+    """The file of a text: in the cache, or in a folder of this process where that cannot be written."""
+    try:
+        return _write(cache_folder(), label, key, text)
+    except OSError:
+        return _write(Path(tempfile.mkdtemp(prefix="rnndsl-")), label, key, text)
+
+
+def _write(root: Path, label: str, key: str, text: str) -> Path:
+    place = root / label
+    path = place / f"{label.split('-')[0]}.py"
+    try:
+        if path.read_text(encoding="utf-8") == text:
+            return path
+    except (OSError, ValueError):
+        pass
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place.mkdir(mode=0o700, exist_ok=True)
+    record = {
+        "name": label.split("-")[0], "key": key, "sha256": key, "compiler": "triton", "flags": [], "seconds": 0.0,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    _replace(place / RECORD, json.dumps(record, indent=2) + "\n")
+    _replace(path, text)
+    return path
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes a file at once, whoever else does so too."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as f:
+        f.write(text)
+    os.replace(name, path)

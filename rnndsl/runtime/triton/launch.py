@@ -1,0 +1,152 @@
+"""Calls of Triton kernels: what they are given, in the order of their parameters."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnndsl.runtime.call import rows
+from rnndsl.runtime.ops import lagged
+from rnndsl.runtime.triton.channels import Access, Channels, zeros_or_empty
+from rnndsl.runtime.triton.tiles import SEQUENTIAL, Tiles
+
+REPORT = 5  # values that a program reports: chunks, rounds, most rounds of a chunk, chunks run step by step, largest residual
+TOLERANCE = {torch.float32: (2e-6, 1e-3), torch.float64: (1e-13, 1e-6)}  # of the residual, and of the corrections before it is taken
+
+
+def forward(
+    kernels: Channels,
+    tiles: Tiles,
+    boxes: Sequence[tuple[float, float]],
+    streams: Sequence[Tensor],
+    statics: Sequence[Tensor],
+    first: Sequence[Tensor],
+    initial: Sequence[Tensor],
+    reset: Tensor | None,
+    steps: int,
+) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
+    """Sequences and last values, and what the programs report: [programs, REPORT], nothing of a sequential kernel."""
+    batch, real = first[0].shape[0], first[0].dtype
+    sequences = [torch.empty((batch, steps, *f.shape[1:]), dtype=f.dtype, device=f.device) for f, lag in zip(first, kernels.lags, strict=True) if lag == 1]
+    finals = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
+    channels = batch * kernels.count
+    if channels == 0 or steps == 0:
+        return sequences, [f.clone() for f in first], None
+    given, _alive = _given(kernels, streams, statics, first, initial, reset)
+    given += [*sequences, *finals]
+    if tiles.schedule == SEQUENTIAL:
+        _launch(kernels.sequential, tiles, channels, [*given, batch, steps], first[0])
+        return sequences, finals, None
+    report = torch.empty((_programs(channels, tiles), REPORT), dtype=torch.float32, device=first[0].device)
+    if not kernels.is_exact:
+        given += [bound for i in kernels.boxed for bound in boxes[i]]
+    given += [report]
+    if not kernels.is_exact:
+        given += TOLERANCE[real]
+    _launch(kernels.parallel, tiles, channels, [*given, batch, steps], first[0])
+    return sequences, finals, report
+
+
+def backward(
+    kernels: Channels,
+    tiles: Tiles,
+    streams: Sequence[Tensor],
+    statics: Sequence[Tensor],
+    first: Sequence[Tensor],
+    initial: Sequence[Tensor],
+    reset: Tensor | None,
+    steps: int,
+    sequences: Sequence[Tensor],
+    grads: Sequence[Tensor | None],
+) -> list[Tensor]:
+    """The gradients of streams, statics, first and initial values."""
+    batch, like = first[0].shape[0], first[0]
+    channels = batch * kernels.count
+    seeds, ends = grads[: len(sequences)], grads[len(sequences) :]
+    if channels == 0 or steps == 0:
+        passed = [torch.zeros_like(f) if g is None else g.to(f.dtype) for f, g in zip(first, ends, strict=True)]
+        return [*(torch.zeros_like(t) for t in (*streams, *statics)), *passed, *(torch.zeros_like(t) for t in initial)]
+    given, alive = _given(kernels, streams, statics, first, initial, reset)
+    given += _before(kernels, sequences, first, initial, reset)
+    for seed in seeds:
+        if seed is None:
+            given += [None, 0, 0]
+        else:
+            alive.append(rows(seed, 2))
+            given += [alive[-1], alive[-1].stride(0), alive[-1].stride(1)]
+    given += [None if g is None else g.contiguous() for g in ends]
+
+    of_streams = [zeros_or_empty(s, kernels.covers(i, s.shape[2:])) for i, s in enumerate(streams)]
+    of_statics = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in statics]
+    apart: list[tuple[Access, Tensor]] = []  # gradients of streams, one a channel
+    for access in kernels.streams:
+        if access.direct:
+            into = of_streams[access.array]
+        else:
+            into = torch.empty((batch, steps, *kernels.grid), dtype=like.dtype, device=like.device)
+            apart.append((access, into))
+        given += [into, into.stride(0), into.stride(1)]
+    sums = [torch.empty((batch, *kernels.grid), dtype=like.dtype, device=like.device) for _ in kernels.statics]
+    given += sums
+    of_first = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
+    of_initial = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first] if reset is not None else [None] * len(first)
+    given += [t for pair in zip(of_first, of_initial, strict=True) for t in pair]
+
+    kernel = kernels.sequential_back if tiles.schedule == SEQUENTIAL else kernels.parallel_back
+    _launch(kernel, tiles, channels, [*given, batch, steps], like)
+    for access, values in apart:
+        access.add(of_streams[access.array], values, 2)
+    for access, values in zip(kernels.statics, sums, strict=True):
+        access.add(of_statics[access.array], values.sum(0), 0)
+    ended = [torch.zeros_like(i) if g is None else g.sum(0) for i, g in zip(initial, of_initial, strict=True)]
+    return [*of_streams, *of_statics, *of_first, *ended]
+
+
+def _given(
+    kernels: Channels, streams: Sequence[Tensor], statics: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor], reset: Tensor | None
+) -> tuple[list[Any], list[Tensor]]:
+    """What every kernel is given first, and the tensors that must be kept until it runs."""
+    given: list[Any] = []
+    alive: list[Tensor] = []
+    for i in kernels.stream_arrays:
+        alive.append(rows(streams[i], 2))
+        given += [alive[-1], alive[-1].stride(0), alive[-1].stride(1)]
+    given += [statics[i].contiguous() for i in kernels.static_arrays]
+    for f, i in zip(first, initial, strict=True):
+        given += [f.contiguous(), i.contiguous()]
+    if reset is None:
+        return [*given, None, 0, 0], alive
+    mask = reset.view(torch.uint8)
+    return [*given, mask, mask.stride(0), mask.stride(1)], alive
+
+
+def _before(
+    kernels: Channels, sequences: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor], reset: Tensor | None
+) -> list[Tensor]:
+    """For each slot its sequence, or, of one that is further back than a step, that of its values before each step."""
+    found: list[Tensor] = []
+    before: list[Tensor] = []  # of all slots, the value before each step; made where one further back asks for it
+    states = len(sequences)
+    for i, lag in enumerate(kernels.lags):
+        if lag == 1:
+            found.append(sequences[i])
+            before.append(lagged(sequences[i], first[i], initial[i], reset) if len(kernels.lags) > states else sequences[i])
+        else:
+            before.append(lagged(before[kernels.nearer[i]], first[i], initial[i], reset).contiguous())
+            found.append(before[-1])
+    return found
+
+
+def _programs(channels: int, tiles: Tiles) -> int:
+    return -(-channels // tiles.channels)
+
+
+def _launch(kernel: Any, tiles: Tiles, channels: int, given: list[Any], like: Tensor) -> None:
+    """Runs a kernel on the device of a tensor, on the current stream."""
+    if tiles.schedule == SEQUENTIAL:
+        cut = {"AHEAD": tiles.ahead}
+    else:
+        cut = {"LANES": tiles.lanes, "LANE_STEPS": tiles.lane_steps}
+    with torch.cuda.device_of(like):
+        kernel[(_programs(channels, tiles),)](*given, BLOCK=tiles.channels, num_warps=tiles.warps, **cut)

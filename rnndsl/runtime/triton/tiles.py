@@ -1,0 +1,125 @@
+"""Which kernel runs a call, and how it is cut: what a simple model of the device predicts, or what was measured.
+
+The model counts cycles. A sequential kernel takes the time of a step's chain of operations, T times; a parallel one that of its
+rounds, for every chunk. Either is bounded by the rate at which the device's warps issue instructions, and by memory. The constants are
+those of the kernel prototypes: a static model of sm_90 machine code, not measurements.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import ceil
+
+from rnndsl.runtime.triton.channels import Channels
+
+SEQUENTIAL, PARALLEL = "sequential", "parallel"
+WARP = 32
+_SPECIAL_LATENCY, _LATENCY, _MEMORY_LATENCY = 35.0, 4.0, 600.0  # cycles of a special function, of another operation, of a load
+_SPECIAL_ISSUE, _ISSUE = 10.0, 1.0  # issue slots that they take; a special function is some operations around one of the special unit
+_LEVEL = 45.0  # cycles of a level of a scan within a warp
+_BARRIER = 120.0  # and what crossing warps adds, twice a scan
+_ROUNDS = 3.3  # of Newton's method in a chunk of 128 steps, at common weights
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the model knows of a device."""
+
+    name: str = "NVIDIA H100"
+    processors: int = 132
+    issue: float = 4.0  # instructions a cycle and processor
+    warps: int = 48  # of a processor at once, at the registers that kernels take
+    bandwidth: float = 1750.0  # bytes a cycle
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How a kernel is cut: channels a program; steps on their way (sequential); lanes and steps a lane (parallel); warps."""
+
+    schedule: str
+    channels: int
+    ahead: int = 4
+    lanes: int = 1
+    lane_steps: int = 1
+    warps: int = 1
+
+    def __str__(self) -> str:
+        if self.schedule == SEQUENTIAL:
+            return f"sequential, {self.channels} channels a program, {self.ahead} steps ahead, {_plural(self.warps, 'warp')}"
+        return f"parallel, {self.channels} channels a program, {self.lanes} lanes of {_plural(self.lane_steps, 'step')}, {_plural(self.warps, 'warp')}"
+
+
+def _plural(n: int, word: str) -> str:
+    return f"{n} {word}{'s' * (n != 1)}"
+
+
+def candidates(kernels: Channels, channels: int, steps: int, itemsize: int = 4) -> Iterator[Tiles]:
+    """The tiles worth a look for so many channels, those of all rows together, and steps; the usual ones first."""
+    for width in (32, 64, 128):
+        if width == 32 or channels >= width * 64:
+            for ahead in (4, 8, 2):
+                yield Tiles(SEQUENTIAL, width, ahead=ahead, warps=width // WARP)
+    if kernels.parallel is None:
+        return
+    most = 8 if len(kernels.lags) <= 2 else 4 if len(kernels.lags) == 3 else 2  # steps a lane whose values fit in registers
+    least = 32 // itemsize  # channels of one sector of memory
+    for width in dict.fromkeys((least, 2 * least, 4, 2, 1)):
+        for warps in (4, 1, 2, 8, 16):
+            lanes = warps * WARP // width
+            if lanes < 2 or (width < least and channels >= 4096):
+                continue
+            for lane_steps in (most, most // 2, 1):
+                if lane_steps and lanes * lane_steps <= max(64, 2 * steps):
+                    yield Tiles(PARALLEL, width, lanes=lanes, lane_steps=lane_steps, warps=warps)
+
+
+def cycles(kernels: Channels, tiles: Tiles, channels: int, steps: int, device: Device, backward: bool = False) -> float:
+    """What the model predicts for a call."""
+    once, again = _work(kernels, backward)
+    programs = ceil(channels / tiles.channels)
+    resident = device.processors * max(1, device.warps // tiles.warps)
+    waves = ceil(programs / resident)
+    streams = len(kernels.streams) + len(kernels.lags)
+    memory = channels * steps * 4.0 * (2 * streams + 1 if backward else streams) / device.bandwidth
+    if tiles.schedule == SEQUENTIAL:
+        chain, slots = _cost(again)
+        step = max(chain, _MEMORY_LATENCY / tiles.ahead)
+        issue = channels / WARP * steps * slots / (device.processors * device.issue)
+        return max(waves * steps * step, issue, memory)
+    chunk = tiles.lanes * tiles.lane_steps
+    rounds = 1.0 if backward or kernels.is_exact else _ROUNDS * max(1.0, (chunk / 128) ** 0.35) * (8 / tiles.lane_steps) ** 0.25
+    chain, slots = _cost(once)
+    levels = (tiles.lanes - 1).bit_length() * _LEVEL + (2 * _BARRIER if tiles.warps > 1 else 0.0)
+    last, last_slots = _cost(again)
+    a_chunk = rounds * (tiles.lane_steps * chain + 2 * levels) + tiles.lane_steps * last + _MEMORY_LATENCY
+    work = rounds * slots + last_slots
+    issue = channels / WARP * steps * work / (device.processors * device.issue)
+    return max(waves * ceil(steps / chunk) * a_chunk, issue, memory)
+
+
+def _work(kernels: Channels, backward: bool) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Operations of a round, and of the steps at its end."""
+    work = kernels.work
+    if backward:
+        return work.get("slopes", work["pullback"]), work["pullback"]
+    return work.get("linear", work.get("coefficients", work["step"])), work["step"]
+
+
+def _cost(work: tuple[int, int]) -> tuple[float, float]:
+    """Cycles of a step's chain, about half of what it computes, and issue slots."""
+    operations, special = work
+    plain = operations - special
+    return _LATENCY * plain + _SPECIAL_LATENCY * special, _ISSUE * plain + _SPECIAL_ISSUE * special
+
+
+def choose(
+    kernels: Channels, channels: int, steps: int, device: Device, schedule: str = "auto", wish: dict[str, int] | None = None, backward: bool = False
+) -> Tiles:
+    """The tiles that the model predicts to be fastest, within a schedule and with the entries of `wish`, whatever it thinks of them."""
+    found = list(candidates(kernels, max(1, channels), max(1, steps)))
+    wanted = {"sequential": SEQUENTIAL, "newton": PARALLEL}.get(schedule)
+    if wish and ("lanes" in wish or "lane_steps" in wish):
+        wanted = PARALLEL
+    fitting = [t for t in found if t.schedule == wanted] or found
+    if wish:
+        fitting = list(dict.fromkeys(replace(t, **wish) for t in fitting))
+    return min(fitting, key=lambda t: cycles(kernels, t, max(1, channels), max(1, steps), device, backward))
