@@ -12,6 +12,7 @@ import rnndsl
 from tests.oracle import Oracle
 
 TOLERANCE = 1e-9
+ODD = {"D": 3, "H": 5, "N": 2, "K": 3, "V": 7, "B": 9, "L": 3, "M": 4}  # of sizes of these names
 
 
 def layer_of(text: str, cell: str, sizes: dict, **settings) -> nn.Module:
@@ -137,3 +138,50 @@ def assert_agrees(case: Case, tolerance: float = TOLERANCE) -> None:
             assert difference(value, whole[name][:, t]) < tolerance, f"step {t}: output {name}"
     for field in layer.State._fields:
         assert difference(getattr(state, field), getattr(end, field)) < tolerance, f"steps: state {field}"
+
+
+def sizes_of(text: str, cell: str) -> dict[str, int]:
+    """Odd sizes for every size of a cell."""
+    known = inspect.signature(getattr(rnndsl.load(text), cell)).parameters
+    return {n: ODD.get(n, 3) for n, p in known.items() if p.default is p.empty}
+
+
+def against_reference(
+    text: str, cell: str, sizes: dict, batch: int, steps: int, dtype=torch.float64, reset: bool = True, backend: str = "cpu",
+    device: str = "cpu", scale: float = 1.0, schedule: str = "auto", tiles: dict | None = None,
+) -> dict[str, tuple[Tensor, Tensor]]:  # fmt: skip
+    """Outputs, states and gradients on a backend and on the reference in float64, from the same weights and a given state."""
+    found = []
+    for which, kind in ((backend, dtype), ("reference", torch.float64)):
+        torch.manual_seed(0)
+        layer = layer_of(text, cell, sizes, backend="reference")
+        with torch.no_grad():
+            for p in layer.parameters():
+                p.add_(0.3 * torch.randn_like(p)).mul_(scale)
+        inputs = [x.detach() for x in random_inputs(layer, batch, steps)]
+        state = [s + 0.2 * torch.randn_like(s) if s.dtype != torch.int64 else s for s in layer.initial_state(batch)]
+        layer = layer.to(kind).to(device)
+        layer.backend = which
+        if which != "reference":
+            layer.schedule, layer.tiles = schedule, tiles
+
+        def cast(t: Tensor, kind=kind) -> Tensor:
+            t = t.to(device)
+            return t if t.dtype == torch.int64 else t.to(kind.to_complex() if t.is_complex() else kind).requires_grad_()
+
+        inputs, state = [cast(x) for x in inputs], [cast(s) for s in state]
+        y, end = layer(*inputs, state=state, reset=some_resets(batch, steps).to(device) if reset else None)
+        outputs = {f"output {i}": v for i, v in enumerate(y if isinstance(y, tuple) else (y,))}
+        outputs |= {f"state {n}": v for n, v in zip(end._fields, end, strict=True) if v.dtype != torch.int64}
+        leaves = dict(layer.named_parameters()) | {n: x for (n, _, _), x in zip(layer._inputs, inputs, strict=True)}
+        leaves |= {f"first {i}": s for i, s in enumerate(state) if s.requires_grad}
+        wide = {n: v.cpu().to(torch.complex128 if v.is_complex() else torch.float64) for n, v in outputs.items()}
+        grads = torch.autograd.grad(total(wide, 3), list(leaves.values()), allow_unused=True, materialize_grads=True)
+        found.append({n: v.detach() for n, v in wide.items()} | {f"gradient of {n}": g for n, g in zip(leaves, (g.cpu() for g in grads), strict=True)})
+    return {n: (found[0][n].to(found[1][n].dtype), found[1][n]) for n in found[1]}
+
+
+def assert_close(values: dict[str, tuple[Tensor, Tensor]], tolerance: float) -> None:
+    """Every value agrees, relative to its scale."""
+    for name, (got, want) in values.items():
+        assert difference(got, want) < tolerance, name

@@ -3,10 +3,15 @@
 import os
 
 import pytest
+import torch
 from hypothesis import settings
 
 # Most tests are of the compiler and the reference; those of the kernels ask for them. What `auto` takes has a test of its own.
 os.environ["RNNDSL_BACKEND"] = "reference"
+
+# Without a GPU, Triton kernels run in Triton's interpreter. This must stand before anything imports triton.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 # Random programs are the same in every run of CI; elsewhere each run tries new ones.
 settings.register_profile("ci", derandomize=True)

@@ -330,7 +330,7 @@ def test_a_candidate_that_takes_too_long_is_given_up():
 
 def test_absent_backends_say_why(folder, capsys):
     assert bench("c.rnn", *TINY[:-1], "triton", "--against", "loop", "--scope", "layer", "--direction", "forward") == 0
-    assert "  triton: 'triton' cannot run this cell" in capsys.readouterr().out
+    assert "  triton: 'triton' runs on a GPU, but" in capsys.readouterr().out
 
 
 def test_pararnn_is_optional(folder, capsys, monkeypatch):

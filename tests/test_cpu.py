@@ -1,7 +1,6 @@
 """The CPU backend: generated C++ kernels against the oracle, the reference backend, and what torch asks of an op."""
 
 import copy
-import inspect
 import io
 import multiprocessing
 import os
@@ -23,22 +22,16 @@ from torch import Tensor
 import rnndsl
 from rnndsl.runtime import build, call, cpu, loaded
 from rnndsl.runtime.kernels import Kernels
-from tests.agreement import Case, assert_agrees, difference, layer_of, random_inputs, some_resets, total
+from tests.agreement import Case, assert_agrees, assert_close, layer_of, random_inputs, sizes_of, some_resets
+from tests.agreement import against_reference as both
 from tests.features import FEATURES, SIZES, program
 from tests.random_cells import RandomCell, cells
 from tests.zoo_cells import ZOO
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.rnn"))
-ODD = {"D": 3, "H": 5, "N": 2, "K": 3, "V": 7, "B": 9, "L": 3, "M": 4}
 
 pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C++ compiler")
-
-
-def sizes_of(text: str, cell: str) -> dict[str, int]:
-    """Odd sizes for every size of a cell."""
-    known = inspect.signature(getattr(rnndsl.load(text), cell)).parameters
-    return {n: ODD.get(n, 3) for n, p in known.items() if p.default is p.empty}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,41 +63,6 @@ def test_every_form_of_the_language_agrees_with_the_oracle(name):
 @pytest.mark.parametrize(("batch", "steps"), [(1, 1), (17, 2), (1, 13)])
 def test_agrees_at_other_sizes(name, batch, steps):
     assert_agrees(Case(program(name), "C", {"D": 1, "H": 1, "N": 3, "K": 2, "L": 1}, batch, steps, seed=1, backend="cpu"))
-
-
-def both(text: str, cell: str, sizes: dict, batch: int, steps: int, dtype=torch.float64, reset: bool = True) -> dict[str, tuple[Tensor, Tensor]]:
-    """Outputs, states and gradients on the CPU backend and on the reference in float64, from the same weights and a given state."""
-    found = []
-    for backend, kind in (("cpu", dtype), ("reference", torch.float64)):
-        torch.manual_seed(0)
-        layer = layer_of(text, cell, sizes, backend="reference")
-        with torch.no_grad():
-            for p in layer.parameters():
-                p.add_(0.3 * torch.randn_like(p))
-        inputs = [x.detach() for x in random_inputs(layer, batch, steps)]
-        state = [s + 0.2 * torch.randn_like(s) if s.dtype != torch.int64 else s for s in layer.initial_state(batch)]
-        layer = layer.to(kind)
-        layer.backend = backend
-
-        def cast(t: Tensor, kind=kind) -> Tensor:
-            return t if t.dtype == torch.int64 else t.to(kind.to_complex() if t.is_complex() else kind).requires_grad_()
-
-        inputs, state = [cast(x) for x in inputs], [cast(s) for s in state]
-        y, end = layer(*inputs, state=state, reset=some_resets(batch, steps) if reset else None)
-        outputs = {f"output {i}": v for i, v in enumerate(y if isinstance(y, tuple) else (y,))}
-        outputs |= {f"state {n}": v for n, v in zip(end._fields, end, strict=True) if v.dtype != torch.int64}
-        leaves = dict(layer.named_parameters()) | {n: x for (n, _, _), x in zip(layer._inputs, inputs, strict=True)}
-        leaves |= {f"first {i}": s for i, s in enumerate(state) if s.requires_grad}
-        wide = {n: v.to(torch.complex128 if v.is_complex() else torch.float64) for n, v in outputs.items()}
-        grads = torch.autograd.grad(total(wide, 3), list(leaves.values()), allow_unused=True, materialize_grads=True)
-        found.append({n: v.detach() for n, v in wide.items()} | {f"gradient of {n}": g for n, g in zip(leaves, grads, strict=True)})
-    return {n: (found[0][n].to(found[1][n].dtype), found[1][n]) for n in found[1]}
-
-
-def assert_close(values: dict[str, tuple[Tensor, Tensor]], tolerance: float) -> None:
-    """Every value agrees, relative to its scale."""
-    for name, (got, want) in values.items():
-        assert difference(got, want) < tolerance, name
 
 
 @pytest.mark.parametrize("name", ZOO)

@@ -368,7 +368,7 @@ class Layer(nn.Module):
         """
         backend = self._backend_for(name, kind["device"])
         if self._schedule == "newton" and backend != "triton" and not torch.compiler.is_compiling():
-            _say_once(type(self), f"schedule: {type(self).__name__}: `{name}` runs step by step, with the same numbers: newton is for Triton kernels")
+            _say_once(type(self), f"schedule: {type(self).__name__}: `{name}` runs sequentially, with the same numbers: only Triton kernels have newton")
         if backend is not None:
             return KERNELS[backend].run(self, name, streams, statics, first, initial, reset, steps, kind["dtype"])
         step = getattr(self, f"_step_{name}")

@@ -23,8 +23,16 @@ class Runnable(Protocol):
     forms: how many real arrays each stream, static and carried value is; lags: of each carried array, those of lag 1 first.
     """
 
-    forms: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-    lags: tuple[int, ...]
+    @property
+    def forms(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]: ...
+
+    @property
+    def lags(self) -> tuple[int, ...]: ...
+
+    @property
+    def reference(self) -> Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+        """The same in plain PyTorch, differentiable any number of times: a function of the arguments of `forward`."""
+        ...
 
     def cast(self, t: Tensor, is_stream: bool) -> Tensor:
         """An argument in a dtype that the kernels take."""
@@ -49,10 +57,6 @@ class Runnable(Protocol):
         wanted: list[bool],
     ) -> list[Tensor]:
         """The gradients of streams, statics, first and initial values, from those of what `forward` returned."""
-        ...
-
-    def reference(self, streams: Any, statics: Any, first: Any, initial: Any, reset: Tensor | None, steps: int) -> tuple[tuple, tuple]:
-        """The same in plain PyTorch, differentiable any number of times."""
         ...
 
 

@@ -69,7 +69,10 @@ class Function:
             if node.op in ("old", "stream", "static", "carry_gradient"):
                 texts[n] = Text(self.leaf(node))
                 continue
-            code = text.operation(node.op, [texts[a] for a in node.args])
+            args = [texts[a] for a in node.args]
+            if node.op == "select" and uniform.issuperset(node.args[1:]):  # two numbers would be float32, whatever REAL is
+                args[2] = Text(f"full({args[2].code}, {self.like})")
+            code = text.operation(node.op, args)
             plain = code.condition is not None and counts[n] == 1 and n not in wanted  # a condition stands where it is asked
             if not plain and (counts[n] > 1 or n in local or len(code.code) > _LONG):
                 line = self.source.line_of(node.span.start)
@@ -108,6 +111,8 @@ class Function:
         node = self.channel.builder[n]
         if node.op == "number":
             return text.number(node.data).within(ATOM)
+        if node.op == "hyper":
+            return self.names(node.data)
         return self.constants.name(self._python(n).code)
 
     def _python(self, n: int) -> Text:

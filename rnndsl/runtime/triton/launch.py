@@ -113,8 +113,8 @@ def _given(
         alive.append(rows(streams[i], 2))
         given += [alive[-1], alive[-1].stride(0), alive[-1].stride(1)]
     given += [statics[i].contiguous() for i in kernels.static_arrays]
-    for f, i in zip(first, initial, strict=True):
-        given += [f.contiguous(), i.contiguous()]
+    for begin, again in zip(first, initial, strict=True):
+        given += [begin.contiguous(), again.contiguous()]
     if reset is None:
         return [*given, None, 0, 0], alive
     mask = reset.view(torch.uint8)

@@ -52,7 +52,7 @@ def _plural(n: int, word: str) -> str:
     return f"{n} {word}{'s' * (n != 1)}"
 
 
-def candidates(kernels: Channels, channels: int, steps: int, itemsize: int = 4) -> Iterator[Tiles]:
+def candidates(kernels: Channels, channels: int, steps: int, backward: bool = False, itemsize: int = 4) -> Iterator[Tiles]:
     """The tiles worth a look for so many channels, those of all rows together, and steps; the usual ones first."""
     for width in (32, 64, 128):
         if width == 32 or channels >= width * 64:
@@ -60,7 +60,8 @@ def candidates(kernels: Channels, channels: int, steps: int, itemsize: int = 4) 
                 yield Tiles(SEQUENTIAL, width, ahead=ahead, warps=width // WARP)
     if kernels.parallel is None:
         return
-    most = 8 if len(kernels.lags) <= 2 else 4 if len(kernels.lags) == 3 else 2  # steps a lane whose values fit in registers
+    slots = len(kernels.lags)
+    most = max(2, (4 if backward or slots > 1 else 8) // (1 if slots < 3 else 2))  # steps a lane that fit in registers, and compile in time
     least = 32 // itemsize  # channels of one sector of memory
     for width in dict.fromkeys((least, 2 * least, 4, 2, 1)):
         for warps in (4, 1, 2, 8, 16):
@@ -115,11 +116,11 @@ def choose(
     kernels: Channels, channels: int, steps: int, device: Device, schedule: str = "auto", wish: dict[str, int] | None = None, backward: bool = False
 ) -> Tiles:
     """The tiles that the model predicts to be fastest, within a schedule and with the entries of `wish`, whatever it thinks of them."""
-    found = list(candidates(kernels, max(1, channels), max(1, steps)))
+    found = list(candidates(kernels, max(1, channels), max(1, steps), backward))
     wanted = {"sequential": SEQUENTIAL, "newton": PARALLEL}.get(schedule)
     if wish and ("lanes" in wish or "lane_steps" in wish):
         wanted = PARALLEL
     fitting = [t for t in found if t.schedule == wanted] or found
     if wish:
-        fitting = list(dict.fromkeys(replace(t, **wish) for t in fitting))
+        fitting = list(dict.fromkeys(replace(t, **wish) for t in fitting))  # type: ignore[arg-type]
     return min(fitting, key=lambda t: cycles(kernels, t, max(1, channels), max(1, steps), device, backward))

@@ -1,15 +1,14 @@
 """What is timed: our backends, the loop, the loop with a compiled step. torch.nn and pararnn-torch are in files of their own."""
 
 import copy
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rnndsl.runtime.layer import KERNELS
 from rnndsl.tools.bench.subject import Recurrence, Subject, weights_like
 
 SAME = 1e-4  # how far numbers of the same cell may lie apart
@@ -152,16 +151,14 @@ def our_backends(subject: Subject, names: tuple[str, ...]) -> tuple[list[Backend
         except (ValueError, RuntimeError) as e:
             absent[backend] = str(e).removeprefix("backend: ")
             continue
+        misplaced = KERNELS[backend].misplaced(subject.inputs[0].device)
+        if misplaced is not None or (backend == "triton" and subject.inputs[0].device.type == "cpu"):  # an interpreter's time says nothing
+            absent[backend] = misplaced or "'triton' runs on a GPU, but this is its interpreter"
+            continue
         found.append(Backend(backend, subject, layer))
-        with suppress(ValueError), warnings.catch_warnings():
-            warnings.simplefilter("error")  # a schedule that the backend does not have for this cell is one that warns
-            newton = copy.deepcopy(layer)
-            try:
-                newton.schedule = "newton"
-                with torch.no_grad():
-                    newton(*(x[:, :2] for x in subject.inputs))
-            except UserWarning:
-                continue
+        newton = copy.deepcopy(layer)
+        newton.schedule = "newton"
+        if any(plan.schedule == "newton" for plan in newton.plan_for(*subject.inputs)):
             layer.schedule = "sequential"
             found.append(Backend(f"{backend} newton", subject, newton))
     return found, absent
