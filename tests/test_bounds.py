@@ -13,7 +13,7 @@ from rnndsl.diagnostics import Source
 from tests.agreement import layer_of
 from tests.features import FEATURES, SIZES, program
 from tests.random_cells import RandomCell, cells
-from tests.zoo_cells import ZOO
+from tests.zoo_cells import ZOO, name_of
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.rnn"))
 ODD = {"D": 3, "H": 5, "N": 2, "K": 4, "V": 7, "L": 3, "B": 6, "M": 3}
@@ -161,8 +161,7 @@ def assert_stays(text: str, sizes: dict, seeds: int = 3, training: bool = False)
     claimed = {s: b for s, b in known.items() if b != (-INF, INF)}
     if not claimed:
         return
-    name = text.split("cell ")[1].split("(")[0]
-    layer = layer_of(text, name, sizes).train(training)
+    layer = layer_of(text, name_of(text), sizes).train(training)
     for seed in range(seeds):
         g = torch.Generator().manual_seed(seed)
         scale = (1.0, 30.0, 1e3)[seed % 3]

@@ -10,7 +10,7 @@ from tests.agreement import layer_of, random_inputs
 from tests.features import FEATURES, SIZES, program
 from tests.numeric_lanes import Step, inner, random_like
 from tests.random_cells import RandomCell, cells
-from tests.zoo_cells import ZOO
+from tests.zoo_cells import ZOO, name_of
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.rnn"))
 ODD = {"D": 3, "H": 5, "N": 2, "K": 4, "V": 7, "L": 3, "B": 6, "P": 2, "M": 3}
@@ -28,7 +28,7 @@ def assert_differentiates(text: str, cell: str | None, sizes: dict[str, int], se
     """Values against the layer's step; true Jacobian and backward against autograd; the state's gradients against the layer's."""
     torch.manual_seed(seed)
     g = torch.Generator().manual_seed(seed)
-    name = cell or text.split("cell ")[1].split("(")[0]
+    name = cell or name_of(text)
     layer = layer_of(text, name, sizes)
     with torch.no_grad():
         for p in layer.parameters():
