@@ -510,3 +510,20 @@ def test_standalone_modules_give_the_same_numbers(tmp_path):
 
 def test_output_is_deterministic():
     assert rnndsl.compile(program("heads")) == rnndsl.compile(program("heads"))
+
+
+def test_sizes_and_numbers_that_are_not_whole():
+    """A size times a fraction, a vector or a hyperparameter is that, not a size cut to a whole number."""
+    text = """cell C(N, H, r = 0.5):
+  input x: [H]
+  state h: [H]
+  const a: [H] = N * r
+  const b: [H] = N * ones(H) - 1
+  const c: [H] = N + ones(H) / 2
+  param d: [H] ~ constant(N - r)
+  h[t] = h[t-1] * a + b + c + d * x
+  output h
+"""
+    layer = rnndsl.load(text).C(N=3, H=2)
+    for name, value in {"a": 1.5, "b": 2.0, "c": 3.5, "d": 2.5}.items():
+        assert getattr(layer, name).tolist() == [value, value], name

@@ -35,29 +35,30 @@ class Size(int):
         return Size, (int(self), self.text)
 
     @staticmethod
-    def _text(value: int) -> str:
+    def _text(value: Any) -> str:
         return value.text if isinstance(value, Size) else str(value)
 
-    def _times(self, other: int) -> "Size":
-        return Size(int(self) * int(other), f"{self._text(self)}*{self._text(other)}")
+    def _with(self, other: Any, value: Any, text: str) -> Any:
+        """A size where the other is a whole number too; else a plain value, of whatever kind."""
+        return Size(value, text) if isinstance(other, int) else value
 
-    def __mul__(self, other: int) -> "Size":  # type: ignore[override]
-        return self._times(other)
+    def __mul__(self, other: Any) -> Any:
+        return self._with(other, int(self) * other, f"{self.text}*{self._text(other)}")
 
-    def __rmul__(self, other: int) -> "Size":  # type: ignore[override]
-        return Size(int(self) * int(other), f"{self._text(other)}*{self.text}")
+    def __rmul__(self, other: Any) -> Any:
+        return self._with(other, other * int(self), f"{self._text(other)}*{self.text}")
 
-    def __add__(self, other: int) -> "Size":  # type: ignore[override]
-        return Size(int(self) + int(other), f"{self.text} + {self._text(other)}")
+    def __add__(self, other: Any) -> Any:
+        return self._with(other, int(self) + other, f"{self.text} + {self._text(other)}")
 
-    def __radd__(self, other: int) -> "Size":  # type: ignore[override]
-        return Size(int(self) + int(other), f"{self._text(other)} + {self.text}")
+    def __radd__(self, other: Any) -> Any:
+        return self._with(other, other + int(self), f"{self._text(other)} + {self.text}")
 
-    def __sub__(self, other: int) -> "Size":  # type: ignore[override]
-        return Size(int(self) - int(other), f"{self.text} - {self._text(other)}")
+    def __sub__(self, other: Any) -> Any:
+        return self._with(other, int(self) - other, f"{self.text} - {self._text(other)}")
 
-    def __rsub__(self, other: int) -> "Size":  # type: ignore[override]
-        return Size(int(other) - int(self), f"{self._text(other)} - {self.text}")
+    def __rsub__(self, other: Any) -> Any:
+        return self._with(other, other - int(self), f"{self._text(other)} - {self.text}")
 
 
 def divide(a: int, b: int) -> int:
