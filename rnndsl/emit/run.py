@@ -6,7 +6,7 @@ from rnndsl.diagnostics import Source, Span
 from rnndsl.emit.naming import Names
 from rnndsl.emit.part import WIDTH, Part, call_lines, mentioned, quoted, tensors, tuple_text, unpacked
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of
-from rnndsl.plan.recurrence import Recurrence, product_name, product_type, recurrences
+from rnndsl.plan.recurrence import Exit, Recurrence, product_name, product_type, recurrences
 
 
 class Run(Part):
@@ -22,10 +22,11 @@ class Run(Part):
         self.finals: dict[str, str] = {}  # each field of the state tuple: what holds its last value
         self.methods: list[list[str]] = []
         held = {v.name for v in plan.cell.variables}  # a method is never called as a param is
-        self._labels = Names(frozenset(n.split('_', 2)[2] for n in held if n.startswith(("_step_", "_enter_"))))
+        self._labels = Names(frozenset(n.split('_', 2)[2] for n in held if n.startswith(("_step_", "_enter_", "_exit_"))))
         self.nested = False  # inside a method of one step: values are not expanded
         self.recurrences = {r.scan: r for r in recurrences(plan)}
         self.entered = {let.name for r in self.recurrences.values() for let in r.entry}
+        self.entered |= {let.name for r in self.recurrences.values() if r.exit for let in r.exit.body}
         self.whole = {g for r in self.recurrences.values() for g in r.products}
 
     def lines(self) -> list[str]:
@@ -223,7 +224,12 @@ class Run(Part):
         sequences = [self.names(s) for s in stage.states]
         finals = [self.names(("final", c.field), f"{c.field}_last") for c in carries]
         self.finals.update({c.field: f for c, f in zip(carries, finals, strict=True)})
-        self.out.append(f"# {', '.join(stage.states)}: the recurrence")
+        exit_ = recurrence.exit
+        if exit_:
+            for let in exit_.ahead:
+                self._operation(let, "")
+            self._exit_method(recurrence, exit_, old[: len(stage.states)])
+        self.out.append(f"# {', '.join(stage.states)}: the recurrence{', and what follows it' if exit_ else ''}")
         arguments = [
             quoted(self.label(recurrence)),
             tuple_text([self._name(s) for s in self._given(recurrence)]),
@@ -234,7 +240,13 @@ class Run(Part):
             "lead[1]",
             "kind",
         ]
-        self.out.extend(call_lines([tuple_text(sequences), tuple_text(finals)], "self._scan", arguments))
+        targets = [tuple_text(sequences), tuple_text(finals)]
+        if exit_:
+            arguments.append(tuple_text([tuple_text([self._name(s) for s in group]) for group in (exit_.streams, exit_.statics)]))
+            targets.append(tuple_text([self.names(r.name) for r in exit_.returned]))
+        else:
+            targets.append("_")
+        self.out.extend(call_lines(targets, "self._scan", arguments))
         self.origin = None
         for s in stage.states:
             self._lags("state", self.plan.variable(s))
@@ -251,6 +263,39 @@ class Run(Part):
         """What a recurrence reads of every step: streams, and merged products whole."""
         return [*recurrence.streams, *(Ref(product_name(g), "local", product_type(g)) for g in recurrence.products)]
 
+    def _exit_method(self, recurrence: Recurrence, exit_: Exit, old: list[Ref]) -> None:
+        """A method `_exit_h`, which makes what follows a recurrence from its states, what these began with, and what it was given."""
+        stage, label = recurrence.scan, self.label(recurrence)
+        given, statics = [self._name(s) for s in self._given(recurrence)], [self._name(s) for s in recurrence.statics]
+        read = {n for let in exit_.body for n in walk(let.value) if isinstance(n, Ref)}
+        out, self.out, self.origin = self.out, [], None
+        if any(s in read for s in stage.streams if self._name(s) not in given):
+            entered = [self._name(s) if s in read else "_" for s in stage.streams]
+            self.out.extend(call_lines([tuple_text(entered)], f"self._enter_{label}", ["kind", *given, *statics]))
+        for state in old:
+            if state in read:
+                self.used.add("lagged")
+                begin = [self._name(Ref(state.name, "state", state.type)), self.names(("begin", state.name), f"{state.name}_first")]
+                self.out.append(f"{self._name(state)} = lagged({', '.join([*begin, self.names(('again', state.name), f'{state.name}_initial'), 'reset'])})")
+        for operation in exit_.body:
+            self._operation(operation, "")
+        values = [self._expanded(self._name(r), r.type) for r in exit_.returned]
+        self.out.append(f"return {tuple_text(values)}")
+        if any("lead" in v for v in values):
+            self.out.insert(0, f"lead = {self._name(Ref(old[0].name, 'state', old[0].type))}.shape[:2]")
+        begins = [self.names(("begin", s.name), f"{s.name}_first") for s in old] + [self.names(("again", s.name), f"{s.name}_initial") for s in old]
+        states = [self._name(Ref(s.name, "state", s.type)) for s in old]
+        further = [self._name(s) for s in (*exit_.streams, *exit_.statics)]
+        lines = [*self.header_values(self.out), *self.out]
+        self.out = out
+        self._add_method(f"_exit_{label}", ["self", "kind", "reset", *states, *begins, *given, *statics, *further], lines)
+
+    def _add_method(self, name: str, arguments: list[str], lines: list[str]) -> None:
+        signature = f"def {name}({', '.join(arguments)}):"
+        if len(signature) > WIDTH:
+            signature = f"def {name}(\n    {', '.join(arguments[:2])},\n" + "".join(f"    {a},\n" for a in arguments[2:]) + "):"
+        self.methods.append([*signature.split("\n"), *(f"    {line}" if line else "" for line in lines)])
+
     def _method(self, recurrence: Recurrence, kind: str, body: tuple, returned: list[Ref], arguments: list[Ref]) -> None:
         """A method `_enter_h`, which makes the streams of a step from what is given, or `_step_h`, which is one step."""
         given = [self._name(a) for a in (*arguments, *recurrence.statics)]
@@ -265,10 +310,7 @@ class Run(Part):
         self.out.append(f"return {tuple_text([self._name(r) for r in returned])}")
         lines = [*self.header_values(self.out), *self.out]
         self.out = out
-        signature = f"def _{kind}_{self.label(recurrence)}({', '.join(['self', 'kind', *given])}):"
-        if len(signature) > WIDTH:
-            signature = f"def _{kind}_{self.label(recurrence)}(\n    {', '.join(['self', 'kind'])},\n" + "".join(f"    {g},\n" for g in given) + "):"
-        self.methods.append([*signature.split("\n"), *(f"    {line}" if line else "" for line in lines)])
+        self._add_method(f"_{kind}_{self.label(recurrence)}", ["self", "kind", *given], lines)
 
     def _return(self) -> None:
         values = [self._expanded(self.text.tensor(value).code, value.type) for _, value, _ in self.plan.outputs]

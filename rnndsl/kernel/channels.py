@@ -4,6 +4,7 @@ The channels are the entries of a state; whatever else a step reads, one channel
 linear in the channel's position, which holds for slices, transpositions, broadcasts and outer products alike.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rnndsl.checks.dims import Dim
@@ -38,7 +39,8 @@ class Access:
 class Channel:
     """One channel of a step. Leaves of `builder` are numbered: a stream or static one by its access, an old one by its slot.
 
-    `grid` are the axes of the states; `slots` the values that a channel carries, with their lag; `updates` what they become.
+    `grid` are the axes of the states; `slots` the values that a channel carries, with their lag; `updates` what they become; `follows` what
+    else is made of each step.
     """
 
     builder: Builder
@@ -47,6 +49,7 @@ class Channel:
     slots: tuple[tuple[Array, int], ...]
     updates: tuple[int, ...]
     names: tuple[tuple[int, str], ...]
+    follows: tuple[tuple[Array, int], ...] = ()
 
     def numbered(self, kind: str) -> list[int]:
         """The numbers of the accesses of a kind, in order."""
@@ -55,7 +58,8 @@ class Channel:
 
 @dataclass(frozen=True)
 class Gradients:
-    """What a channel's step hands back: gradients of its old slots and of what it reads, from `carry_gradient` leaves, one a slot."""
+    """What a channel's step hands back: gradients of its old slots and of what it reads, from the
+    leaves `carry_gradient`, one a slot, and `follow_gradient`."""
 
     slots: tuple[int | None, ...]
     accesses: tuple[int | None, ...]
@@ -70,14 +74,14 @@ def channel_of(step: Step) -> Channel:
     return _Channels(step, grid).channel()
 
 
-def jacobian(channel: Channel, surrogates: bool = False) -> tuple[tuple[int | None, ...], ...]:
-    """∂ update i / ∂ old slot j, as nodes; None where it is zero. Extends the channel's graph. Raises Unsupported."""
+def jacobian(channel: Channel, surrogates: bool = False, of: Sequence[int] | None = None) -> tuple[tuple[int | None, ...], ...]:
+    """∂ update i / ∂ old slot j, or of other nodes, as nodes; None where it is zero. Extends the channel's graph. Raises Unsupported."""
     b, k = channel.builder, len(channel.slots)
     last = len(b.nodes) - 1
     rows = []
-    for update in channel.updates:
+    for wanted in channel.updates if of is None else of:
         adjoint = Adjoint(b, surrogates=surrogates)
-        adjoint.seed(update, b.number(1.0))
+        adjoint.seed(wanted, b.number(1.0))
         adjoint.run(last)
         rows.append(tuple(_unless_zero(b, adjoint.gradient(b.leaf("old", j, ()))) for j in range(k)))
     return tuple(rows)
@@ -90,6 +94,8 @@ def pullback(channel: Channel) -> Gradients:
     adjoint = Adjoint(b)
     for i, update in enumerate(channel.updates):
         adjoint.seed(update, b.leaf("carry_gradient", i, ()))
+    for i, (_, n) in enumerate(channel.follows):
+        adjoint.seed(n, b.leaf("follow_gradient", i, ()))
     adjoint.run(last)
     slots = tuple(_unless_zero(b, adjoint.gradient(b.leaf("old", j, ()))) for j in range(len(channel.slots)))
     accesses = tuple(_unless_zero(b, adjoint.gradient(b.leaf(a.kind, i, ()))) for i, a in enumerate(channel.accesses))
@@ -118,15 +124,18 @@ class _Channels:
             if n in local and self.step.builder[n].shape == self.grid and self._is_wanted(n):
                 self.value(n, whole)
         updates = tuple(self.value(n, whole) for n in self.step.updates)
+        if any(array.shape != self.grid for array, _ in self.step.outputs):
+            raise Unsupported("what follows it has another shape")
+        follows = tuple((array, self.value(n, whole)) for array, n in self.step.outputs)
         for (n, _), scalar in self.known.items():
             if n in local:
                 self.named.setdefault(scalar, local[n])
-        return Channel(self.builder, self.grid, tuple(self.accesses), self.step.carries, updates, tuple(self.named.items()))
+        return Channel(self.builder, self.grid, tuple(self.accesses), self.step.carries, updates, tuple(self.named.items()), follows)
 
     def _is_wanted(self, n: int) -> bool:
         if not hasattr(self, "_wanted"):
             self._wanted: set[int] = set()
-            stack = list(self.step.updates)
+            stack = [*self.step.updates, *(n for _, n in self.step.outputs)]
             while stack:
                 m = stack.pop()
                 if m not in self._wanted:

@@ -1,7 +1,7 @@
 """Recurrence -> Step: the equations of one step as a graph of real values. A complex value is a pair of real ones."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import pi, sqrt
 
@@ -34,7 +34,19 @@ class Step:
 
 
 def lower(plan: Plan, recurrence: Recurrence, unroll: bool = False) -> Step:
-    """The step of a recurrence; a `repeat` stays a loop, or is unrolled where its rounds are known. Raises Unsupported."""
+    """The step of a recurrence, without what follows it; a `repeat` stays a loop, or is unrolled where its rounds are known.
+
+    Raises Unsupported.
+    """
+    return _lower(plan, replace(recurrence, exit=None), unroll)
+
+
+def lower_with_exit(plan: Plan, recurrence: Recurrence) -> Step:
+    """The step of a recurrence and what follows it, as its outputs; a `repeat` is unrolled. Raises Unsupported."""
+    return _lower(plan, recurrence, True)
+
+
+def _lower(plan: Plan, recurrence: Recurrence, unroll: bool) -> Step:
     lags = plan.cell.lags("state")
     states = recurrence.scan.states
     most = max((lags.get(s, 1) for s in states), default=1)
@@ -74,16 +86,19 @@ class Lowering:
         r = self.recurrence
         streams = [((ref.name, ref.role, ref.lag), ref.type) for ref in r.streams]
         streams += [((product_name(g), "local", 0), product_type(g)) for g in r.products]
+        streams += [((s.name, s.role, s.lag), s.type) for s in (r.exit.streams if r.exit else ())]
         stream_arrays = self._arrays("stream", streams)
-        statics = self._arrays("static", [((s.name, s.role, 0), s.type) for s in r.statics])
+        statics = self._arrays("static", [((s.name, s.role, 0), s.type) for s in (*r.statics, *(r.exit.statics if r.exit else ()))])
         types = {name: self.plan.variable(name).type for name, _, _ in carried}
         carries = self._arrays("old", [((name, role, lag), types[name]) for name, role, lag in carried])
         carry_lags = [lag for name, _, lag in carried for _ in parts_of(name, types[name])]
         for g in r.products:
             self._cut(g, self._leaf("stream", (product_name(g), "local", 0), product_type(g)))
         new: dict[str, Value] = {}
-        for operation in r.operations:
+        for operation in (*r.operations, *(r.exit.body if r.exit else ())):
             self.operation(operation, new)
+        if r.exit:
+            returned = [Returned(ref.name, ref) for ref in r.exit.returned]
         updates: list[int] = []
         for name, role, lag in carried:
             if lag > 1:

@@ -4,14 +4,15 @@ A local that a scan reads of every step is a pass over memory to write and anoth
 streams that are no larger, a kernel takes those and makes it on the way.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rnndsl.checks.cell import Apply, Expr, Let, Ref, Type, walk
+from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Type, walk
 from rnndsl.plan.dependence import strongly_connected
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of, names_of
 
 _TYPICAL = 64  # the value of a size where two formulas are compared
 _HEADS = 8
+_RETURNED = 4  # values that an exit gives: each is a stream more to write, and its gradient one to read
 _FUSED = frozenset(
     (
         "+", "-", "*", "/", "^", "neg", "<", "<=", ">", ">=", "==", "!=", "tanh", "sigmoid", "relu", "exp", "log", "sqrt", "abs", "sign",
@@ -22,11 +23,23 @@ _FUSED = frozenset(
 
 
 @dataclass(frozen=True)
+class Exit:
+    """What follows a scan entry by entry: `body` is computed of the states before and after each step and of streams; of it `returned` is read
+    elsewhere. `ahead` is made for it of all steps at once; `streams` and `statics` are what it reads that its scan does not."""
+
+    ahead: tuple[Let, ...]
+    body: tuple[Let, ...]
+    returned: tuple[Ref, ...]
+    streams: tuple[Ref, ...]
+    statics: tuple[Ref, ...]
+
+
+@dataclass(frozen=True)
 class Recurrence:
     """A scan as a kernel computes it.
 
     `entry` makes the scan's streams from `streams`, step by step; a product of `products` comes whole, its results are cut out of it.
-    `statics` are the params, consts and constants that entry and scan read.
+    `statics` are the params, consts and constants that entry and scan read. A kernel that can also computes the `exit`.
     """
 
     scan: Scan
@@ -34,6 +47,7 @@ class Recurrence:
     products: tuple[Gemm, ...]
     streams: tuple[Ref, ...]
     statics: tuple[Ref, ...]
+    exit: Exit | None = None
 
     @property
     def label(self) -> str:
@@ -46,7 +60,7 @@ class Recurrence:
 
 def recurrences(plan: Plan) -> tuple[Recurrence, ...]:
     """The kernels of a plan, one a scan, in solve order."""
-    return tuple(_recurrence(plan, scan) for scan in plan.scans)
+    return tuple(_with_exit(plan, _recurrence(plan, scan)) for scan in plan.scans)
 
 
 def product_name(gemm: Gemm) -> str:
@@ -84,6 +98,66 @@ def _recurrence(plan: Plan, scan: Scan) -> Recurrence:
     kept = tuple(r for r in streams if r.name not in cut)
     ordered = _ordered(entry)
     return Recurrence(scan, ordered, products, kept, _statics(plan, (*ordered, *scan.body)))
+
+
+def _with_exit(plan: Plan, recurrence: Recurrence) -> Recurrence:
+    """A recurrence with what follows it, where anything does."""
+    scan = recurrence.scan
+    kinds = {plan.variable(s).type for s in scan.states}
+    shapes = {(t.heads, t.axes) for t in kinds}
+    after = plan.stages[plan.stages.index(scan) + 1 :]
+    ahead: list[Let] = []
+    body: dict[str, Let] = {}
+
+    def moved(expr: Expr, name: str) -> Expr | None:
+        """The expression as an exit computes it, what no state reaches made ahead; None where it cannot be one."""
+        if isinstance(expr, Ref):
+            mine = expr.role == "state" and expr.name in scan.states and expr.lag <= 1
+            free = expr.role in ("param", "const", "size", "hyper", "input") or expr.name in plan.static or expr.name in body
+            return expr if mine or free or expr in scan.streams else None
+        if not isinstance(expr, Apply):
+            return expr
+        if not _reaches(expr, scan, body):
+            if expr.op in _FUSED and all(isinstance(a, Ref | Number) for a in expr.args):
+                return expr if all(moved(a, name) is not None for a in expr.args) else None
+            if not all(r.role in ("input", "noise", "clock") or not _is_stream(r, plan) for r in walk(expr) if isinstance(r, Ref)):
+                return None
+            if not any(r.role in ("input", "noise", "clock") for r in walk(expr) if isinstance(r, Ref)):
+                return expr if expr.op in _FUSED else None
+            let = Let(f"{name}.{len(ahead)}", expr, span=body_span)
+            ahead.append(let)
+            return Ref(let.name, "local", expr.type)
+        if expr.op not in _FUSED or expr.op in ("outer", "transpose", "split"):
+            return None
+        args = [moved(a, name) for a in expr.args]
+        return None if any(a is None for a in args) else Apply(expr.op, tuple(args), expr.type, expr.static)  # type: ignore[arg-type]
+
+    for stage in after:
+        for o in stage.body if isinstance(stage, Map) else ():
+            if not isinstance(o, Let) or (o.value.type.heads, o.value.type.axes) not in shapes or not _reaches(o.value, scan, body):
+                continue
+            made, body_span = len(ahead), o.span
+            value = moved(o.value, o.name)
+            if value is None:
+                del ahead[made:]
+            else:
+                body[o.name] = Let(o.name, value, span=o.span)
+    readers = _readers(plan)
+    returned = tuple(Ref(n, "local", let.value.type) for n, let in body.items() if readers.get(n, set()) - body.keys())
+    if not 0 < len(returned) <= _RETURNED:
+        return recurrence
+    made_ahead = {let.name for let in ahead}
+    refs = dict.fromkeys(n for let in body.values() for n in walk(let.value) if isinstance(n, Ref))
+    known = {*recurrence.streams, *scan.streams}
+    every_step = {"input", "noise", "clock"}
+    streams = tuple(r for r in refs if r not in known and (r.role in every_step or r.name in made_ahead))
+    statics = tuple(r for r in _statics(plan, tuple(body.values())) if r not in recurrence.statics)
+    return replace(recurrence, exit=Exit(tuple(ahead), tuple(body.values()), returned, streams, statics))
+
+
+def _reaches(expr: Expr, scan: Scan, body: dict[str, Let]) -> bool:
+    """Whether a state of a scan reaches an expression, itself or through what follows it."""
+    return any(isinstance(n, Ref) and ((n.role == "state" and n.name in scan.states) or n.name in body) for n in walk(expr))
 
 
 def _label(scan: Scan) -> str:

@@ -62,9 +62,9 @@ def _transformed() -> bool:
 
 def run(
     layer: Layer, name: str, streams: Sequence[Tensor], statics: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor],
-    reset: Tensor | None, steps: int, dtype: torch.dtype,
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:  # fmt: skip
-    """What `Layer._scan` does, by kernels."""
+    reset: Tensor | None, steps: int, dtype: torch.dtype, further: object = None,
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:  # fmt: skip
+    """What `Layer._scan` does, by kernels, but for what follows the recurrence."""
     return recurrence.run(_key(layer, name, dtype), streams, statics, first, initial, reset, steps)
 
 
@@ -105,6 +105,7 @@ class Compiled:
     lags: tuple[int, ...]
     dtype: torch.dtype
     reference: Any
+    follows: tuple[int, ...] = ()
 
     def cast(self, t: Tensor, is_stream: bool) -> Tensor:
         return t if t.dtype == self.dtype else t.to(self.dtype)

@@ -360,21 +360,38 @@ class Layer(nn.Module):
         return outputs, fields
 
     def _scan(
-        self, name: str, streams: tuple, statics: tuple, first: tuple, initial: tuple, reset: Tensor | None, steps: int, kind: dict
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Runs the recurrence called `name` on the backend of the layer.
+        self, name: str, streams: tuple, statics: tuple, first: tuple, initial: tuple, reset: Tensor | None, steps: int, kind: dict,
+        further: tuple[tuple, tuple] | None = None,
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:  # fmt: skip
+        """Runs the recurrence called `name` on the backend of the layer, and what follows it entry by entry.
 
         streams: [B, T, ...] each; statics: params and what is made of them; first: [B, ...], what the first step sees; initial: [...],
-        what a step with a reset sees. Returns the sequences [B, T, ...] of its states, and what it carries on, [B, ...].
+        what a step with a reset sees; further: streams and statics that only what follows reads, None where nothing does.
+        Returns the sequences [B, T, ...] of its states, what it carries on, [B, ...], and what follows, [B, T, ...].
         """
         backend = self._backend_for(name, kind["device"])
         if self._schedule == "newton" and backend != "triton" and not torch.compiler.is_compiling():
             _say_once(type(self), f"schedule: {type(self).__name__}: `{name}` runs sequentially, with the same numbers: only Triton kernels have newton")
+        follows: tuple[Tensor, ...] = ()
         if backend is not None:
-            return KERNELS[backend].run(self, name, streams, statics, first, initial, reset, steps, kind["dtype"])
-        step = getattr(self, f"_step_{name}")
-        entered = getattr(self, f"_enter_{name}")(kind, *streams, *statics)
-        return scan(lambda *values: step(kind, *values, *statics), entered, first, initial, reset, self._states[name], steps)
+            found = KERNELS[backend].run(self, name, streams, statics, first, initial, reset, steps, kind["dtype"], further)
+            sequences, finals, follows = found
+        else:
+            step = getattr(self, f"_step_{name}")
+            entered = getattr(self, f"_enter_{name}")(kind, *streams, *statics)
+            sequences, finals = scan(lambda *values: step(kind, *values, *statics), entered, first, initial, reset, self._states[name], steps)
+        return sequences, finals, follows or self._follow(name, sequences, streams, statics, first, initial, reset, kind, further)
+
+    def _follow(
+        self, name: str, sequences: tuple, streams: tuple, statics: tuple, first: tuple, initial: tuple, reset: Tensor | None, kind: dict,
+        further: tuple[tuple, tuple] | None,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        """What follows a recurrence entry by entry, in plain PyTorch."""
+        if further is None:
+            return ()
+        count = self._states[name]
+        follow = getattr(self, f"_exit_{name}")
+        return follow(kind, reset, *sequences, *first[:count], *initial[:count], *streams, *statics, *further[0], *further[1])
 
     def _backend_for(self, name: str, device: torch.device) -> str | None:
         """The backend whose kernels run a recurrence, None for plain PyTorch. Raises ValueError where the one asked for does not run there."""

@@ -20,7 +20,8 @@ Groups = Sequence[Sequence[Tensor]]
 class Runnable(Protocol):
     """Kernels of a recurrence, ready to be called. Streams are [B, T, ...], first values [B, ...], statics and initial values [...]; all real.
 
-    forms: how many real arrays each stream, static and carried value is; lags: of each carried array, those of lag 1 first.
+    forms: how many real arrays each stream, static and carried value is; lags: of each carried array, those of lag 1 first; follows: how many
+    real arrays each value is that is made of the states of each step.
     """
 
     @property
@@ -30,7 +31,10 @@ class Runnable(Protocol):
     def lags(self) -> tuple[int, ...]: ...
 
     @property
-    def reference(self) -> Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+    def follows(self) -> tuple[int, ...]: ...
+
+    @property
+    def reference(self) -> Callable[..., tuple[tuple[Tensor, ...], ...]]:
         """The same in plain PyTorch, differentiable any number of times: a function of the arguments of `forward`."""
         ...
 
@@ -41,7 +45,7 @@ class Runnable(Protocol):
     def forward(
         self, streams: list[Tensor], statics: list[Tensor], first: list[Tensor], initial: list[Tensor], reset: Tensor | None, steps: int
     ) -> list[Tensor]:
-        """The sequences [B, T, ...] of the states, and what is carried on, [B, ...]."""
+        """The sequences [B, T, ...] of the states, what is carried on, [B, ...], and what follows, [B, T, ...]."""
         ...
 
     def backward(
@@ -94,15 +98,15 @@ def kept_forms(carries: Sequence[int], lags: Sequence[int]) -> tuple[int, ...]:
 
 def run(
     key: str, streams: Sequence[Tensor], statics: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor], reset: Tensor | None, steps: int
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:
     """What `Layer._scan` does, by the kernels that a key names."""
     kernels = _known[key]
     of_streams, of_statics, of_carries = kernels.forms
     groups = ((streams, of_streams), (statics, of_statics), (first, of_carries), (initial, of_carries))
     arguments = [[kernels.cast(p, values is streams) for p in parts(values, forms)] for values, forms in groups]
     found = OP(key, *arguments, reset, steps)
-    count = kept(kernels.lags)
-    return joined(found[:count], kept_forms(of_carries, kernels.lags)), joined(found[count:], of_carries)
+    count, after = kept(kernels.lags), kept(kernels.lags) + len(kernels.lags)
+    return joined(found[:count], kept_forms(of_carries, kernels.lags)), joined(found[count:after], of_carries), joined(found[after:], kernels.follows)
 
 
 # The ops
@@ -129,8 +133,10 @@ def _backward(key: str, *arguments: Any) -> list[Tensor]:
 
 @torch.library.register_fake("rnndsl::recurrence")
 def _forward_fake(key, streams, statics, first, initial, reset, steps):
-    sequences = [f.new_empty((f.shape[0], steps, *f.shape[1:])) for f, lag in zip(first, _known[key].lags, strict=True) if lag == 1]
-    return [*sequences, *(f.new_empty(f.shape) for f in first)]
+    kernels, begin = _known[key], first[0]
+    sequences = [f.new_empty((f.shape[0], steps, *f.shape[1:])) for f, lag in zip(first, kernels.lags, strict=True) if lag == 1]
+    follows = [begin.new_empty((begin.shape[0], steps, *begin.shape[1:])) for _ in range(sum(kernels.follows))]
+    return [*sequences, *(f.new_empty(f.shape) for f in first), *follows]
 
 
 @torch.library.register_fake("rnndsl::recurrence_backward")
@@ -185,8 +191,8 @@ def _gradients_again(kernels: Runnable, groups: list[list[Tensor]], reset: Tenso
     flat = [t for g in groups for t in g]
     with torch.enable_grad():
         inputs = [t if t.requires_grad else t.detach().requires_grad_() for t in flat]
-        sequences, finals = kernels.reference(*_grouped(inputs, [len(g) for g in groups]), reset, steps)
-        pairs = [(o, g) for o, g in zip((*sequences, *finals), grads, strict=True) if g is not None and o.requires_grad]
+        found = kernels.reference(*_grouped(inputs, [len(g) for g in groups]), reset, steps)
+        pairs = [(o, g) for o, g in zip(itertools.chain.from_iterable(found), grads, strict=True) if g is not None and o.requires_grad]
         return torch.autograd.grad([o for o, _ in pairs], inputs, [g for _, g in pairs], create_graph=True, allow_unused=True)
 
 

@@ -1,7 +1,7 @@
 """Plan -> the Triton kernels of a cell as one text; which recurrences have none, and why."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -13,7 +13,7 @@ from rnndsl.emit.triton.names import TritonNames
 from rnndsl.emit.triton.recurrence import RecurrenceText, recurrence_text
 from rnndsl.emit.triton.text import LIBRARY
 from rnndsl.kernel.channels import Mixed, channel_of
-from rnndsl.kernel.lowering import lower
+from rnndsl.kernel.lowering import lower, lower_with_exit
 from rnndsl.kernel.values import Unsupported
 from rnndsl.plan.ir import Plan
 from rnndsl.plan.recurrence import Recurrence, recurrences
@@ -58,8 +58,16 @@ def kernels_text(plan: Plan, source: Source, labels: dict[str, str] | None = Non
 def _recurrence(
     plan: Plan, recurrence: Recurrence, source: Source, names: TritonNames, constants: Constants, label: str
 ) -> RecurrenceText:
-    step = lower(plan, recurrence, unroll=True)
-    return recurrence_text(plan, recurrence, step, channel_of(step), source, names, constants, label)
+    try:
+        step = lower_with_exit(plan, recurrence)
+        channel = channel_of(step)
+    except Unsupported:
+        if recurrence.exit is None:
+            raise
+        step = lower(plan, recurrence, unroll=True)  # what follows is then no part of it
+        channel = channel_of(step)
+        recurrence = replace(recurrence, exit=None)
+    return recurrence_text(plan, recurrence, step, channel, source, names, constants, label)
 
 
 def _file(plan: Plan, source: Source, constants: Constants, made: list[RecurrenceText]) -> str:

@@ -13,8 +13,8 @@ start end next_start gap moved pending rounds settled good residual worst alone 
 tolerance loose iterations longest chunks exact accepted
 """.split()
 # Names that the templates make out of others end so, or begin so
-_MADE = re.compile(r"_(first|initial|all|final|start|end|next|gap|moved|low|high|sum|rows|times|at|out|back|older|array|begin|restart|kernels|seed|into|d|carried|lone|shifted|added|last|before|product|exact|alone|parallel|channels|step|linear|coefficients|"
-                   r"slopes|pullback|compose|sequential|newton|scan|shift)$|^[ABJM]_\d")  # fmt: skip
+_MADE = re.compile(r"_(first|initial|all|final|start|end|next|gap|moved|low|high|sum|rows|times|at|out|back|older|array|begin|restart|kernels|seed|value|into|d|carried|lone|shifted|added|last|before|product|exact|alone|parallel|channels|step|linear|coefficients|"
+                   r"slopes|pullback|compose|sequential|newton|scan|shift)$|^[ABJMO]_\d")  # fmt: skip
 RESERVED = PYTHON | LIBRARY | frozenset(_USED) | frozenset(f"{c}{k}" for c in ("i", "c") for k in range(30))
 
 

@@ -54,6 +54,15 @@ class SlotText:
 
 
 @dataclass(frozen=True)
+class FollowText:
+    """One value that follows a step. `slopes` are the names of its derivatives in the old slots, by slot, where they are not zero."""
+
+    index: int
+    name: str
+    slopes: dict[int, str]
+
+
+@dataclass(frozen=True)
 class ArrayText:
     """A real array that kernels are given."""
 
@@ -89,6 +98,9 @@ class RecurrenceText:
     grid: list[str]
     positions: list[str]
     slots: list[SlotText]
+    follows: list[FollowText]
+    own: tuple[int, int]
+    follow_forms: tuple[int, ...]
     stream_arrays: list[ArrayText]
     static_arrays: list[ArrayText]
     streams: list[AccessText]
@@ -107,6 +119,11 @@ class RecurrenceText:
     @property
     def kept(self) -> list[SlotText]:
         return [s for s in self.slots if s.is_kept]
+
+    @property
+    def seeded_values(self) -> list["SlotText | FollowText"]:
+        """What has a sequence, so that a gradient of every step may come in."""
+        return [*self.kept, *self.follows]
 
     @property
     def stream_gradients(self) -> list[AccessText]:
@@ -154,11 +171,20 @@ class RecurrenceText:
 
     @property
     def seeded(self) -> list[str]:
-        """What a step backwards adds: its map of the gradients of its new states."""
+        """What a step backwards adds: its map of the gradients of its new states and of what follows."""
         assert self.backward is not None
         seeds = [f"step[3][{s.index}]" if s.is_kept else None for s in self.slots]
-        values = self.backward.applied_to("J", seeds, [None] * len(self.slots))
-        return [f"{s.name}_added = {v}" for s, v in zip(self.slots, values, strict=True)]
+        found = []
+        for s, value in zip(self.slots, self.backward.applied_to("J", seeds, [None] * len(self.slots)), strict=True):
+            terms = [f"{f.slopes[s.index]} * step[4][{f.index}]" for f in self.follows if s.index in f.slopes]
+            found.append(f"{s.name}_added = {' + '.join([*([value] if value != 'nothing' or not terms else []), *terms])}")
+        return found
+
+    @property
+    def slopes(self) -> list[str]:
+        """What the function of slopes gives: the matrix of a step, and the derivatives of what follows it."""
+        assert self.backward is not None
+        return [*self.backward.names("J"), *(name for f in self.follows for name in f.slopes.values())]
 
 
 _SPECIAL = frozenset("exp log sqrt root rsqrt sin cos sigmoid tanh softplus logsigmoid logaddexp pow expm1 /".split())
@@ -180,11 +206,15 @@ def recurrence_text(
     reads = [inner(("access", i), _wanted_name(channel, step, i)) for i in range(len(channel.accesses))]
     slots = _slots(plan, recurrence, channel, inner)
     back = [inner(("d", s.index), f"d_{s.name}") for s in slots]
+    outs = [inner(("follow", i), _array_name(array)) for i, (array, _) in enumerate(channel.follows)]
+    outs_back = [inner(("d_follow", i), f"d_{name}") for i, name in enumerate(outs)]
 
     def leaf(node: Node) -> str:
         index = node.data.index
         if node.op == "old":
             return slots[index].old
+        if node.op == "follow_gradient":
+            return outs_back[index]
         return back[index] if node.op == "carry_gradient" else reads[index]
 
     order = [*channel.numbered("stream"), *channel.numbered("static")]
@@ -197,7 +227,10 @@ def recurrence_text(
         operations[kind] = _count(channel, results)
         return FunctionText(f"{name}_{kind}", doc, [*parameters, *extra], f.lines(results))
 
-    functions = [function("step", "One step: the new values of what is carried.", channel.updates)]
+    made = [n for _, n in channel.follows]
+    what = ", and what follows" if made else ""
+    functions = [function("step", f"One step: the new values of what is carried{what}.", [*channel.updates, *made])]
+    follows = [FollowText(i, n, {}) for i, n in enumerate(outs)]
     forward = backward = None
     zero = b.number(0.0)
     if exact is not None and parallel:
@@ -214,9 +247,12 @@ def recurrence_text(
     if surrogate is not None:
         backward = Matrices(k, Semiring(AFFINE), pattern_of(surrogate)).transposed
         entries = [_or(surrogate[j][i], zero) for i, j in backward.entries]
+        rows = jacobian(channel, surrogates=True, of=made)
+        follows = [FollowText(i, n, {j: f"O_{i}_{j}" for j, e in enumerate(row) if e is not None}) for i, (n, row) in enumerate(zip(outs, rows, strict=True))]
+        entries += [e for row in rows for e in row if e is not None]
         functions.append(function("slopes", "The derivatives of a step's new values in the old, transposed.", entries))
     results = [_or(n, zero) for n in gradients.slots] + [n for i in order if (n := gradients.accesses[i]) is not None]
-    functions.append(function("pullback", "A step backwards: gradients of what is carried and of what it reads.", results, back))
+    functions.append(function("pullback", "A step backwards: gradients of what is carried and of what it reads.", results, [*back, *outs_back]))
 
     sizes = {n: names(n) for n in plan.cell.sizes}
     values = {n: f"{names(n)}.value" for n in plan.cell.sizes}
@@ -238,6 +274,9 @@ def recurrence_text(
         grid=[dim(d, values) for d in channel.grid],
         positions=_positions(channel, axes, sizes),
         slots=slots,
+        follows=follows,
+        own=(len(recurrence.streams) + len(recurrence.products), len(recurrence.statics)),
+        follow_forms=_form(tuple(array for array, _ in channel.follows)),
         stream_arrays=arrays["stream"],
         static_arrays=arrays["static"],
         streams=accesses["stream"],

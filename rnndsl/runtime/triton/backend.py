@@ -64,11 +64,12 @@ def chosen(cls: Any, name: str) -> bool:
 
 def run(
     layer: Layer, name: str, streams: Sequence[Tensor], statics: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor],
-    reset: Tensor | None, steps: int, dtype: torch.dtype,
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:  # fmt: skip
+    reset: Tensor | None, steps: int, dtype: torch.dtype, further: tuple[Sequence[Tensor], Sequence[Tensor]] | None,
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:  # fmt: skip
     """What `Layer._scan` does, by kernels."""
     key = _key(layer, name, dtype)
-    found = recurrence.run(key, streams, statics, first, initial, reset, steps)
+    more = further if further and recurrence.known(key).follows else ((), ())
+    found = recurrence.run(key, (*streams, *more[0]), (*statics, *more[1]), first, initial, reset, steps)
     if not torch.compiler.is_compiling():
         kernels = recurrence.known(key)
         assert isinstance(kernels, Launched)
@@ -97,6 +98,10 @@ class Launched:
     def lags(self) -> tuple[int, ...]:
         return self.kernels.lags
 
+    @property
+    def follows(self) -> tuple[int, ...]:
+        return self.kernels.follows
+
     def cast(self, t: Tensor, is_stream: bool) -> Tensor:
         return t if t.dtype == self.dtype or (is_stream and t.dtype in _HALF) else t.to(self.dtype)
 
@@ -116,9 +121,9 @@ class Launched:
 
     def forward(self, streams: Any, statics: Any, first: Any, initial: Any, reset: Tensor | None, steps: int) -> list[Tensor]:
         tiles, _ = self.tiles(first[0].shape[0], steps, first[0].device)
-        sequences, finals, report = launch.forward(self.kernels, tiles, self.boxes, streams, statics, first, initial, reset, steps)
+        found, report = launch.forward(self.kernels, tiles, self.boxes, streams, statics, first, initial, reset, steps)
         self.last = (tiles, report)
-        return [*sequences, *finals]
+        return found
 
     def backward(
         self, streams: Any, statics: Any, first: Any, initial: Any, reset: Tensor | None, steps: int, sequences: Any, grads: Any, wanted: Any
@@ -142,7 +147,7 @@ def _key(layer: Layer, name: str, dtype: torch.dtype) -> str:
     def make() -> Launched:
         module = module_of(text_of(cls._triton, sizes, hypers, dtype), cls.__name__)
         kernels: Channels = getattr(module, f"{name if name.isidentifier() else f'scan_{name}'}_kernels")
-        reference = reference_of(cls, name, kernels.forms, kernels.lags, sizes, hypers, dtype)
+        reference = reference_of(cls, name, kernels.forms, kernels.lags, sizes, hypers, dtype, kernels.own, kernels.follows)
         return Launched(kernels, _boxes(layer, kernels), dtype, schedule, wish, _label(layer, name, dtype), reference)
 
     values = ",".join(f"{n}={v!r}" for n, v in [*sizes.items(), *hypers.items(), *wish.items()])

@@ -49,6 +49,8 @@ class Channels:
     nearer: tuple[int, ...]
     boxes: tuple[tuple[float, float], ...]
     assumes: tuple[str, ...]
+    own: tuple[int, int]  # how many streams and statics, first among them, the recurrence reads; the others are for what follows it
+    follows: tuple[int, ...]  # how many real arrays each value is that follows
     stream_arrays: tuple[int, ...]
     static_arrays: tuple[int, ...]
     streams: tuple[Access, ...]

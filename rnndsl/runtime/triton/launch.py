@@ -25,19 +25,20 @@ def forward(
     initial: Sequence[Tensor],
     reset: Tensor | None,
     steps: int,
-) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
-    """Sequences and last values, and what the programs report: [programs, REPORT], nothing of a sequential kernel."""
+) -> tuple[list[Tensor], Tensor | None]:
+    """Sequences, last values and what follows, and what the programs report: [programs, REPORT], nothing of a sequential kernel."""
     batch, real = first[0].shape[0], first[0].dtype
     sequences = [torch.empty((batch, steps, *f.shape[1:]), dtype=f.dtype, device=f.device) for f, lag in zip(first, kernels.lags, strict=True) if lag == 1]
     finals = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
+    follows = [torch.empty((batch, steps, *kernels.grid), dtype=real, device=first[0].device) for _ in range(sum(kernels.follows))]
     channels = batch * kernels.count
     if channels == 0 or steps == 0:
-        return sequences, [f.clone() for f in first], None
+        return [*sequences, *(f.clone() for f in first), *follows], None
     given, _alive = _given(kernels, streams, statics, first, initial, reset)
-    given += [*sequences, *finals]
+    given += [*sequences, *finals, *follows]
     if tiles.schedule == SEQUENTIAL:
         _launch(kernels.sequential, tiles, channels, [*given, batch, steps], first[0])
-        return sequences, finals, None
+        return [*sequences, *finals, *follows], None
     report = torch.empty((_programs(channels, tiles), REPORT), dtype=torch.float32, device=first[0].device)
     if not kernels.is_exact:
         given += [bound for i in kernels.boxed for bound in boxes[i]]
@@ -45,7 +46,7 @@ def forward(
     if not kernels.is_exact:
         given += TOLERANCE[real]
     _launch(kernels.parallel, tiles, channels, [*given, batch, steps], first[0])
-    return sequences, finals, report
+    return [*sequences, *finals, *follows], report
 
 
 def backward(
@@ -63,7 +64,8 @@ def backward(
     """The gradients of streams, statics, first and initial values."""
     batch, like = first[0].shape[0], first[0]
     channels = batch * kernels.count
-    seeds, ends = grads[: len(sequences)], grads[len(sequences) :]
+    after = len(sequences) + len(first)
+    seeds, ends = [*grads[: len(sequences)], *grads[after:]], grads[len(sequences) : after]
     if channels == 0 or steps == 0:
         passed = [torch.zeros_like(f) if g is None else g.to(f.dtype) for f, g in zip(first, ends, strict=True)]
         return [*(torch.zeros_like(t) for t in (*streams, *statics)), *passed, *(torch.zeros_like(t) for t in initial)]

@@ -52,16 +52,16 @@ def _plural(n: int, word: str) -> str:
     return f"{n} {word}{'s' * (n != 1)}"
 
 
-def candidates(kernels: Channels, channels: int, steps: int, backward: bool = False, itemsize: int = 4) -> Iterator[Tiles]:
-    """The tiles worth a look for so many channels, those of all rows together, and steps; the usual ones first."""
+def candidates(kernels: Channels, channels: int, steps: int, wide: bool = False, itemsize: int = 4) -> Iterator[Tiles]:
+    """The tiles worth a look for so many channels, those of all rows together, and steps; the usual ones first. wide: also such as take long
+    to compile, or more registers than some devices have."""
     for width in (32, 64, 128):
         if width == 32 or channels >= width * 64:
             for ahead in (4, 8, 2):
                 yield Tiles(SEQUENTIAL, width, ahead=ahead, warps=width // WARP)
     if kernels.parallel is None:
         return
-    slots = len(kernels.lags)
-    most = max(2, (4 if backward or slots > 1 else 8) // (1 if slots < 3 else 2))  # steps a lane that fit in registers, and compile in time
+    most = (4 if len(kernels.lags) <= 3 else 2) * (2 if wide else 1)  # steps a lane: their values stand in registers
     least = 32 // itemsize  # channels of one sector of memory
     for width in dict.fromkeys((least, 2 * least, 4, 2, 1)):
         for warps in (4, 1, 2, 8, 16):
@@ -69,7 +69,7 @@ def candidates(kernels: Channels, channels: int, steps: int, backward: bool = Fa
             if lanes < 2 or (width < least and channels >= 4096):
                 continue
             for lane_steps in (most, most // 2, 1):
-                if lane_steps and lanes * lane_steps <= max(64, 2 * steps):
+                if lanes * lane_steps <= max(64, 2 * steps):
                     yield Tiles(PARALLEL, width, lanes=lanes, lane_steps=lane_steps, warps=warps)
 
 
@@ -116,7 +116,7 @@ def choose(
     kernels: Channels, channels: int, steps: int, device: Device, schedule: str = "auto", wish: dict[str, int] | None = None, backward: bool = False
 ) -> Tiles:
     """The tiles that the model predicts to be fastest, within a schedule and with the entries of `wish`, whatever it thinks of them."""
-    found = list(candidates(kernels, max(1, channels), max(1, steps), backward))
+    found = list(candidates(kernels, max(1, channels), max(1, steps)))
     wanted = {"sequential": SEQUENTIAL, "newton": PARALLEL}.get(schedule)
     if wish and ("lanes" in wish or "lane_steps" in wish):
         wanted = PARALLEL

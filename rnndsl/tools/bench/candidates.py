@@ -110,7 +110,7 @@ class Backend(Candidate):
 
     def scan(self, r: Recurrence, streams: Tensors, statics: Tensors) -> Tensors:
         """The states of all steps."""
-        return type(self.model)._scan(self.model, r.name, streams, statics, r.first, r.initial, None, r.steps, r.kind)[0]
+        return type(self.model)._scan(self.model, r.name, streams, statics, r.first, r.initial, None, r.steps, r.kind, r.further)[0]
 
     def recurrence(self, task: Task) -> Call:
         given = [(r, leaves(r.streams), leaves(r.statics)) for r in self.subject.recurrences]
@@ -178,17 +178,18 @@ class Compiled(Backend):
         return super().call(task)
 
     def scan(self, r: Recurrence, streams: Tensors, statics: Tensors) -> Tensors:
-        return self._scan(r.name, streams, statics, r.first, r.initial, None, r.steps, r.kind)[0]
+        return self._scan(r.name, streams, statics, r.first, r.initial, None, r.steps, r.kind, r.further)[0]
 
     def _scan(
-        self, name: str, streams: Tensors, statics: Tensors, first: Tensors, initial: Tensors, reset: None, steps: int, kind: dict
-    ) -> tuple[Tensors, Tensors]:
+        self, name: str, streams: Tensors, statics: Tensors, first: Tensors, initial: Tensors, reset: None, steps: int, kind: dict,
+        further: tuple[Tensors, Tensors] | None = None,
+    ) -> tuple[Tensors, Tensors, Tensors]:  # fmt: skip
         if name not in self._steps:
             layer = self.subject.layer
 
             def one(carry: Tensors, now: Tensors, statics: Tensors) -> tuple[Tensors, Tensors]:
                 given = tuple(n.unsqueeze(1) for n in now)
-                states, carry = type(layer)._scan(layer, name, given, statics, carry, initial, None, 1, kind)
+                states, carry, _ = type(layer)._scan(layer, name, given, statics, carry, initial, None, 1, kind)
                 return tuple(s.squeeze(1) for s in states), carry
 
             self._steps[name] = torch.compile(one, fullgraph=True, dynamic=False)
@@ -198,7 +199,8 @@ class Compiled(Backend):
         for now in zip(*(s.unbind(1) for s in streams), strict=True):
             states, carry = step(carry, now, statics)
             kept.append(states)
-        return tuple(torch.stack(s, 1) for s in zip(*kept, strict=True)), carry
+        sequences = tuple(torch.stack(s, 1) for s in zip(*kept, strict=True))
+        return sequences, carry, self.subject.layer._follow(name, sequences, streams, statics, first, initial, reset, kind, further)
 
     def step(self, task: Task) -> Call:
         layer = self.subject.layer

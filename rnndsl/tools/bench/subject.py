@@ -30,6 +30,7 @@ class Recurrence:
     steps: int
     kind: dict[str, Any]
     states: tuple[Tensor, ...]  # what came out: [B, T, ...] each
+    further: tuple[tuple, tuple] | None  # what only that reads which follows the recurrence entry by entry
 
 
 def default_sizes(cell: Cell, given: dict[str, int]) -> dict[str, int]:
@@ -84,10 +85,10 @@ class Subject:
         found: list[Recurrence] = []
         layer = self.layer
 
-        def record(name, streams, statics, first, initial, reset, steps, kind):
-            sequences, finals = type(layer)._scan(layer, name, streams, statics, first, initial, reset, steps, kind)
-            found.append(Recurrence(name, streams, statics, first, initial, steps, kind, sequences))
-            return sequences, finals
+        def record(name, streams, statics, first, initial, reset, steps, kind, further=None):
+            results = type(layer)._scan(layer, name, streams, statics, first, initial, reset, steps, kind, further)
+            found.append(Recurrence(name, streams, statics, first, initial, steps, kind, results[0], further))
+            return results
 
         with torch.no_grad(), replaced_scan(layer, record):
             layer(*self.inputs)

@@ -1,0 +1,90 @@
+"""Compiles Triton kernels ahead of time, without a GPU, and prints what they need: registers, spills, barriers, instructions.
+
+    python benchmarks/ahead.py                              every kernel of every example, for sm_80, sm_90 and gfx942
+    python benchmarks/ahead.py --target sm_90 para_gru      of some
+    python benchmarks/ahead.py --json table.json            as data too
+"""
+
+import argparse
+import inspect
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+import rnndsl
+from rnndsl.runtime.triton.ahead import TARGETS, binary, kernels_of
+from rnndsl.runtime.triton.files import module_of, text_of
+from rnndsl.runtime.triton.tiles import PARALLEL, SEQUENTIAL, candidates
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZES = {"D": 64, "H": 256, "N": 4, "K": 16, "V": 16}
+
+
+def channels_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tuple[str, object]]:
+    """The recurrences of a program that have kernels, with common sizes and default hyperparameters."""
+    text = path.read_text(encoding="utf-8")
+    loaded = rnndsl.load(text)
+    for cell in re.findall(r"^cell (\w+)", text, re.M):
+        cls = getattr(loaded, cell)
+        if not cls._triton.kernels:
+            continue
+        known = inspect.signature(cls.__init__).parameters
+        sizes = {n: SIZES.get(n, 8) for n in cls._triton.sizes}
+        hypers = {n: float(known[n].default) for n in cls._triton.hypers}
+        module = module_of(text_of(cls._triton, sizes, hypers, real), cell)
+        for label in cls._triton.kernels:
+            yield f"{cell}.{label}", getattr(module, f"{label}_kernels")
+
+
+def tiles_of(kernels, parallel: bool):
+    """The first tiles that the backend would look at."""
+    wanted = PARALLEL if parallel else SEQUENTIAL
+    return next(t for t in candidates(kernels, 2048, 4096) if t.schedule == wanted)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("names", nargs="*", help="examples, without .rnn (default: all of examples/ and examples/zoo/)")
+    parser.add_argument("--target", action="append", choices=TARGETS, help="may be given again (default: all)")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float64", "bfloat16"), help="of the streams")
+    parser.add_argument("--json", type=Path, help="where to put the table")
+    options = parser.parse_args()
+    paths = sorted((ROOT / "examples").rglob("*.rnn"))
+    chosen = [p for p in paths if not options.names or p.stem in options.names]
+    streams = getattr(torch, options.dtype)
+    real = torch.float64 if streams == torch.float64 else torch.float32
+    rows, spilled, failed = [], 0, 0
+    print(f"{'recurrence':32} {'kernel':18} {'target':7} {'registers':>9} {'spills':>6} {'barriers':>8} {'special':>7} {'code':>6} {'seconds':>7}")
+    for path in chosen:
+        for name, kernels in channels_of(path, real):
+            for kernel, (function, parallel) in kernels_of(kernels).items():
+                tiles = tiles_of(kernels, parallel)
+                for target in options.target or TARGETS:
+                    start = time.perf_counter()
+                    try:
+                        b = binary(function, tiles, target, streams, real)
+                    except Exception as e:  # goes on, and says so in the end
+                        failed += 1
+                        print(f"{name:32} {kernel:18} {target:7} {type(e).__name__}: {str(e).splitlines()[-1][:120]}")
+                        continue
+                    seconds = time.perf_counter() - start
+                    spilled += b.spills > 0
+                    rows.append({"recurrence": name, **asdict(b)})
+                    print(
+                        f"{name:32} {kernel:18} {target:7} {b.registers:9} {b.spills:6} {b.barriers:8} {b.special:7} {b.instructions:6} {seconds:7.1f}",
+                        flush=True,
+                    )
+    print(f"{len(rows)} kernels, {spilled} of them spill, {failed} failed")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

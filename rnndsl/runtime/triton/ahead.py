@@ -1,0 +1,112 @@
+"""Kernels compiled ahead of time, without a GPU: what the binaries need of registers, stack and barriers."""
+
+import functools
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rnndsl.runtime.triton.channels import Channels
+from rnndsl.runtime.triton.tiles import SEQUENTIAL, Tiles
+
+TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
+_POINTER = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
+
+
+@dataclass(frozen=True)
+class Binary:
+    """What a compiled kernel needs. spills: instructions that move registers to memory and back, or on AMD the registers so moved."""
+
+    kernel: str
+    target: str
+    tiles: Tiles
+    registers: int
+    spills: int
+    barriers: int
+    special: int  # instructions of the special function unit
+    instructions: int
+
+
+def kernels_of(channels: Channels) -> dict[str, tuple[Any, bool]]:
+    """The kernels of a recurrence: name -> kernel, and whether it is parallel."""
+    found = {"forward": (channels.sequential, False), "backward": (channels.sequential_back, False)}
+    if channels.parallel is not None:
+        found |= {"parallel forward": (channels.parallel, True), "parallel backward": (channels.parallel_back, True)}
+    return found
+
+
+def binary(kernel: Any, tiles: Tiles, target: str, streams: torch.dtype = torch.float32, real: torch.dtype = torch.float32, reset: bool = False) -> Binary:
+    """Compiles a kernel for a target, one of TARGETS. streams: their dtype; real: what the kernels compute in. Raises what Triton raises."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    constants: dict[str, Any] = {"BLOCK": tiles.channels}
+    constants |= {"AHEAD": tiles.ahead} if tiles.schedule == SEQUENTIAL else {"LANES": tiles.lanes, "LANE_STEPS": tiles.lane_steps}
+    names: list[str] = kernel.arg_names
+    signature: dict[str, str] = {}
+    aligned: dict[tuple[int], list] = {}
+    for i, name in enumerate(names):
+        kind = _kind(name, names, streams, real, reset)
+        if name not in constants and kind == "constexpr":
+            constants[name] = None
+        signature[name] = "constexpr" if name in constants else kind
+        if signature[name].startswith("*") or name.endswith(("_rows", "_times")):
+            aligned[(i,)] = [["tt.divisibility", 16]]
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
+    made = triton.compile(source, target=GPUTarget(*TARGETS[target]), options={"num_warps": tiles.warps, "enable_fp_fusion": True})
+    name = kernel.__name__
+    return _amd(name, target, tiles, made.asm["amdgcn"]) if "amdgcn" in made.asm else _nvidia(name, target, tiles, made.asm["cubin"])
+
+
+def _kind(name: str, names: list[str], streams: torch.dtype, real: torch.dtype, reset: bool) -> str:
+    """The type of a parameter, by what its name says."""
+    if name in ("BATCH", "STEPS") or name.endswith(("_rows", "_times")):
+        return "i32"
+    if name == "reset":
+        return "*u8" if reset else "constexpr"
+    if name.endswith("_initial_out") and not reset:
+        return "constexpr"
+    if name in ("tolerance", "loose") or name.endswith(("_low", "_high")):
+        return "fp32"
+    if name == "report":
+        return "*fp32"
+    return _POINTER[streams] if f"{name}_rows" in names and not name.endswith("_seed_at") else _POINTER[real]
+
+
+def _nvidia(kernel: str, target: str, tiles: Tiles, cubin: bytes) -> Binary:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.cubin"
+        path.write_bytes(cubin)
+        usage = _tool("cuobjdump", "-res-usage", path)
+        listing = _tool("nvdisasm", "-c", path)
+    registers = re.search(r"REG:(\d+)", usage)
+    assert registers is not None, usage
+    code = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?\s*([A-Z][A-Z0-9]*)", listing)
+    spills = sum(op in ("LDL", "STL") for op in code)
+    return Binary(kernel, target, tiles, int(registers[1]), spills, code.count("BAR"), code.count("MUFU"), len(code))
+
+
+def _amd(kernel: str, target: str, tiles: Tiles, listing: str) -> Binary:
+    registers = re.search(r"\.vgpr_count:\s+(\d+)", listing)
+    spills = re.search(r"\.vgpr_spill_count:\s+(\d+)", listing)
+    assert registers is not None and spills is not None
+    code = re.findall(r"^\t([sv]_\w+|ds_\w+|global_\w+|buffer_\w+|scratch_\w+)", listing, re.M)
+    special = sum(op.startswith(("v_exp_", "v_log_", "v_rcp_", "v_rsq_", "v_sqrt_", "v_sin_", "v_cos_")) for op in code)
+    return Binary(kernel, target, tiles, int(registers[1]), int(spills[1]), code.count("s_barrier"), special, len(code))
+
+
+@functools.cache
+def _tools() -> Path:
+    import triton
+
+    return Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+
+
+def _tool(name: str, *arguments: Any) -> str:
+    """What a tool of the CUDA toolkit says; both come with triton."""
+    return subprocess.run([str(_tools() / name), *map(str, arguments)], capture_output=True, text=True, check=True).stdout
