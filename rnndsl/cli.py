@@ -14,7 +14,7 @@ from rnndsl.report import as_data, render
 from rnndsl.version import VERSION
 
 JSON_VERSION = 1
-STAGES = ("ast", "cell", "plan", "system", "kernels", "module")
+STAGES = ("ast", "cell", "plan", "system", "kernels", "triton", "module")
 _MADE = "# Made by rnndsl"  # how every generated module begins
 
 

@@ -71,7 +71,7 @@ def channel_of(step: Step) -> Channel:
     for array, _ in step.carries:
         if array.shape != grid:
             raise Unsupported("its states have different shapes")
-    return _Channels(step, grid).channel()
+    return ChannelRewriter(step, grid).channel()
 
 
 def jacobian(channel: Channel, surrogates: bool = False, of: Sequence[int] | None = None) -> tuple[tuple[int | None, ...], ...]:
@@ -107,7 +107,7 @@ def _unless_zero(b: Builder, n: int | None) -> int | None:
 
 
 @dataclass
-class _Channels:
+class ChannelRewriter:
     """Rewrites the nodes of a step: each becomes a scalar one for the axes of the grid that its own run along."""
 
     step: Step

@@ -16,7 +16,7 @@ Shape = tuple[Dim, ...]
 Map = tuple[int, ...]
 
 # Leaves: values that a step reads. `data` is a Leaf for arrays, else what the name says.
-ARRAYS = frozenset(("stream", "static", "old", "carry_gradient", "state_gradient", "follow_gradient"))
+ARRAYS = frozenset(("stream", "static", "old", "carry_gradient", "state_gradient", "follow_gradient", "dot"))
 SCALARS = frozenset(("number", "size", "hyper", "counter"))
 ROUNDS = frozenset(("round", "round_gradient"))  # what a round of a loop begins with; see repeats
 # Nodes that are no formula of single entries. `data`: slice (axis, offset), concat the axis, cumsum whether it runs backwards,

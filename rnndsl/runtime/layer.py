@@ -308,11 +308,14 @@ class Layer(nn.Module):
 
     def _step_by_kernel(self, inputs: tuple[Tensor, ...], state: Any, batch: int) -> tuple[Any, Any] | None:
         """A step in one call of a kernel, where there is one and no gradient is asked for."""
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or self._backend_for(next(iter(self._states), ""), inputs[0].device) != "cpu":
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return None
+        backend = self._backend_for(next(iter(self._states), ""), inputs[0].device)
+        if backend is None:
             return None
         kind: dict[str, Any] = {"dtype": self._compute_dtype(inputs), "device": inputs[0].device}
         carried = self.initial_state(batch) if state is None else self._check_state(state, batch, kind)
-        found = KERNELS["cpu"].step(self, inputs, carried)
+        found = KERNELS[backend].step(self, inputs, carried)
         return None if found is None else (self._packed(found[0]), self.State(*found[1]))
 
     def initial_state(self, batch_size: int) -> Any:

@@ -102,9 +102,9 @@ def run(
     """What `Layer._scan` does, by the kernels that a key names."""
     kernels = _known[key]
     of_streams, of_statics, of_carries = kernels.forms
-    groups = ((streams, of_streams), (statics, of_statics), (first, of_carries), (initial, of_carries))
-    arguments = [[kernels.cast(p, values is streams) for p in parts(values, forms)] for values, forms in groups]
-    found = OP(key, *arguments, reset, steps)
+    groups = ((statics, of_statics), (first, of_carries), (initial, of_carries))
+    rest = [[kernels.cast(p, False) for p in parts(values, forms)] for values, forms in groups]
+    found = OP(key, [kernels.cast(p, True) for p in parts(streams, of_streams)], *rest, reset, steps)
     count, after = kept(kernels.lags), kept(kernels.lags) + len(kernels.lags)
     return joined(found[:count], kept_forms(of_carries, kernels.lags)), joined(found[count:after], of_carries), joined(found[after:], kernels.follows)
 

@@ -1,4 +1,4 @@
-"""Each stage of the compiler as text that a person can read: ast, cell, plan, system, kernels, module."""
+"""Each stage of the compiler as text that a person can read: ast, cell, plan, system, kernels, triton, module."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
@@ -13,7 +13,7 @@ from rnndsl.tools.expr_text import expr_text
 from rnndsl.tools.formula_text import formula_text, mix_text, symbol_names
 from rnndsl.tools.names import Shown, timed
 
-STAGES = ("ast", "cell", "plan", "system", "kernels", "module")
+STAGES = ("ast", "cell", "plan", "system", "kernels", "triton", "module")
 
 
 def dump(source: Source, stage: str, standalone: bool = False) -> str:
@@ -30,6 +30,8 @@ def dump(source: Source, stage: str, standalone: bool = False) -> str:
             lines = _joined(_system(s, source) for s in compiler.systems(result.program))
         case "kernels":
             return "\n".join(compiler.kernels(result.program))
+        case "triton":
+            return "\n\n".join(compiler.triton_kernels(result.program))
         case "module":
             return compiler.module(result.program, standalone)
         case _:

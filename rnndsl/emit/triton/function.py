@@ -66,7 +66,7 @@ class Function:
             if n in uniform:
                 texts[n] = Text(self._constant(n))
                 continue
-            if node.op in ("old", "stream", "static", "carry_gradient", "follow_gradient"):
+            if node.op in ("old", "stream", "static", "carry_gradient", "follow_gradient", "dot"):
                 texts[n] = Text(self.leaf(node))
                 continue
             args = [texts[a] for a in node.args]

@@ -1,13 +1,14 @@
 """Plan -> the Triton kernels of a cell as one text; which recurrences have none, and why."""
 
 import re
+import textwrap
 from dataclasses import dataclass, replace
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.triton import text as triton_text
+from rnndsl.emit.triton.decode import DecodeText, decode_text
 from rnndsl.emit.triton.function import Constants
 from rnndsl.emit.triton.names import TritonNames
 from rnndsl.emit.triton.recurrence import RecurrenceText, recurrence_text
@@ -30,6 +31,7 @@ class TritonText:
     sizes: tuple[tuple[str, str], ...]
     hypers: tuple[tuple[str, str], ...]
     kernels: tuple[str, ...]
+    decodes: bool  # whether one step of the whole cell is a kernel too
     refused: tuple[tuple[str, str], ...]
 
 
@@ -51,8 +53,9 @@ def kernels_text(plan: Plan, source: Source, labels: dict[str, str] | None = Non
             refused.append((label, f"channels meet in line {line}, `{source.line_text(line).strip()}`"))
         except Unsupported as e:
             refused.append((label, str(e)))
-    kernels = tuple(r.label for r in made)
-    return TritonText(_file(plan, source, constants, made) if made else "", sizes, hypers, kernels, tuple(refused))
+    decode = decode_text(plan, source, names, constants) if made and not refused else None
+    text = _file(plan, source, constants, made, decode) if made else ""
+    return TritonText(text, sizes, hypers, tuple(r.label for r in made), decode is not None, tuple(refused))
 
 
 def _recurrence(
@@ -70,7 +73,7 @@ def _recurrence(
     return recurrence_text(plan, recurrence, step, channel, source, names, constants, label)
 
 
-def _file(plan: Plan, source: Source, constants: Constants, made: list[RecurrenceText]) -> str:
+def _file(plan: Plan, source: Source, constants: Constants, made: list[RecurrenceText], decode: DecodeText | None) -> str:
     environment = Environment(
         loader=FileSystemLoader(resource_folder("templates")),
         undefined=StrictUndefined,
@@ -79,18 +82,29 @@ def _file(plan: Plan, source: Source, constants: Constants, made: list[Recurrenc
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.filters["dim"] = lambda d, names: triton_text.dim(d, names)
     title = triton_text.comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
-    text = environment.get_template("triton/kernels.py.jinja").render(
-        made=title, constants=list(constants.found.values()), recurrences=made, functions=[]
-    )
-    used = sorted(n for n in LIBRARY if re.search(rf"(?<![\w.]){n}\(", text))
-    text = environment.get_template("triton/kernels.py.jinja").render(
-        made=title, constants=list(constants.found.values()), recurrences=made, functions=used
-    )
-    return re.sub(r"\n{4,}", "\n\n\n", re.sub(r"[ \t]+\n", "\n", text)).strip() + "\n"
+    template = environment.get_template("triton/kernels.py.jinja")
+    given = {"made": title, "constants": list(constants.found.values()), "recurrences": made, "decode": decode}
+    body = template.render(**given, functions=[])
+    used = sorted(n for n in LIBRARY if re.search(rf"(?<![\w.]){n}\(", body))
+    text = template.render(**given, functions=used)
+    return _laid_out(text)
 
 
-def size_text(d: Dim, sizes: dict[str, str]) -> str:
-    """A size as Python arithmetic."""
-    return triton_text.dim(d, sizes)
+_WIDTH = 118
+_LIST = re.compile(r" *(?:\*?[\w.]+(?:: tl\.constexpr)?, )+(?:\*?[\w.]+(?:: tl\.constexpr)?,?)? *")  # a line that is a list of names
+
+
+def _laid_out(text: str) -> str:
+    """A rendered text with its lists of names broken where they are long, and no more empty lines than Python's style has."""
+    several = re.compile(r",(?![^\[]*\])")  # a comma that is in no index
+    text = re.sub(r"\(([^()]*), \)", lambda m: f"({m[1]})" if several.search(m[1]) else f"({m[1]},)", text)
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if _LIST.fullmatch(line) and (len(line) > _WIDTH or not line.startswith(" ")):
+            indent = " " * max(4, len(line) - len(line.lstrip()))
+            lines += textwrap.wrap(line.strip(), _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+        else:
+            lines.append(line.rstrip())
+    return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)).strip() + "\n"
+

@@ -47,7 +47,7 @@ class Matrices:
 
     @cached_property
     def entries(self) -> list[tuple[int, int]]:
-        found = set(self.step)
+        found = set(self.step) or {(0, 0)}  # a step that forgets is a matrix of zeros
         while more := {(i, j) for i, m in found for n, j in found if m == n} - found:
             found |= more
         return sorted(found)

@@ -10,7 +10,7 @@ _USED = """
 tl triton math float32 float64 REAL CHANNELS BATCH STEPS BLOCK AHEAD LANES LANE_STEPS NONE T log1p Access Channels
 n live row channel lane time t t0 c j here valid restart restarts reset report base offset
 start end next_start gap moved pending rounds settled good residual worst alone count cap first chunk now ahead u p
-tolerance loose iterations longest chunks exact accepted
+tolerance loose left right INNER d iterations longest chunks exact accepted
 """.split()
 # Names that the templates make out of others end so, or begin so
 _MADE = re.compile(r"_(first|initial|all|final|start|end|next|gap|moved|low|high|sum|rows|times|at|out|back|older|array|begin|restart|kernels|seed|value|into|d|carried|lone|shifted|added|last|before|product|exact|alone|parallel|channels|step|linear|coefficients|"
@@ -37,4 +37,11 @@ class TritonNames(Names):
         """Names of an inner scope: those given so far stand, and new ones stay inside."""
         inner = TritonNames()
         inner._taken, inner._given = set(self._taken), dict(self._given)
+        return inner
+
+    def of(self, parameters: list[str]) -> "TritonNames":
+        """Names of a function that has these parameters."""
+        inner = self.child()
+        for p in parameters:
+            inner.keep(("parameter", p), p)
         return inner

@@ -11,7 +11,7 @@ from rnndsl.emit.triton.function import Constants, Function
 from rnndsl.emit.triton.matrix import Matrices, Semiring, pattern_of
 from rnndsl.emit.triton.names import TritonNames
 from rnndsl.emit.triton.text import dim, times
-from rnndsl.kernel.channels import Channel, jacobian, pullback
+from rnndsl.kernel.channels import Access, Channel, jacobian, pullback
 from rnndsl.kernel.graph import Node
 from rnndsl.kernel.lowering import Step
 from rnndsl.kernel.semiring import AFFINE, exact_form
@@ -206,7 +206,7 @@ def recurrence_text(
     reads = [inner(("access", i), _wanted_name(channel, step, i)) for i in range(len(channel.accesses))]
     slots = _slots(plan, recurrence, channel, inner)
     back = [inner(("d", s.index), f"d_{s.name}") for s in slots]
-    outs = [inner(("follow", i), _array_name(array)) for i, (array, _) in enumerate(channel.follows)]
+    outs = [inner(("follow", i), array_name(array)) for i, (array, _) in enumerate(channel.follows)]
     outs_back = [inner(("d_follow", i), f"d_{name}") for i, name in enumerate(outs)]
 
     def leaf(node: Node) -> str:
@@ -223,7 +223,7 @@ def recurrence_text(
     operations: dict[str, tuple[int, int]] = {}
 
     def function(kind: str, doc: str, results: Sequence[int], extra: Sequence[str] = ()) -> FunctionText:
-        f = Function(channel, leaf, inner.child(), constants, source, slots[0].old)
+        f = Function(channel, leaf, names.of([*parameters, *extra]), constants, source, slots[0].old)
         operations[kind] = _count(channel, results)
         return FunctionText(f"{name}_{kind}", doc, [*parameters, *extra], f.lines(results))
 
@@ -272,7 +272,7 @@ def recurrence_text(
         title=", ".join(recurrence.scan.states),
         family=exact.family if exact else "nonlinear",
         grid=[dim(d, values) for d in channel.grid],
-        positions=_positions(channel, axes, sizes),
+        positions=positions_of(channel, axes, sizes),
         slots=slots,
         follows=follows,
         own=(len(recurrence.streams) + len(recurrence.products), len(recurrence.statics)),
@@ -334,10 +334,11 @@ def _wanted_name(channel: Channel, step: Step, i: int) -> str:
     n = channel.builder.leaf(access.kind, i, ())
     local = dict(channel.names)
     array = (step.streams if access.kind == "stream" else step.statics)[access.array]
-    return local[n] if n in local else _array_name(array)
+    return local[n] if n in local else array_name(array)
 
 
-def _array_name(array: Array) -> str:
+def array_name(array: Array) -> str:
+    """What a real array is called after."""
     return f"{array.name}_{array.part}" if array.part else array.name
 
 
@@ -345,7 +346,7 @@ def _arrays(channel: Channel, step: Step, kind: str, names: TritonNames) -> list
     """The arrays of a kind that are read at all."""
     given = step.streams if kind == "stream" else step.statics
     read = sorted({a.array for a in channel.accesses if a.kind == kind})
-    return [ArrayText(i, names.made(("array", kind, i), f"{_array_name(given[i])}_array")) for i in read]
+    return [ArrayText(i, names.made(("array", kind, i), f"{array_name(given[i])}_array")) for i in read]
 
 
 def _access(
@@ -355,18 +356,13 @@ def _access(
     array = next(a for a in arrays if a.index == access.array)
     others = [a for a in channel.accesses if (a.kind, a.array) == (access.kind, access.array)]
     whole = {axis for axis, _ in access.strides} == set(range(len(channel.grid)))
-    entry = [times(f"i{axis}", dim(stride, sizes)) for axis, stride in access.strides]
-    if access.offset != Dim.of(0):
-        entry.insert(0, dim(access.offset, sizes))
-    if not access.strides:
-        entry.append("0 * channel")
     strides = [dim(stride, values) for _, stride in access.strides]
     return AccessText(
         index=i,
         name=name,
         array=array.name,
         array_index=access.array,
-        entry=" + ".join(entry),
+        entry=entry_text(access, sizes),
         has_gradient=has_gradient,
         is_direct=access.kind == "stream" and whole and all(a.strides == access.strides for a in others),
         axes=tuple(axis for axis, _ in access.strides),
@@ -374,7 +370,17 @@ def _access(
     )
 
 
-def _positions(channel: Channel, axes: list[int], sizes: dict[str, str]) -> list[str]:
+def entry_text(access: Access, sizes: dict[str, str]) -> str:
+    """Where the entry of an access lies in its array, from the channel's positions."""
+    entry = [times(f"i{axis}", dim(stride, sizes)) for axis, stride in access.strides]
+    if access.offset != Dim.of(0):
+        entry.insert(0, dim(access.offset, sizes))
+    if not access.strides:
+        entry.append("0 * channel")
+    return " + ".join(entry)
+
+
+def positions_of(channel: Channel, axes: list[int], sizes: dict[str, str]) -> list[str]:
     """Statements that give the channel's position along each axis that is asked for."""
     found = []
     for axis in axes:

@@ -21,7 +21,10 @@ from rnndsl.runtime.triton import launch, tuned
 from rnndsl.runtime.triton.channels import Channels
 from rnndsl.runtime.triton.files import REAL, module_of, text_of
 from rnndsl.runtime.triton.report import SolveReport
+from rnndsl.runtime.triton.step import step
 from rnndsl.runtime.triton.tiles import Device, Tiles, choose
+
+__all__ = ["chosen", "misplaced", "plan_for", "run", "solve_report", "step", "unavailable"]
 
 _HALF = (torch.float16, torch.bfloat16)
 _warned: set[tuple[type, str]] = set()

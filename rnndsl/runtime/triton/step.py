@@ -1,0 +1,36 @@
+"""One step of a whole cell by its Triton kernel: one launch, which a CUDA graph can capture."""
+
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnndsl.runtime.decode import decode
+from rnndsl.runtime.layer import Layer
+from rnndsl.runtime.triton.files import REAL, module_of, text_of
+
+_BLOCK, _INNER, _WARPS = 16, 64, 4  # channels of a program, entries of a product at a time
+
+
+def step(layer: Layer, inputs: tuple[Tensor, ...], state: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]] | None:
+    """See `decode`. Raises what Triton raises."""
+    if not type(layer)._triton.decodes:
+        return None
+    shape = state[0].shape[1:]
+
+    def run(dtype: torch.dtype, given: list[Tensor], made: list[Tensor]) -> None:
+        streams = sum(layer._kernels.step.streams)
+        arguments: list[Any] = [v for t in given[:streams] for v in (t, t.stride(0))]
+        batch = inputs[0].shape[0]
+        channels = batch * shape.numel()
+        if channels:
+            kernel: Any = _module(layer, dtype).cell_decode
+            with torch.cuda.device_of(made[0]):
+                kernel[(-(-channels // _BLOCK),)](*arguments, *given[streams:], *made, batch, BLOCK=_BLOCK, INNER=_INNER, num_warps=_WARPS)
+
+    return decode(layer, inputs, state, tuple(REAL), lambda dtype: [shape] * len(layer._kernels.step.outputs), run)
+
+
+def _module(layer: Layer, dtype: torch.dtype) -> ModuleType:
+    return module_of(text_of(type(layer)._triton, layer._sizes, layer._hypers, dtype), type(layer).__name__)
