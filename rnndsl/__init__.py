@@ -12,6 +12,7 @@ from rnndsl.version import VERSION as __version__
 
 _PUBLIC = {
     "check": "rnndsl.api", "compile": "rnndsl.api", "format": "rnndsl.api", "load": "rnndsl.api", "explain": "rnndsl.api",
+    "load_ipython_extension": "rnndsl.tools.editors.notebook",
     "Diagnostic": "rnndsl.diagnostics", "RnnError": "rnndsl.diagnostics", "Source": "rnndsl.diagnostics", "render": "rnndsl.report",
 }  # fmt: skip
 
