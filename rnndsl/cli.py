@@ -1,4 +1,4 @@
-"""The commands: compile, check, fmt, explain, bench, new, cache. Exit status: 0, 1 for errors in a program, 2 for misuse."""
+"""The commands: compile, check, fmt, explain, bench, new, lsp, cache. Exit status: 0, 1 for errors in a program, 2 for misuse."""
 
 import argparse
 import json
@@ -158,6 +158,17 @@ def _parser() -> argparse.ArgumentParser:
     n.add_argument("name", metavar="NAME", help="the file's name, with or without .rnn")
     n.set_defaults(run=_new)
 
+    v = commands.add_parser(
+        "lsp",
+        formatter_class=raw,
+        help="serve an editor: errors as you type, hovers, definitions, completions, formatting",
+        description="Speaks the language server protocol on standard input and output; an editor starts it. Needs rnndsl[lsp].\n"
+        "docs/editors.md says how to set up yours.",
+        epilog="example:\n  rnndsl lsp      the command to give your editor for .rnn files\n",
+    )
+    v.add_argument("--stdio", action="store_true", help="what it does anyway; some editors add it")
+    v.set_defaults(run=_lsp)
+
     s = commands.add_parser(
         "cache",
         formatter_class=raw,
@@ -316,6 +327,19 @@ def _explain(options: argparse.Namespace) -> int:
         raise Misuse(f"{e.filename or options.picture}: {(e.strerror or str(e)).lower()}") from None
     except (Unfit, NoMatplotlib) as e:
         raise Misuse(e) from None
+    return 0
+
+
+def _lsp(options: argparse.Namespace) -> int:
+    try:
+        from rnndsl.tools.lsp.server import serve
+    except ModuleNotFoundError as e:
+        if (e.name or "").split(".")[0] not in ("pygls", "lsprotocol"):
+            raise
+        raise Misuse('the language server needs pygls 2: pip install "rnndsl[lsp]"') from None
+    if sys.stdin.isatty():
+        _complain("lsp waits for an editor to speak to it; Ctrl-D ends it")
+    serve()
     return 0
 
 
