@@ -344,7 +344,7 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"rnndsl {VERSION}\n"
 
 
-@pytest.mark.parametrize("command", [(), ("compile",), ("check",), ("fmt",), ("new",)])
+@pytest.mark.parametrize("command", [(), ("compile",), ("check",), ("fmt",), ("lsp",), ("new",)])
 def test_help_shows_examples(capsys, command):
     assert run(*command, "--help") == 0
     out = capsys.readouterr().out

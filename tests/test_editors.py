@@ -1,8 +1,9 @@
-"""Highlighting: the Pygments lexer and the files of grammar/vscode, both made from the compiler's own tables."""
+"""Highlighting, made from the compiler's own tables: the Pygments lexer and grammar/vscode; and the page on editors."""
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,14 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pygments import token as pygments
 
+from rnndsl import cli
 from rnndsl.resources import resource_folder
 from rnndsl.syntax.keywords import KEYWORDS
 from rnndsl.syntax.parser import lark, tokens_of
 from rnndsl.tools.editors import words
 from rnndsl.tools.editors.lexer import RnnLexer
 from rnndsl.tools.editors.vscode import textmate, vscode_files
+from rnndsl.tools.lsp.document import Document
+from rnndsl.tools.lsp.hover import hover
 from rnndsl.version import VERSION
 from tests.random_cells import cells, damage
+from tests.test_examples import WRONG_GRU, blocks
+from tests.test_notebook import Shell
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted(ROOT.glob("examples/*.rnn"))
@@ -243,3 +249,56 @@ def test_indentation_rules():
     for line in ("  end", "  end  # done", "  def f(v) = v", "cell B():"):
         assert less.match(line)
     assert not less.match("  ending = 1")
+
+
+# docs/editors.md
+
+
+PAGE = (ROOT / "docs" / "editors.md").read_text(encoding="utf-8")
+
+
+def test_the_page_shows_real_json(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("gru.rnn").write_text(WRONG_GRU)
+    assert cli.main(["check", "--json", "gru.rnn"]) == 1
+    (shown,) = blocks("docs/editors.md", "json")
+    assert capsys.readouterr().out == shown
+
+
+def test_the_page_shows_a_real_hover():
+    text = (ROOT / "examples" / "gru.rnn").read_text(encoding="utf-8")
+    found = hover(Document("gru.rnn", text), text.index("z = sigmoid"))
+    assert f"````\n{found.text}\n````" in PAGE
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed")
+def test_the_pages_line_for_jq(tmp_path):
+    (tmp_path / "gru.rnn").write_text(WRONG_GRU)
+    (line,) = [b for b in blocks("docs/editors.md", "sh") if "jq" in b]
+    line = line.replace("rnndsl check", f"{sys.executable} -m rnndsl check")
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.stdout == "gru.rnn:8:33: error: the shapes in `r * x` do not fit [shape-mismatch]\n", done.stderr
+
+
+def test_the_pages_notebook_cell_runs():
+    (first, cell) = re.search(r"```\n%%rnn (.*?)\n(.*?)```", PAGE, re.S).groups()
+    shell = Shell()
+    shell(first, cell)
+    assert shell.names["Leaky"](D=64, H=256)._sizes == {"D": 64, "H": 256}
+
+
+def test_the_pages_settings_are_data():
+    (toml,) = blocks("docs/editors.md", "toml")
+    assert tomllib.loads(toml)["language-server"]["rnndsl"] == {"command": "rnndsl", "args": ["lsp"]}
+
+
+def test_json_counts_characters_from_one(tmp_path, monkeypatch, capsys):
+    """What the page promises of columns: characters, a tab one, the byte-order mark none, any line end."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.rnn").write_bytes("\ufeffcell 細𝛼(D):  # 𝛼\r\n\tinput χ: [D]\r\toutput y = 𝛼 + 𝒵𝒵".encode())
+    assert cli.main(["check", "--json", "a.rnn"]) == 1
+    found = json.loads(capsys.readouterr().out)["diagnostics"]
+    assert [(d["line"], d["column"], d["end_line"], d["end_column"]) for d in found] == [(3, 13, 3, 14), (3, 17, 3, 19)]
+    assert cli.main(["check", "--json", "missing.rnn", "a.rnn"]) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["diagnostics"] == found and "missing.rnn" in err
