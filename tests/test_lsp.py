@@ -42,6 +42,7 @@ class Editor:
         command = [sys.executable, "-m", "rnndsl", "lsp", *arguments]
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.received: queue.Queue[dict] = queue.Queue()
+        self.kept: list[dict] = []
         self.logged: list[bytes] = []
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -70,7 +71,7 @@ class Editor:
         self._send({"method": method, "params": params})
 
     def ask(self, method: str, params: dict | None) -> Any:
-        """The answer to a request; what the server says in between is dropped."""
+        """The answer to a request; what the server says in between is kept for later."""
         self.number += 1
         self._send({"id": self.number, "method": method, "params": params})
         while True:
@@ -78,11 +79,12 @@ class Editor:
             if message.get("id") == self.number:
                 assert "error" not in message, message["error"]
                 return message["result"]
+            self.kept.append(message)
 
     def diagnostics(self) -> list[dict]:
         """What the server says of the newest text."""
         while True:
-            message = self.received.get(timeout=WAIT)
+            message = self.kept.pop(0) if self.kept else self.received.get(timeout=WAIT)
             if message.get("method") == "textDocument/publishDiagnostics" and message["params"].get("version") == self.version:
                 return message["params"]["diagnostics"]
 

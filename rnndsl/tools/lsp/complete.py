@@ -55,7 +55,7 @@ def _choices(found: Outline, at: int) -> Iterator[Choice]:
     if found.source.text[at - 1 : at] == "." and last != "..":
         yield Choice("T", "keyword", meanings.TRANSPOSE)
     elif not before or (word == "cell" and last == ":"):
-        yield from _openers(found, at, bool(item) and item.symbol.role == "cell")  # type: ignore[union-attr]
+        yield from _openers(found, at, item is not None and item.symbol.role == "cell")
     elif last == "~":
         draws = DISTRIBUTIONS if word == "noise" else INITIALISERS
         yield from (Choice(n, "function", *meanings.DRAWS[n]) for n in draws)
