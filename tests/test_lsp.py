@@ -38,6 +38,7 @@ class Editor:
     """A client of the server in another process; `with` shuts it down as the protocol says."""
 
     def __init__(self, *arguments: str, encodings: list[str] | None = None):
+        pytest.importorskip("pygls", reason="in the test extra")
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "rnndsl", "lsp", *arguments]
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -67,6 +68,15 @@ class Editor:
         self.process.stdin.write(b"Content-Length: %d\r\n\r\n%s" % (len(data), data))
         self.process.stdin.flush()
 
+    def next(self) -> dict:
+        """The next message of the server."""
+        for _ in range(WAIT):
+            with contextlib.suppress(queue.Empty):
+                return self.received.get(timeout=1)
+            if self.process.poll() is not None:
+                break
+        raise AssertionError(f"the server says nothing; its log:\n{b''.join(self.logged).decode()}")
+
     def tell(self, method: str, params: dict | None) -> None:
         self._send({"method": method, "params": params})
 
@@ -75,7 +85,7 @@ class Editor:
         self.number += 1
         self._send({"id": self.number, "method": method, "params": params})
         while True:
-            message = self.received.get(timeout=WAIT)
+            message = self.next()
             if message.get("id") == self.number:
                 assert "error" not in message, message["error"]
                 return message["result"]
@@ -84,7 +94,7 @@ class Editor:
     def diagnostics(self) -> list[dict]:
         """What the server says of the newest text."""
         while True:
-            message = self.kept.pop(0) if self.kept else self.received.get(timeout=WAIT)
+            message = self.kept.pop(0) if self.kept else self.next()
             if message.get("method") == "textDocument/publishDiagnostics" and message["params"].get("version") == self.version:
                 return message["params"]["diagnostics"]
 
@@ -169,7 +179,7 @@ def test_a_session_from_beginning_to_end():
     assert editor.about("completion", *place(GRU, "h[t-1]"))
     assert editor.format() == []
     editor.tell("textDocument/didClose", {"textDocument": {"uri": URI}})
-    assert editor.received.get(timeout=WAIT)["params"] == {"uri": URI, "diagnostics": []}
+    assert editor.next()["params"] == {"uri": URI, "diagnostics": []}
     assert editor.about("hover", 0, 0) is None and editor.about("definition", 0, 0) is None and editor.format() is None
     assert editor.ask("shutdown", None) is None
     editor.tell("exit", None)
@@ -201,7 +211,7 @@ def test_typing_is_checked_when_it_pauses(editor):
         editor.type(GRU + line[: i + 1])
     said = []
     while True:
-        message = editor.received.get(timeout=WAIT)
+        message = editor.next()
         said.append(message["params"]["version"])
         if said[-1] == editor.version:
             break
@@ -304,6 +314,7 @@ def test_an_editor_that_goes_away_ends_the_server():
 
 
 def test_the_server_imports_no_torch():
+    pytest.importorskip("pygls", reason="in the test extra")
     code = f"""
 import sys
 from rnndsl.tools.lsp import server
