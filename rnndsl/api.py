@@ -1,4 +1,4 @@
-"""The public functions: check, compile, load, explain. Text or a path goes in; diagnostics, source or classes come out."""
+"""The public functions: check, format, compile, load, explain. Text or a path goes in; diagnostics, source or classes come out."""
 
 import hashlib
 import importlib.util
@@ -64,6 +64,16 @@ def check(text_or_path: str | Path, name: str | None = None) -> list[Diagnostic]
         return list(compiler.checked(as_source(text_or_path, name)).warnings)
     except RnnError as e:
         return e.diagnostics
+
+
+def format(text_or_path: str | Path, name: str | None = None) -> str:
+    """A program in the canonical style, as text; only its blanks and line ends change.
+
+    Raises RnnError for syntax errors, OSError where the file cannot be read.
+    """
+    from rnndsl.syntax.formatter import formatted
+
+    return formatted(as_source(text_or_path, name))
 
 
 def compile(text_or_path: str | Path, name: str | None = None, *, standalone: bool = False) -> str:

@@ -1,12 +1,13 @@
-"""The commands: compile, check, explain, bench, new, cache. Exit status: 0, 1 for errors in a program, 2 for misuse."""
+"""The commands: compile, check, fmt, explain, bench, new, lsp, cache. Exit status: 0, 1 for errors in a program, 2 for misuse."""
 
 import argparse
 import json
 import keyword
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from rnndsl import api, compiler
 from rnndsl.diagnostics import Diagnostic, RnnError, Source
@@ -16,6 +17,8 @@ from rnndsl.version import VERSION
 JSON_VERSION = 1
 STAGES = ("ast", "cell", "plan", "system", "kernels", "triton", "module")
 _MADE = "# Made by rnndsl"  # how every generated module begins
+Found = tuple[Diagnostic, Source]
+Read = TypeVar("Read")
 
 
 class Misuse(Exception):
@@ -47,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Write the equations of a recurrent cell; get a PyTorch layer.",
         epilog="examples:\n  rnndsl new my_cell            writes my_cell.rnn, a cell to start from\n"
         "  rnndsl check my_cell.rnn      says what is wrong with it\n"
+        "  rnndsl fmt my_cell.rnn        puts it in the canonical style\n"
         "  rnndsl compile my_cell.rnn    writes my_cell.py; then: from my_cell import MyCell\n"
         "  rnndsl explain my_cell.rnn    shows what the compiler finds in it\n"
         "  rnndsl bench my_cell.rnn      says how fast it is here\n",
@@ -82,6 +86,21 @@ def _parser() -> argparse.ArgumentParser:
     k.set_defaults(run=_check)
     for command in (c, k):
         command.add_argument("--json", action="store_true", help="print diagnostics as JSON on standard output")
+
+    f = commands.add_parser(
+        "fmt",
+        formatter_class=raw,
+        help="put programs in the canonical style",
+        description="Rewrites programs in the canonical style and names those that changed. Only blanks and line ends change, never the\n"
+        "meaning; comments stay where they are. A program with a syntax error is reported and left alone. Exits with 1 if there was\n"
+        "one, with 2 for a file that cannot be read or written. docs/editors.md states the style.",
+        epilog="examples:\n  rnndsl fmt *.rnn\n  rnndsl fmt --check *.rnn     changes nothing; exits with 1 if a file is in another style\n"
+        "  rnndsl fmt --diff gru.rnn    shows what would change\n  cat gru.rnn | rnndsl fmt -\n",
+    )
+    f.add_argument("files", nargs="+", metavar="FILE", help="a .rnn file, or - for standard input, formatted to standard output")
+    f.add_argument("--check", action="store_true", help="write nothing; name the files that would change, and exit with 1 if there are any")
+    f.add_argument("--diff", action="store_true", help="write nothing; print what would change as a diff")
+    f.set_defaults(run=_fmt, json=False)
 
     e = commands.add_parser(
         "explain",
@@ -139,6 +158,17 @@ def _parser() -> argparse.ArgumentParser:
     n.add_argument("name", metavar="NAME", help="the file's name, with or without .rnn")
     n.set_defaults(run=_new)
 
+    v = commands.add_parser(
+        "lsp",
+        formatter_class=raw,
+        help="serve an editor: errors as you type, hovers, definitions, completions, formatting",
+        description="Speaks the language server protocol on standard input and output; an editor starts it. Needs rnndsl[lsp].\n"
+        "docs/editors.md says how to set up yours.",
+        epilog="example:\n  rnndsl lsp      the command to give your editor for .rnn files\n",
+    )
+    v.add_argument("--stdio", action="store_true", help="what it does anyway; some editors add it")
+    v.set_defaults(run=_lsp)
+
     s = commands.add_parser(
         "cache",
         formatter_class=raw,
@@ -153,10 +183,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _read(name: str) -> Source:
+    return api.decode(_bytes(name), "<stdin>" if name == "-" else Path(name).name)
+
+
+def _bytes(name: str) -> bytes:
+    """What a file holds. Raises Misuse where it cannot be read."""
     if name == "-":
-        return api.decode(sys.stdin.buffer.read(), "<stdin>")
+        return sys.stdin.buffer.read()
     try:
-        return api.read_source(name)
+        return Path(name).read_bytes()
     except IsADirectoryError:
         raise Misuse(f"{name}: is a directory; name the files in it, as in {Path(name) / '*.rnn'}") from None
     except OSError as e:
@@ -167,7 +202,7 @@ def _colour() -> bool:
     return sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
-def _report(found: list[tuple[Diagnostic, Source]], as_json: bool) -> None:
+def _report(found: list[Found], as_json: bool) -> None:
     """Prints diagnostics: text on standard error, JSON on standard output."""
     if as_json:
         data = {"version": JSON_VERSION, "diagnostics": [as_data(d, s) for d, s in found]}
@@ -180,19 +215,55 @@ def _report(found: list[tuple[Diagnostic, Source]], as_json: bool) -> None:
         print(f"{errors} error{'s' * (errors != 1)}", file=sys.stderr)
 
 
-def _checked(name: str) -> tuple[compiler.Checked | None, list[tuple[Diagnostic, Source]]]:
-    """A checked program, or None; and what there is to say of it, under the name that the command line gave."""
+def _shown(name: str, found: Iterable[Diagnostic], text: str) -> list[Found]:
+    """Diagnostics under the name that the command line gave the program."""
+    source = Source("<stdin>" if name == "-" else name, text)
+    return [(d, source) for d in found]
+
+
+def _checked(name: str) -> tuple[compiler.Checked | None, list[Found]]:
+    """A checked program, or None; and what there is to say of it."""
     try:
         result = compiler.checked(_read(name))
-        found, text = list(result.warnings), result.program.source.text
+        return result, _shown(name, result.warnings, result.program.source.text)
     except RnnError as e:
-        result, found, text = None, e.diagnostics, e.source.text
-    source = Source("<stdin>" if name == "-" else name, text)
-    return result, [(d, source) for d in found]
+        return None, _shown(name, e.diagnostics, e.source.text)
 
 
 def _check(options: argparse.Namespace) -> int:
-    return _each(options, lambda name, result: [])
+    return _each(options, _checked, lambda name, result: [])
+
+
+def _fmt(options: argparse.Namespace) -> int:
+    from rnndsl.tools.fmt import Formatted, format_bytes, replace_file
+
+    changed: list[str] = []
+
+    def read(name: str) -> tuple[Formatted | None, list[Found]]:
+        try:
+            return format_bytes(_bytes(name), "<stdin>" if name == "-" else name), []
+        except RnnError as e:
+            return None, _shown(name, e.diagnostics, e.source.text)
+
+    def act(name: str, result: Formatted) -> list[Found]:
+        if result.changed:
+            changed.append(name)
+        if options.diff:
+            _print(result.diff())
+        elif options.check:
+            _print(f"would format {result.name}\n" if result.changed else "")
+        elif name == "-":
+            _print(result.after.decode())
+        elif result.changed:
+            try:
+                replace_file(Path(name), result.after)
+            except OSError as e:
+                raise Misuse(f"{name}: {(e.strerror or str(e)).lower()}") from None
+            print(f"formatted {name}")
+        return []
+
+    status = _each(options, read, act)
+    return status or int(options.check and bool(changed))
 
 
 def _compile(options: argparse.Namespace) -> int:
@@ -204,11 +275,11 @@ def _compile(options: argparse.Namespace) -> int:
         raise Misuse("--dump prints a stage; it goes with neither -o nor --json")
     written: dict[Path, str] = {}
 
-    def write(name: str, result: compiler.Checked) -> list[Diagnostic]:
+    def write(name: str, result: compiler.Checked) -> list[Found]:
         try:
             api.require_cells(result.program)
         except RnnError as e:
-            return e.diagnostics
+            return _shown(name, e.diagnostics, e.source.text)
         if options.dump:
             from rnndsl.tools.dump import dump
 
@@ -227,7 +298,7 @@ def _compile(options: argparse.Namespace) -> int:
             print(f"wrote {out}")
         return []
 
-    return _each(options, write)
+    return _each(options, _checked, write)
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -250,12 +321,25 @@ def _explain(options: argparse.Namespace) -> int:
         else:
             _print((found.latex if options.latex else found.text) + "\n")
     except RnnError as e:
-        _report([(d, Source("<stdin>" if options.file == "-" else options.file, e.source.text)) for d in e.diagnostics], False)
+        _report(_shown(options.file, e.diagnostics, e.source.text), False)
         return 1
     except OSError as e:
         raise Misuse(f"{e.filename or options.picture}: {(e.strerror or str(e)).lower()}") from None
     except (Unfit, NoMatplotlib) as e:
         raise Misuse(e) from None
+    return 0
+
+
+def _lsp(options: argparse.Namespace) -> int:
+    try:
+        from rnndsl.tools.lsp.server import serve
+    except ModuleNotFoundError as e:
+        if (e.name or "").split(".")[0] not in ("pygls", "lsprotocol"):
+            raise
+        raise Misuse('the language server needs pygls 2: pip install "rnndsl[lsp]"') from None
+    if sys.stdin.isatty():
+        _complain("lsp waits for an editor to speak to it; Ctrl-D ends it")
+    serve()
     return 0
 
 
@@ -285,7 +369,7 @@ def _bench(options: argparse.Namespace) -> int:
     try:
         return bench(options, _read(options.file))
     except RnnError as e:
-        _report([(d, Source("<stdin>" if options.file == "-" else options.file, e.source.text)) for d in e.diagnostics], False)
+        _report(_shown(options.file, e.diagnostics, e.source.text), False)
         return 1
     except OSError as e:
         raise Misuse(f"{e.filename or options.picture}: {(e.strerror or str(e)).lower()}") from None
@@ -293,19 +377,20 @@ def _bench(options: argparse.Namespace) -> int:
         raise Misuse(e) from None
 
 
-def _each(options: argparse.Namespace, act: Callable[[str, compiler.Checked], list[Diagnostic]]) -> int:
-    """Checks each program and acts on the good ones; then reports on all of them. A bad one hides no other."""
+def _each(
+    options: argparse.Namespace, read: Callable[[str], tuple[Read | None, list[Found]]], act: Callable[[str, Read], list[Found]]
+) -> int:
+    """Reads each program and acts on the good ones; then reports on all of them. A bad one hides no other."""
     if options.files.count("-") > 1:
         raise Misuse("- stands for standard input and can be given once")
-    found: list[tuple[Diagnostic, Source]] = []
+    found: list[Found] = []
     misuses: list[Misuse] = []
     for name in options.files:
         try:
-            result, diagnostics = _checked(name)
+            result, diagnostics = read(name)
             found.extend(diagnostics)
             if result is not None:
-                source = Source("<stdin>" if name == "-" else name, result.program.source.text)
-                found.extend((d, source) for d in act(name, result))
+                found.extend(act(name, result))
         except Misuse as e:
             misuses.append(e)
     _report(found, options.json)
@@ -349,15 +434,15 @@ _STARTER = '''\
 #                                    layer = {name}(D=64, H=128)
 #                                    y, state = layer(x)            # x: [B, T, 64], y: [B, T, 128]
 
-cell {name}(D, H):                        # D and H are sizes: the constructor's arguments
+{header:<34} # D and H are sizes: the constructor's arguments
   "What this cell is."
-  input x: [D]                            # one value a step
-  state h: [H]                            # carried from step to step; starts at 0
-  param W_z, W_n: [H, D]                  # learned
+  input x: [D]                     # one value a step
+  state h: [H]                     # carried from step to step; starts at 0
+  param W_z, W_n: [H, D]           # learned
   param a_z, a_n, b_z, b_n: [H]
-  z = sigmoid(W_z @ x + a_z * h[t-1] + b_z)      # @ is the matrix product, * is elementwise
+  z = sigmoid(W_z @ x + a_z * h[t-1] + b_z)  # @ is the matrix product, * is elementwise
   n = tanh(W_n @ x + a_n * h[t-1] + b_n)
-  h[t] = (1 - z) * h[t-1] + z * n         # h[t-1] is the old value, h[t] the new one
+  h[t] = (1 - z) * h[t-1] + z * n  # h[t-1] is the old value, h[t] the new one
   output h
 '''
 
@@ -370,6 +455,7 @@ def _new(options: argparse.Namespace) -> int:
         raise Misuse(f"`{path.stem}` does not make a class name; choose one that begins with a letter, as in my_cell")
     if path.exists():
         raise Misuse(f"{path} exists already; choose another name")
-    _write(path, _STARTER.format(file=path.name, module=_module_path(path).stem, name=name))
+    text = _STARTER.format(header=f"cell {name}(D, H):", file=path.name, module=_module_path(path).stem, name=name)
+    _write(path, api.format(text))
     print(f"wrote {path}; next: rnndsl compile {path}")
     return 0

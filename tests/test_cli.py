@@ -344,7 +344,7 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"rnndsl {VERSION}\n"
 
 
-@pytest.mark.parametrize("command", [(), ("compile",), ("check",), ("new",)])
+@pytest.mark.parametrize("command", [(), ("compile",), ("check",), ("fmt",), ("lsp",), ("new",)])
 def test_help_shows_examples(capsys, command):
     assert run(*command, "--help") == 0
     out = capsys.readouterr().out
@@ -352,7 +352,7 @@ def test_help_shows_examples(capsys, command):
     assert f"  rnndsl {' '.join(command)}".rstrip() in out.split("example")[-1]
 
 
-@pytest.mark.parametrize("arguments", [(), ("compile",), ("check",), ("new",), ("compiel", "good.rnn"), ("check", "--colour", "good.rnn")])
+@pytest.mark.parametrize("arguments", [(), ("compile",), ("check",), ("fmt",), ("new",), ("compiel", "good.rnn"), ("check", "--colour", "good.rnn")])
 def test_misuse_exits_with_2(folder, capsys, arguments):
     assert run(*arguments) == 2
     assert "usage: rnndsl" in capsys.readouterr().err

@@ -76,6 +76,16 @@ def test_installed_wheel_compiles(wheel, tmp_path):
     assert (target / "bin" / "rnndsl").exists() or (target / "Scripts").exists()
 
 
+def test_installed_wheel_gives_pygments_its_lexer(wheel, tmp_path):
+    target = tmp_path / "site"
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", "--target", str(target), str(wheel)]
+    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    code = "from pygments.lexers import get_lexer_for_filename as f; lexer = f('a.rnn'); print(lexer.name, type(lexer).__module__)"
+    environment = {**os.environ, "PYTHONPATH": str(target)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout == "rnn rnndsl.tools.editors.lexer\n", done.stderr
+
+
 def test_bare_checkout_compiles(tmp_path):
     checkout = copy_of_the_repository(tmp_path / "checkout")
     assert compiles_from(checkout, tmp_path) == checkout / "rnndsl" / "__init__.py"

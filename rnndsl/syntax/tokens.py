@@ -62,7 +62,7 @@ def statements(tokens: list[Token], out: Collector) -> list[Statement]:
     for i, token in enumerate(tokens):
         text = str(token)
         if token.type == "_NEWLINE":
-            if stack and _begins_statement(tokens, i + 1, current):
+            if stack and begins_statement(tokens, i + 1, current):
                 if not broken:
                     _report_unclosed(stack[-1], "when the next statement begins", out)
                 stack, broken = [], True
@@ -132,7 +132,7 @@ def _report_unclosed(opened: Token, when: str, out: Collector) -> None:
     out.error("unbalanced", f"`{opened}` is never closed", token_span(opened), label, hint=hint)
 
 
-def _begins_statement(tokens: list[Token], i: int, current: Statement) -> bool:
+def begins_statement(tokens: list[Token], i: int, current: Statement) -> bool:
     """Whether a new statement plainly begins at token `i`, though a bracket is open."""
     while i < len(tokens) and tokens[i].type == "_NEWLINE":
         i += 1

@@ -40,6 +40,19 @@ class CellExplanation:
 
         return cell_latex(self.system, self.file)
 
+    def html(self, equations: bool = True) -> str:
+        """The page for a notebook; without its equations where they are set beside it."""
+        parts = [f"<h4>{escape(title(self.data, self.source.name))}</h4>"]
+        if self.data["doc"]:
+            parts.append(f"<p>{escape(self.data['doc'])}</p>")
+        for s in sections(self.data):
+            if s.title == "Equations" and not equations:
+                continue
+            body = escape("\n".join(s.lines))
+            shown = ' open="open"' if s.title == "Equations" or s.title.startswith("Component") else ""
+            parts.append(f"<details{shown}><summary>{escape(s.title)}</summary><pre>{body}</pre></details>")
+        return f'<div class="rnndsl-explanation">{"".join(parts)}</div>'
+
     def picture(self, path: str | Path) -> None:
         """Draws the state graph and the Jacobian's sparsity into a .png or .svg file; needs matplotlib."""
         from rnndsl.tools.picture import draw
@@ -70,24 +83,13 @@ class Explanation:
         return self.text
 
     def _repr_html_(self) -> str:
-        return "\n".join(_html(c) for c in self.cells)
+        return "\n".join(c.html() for c in self.cells)
 
     def _repr_latex_(self) -> str:
         from rnndsl.tools.latex import equations_latex
 
         rows = [r"\\[1ex]".join(equations_latex(c.system, c.file).split("\n\n")) for c in self.cells]
         return "\n".join(f"$\\displaystyle\n{row}\n$" for row in rows)
-
-
-def _html(c: CellExplanation) -> str:
-    parts = [f"<h4>{escape(title(c.data, c.source.name))}</h4>"]
-    if c.data["doc"]:
-        parts.append(f"<p>{escape(c.data['doc'])}</p>")
-    for s in sections(c.data):
-        body = escape("\n".join(s.lines))
-        shown = ' open="open"' if s.title == "Equations" or s.title.startswith("Component") else ""
-        parts.append(f"<details{shown}><summary>{escape(s.title)}</summary><pre>{body}</pre></details>")
-    return f'<div class="rnndsl-explanation">{"".join(parts)}</div>'
 
 
 def parse_shape(text: str | None) -> tuple[int, int] | None:

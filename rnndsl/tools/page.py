@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import combining
 
 from rnndsl.tools.data import MODEL, ROUNDS
 
@@ -111,7 +112,7 @@ def _component(c: dict[str, Any]) -> list[str]:
     rows = [("family", family), ("structure", f"{c['structure']}, {c['reason'].split(' ', 1)[1]}"), ("slots", slots)]
     if c["family"] == "affine":
         rows.append(("in time", "invariant: the same factor at every step" if c["time_invariant"] else "the factor changes with the step"))
-    rows += [("box", text) for text in _boxes(c)]
+    rows += [("box", text) for text in boxes(c)]
     rows.append(("streams", ", ".join(c["streams"]) or "none"))
     lines = _facts(rows)
     lines += ["", *_jacobian(c)]
@@ -129,7 +130,8 @@ def _facts(rows: list[tuple[str, str]]) -> list[str]:
     return lines
 
 
-def _boxes(c: dict[str, Any]) -> list[str]:
+def boxes(c: dict[str, Any]) -> list[str]:
+    """Where a component's states are proven to stay: `h in [-1, 1] if it starts there`."""
     found = []
     for state, b in c["bounds"].items():
         if b["low"] is None and b["high"] is None:
@@ -146,10 +148,18 @@ def _jacobian(c: dict[str, Any]) -> list[str]:
     lines = _wrapped(f"Jacobian: {j['form']}", WIDTH, "  ")
     if len(j["rows"]) * len(j["columns"]) > 1:
         lines += ["  " + line for line in pattern(j)]
-    lines += ["  " + line for line in _entries(j["entries"])]
+    lines += derivatives(j)
+    if j["rounds"]:
+        lines.append(f"(the repeat is shown with {j['rounds']} rounds; a --size of up to {ROUNDS} rounds is written out)")
+    return lines
+
+
+def derivatives(j: dict[str, Any]) -> list[str]:
+    """The entries of a Jacobian, what the names in them stand for, and the derivatives inside those."""
+    lines = ["  " + line for line in _entries(j["entries"])]
     through = [t for t in j["through"] if t["entries"] or t["text"]]
     used = " ".join([e["text"] for e in j["entries"]] + [e["text"] for t in through for e in t["entries"]])
-    named = [row for row in j["locals"] if _mentions(used, row["name"])]
+    named = [row for row in j["locals"] if mentions(used, row["name"])]
     where = [(f"{row['name']}", f"= {row['text']}") for row in named if not row["name"].endswith("[t]")]
     where += [(t["name"], f"= {t['text']}") for t in through]
     if where:
@@ -159,8 +169,6 @@ def _jacobian(c: dict[str, Any]) -> list[str]:
     chained = list({(e["of"], e["by"]): e for e in chained if (e["of"], e["by"]) not in shown}.values())
     if chained:
         lines += ["and inside those", *("  " + line for line in _entries(chained))]
-    if j["rounds"]:
-        lines.append(f"(the repeat is shown with {j['rounds']} rounds; a --size of up to {ROUNDS} rounds is written out)")
     return lines
 
 
@@ -173,8 +181,9 @@ def _entries(entries: list[dict[str, Any]]) -> list[str]:
     return _table(rows)
 
 
-def _mentions(text: str, name: str) -> bool:
-    words = "".join(c if c.isalnum() or c == "_" else " " for c in text).split()
+def mentions(text: str, name: str) -> bool:
+    """Whether a name stands in a formula, as a word of its own."""
+    words = "".join(c if c.isalnum() or c == "_" or combining(c) else " " for c in text).split()
     return name in words
 
 
