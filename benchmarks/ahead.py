@@ -1,6 +1,7 @@
 """Compiles Triton kernels ahead of time, without a GPU, and prints what they need: registers, spills, barriers, instructions.
 
-    python benchmarks/ahead.py                              every kernel of every example, for sm_80, sm_90 and gfx942
+    python benchmarks/ahead.py                              every kernel of the examples, for sm_80, sm_90 and gfx942
+    python benchmarks/ahead.py --zoo                        and of the published cells
     python benchmarks/ahead.py --target sm_90 para_gru      of some
     python benchmarks/ahead.py --json table.json            as data too
 """
@@ -50,12 +51,13 @@ def tiles_of(kernels, parallel: bool):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("names", nargs="*", help="examples, without .rnn (default: all of examples/ and examples/zoo/)")
+    parser.add_argument("names", nargs="*", help="examples, without .rnn (default: all of examples/)")
+    parser.add_argument("--zoo", action="store_true", help="also those of examples/zoo/")
     parser.add_argument("--target", action="append", choices=TARGETS, help="may be given again (default: all)")
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64", "bfloat16"), help="of the streams")
     parser.add_argument("--json", type=Path, help="where to put the table")
     options = parser.parse_args()
-    paths = sorted((ROOT / "examples").rglob("*.rnn"))
+    paths = sorted((ROOT / "examples").glob("*.rnn")) + sorted((ROOT / "examples" / "zoo").glob("*.rnn") if options.zoo else [])
     chosen = [p for p in paths if not options.names or p.stem in options.names]
     streams = getattr(torch, options.dtype)
     real = torch.float64 if streams == torch.float64 else torch.float32

@@ -326,7 +326,7 @@ def test_more_slots_than_registers_hold():
 
 @pytest.mark.parametrize(
     ("shape", "width", "expected"),
-    [((8, 4096), 256, "newton"), ((64, 4096), 256, "sequential"), ((1, 16), 256, "sequential"), ((1, 4096), 15_999, "newton")],
+    [((8, 4096), 256, "newton"), ((64, 4096), 256, "sequential"), ((1, 16), 256, "sequential"), ((1, 4096), 5_999, "newton")],
 )
 def test_predicted_schedule(shape, width, expected):
     p = example("para_gru", shape=shape, sizes={"H": width}).data["cells"][0]["components"][0]["predicted"]
@@ -471,11 +471,11 @@ def test_dump(folder, capsys, stage):
     assert cli.STAGES == STAGES
     assert run("compile", "c.rnn", "--dump", stage) == 0
     out = capsys.readouterr().out
-    words = {"ast": "CellDef", "cell": "param a: [D]", "plan": "scan h", "system": "component h", "kernels": "EXPORT void h_forward", "module": "class C(Layer)"}
+    words = {"ast": "CellDef", "cell": "param a: [D]", "plan": "scan h", "system": "component h", "kernels": "EXPORT void h_forward", "triton": "def h_newton(", "module": "class C(Layer)"}
     assert words[stage] in out and not (folder / "c.py").exists()
 
 
-@pytest.mark.parametrize("stage", ["ast", "cell", "plan", "system", "kernels"])
+@pytest.mark.parametrize("stage", ["ast", "cell", "plan", "system", "kernels", "triton"])
 @pytest.mark.parametrize("name", FEATURES)
 def test_dump_of_every_feature(name, stage):
     assert dump(Source("f.rnn", program(name)), stage).endswith("\n")

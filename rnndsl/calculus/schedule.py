@@ -1,8 +1,8 @@
 """Which schedules are legal for a component, what each keeps for the backward pass, and which one a simple model predicts.
 
-The model is the static one of the kernel prototypes for an H100: a sequential kernel takes about the same time a step whatever the
-width, until the channels fill the GPU; multiple shooting takes time in proportion to channels and steps. They meet near 16,000
-channels. It is a model, not a measurement.
+The model is that of the Triton backend (runtime/triton/tiles.py) for an H100, at the cost of a diagonal GRU: a sequential kernel takes
+about the same time a step whatever the width, until the channels fill the GPU; multiple shooting takes time in proportion to channels
+and steps. They meet near 6,000 channels. It is a model, not a measurement.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from rnndsl.checks.cell import Type, Update
 from rnndsl.checks.dims import Dim
 
 ALL_STEPS, EXACT, SEQUENTIAL, NEWTON = "all steps at once", "exact scan", "sequential", "newton"
-MEETING = 16_000  # channels times batch where the model's sequential and shooting times cross
+MEETING = 6_000  # channels times batch where the model's sequential and shooting times cross
 FEW_STEPS = 64  # below, a launch and one iteration take as long as the steps one by one
 MAX_SLOTS = 4  # a Jacobian block of a channel must fit in registers
 

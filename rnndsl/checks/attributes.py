@@ -38,7 +38,7 @@ MODULE_NAMES = (
     frozenset(dir(builtins))
     | RUNTIME_NAMES
     | frozenset("""
-Above Any BACKENDS KERNELS Between Plan TILES checkpoint dataclass Callable ClassVar Draw F NamedTuple SCHEDULES Sequence Tensor clamped default_draw initialise math nn
+Above Any BACKENDS KERNELS Between Plan TILES checkpoint dataclass Callable ClassVar Draw F NamedTuple SCHEDULES Sequence Tensor clamped default_draw initialise math nn os
 parametrize real_of scan torch warnings
 """.split())
 )

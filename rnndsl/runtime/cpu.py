@@ -1,7 +1,6 @@
 """The CPU backend: recurrences by generated C++ kernels."""
 
 import itertools
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -39,25 +38,12 @@ def misplaced(device: torch.device) -> str | None:
 
 @torch.compiler.assume_constant_result
 def chosen(cls: Any, name: str) -> bool:
-    """Whether the backend `auto` takes the kernels of a cell on a CPU; where it cannot, it says so once.
-
-    Raises ValueError where the environment variable RNNDSL_BACKEND is neither `auto` nor `reference`.
-    """
-    wish = os.environ.get("RNNDSL_BACKEND", "auto")
-    if wish not in ("auto", "reference"):
-        raise ValueError(f"RNNDSL_BACKEND: expected auto or reference, got {wish!r}")
-    if wish == "reference" or _transformed():
-        return False
+    """Whether the backend `auto` takes the kernels of a cell on a CPU; where it cannot, it says so once."""
     why = unavailable(cls._kernels)
     if why is not None and cls not in _warned:
         _warned.add(cls)
         warnings.warn(f"{cls.__name__} runs step by step in PyTorch, since {why}", stacklevel=5)
     return why is None
-
-
-def _transformed() -> bool:
-    """Whether a transformation that has no rule for an op of ours is at work: vmap, grad of torch.func, forward-mode derivatives."""
-    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
 def run(

@@ -1,5 +1,6 @@
 """The base of every generated class: construction, the checks of a call, and the public methods."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,6 +92,16 @@ class Plan:
         if self.forward is not None:
             lines += [f"  {self.channels:,} channels in all", f"  forward   {self.forward}", f"  backward  {self.backward}"]
         return "\n".join(lines)
+
+
+@torch.compiler.assume_constant_result
+def _reference_wanted() -> bool:
+    """Whether the backend `auto` is the reference: because RNNDSL_BACKEND says so, or because a transformation is at work that has no rule for
+    an op of ours: vmap, grad of torch.func, forward-mode derivatives. Raises ValueError for another RNNDSL_BACKEND than auto or reference."""
+    wish = os.environ.get("RNNDSL_BACKEND", "auto")
+    if wish not in ("auto", "reference"):
+        raise ValueError(f"RNNDSL_BACKEND: expected auto or reference, got {wish!r}")
+    return wish == "reference" or torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
 _said: set[tuple[type, str]] = set()
@@ -402,7 +413,7 @@ class Layer(nn.Module):
             return None
         if self._backend == "auto":
             backend = _OF_DEVICE.get(device.type)
-            if backend is None or (self._kernels if backend == "cpu" else self._triton) is None:
+            if backend is None or (self._kernels if backend == "cpu" else self._triton) is None or _reference_wanted():
                 return None
             return backend if KERNELS[backend].chosen(type(self), name) else None
         problem = KERNELS[self._backend].misplaced(device)

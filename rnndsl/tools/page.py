@@ -271,7 +271,7 @@ def _schedules(cell: dict[str, Any]) -> list[str]:
         if p is None:
             text = " or ".join(c["schedules"])
             if "newton" in c["schedules"]:
-                text += ": newton below some 16,000 channels (B times the state's width), sequential above"
+                text += ": newton below some 6,000 channels (B times the state's width), sequential above"
         elif p["schedule"] is None:
             text = f"{' or '.join(c['schedules'])}: {p['why']}; give --size {' '.join(f'{n}=…' for n in p['needs'])}"
         else:

@@ -2,7 +2,7 @@
 
 The model counts cycles. A sequential kernel takes the time of a step's chain of operations, T times; a parallel one that of its
 rounds, for every chunk. Either is bounded by the rate at which the device's warps issue instructions, and by memory. The constants are
-those of the kernel prototypes: a static model of sm_90 machine code, not measurements.
+those of the kernel prototypes and of machine code for sm_90: a static model, not measurements.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from rnndsl.runtime.triton.channels import Channels
 SEQUENTIAL, PARALLEL = "sequential", "parallel"
 WARP = 32
 _SPECIAL_LATENCY, _LATENCY, _MEMORY_LATENCY = 35.0, 4.0, 600.0  # cycles of a special function, of another operation, of a load
-_SPECIAL_ISSUE, _ISSUE = 10.0, 1.0  # issue slots that they take; a special function is some operations around one of the special unit
+_SPECIAL_ISSUE, _ISSUE = 20.0, 1.0  # issue slots that they take, counted in machine code for sm_90: range, polynomial and division around it
 _LEVEL = 45.0  # cycles of a level of a scan within a warp
 _BARRIER = 120.0  # and what crossing warps adds, twice a scan
 _ROUNDS = 3.3  # of Newton's method in a chunk of 128 steps, at common weights
