@@ -71,12 +71,12 @@ def kernels(program: Program) -> tuple[str, ...]:
         return tuple(cpp_text(plan, program.source).text for plan in plans(program))
 
 
-def triton_kernels(program: Program) -> tuple[str, ...]:
+def triton_kernels(program: Program) -> tuple:
     """The Triton kernels of the recurrences of each cell of a checked program."""
     from rnndsl.emit.triton.library import kernels_text
 
     with _deep_trees():
-        return tuple(kernels_text(plan, program.source).text for plan in plans(program))
+        return tuple(kernels_text(plan, program.source) for plan in plans(program))
 
 
 def module(program: Program, standalone: bool = False) -> str:

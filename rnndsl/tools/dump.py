@@ -31,12 +31,20 @@ def dump(source: Source, stage: str, standalone: bool = False) -> str:
         case "kernels":
             return "\n".join(compiler.kernels(result.program))
         case "triton":
-            return "\n\n".join(compiler.triton_kernels(result.program))
+            return "\n\n".join(_triton(t, p.cell) for t, p in zip(compiler.triton_kernels(result.program), compiler.plans(result.program), strict=True))
         case "module":
             return compiler.module(result.program, standalone)
         case _:
             raise ValueError(f"no stage {stage!r}; there are {', '.join(STAGES)}")
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _triton(kernels: Any, cell: Cell) -> str:
+    """The Triton kernels of a cell, and why there are none for its other recurrences."""
+    refused = [f"# {cell.name}, {label}: no kernel, {why}\n" for label, why in kernels.refused]
+    if not kernels.text and not refused:
+        refused = [f"# {cell.name}: no kernel, it has no recurrence\n"]
+    return kernels.text + "".join(refused)
 
 
 def _joined(parts: Any) -> list[str]:
