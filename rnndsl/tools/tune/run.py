@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -101,16 +102,17 @@ def run(program: str, cell: Cell, layer_class: Any, settings: Settings, device: 
     try:
         tick("inputs", "", 0, 0)
         for call in calls_of(layer, Subject(cell, layer, settings.batch, settings.steps).inputs, settings.dtype == "bfloat16", settings.is_backward):
-            result.tuned.append(_tuned(call, device, timer, tick))
+            result.tuned.append(tuned_call(call, device, timer, tick))
     except KeyboardInterrupt:
         result.interrupted = True
     return result
 
 
-def _tuned(call: KernelCall, device: torch.device, timer: Timer, tick: Tick) -> Tuned:
+def tuned_call(call: KernelCall, device: torch.device, timer: Timer, tick: Tick, most: int | None = None) -> Tuned:
+    """The race of one call of kernels; most: how many candidates, beside the model's choice."""
     kernels, shape, model = call.launched.kernels, (call.channels, call.steps), device_of(device)
     chosen = choose(kernels, *shape, model, backward=call.is_backward)
-    cuts = dict.fromkeys([*candidates(kernels, *shape, call.is_backward, call.itemsize), chosen])
+    cuts = dict.fromkeys([*islice(candidates(kernels, *shape, call.is_backward, call.itemsize), most), chosen])
     predicted = {t: cycles(kernels, t, *shape, model, call.is_backward) / model.clock for t in cuts}
     task = f"{call.launched.label}, {'backward' if call.is_backward else 'forward'}"
     runs = race({t: partial(call.run, t) for t in cuts}, call.wrong, timer, lambda who, done, total: tick(task, who, done, total))

@@ -11,13 +11,13 @@ LEAD = 2e-3  # seconds for which a GPU is kept busy before a call, so that what 
 Timer = Callable[[Callable[[], object]], float]  # seconds of one call
 
 
-def timer_of(device: torch.device) -> Timer:
-    """By the events of a GPU; by the clock elsewhere."""
-    return _by_events(device) if device.type == "cuda" else _by_clock
+def timer_of(device: torch.device, lead: float = LEAD) -> Timer:
+    """By the events of a GPU, which is kept busy for `lead` seconds before; by the clock elsewhere."""
+    return _by_events(device, lead) if device.type == "cuda" else _by_clock
 
 
-def _by_events(device: torch.device) -> Timer:
-    cycles = int(LEAD * device_of(device).clock)
+def _by_events(device: torch.device, lead: float) -> Timer:
+    cycles = int(lead * device_of(device).clock)
 
     def seconds(call: Callable[[], object]) -> float:
         with torch.cuda.device(device):
