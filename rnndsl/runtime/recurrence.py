@@ -98,8 +98,8 @@ def run(
     """What `Layer._scan` does, by the kernels that a key names."""
     kernels = _known[key]
     of_streams, of_statics, of_carries = kernels.forms
-    groups = ((streams, of_streams), (statics, of_statics), (first, of_carries), (initial, of_carries))
-    arguments = [[kernels.cast(p, values is streams) for p in parts(values, forms)] for values, forms in groups]
+    groups = ((streams, of_streams, True), (statics, of_statics, False), (first, of_carries, False), (initial, of_carries, False))
+    arguments = [[kernels.cast(p, is_stream) for p in parts(values, forms)] for values, forms, is_stream in groups]
     found = OP(key, *arguments, reset, steps)
     count = kept(kernels.lags)
     return joined(found[:count], kept_forms(of_carries, kernels.lags)), joined(found[count:], of_carries)
