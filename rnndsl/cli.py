@@ -1,4 +1,4 @@
-"""The commands: compile, check, fmt, explain, bench, new, lsp, cache. Exit status: 0, 1 for errors in a program, 2 for misuse."""
+"""The commands: compile, check, fmt, explain, bench, tune, new, lsp, cache. Exit status: 0, 1 for errors in a program, 2 for misuse."""
 
 import argparse
 import json
@@ -53,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
         "  rnndsl fmt my_cell.rnn        puts it in the canonical style\n"
         "  rnndsl compile my_cell.rnn    writes my_cell.py; then: from my_cell import MyCell\n"
         "  rnndsl explain my_cell.rnn    shows what the compiler finds in it\n"
-        "  rnndsl bench my_cell.rnn      says how fast it is here\n",
+        "  rnndsl bench my_cell.rnn      says how fast it is here\n"
+        "  rnndsl tune my_cell.rnn --shape 8,4096    looks for the fastest kernels on this GPU\n",
     )
     parser.add_argument("--version", action="version", version=f"rnndsl {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -148,6 +149,24 @@ def _parser() -> argparse.ArgumentParser:
     b.add_argument("--json", action="store_true", help="print every sample as plain data")
     b.set_defaults(run=_bench)
 
+    u = commands.add_parser(
+        "tune",
+        formatter_class=raw,
+        help="time the ways to cut a cell's Triton kernels on the GPU at hand, and keep the fastest",
+        description="Times the ways to cut the Triton kernels of each recurrence, forwards and backwards, on the GPU at hand, and keeps the\n"
+        "fastest for calls of about this shape on such a GPU: layers take them from then on. docs/tune.md says more.",
+        epilog="examples:\n  rnndsl tune para_gru.rnn --shape 8,4096\n  rnndsl tune para_gru.rnn --shape 8,4096 --size D=64 H=256 --dtype bfloat16\n"
+        "  rnndsl tune para_gru.rnn --shape 1,65536 --direction forward --json\n",
+    )
+    u.add_argument("file", metavar="FILE", help="a .rnn file, or - for standard input")
+    u.add_argument("--cell", metavar="NAME", help="this cell; needed where the file has several")
+    u.add_argument("--shape", metavar="B,T", required=True, help="sequences and steps of a call")
+    u.add_argument("--size", nargs="+", action="extend", default=[], metavar="H=256", help="sizes of the cell (default D=64 H=256 N=4, others 64)")
+    u.add_argument("--dtype", default="float32", metavar="TYPE", help="of the streams: float32 (default), bfloat16 (as under autocast) or float64")
+    u.add_argument("--direction", metavar="NAMES", help="forward: forward kernels alone; both (default): backward kernels too")
+    u.add_argument("--json", action="store_true", help="print every sample as plain data")
+    u.set_defaults(run=_tune)
+
     n = commands.add_parser(
         "new",
         formatter_class=raw,
@@ -173,10 +192,11 @@ def _parser() -> argparse.ArgumentParser:
         "cache",
         formatter_class=raw,
         help="list the built kernels, or remove them",
-        description="Lists the C++ kernels that were built for the CPU and are kept for the next time. docs/cpu.md says where.",
+        description="Lists the kernels that were built and are kept for the next time. docs/cpu.md says where. What rnndsl tune measured\n"
+        "lies there too, in tuned.json, but is not built again by itself: --clear leaves it.",
         epilog="examples:\n  rnndsl cache\n  rnndsl cache --clear      they are built again when they are needed\n",
     )
-    s.add_argument("--clear", action="store_true", help="remove them")
+    s.add_argument("--clear", action="store_true", help="remove the kernels, and nothing that was measured")
     s.add_argument("--json", action="store_true", help="print plain data")
     s.set_defaults(run=_cache)
     return parser
@@ -374,6 +394,21 @@ def _bench(options: argparse.Namespace) -> int:
     except OSError as e:
         raise Misuse(f"{e.filename or options.picture}: {(e.strerror or str(e)).lower()}") from None
     except (Unfit, NoMatplotlib) as e:
+        raise Misuse(e) from None
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from rnndsl.tools import Unfit
+    from rnndsl.tools.tune.command import tune
+
+    try:
+        return tune(options, _read(options.file))
+    except RnnError as e:
+        _report([(d, Source("<stdin>" if options.file == "-" else options.file, e.source.text)) for d in e.diagnostics], False)
+        return 1
+    except OSError as e:
+        raise Misuse(f"{e.filename}: {(e.strerror or str(e)).lower()}" if e.filename else e) from None
+    except Unfit as e:
         raise Misuse(e) from None
 
 

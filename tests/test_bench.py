@@ -150,7 +150,7 @@ def test_json_holds_everything(folder, capsys):
     assert {k: data[k] for k in ("version", "program", "cell", "dtype", "over", "interrupted")} == {
         "version": 1, "program": "c.rnn", "cell": "C", "dtype": "float32", "over": None, "interrupted": False,
     }  # fmt: skip
-    assert set(data["machine"]) == {"processor", "cores", "threads", "busy", "system", "python", "torch", "rnndsl"}
+    assert set(data["machine"]) == {"processor", "cores", "threads", "busy", "system", "python", "torch", "triton", "rnndsl"}
     assert data["memory_copy"]["bytes_moved"] > 0 and data["memory_copy"]["seconds"]
     (point,) = data["points"]
     assert (point["B"], point["T"], point["sizes"]) == (2, 6, {"D": 3, "H": 4})
@@ -296,6 +296,15 @@ def test_a_compiled_step_is_looped_over(monkeypatch):
         got = candidates.Compiled(subject).call(task)()
         assert candidates.gap(got, expected) < 1e-6 and all(o["fullgraph"] for o in compiled)
     assert len(compiled) == 4
+
+
+def test_how_far_numbers_are_apart():
+    inf, nan = float("inf"), float("nan")
+    for got, expected, far in [
+        ([1.0, 2.0], [1.0, 4.0], 0.4), ([inf, 1.0], [inf, 1.0], 0.0), ([nan, 1.0], [nan, 1.0], 0.0),
+        ([nan, 1.0], [1.0, 1.0], inf), ([1.0, 1.0], [nan, 1.0], inf), ([-inf, 1.0], [inf, 1.0], inf),
+    ]:  # fmt: skip
+        assert candidates.gap((torch.tensor(got), None), (torch.tensor(expected), None)) == pytest.approx(far)
 
 
 # Candidates that are not there, or fail

@@ -171,7 +171,7 @@ def test_check_is_the_function_whatever_was_imported():
 
 
 def test_links_lead_somewhere():
-    for document in ("README.md", "docs/language.md", "docs/explain.md", "docs/cpu.md", "docs/gpu.md", "docs/bench.md"):
+    for document in ("README.md", "docs/language.md", "docs/explain.md", "docs/cpu.md", "docs/gpu.md", "docs/bench.md", "docs/tune.md"):
         text = (ROOT / document).read_text(encoding="utf-8")
         heads = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)}
         for target in re.findall(r"\]\(([^)\s]+)\)", text):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 from torch.nn.utils import parametrize
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import rnndsl
 from rnndsl.checks.attributes import LAYER_ATTRIBUTES, MODULE_NAMES
@@ -527,3 +528,18 @@ def test_sizes_and_numbers_that_are_not_whole():
     layer = rnndsl.load(text).C(N=3, H=2)
     for name, value in {"a": 1.5, "b": 2.0, "c": 3.5, "d": 2.5}.items():
         assert getattr(layer, name).tolist() == [value, value], name
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_numbers_are_made_on_the_device(name):
+    """One that is copied there from the host makes every call wait for a GPU, and none can be captured in a graph."""
+    layer = layer_of(program(name), "C", SIZES)
+    inputs = random_inputs(layer, 2, 3)
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            assert func is not torch.ops.aten.lift_fresh.default, "a number became a tensor of the host"
+            return func(*args, **(kwargs or {}))
+
+    with torch.no_grad(), Watch():
+        layer(*inputs)

@@ -30,12 +30,14 @@ def real_of(dtype: torch.dtype) -> torch.dtype:
 
 def scalar(value: complex, dtype: torch.dtype, device: torch.device) -> Tensor:
     """A number as a tensor of no axes; a complex number is complex of the same precision."""
-    return torch.tensor(value, dtype=complex_of(dtype) if isinstance(value, complex) else dtype, device=device)
+    return torch.full((), value, dtype=complex_of(dtype) if isinstance(value, complex) else dtype, device=device)
 
 
 def fill(value: Tensor | complex, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A value broadcast to a shape, in a dtype."""
-    return torch.as_tensor(value, device=device).to(dtype).expand(shape)
+    """A value broadcast to a shape, in a dtype. A number is made on the device: copying it there would wait for the device."""
+    if not isinstance(value, Tensor):
+        value = torch.full((), value, dtype=dtype, device=device)
+    return value.to(device=device, dtype=dtype).expand(shape)
 
 
 def cast_complex(x: Tensor) -> Tensor:
@@ -145,7 +147,7 @@ def draw_noise(
 
     bernoulli(p); normal(mean, std); uniform(lo, hi). Gradients flow through mean, std, lo and hi.
     """
-    a, *rest = (torch.as_tensor(x, dtype=dtype, device=device).expand(shape) for x in args)
+    a, *rest = (fill(x, shape, dtype, device) for x in args)
     if name == "bernoulli":
         return torch.bernoulli(a) if training else a
     (b,) = rest

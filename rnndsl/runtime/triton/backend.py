@@ -177,7 +177,7 @@ def device_of(device: torch.device) -> Device:
     found = torch.cuda.get_device_properties(device)
     clock = getattr(found, "clock_rate", 1_700_000) * 1e3  # Hz
     width, memory_clock = getattr(found, "memory_bus_width", 5120), getattr(found, "memory_clock_rate", 2_600_000) * 1e3
-    return Device(found.name, found.multi_processor_count, bandwidth=2 * memory_clock * width / 8 / clock)
+    return Device(found.name, found.multi_processor_count, bandwidth=2 * memory_clock * width / 8 / clock, clock=clock)
 
 
 def plan_for(layer: Layer, name: str, batch: int, steps: int, device: torch.device, dtype: torch.dtype) -> Plan:

@@ -29,6 +29,7 @@ class Device:
     issue: float = 4.0  # instructions a cycle and processor
     warps: int = 48  # of a processor at once, at the registers that kernels take
     bandwidth: float = 1750.0  # bytes a cycle
+    clock: float = 1.7e9  # Hz
 
 
 @dataclass(frozen=True)

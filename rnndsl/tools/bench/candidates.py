@@ -80,11 +80,14 @@ def tensors(result: Any) -> Tensors:
 
 
 def gap(got: Tensors, expected: Tensors) -> float:
-    """The largest difference between what two candidates returned, in units of 1 + the largest value."""
+    """The largest difference between what two candidates returned, in units of 1 + the largest finite value. Equal infinities and NaN in
+    both agree; NaN in one alone is infinitely far."""
     worst = 0.0
     for a, b in zip(got, expected, strict=True):
         if a is not None and b is not None and b.numel():
-            worst = max(worst, float((a - b).abs().max()) / (1 + float(b.abs().max())))
+            apart = torch.where((a == b) | ((a != a) & (b != b)), 0.0, (a - b).abs()).nan_to_num(nan=float("inf"), posinf=float("inf"))
+            size = b.abs()
+            worst = max(worst, float(apart.max()) / (1 + float(size.where(size.isfinite(), 0.0).max())))
     return worst
 
 

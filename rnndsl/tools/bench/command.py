@@ -20,7 +20,7 @@ def bench(options: Namespace, source: Source) -> int:
     Raises Unfit for arguments that do not fit, RnnError for a wrong program, NoMatplotlib, OSError for a picture that cannot be written.
     """
     settings = parse(options)
-    cell = _chosen(source, options.cell)
+    cell = chosen_cell(source, options.cell)
     if settings.threads is not None:  # before torch is imported, so that every library in it hears of it
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     from rnndsl.tools.bench.picture import check_picture, draw
@@ -44,7 +44,8 @@ def bench(options: Namespace, source: Source) -> int:
     return INTERRUPTED if result.interrupted else 0
 
 
-def _chosen(source: Source, name: str | None) -> Cell:
+def chosen_cell(source: Source, name: str | None) -> Cell:
+    """The cell of that name, or the only one. Raises Unfit where that is none, RnnError for a wrong program."""
     program = compiler.checked(source).program
     api.require_cells(program)
     names = [c.name for c in program.cells]

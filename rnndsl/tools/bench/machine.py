@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,17 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "triton": _triton(),
         "rnndsl": VERSION,
     }
+
+
+def _triton() -> str | None:
+    """Triton's version, without loading it; None where it is not installed."""
+    try:
+        return version("triton")
+    except PackageNotFoundError:
+        return None
 
 
 def busy() -> float | None:

@@ -33,22 +33,16 @@ class Pararnn(Candidate):
 
     def __init__(self, subject: Subject):
         try:
-            self._lib = _quiet_import()
+            self._lib = quiet_import()
         except ImportError as e:
             raise Absent("not installed" if (e.name or "").startswith("pararnn") else f"not installed in full: {e}") from None
         found = recognised(subject.cell, subject.layer, PARARNN)
         if found is None:
             raise Absent("not the same cell: its equations are those of neither ParaGRU, ParaLSTM nor ParaSLSTM")
         kind, values = found
-        self._cell = self._made(kind, values)
+        self._cell = cell_of(self._lib, kind, values)
         require_same(subject, partial(self._lib.ParaRNN(self._cell, solver="sequential"), *subject.inputs))
         self.subject, self.note, self._kind, self._values = subject, kind, kind, values
-
-    def _made(self, kind: str, values: Values) -> Any:
-        weight, hidden = values["W_x.weight"], values["R" if "R" in values else "a_z"].shape[-1]
-        cell = getattr(self._lib, kind)(weight.shape[1], hidden, max_recurrent_norm=None, dtype=weight.dtype)
-        cell.load_state_dict(values)
-        return cell
 
     def _modes(self, cell: nn.Module) -> dict[str, nn.Module]:
         """The ways in which the library can run a cell on a processor; `sequential` is what it does in evaluation mode."""
@@ -58,7 +52,7 @@ class Pararnn(Candidate):
 
     def recurrence(self, task: Task) -> Call:
         """The layer with one input, whose product costs next to nothing; its streams have the same spread in every channel."""
-        narrow = self._made(self._kind, self._values | {"W_x.weight": self._values["W_x.weight"].norm(dim=1, keepdim=True)})
+        narrow = cell_of(self._lib, self._kind, self._values | {"W_x.weight": self._values["W_x.weight"].norm(dim=1, keepdim=True)})
         (x,) = leaves((self.subject.inputs[0][..., :1].contiguous(),))
         return self._fastest(task, narrow, x, f"{self._kind} of one input")
 
@@ -102,7 +96,16 @@ class Pararnn(Candidate):
         return calls[best]
 
 
-def _quiet_import() -> Any:
+def cell_of(lib: Any, kind: str, values: Values) -> Any:
+    """A cell of the library with given weights, on their device."""
+    weight, hidden = values["W_x.weight"], values["R" if "R" in values else "a_z"].shape[-1]
+    cell = getattr(lib, kind)(weight.shape[1], hidden, max_recurrent_norm=None, dtype=weight.dtype, device=weight.device)
+    cell.load_state_dict(values)
+    return cell
+
+
+def quiet_import() -> Any:
+    """The library, without its warnings and its log. Raises ImportError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pararnn

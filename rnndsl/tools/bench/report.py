@@ -56,7 +56,7 @@ def _sweep(result: Result) -> list[str]:
         names = list(dict.fromkeys(e.name for g in groups.values() for e in g.measured()))
         if names:
             head = [title[:1].upper() + title[1:], *(f"{result.over[0]} = {at}" for at in groups), ""]
-            lines += ["", *_aligned([head, *([n, *(_swept(g, n) for g in groups.values()), ""] for n in sorted(names, key=lambda n: n == COPY))])]
+            lines += ["", *aligned([head, *([n, *(_swept(g, n) for g in groups.values()), ""] for n in sorted(names, key=lambda n: n == COPY))])]
     return lines
 
 
@@ -77,7 +77,7 @@ def _group(group: Group, result: Result) -> list[str]:
     rows = [[e.name, *_numbers(group, e, bounded), _note(e)] for e in entries if e.name != COPY]
     title = describe(group.task)
     head = [title[:1].upper() + title[1:], *columns, ""]
-    lines = ["", *_aligned([head, *rows])]
+    lines = ["", *aligned([head, *rows])]
     if bounded and (copy := group.entries[COPY]).timing.seconds:
         lines.append(_bound(group, copy, result))
     return lines
@@ -105,12 +105,13 @@ def _bound(group: Group, copy: Entry, result: Result) -> str:
     return text
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
+def aligned(rows: list[list[str]]) -> list[str]:
     """The first and the last column to the left, the others to the right."""
+    rows = [rows[0], *([f"  {row[0]}", *row[1:]] for row in rows[1:])]
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     lines = []
-    for n, row in enumerate(rows):
-        name = row[0].ljust(widths[0]) if n == 0 else f"  {row[0]}".ljust(widths[0])
+    for row in rows:
+        name = row[0].ljust(widths[0])
         cells = [c.rjust(w) for c, w in zip(row[1:-1], widths[1:-1], strict=True)]
         lines.append("  ".join([name, *cells, row[-1]]).rstrip())
     return lines

@@ -143,7 +143,7 @@ def _candidates(subject: Subject, settings: Settings) -> tuple[list[Candidate], 
             except Absent as e:
                 absent[name] = str(e)
             except Exception as e:
-                absent[name] = _failure(e)
+                absent[name] = f"failed: {failure(e)}"
     return found, absent
 
 
@@ -171,7 +171,7 @@ def _group(group: Group, candidates: list[Candidate], subject: Subject, repeats:
             group.absent[c.name] = str(e)
             continue
         except Exception as e:
-            group.absent[c.name] = _failure(e)
+            group.absent[c.name] = f"failed: {failure(e)}"
             continue
         expected = found if c.name == "loop" else expected
         apart = gap(found, expected) if expected is not None and isinstance(c, Backend) else None
@@ -194,12 +194,12 @@ def _memory(result: Result, tick: Tick) -> None:
     race({COPY: call}, {COPY: result.memory}, 7, lambda name, done, total: tick("memory", name, done, total))
 
 
-def _failure(e: Exception) -> str:
+def failure(e: Exception) -> str:
     """What went wrong, in one line."""
     if isinstance(e, TookTooLong):
-        return f"failed: {e}"
+        return str(e)
     lines = [line.strip() for line in str(e).splitlines() if line.strip()]
-    return f"failed: {type(e).__name__}{': ' + lines[0][:160] if lines else ''}"
+    return f"{type(e).__name__}{': ' + lines[0][:160] if lines else ''}"
 
 
 def describe(task: Task) -> str:

@@ -106,6 +106,6 @@ def replaced_scan(layer: Any, scan: Any) -> Iterator[None]:
 
 
 def weights_like(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The gradients of a loss that is a weighted sum: the same for the same shapes."""
-    generator = torch.Generator().manual_seed(3)
-    return tuple(torch.randn(t.shape, generator=generator, dtype=t.dtype).to(t.device) for t in tensors)
+    """The gradients of a loss that is a weighted sum: the same for the same shapes on the same device."""
+    generators = {d: torch.Generator(d).manual_seed(3) for d in {t.device for t in tensors}}
+    return tuple(torch.randn(t.shape, generator=generators[t.device], dtype=t.dtype, device=t.device) for t in tensors)

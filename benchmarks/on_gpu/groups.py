@@ -1,0 +1,159 @@
+"""What is measured, a function a group; each adds its rows to the record."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from on_gpu import bounds, cells, checks, peers, rounds
+from on_gpu.cells import Case
+from on_gpu.record import Record, Row
+from on_gpu.scale import Scale
+from on_gpu.times import Maker, point
+from rnndsl.tools.bench.candidates import Task
+from rnndsl.tools.bench.subject import Subject
+from rnndsl.tools.tune.calls import calls_of
+from rnndsl.tools.tune.report import tuned_data
+from rnndsl.tools.tune.run import tuned_call
+from rnndsl.tools.tune.timer import Timer
+
+
+@dataclass
+class Run:
+    """Where rows go, how much is measured, on what."""
+
+    record: Record
+    scale: Scale
+    device: torch.device
+    timer: Timer
+
+    def rate(self, what: str) -> float | None:
+        """A bound that was measured in this run."""
+        return bounds.rate(self.record.groups.get("bounds", []), what)
+
+    def sizes(self, channels: int, steps: int) -> tuple[int, int, dict[str, int]]:
+        """B, T and sizes of a call of so many channels, with one input: as little as can be done beside the recurrence."""
+        return channels // self.scale.hidden, steps, {"D": 1, "H": self.scale.hidden}
+
+
+def bound(run: Run) -> None:
+    run.record.add("bounds", "copies", partial(bounds.copies, run.scale, run.device, run.timer))
+    run.record.add("bounds", "functions", partial(bounds.rates, run.scale, run.device, run.timer))
+    run.record.add("bounds", "clock", partial(bounds.clock, run.device, run.timer))
+
+
+def agreement(run: Run) -> None:
+    for case in cells.DIAGONAL:
+        run.record.add("agreement", case.name, partial(checks.agreement, case, run.scale, run.device))
+
+
+def functions(run: Run) -> None:
+    run.record.add("functions", "accuracy", partial(checks.accuracy, run.scale, run.device))
+
+
+def cycles(run: Run) -> None:
+    for case in cells.DIAGONAL:
+        run.record.add("cycles", case.name, partial(rounds.cycles, case, run.scale, run.device, run.timer, run.rate("clock")))
+
+
+def newton_rounds(run: Run) -> None:
+    for case in cells.DIAGONAL:
+        if case.parallel == "newton":
+            run.record.add("rounds", case.name, partial(rounds.newton, case, run.scale, run.device))
+
+
+def times(run: Run) -> None:
+    """Recurrences, from their streams to their states."""
+    for channels, steps in run.scale.points:
+
+        def makers(case: Case, subject: Subject, has_loop: bool = (channels, steps) in run.scale.loops) -> list[Maker]:
+            found = [*_ours(case, subject), *(Maker(k, partial(peers.AcceleratedScan, subject, k)) for k in peers.AcceleratedScan.kinds)]
+            return [*found, Maker("loop", partial(peers.loop, subject))] if has_loop else found
+
+        for case in cells.DIAGONAL:
+            _timed(run, "times", case, *run.sizes(channels, steps), "recurrence", makers)
+
+
+def layer(run: Run) -> None:
+    """Whole layers, since pararnn-torch cannot be given streams."""
+
+    def makers(case: Case, subject: Subject) -> list[Maker]:
+        return [_chosen(case, subject), *(Maker(m, partial(peers.ParaRNN, subject, m)) for m in peers.ParaRNN.modes)]
+
+    for channels, steps in run.scale.points:
+        for case in cells.DIAGONAL:
+            if case.parallel == "newton":
+                _timed(run, "layer", case, *run.sizes(channels, steps), "layer", makers)
+
+
+def dense(run: Run) -> None:
+    """Dense cells, which cuDNN and FlashRNN have, and diagonal ones of the same sizes for a yardstick: not the same cells."""
+
+    def whole(case: Case, subject: Subject) -> list[Maker]:
+        if case.parallel:
+            return [_chosen(case, subject)]
+        return [Maker("torch.nn", partial(peers.CuDNN, subject)), Maker("loop", partial(peers.loop, subject))]
+
+    def flash(case: Case, subject: Subject) -> list[Maker]:
+        return [Maker(b, partial(peers.FlashRNN, subject, b)) for b in peers.FlashRNN.backends[run.device.type]]
+
+    for batch, steps, hidden in run.scale.dense:
+        for case in (*cells.DENSE, *cells.DIAGONAL):
+            shape = (batch, steps, {"D": hidden, "H": hidden})
+            _timed(run, "dense", case, *shape, "layer", whole)
+            if not case.parallel:
+                _timed(run, "dense", case, *shape, "recurrence", flash)
+
+
+def compiled(run: Run) -> None:
+    """The loop with a compiled step, at few shapes: each is compiled anew."""
+    for channels, steps in run.scale.compiled:
+        for case in cells.DIAGONAL:
+            _timed(
+                run, "compiled", case, *run.sizes(channels, steps), "recurrence",
+                lambda case, subject: [_chosen(case, subject), Maker("compile", partial(peers.compiled, subject))],
+            )  # fmt: skip
+
+
+def model(run: Run) -> None:
+    """Every way to cut a kernel, measured and predicted."""
+
+    def raced(case: Case, channels: int, steps: int) -> Iterator[Row]:
+        subject = case.subject(*run.sizes(channels, steps), run.device)
+        for call in calls_of(subject.layer, subject.inputs, False, True):
+            found = tuned_call(call, run.device, run.timer, lambda *_: run.record.check(), run.scale.candidates)
+            yield {"cell": case.name, **tuned_data(found)}
+
+    for channels, steps in run.scale.model:
+        for case in (cells.DIAGONAL[0], cells.DIAGONAL[-1]):
+            run.record.add("model", f"{case.name}, {channels} channels, {steps} steps", partial(raced, case, channels, steps), None)
+
+
+def _ours(case: Case, subject: Subject) -> list[Maker]:
+    return [Maker(c.name, lambda c=c: c) for c in cells.ours(case, subject)]
+
+
+def _chosen(case: Case, subject: Subject) -> Maker:
+    """Ours, as the model chooses."""
+    return next(m for m in _ours(case, subject) if m.name == "auto")
+
+
+def _timed(
+    run: Run, group: str, case: Case, batch: int, steps: int, sizes: dict[str, int], scope: str, makers: Callable[[Case, Subject], list[Maker]]
+) -> None:  # fmt: skip
+    """A race forwards, and one forwards and backwards."""
+
+    def rows() -> Iterator[Row]:
+        subject = case.subject(batch, steps, sizes, run.device)
+        for direction in ("forward", "both"):
+            task = Task(scope, direction, batch)
+            yield from point(run.record, group, case, subject, task, makers(case, subject), run.timer, run.scale.samples, run.rate(bounds.SPECIAL))
+
+    run.record.add(group, f"{case.name}, {scope}, B = {batch}, T = {steps}", rows, None)
+
+
+GROUPS: dict[str, Callable[[Run], None]] = {
+    "bounds": bound, "agreement": agreement, "functions": functions, "cycles": cycles, "rounds": newton_rounds, "times": times, "layer": layer,
+    "dense": dense, "compiled": compiled, "model": model,
+}  # fmt: skip

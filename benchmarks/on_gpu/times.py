@@ -1,0 +1,103 @@
+"""All candidates at one point, in turn."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from on_gpu.cells import Case
+from on_gpu.record import Record, Row
+from on_gpu.timing import host_and_peak, race
+from rnndsl.tools.bench.bound import copy_call, moved_bytes
+from rnndsl.tools.bench.candidates import Absent, Backend, Call, Candidate, Task, gap
+from rnndsl.tools.bench.limit import time_limit
+from rnndsl.tools.bench.subject import Subject
+from rnndsl.tools.tune.calls import calls_of
+from rnndsl.tools.tune.timer import Timer
+
+FIRST = 60.0  # seconds for the first call of a candidate, which may compile
+COPY, SPECIAL = "bound: bytes", "bound: special functions"
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes a candidate; `name` is what it will be called."""
+
+    name: str
+    make: Callable[[], Candidate]
+
+
+def point(
+    record: Record, group: str, case: Case, subject: Subject, task: Task, makers: Iterable[Maker], timer: Timer, samples: int, special: float | None
+) -> Iterator[Row]:
+    """A row a candidate that ran, then the bounds of a recurrence. Numbers are compared with those of the first candidate, where the tensors are
+    the same. One that fails is an error of the record."""
+    device = subject.inputs[0].device
+    sizes = subject.layer._sizes
+    head: Row = {
+        "cell": case.name, "scope": task.scope, "direction": task.direction, "B": subject.batch, "T": subject.steps, **sizes,
+        "channels": subject.batch * sizes["H"],
+    }  # fmt: skip
+    where = f"{case.name}, {task.scope}, {task.direction}, {head['channels']} channels, {subject.steps} steps"
+    calls: dict[str, Call] = {}
+    rows: dict[str, Row] = {}
+    expected: tuple[Tensor, ...] | None = None
+    for make in makers:
+        record.check()
+        if record.is_hopeless(group, make.name):
+            continue
+        try:
+            with time_limit(FIRST):
+                candidate = make.make()
+                call = candidate.call(task)
+                found = call()
+                found = candidate.as_ours(found) if hasattr(candidate, "as_ours") else found
+        except Absent:
+            continue  # another cell
+        except ImportError as e:
+            absent = {"group": group, "what": make.name, "why": str(e)}
+            if absent not in record.data["left_out"]:
+                record.data["left_out"].append(absent)
+            continue
+        except Exception as e:
+            record.error(group, where, e, make.name)
+            continue
+        expected = found if expected is None else expected
+        comparable = (isinstance(candidate, Backend) or not task.both) and [t.shape for t in found] == [t.shape for t in expected]
+        far = gap(found, expected) if comparable else None
+        del found
+        host, peak = host_and_peak(call, device)
+        calls[candidate.name] = call
+        rows[candidate.name] = {**head, "name": candidate.name, "ours": candidate.ours, "note": candidate.note, "gap": far, "host": host, "peak_bytes": peak, **_said(candidate)}
+    expected = None
+    if task.scope == "recurrence" and calls:
+        moved = moved_bytes([t for r in subject.recurrences for t in r.streams], [t for r in subject.recurrences for t in r.states], task.direction)
+        calls[COPY] = copy_call(moved, device)
+        rows[COPY] = {**head, "name": COPY, "ours": False, "note": "a copy that moves as many bytes", "bytes_moved": moved}
+    for name, timing in race(calls, timer, samples).items():
+        row = {**rows[name], "median": timing.median, "quartiles": list(timing.quartiles), "seconds": timing.seconds}
+        rows[name] = row
+    best = min((r["median"] for r in rows.values() if r["ours"] and r["name"] != "auto"), default=None)
+    for row in rows.values():
+        yield row | ({"of_best": row["median"] / best} if row["name"] == "auto" and best else {})
+    if task.scope == "recurrence" and calls and special and case.parallel:
+        count = head["channels"] * subject.steps * _special_functions(case, sizes["H"], device, task.both)
+        yield {**head, "name": SPECIAL, "ours": False, "note": "computed, from the rate of sigmoids", "count": count, "median": count / special}
+
+
+def _said(candidate: Candidate) -> Row:
+    """How a candidate of ours is cut and what its solver reports; what another's says of itself."""
+    if isinstance(candidate, Backend) and candidate.ours:
+        plans = candidate.model.plan_for(*candidate.subject.inputs)
+        return {"plan": [str(p) for p in plans], "solved": [asdict(r) for r in candidate.model.solve_report()]}
+    return {"said": candidate.said} if getattr(candidate, "said", "") else {}
+
+
+@cache
+def _special_functions(case: Case, hidden: int, device: torch.device, is_both: bool) -> int:
+    """How many a channel needs a step, at least."""
+    subject = case.subject(1, 2, {"D": 1, "H": hidden}, device)
+    work = [c.launched.kernels.work for c in calls_of(subject.layer, subject.inputs, False, False)]
+    return sum(w["step"][1] + (w["pullback"][1] if is_both else 0) for w in work)

@@ -1,0 +1,51 @@
+"""Seconds and memory of calls, in turn."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from rnndsl.tools.bench.candidates import Call
+from rnndsl.tools.bench.measure import Timing
+from rnndsl.tools.tune.timer import Timer
+
+PATIENCE, FEWEST = 1.5, 3  # seconds that the samples of a candidate may take, within so many samples at least
+_LONG = 5.0  # seconds of a call of which one sample is enough
+
+
+def samples(call: Callable[[], Any], timer: Timer, count: int) -> Timing:
+    """Some samples of one call that has run before."""
+    return Timing(1, [timer(call) for _ in range(count)])
+
+
+def race(calls: dict[str, Call], timer: Timer, most: int) -> dict[str, Timing]:
+    """Samples of calls that have run before, A B C A B C; fewer of slow ones."""
+    timings = {name: Timing(1, [timer(call)]) for name, call in calls.items()}
+    wanted = {name: _count(t.seconds[0], most) for name, t in timings.items()}
+    for n in range(1, most):
+        for name, call in calls.items():
+            if n < wanted[name]:
+                timings[name].seconds.append(timer(call))
+    return timings
+
+
+def _count(seconds: float, most: int) -> int:
+    if seconds > _LONG:
+        return 1
+    return min(most, max(FEWEST, int(PATIENCE / max(seconds, 1e-9))))
+
+
+def host_and_peak(call: Call, device: torch.device) -> tuple[float | None, int | None]:
+    """Seconds until a call returns, whatever the GPU still does; and bytes that it holds at most beyond those held before."""
+    if device.type != "cuda":
+        return None, None
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    start = time.perf_counter()
+    found = call()
+    host = time.perf_counter() - start
+    torch.cuda.synchronize(device)
+    del found
+    return host, torch.cuda.max_memory_allocated(device) - before

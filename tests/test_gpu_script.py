@@ -1,0 +1,214 @@
+"""`benchmarks/gpu.py`, all of it, at tiny sizes in Triton's interpreter; and the pictures of what it writes. No timing is asserted."""
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+ROOT = Path(__file__).resolve().parent.parent
+MADE_UP = ROOT / "tests" / "made_up_gpu_times.json"
+CELLS = ["ParaGRU", "ParaLSTM", "DiagonalSLSTM", "MinGRU"]
+
+
+def script(name: str, *arguments: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONWARNINGS": "ignore"}
+    return subprocess.run([sys.executable, str(ROOT / "benchmarks" / name), *arguments], env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory) -> tuple[dict, str]:
+    """What the script saved, and what it printed. The group that takes a C++ compiler and a minute is left out."""
+    folder = tmp_path_factory.mktemp("gpu")
+    done = script("gpu.py", "--device", "cpu", "--tiny", "--skip", "compiled", "--out", str(folder))
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.iterdir()
+    assert path.name == "gpu-interpreter-tiny-without-compiled.json"
+    return json.loads(path.read_text()), done.stdout
+
+
+def rows(ran, group: str) -> list[dict]:
+    return ran[0]["groups"][group]
+
+
+def test_it_runs_through(ran):
+    data, out = ran
+    assert list(data["groups"]) == ["bounds", "agreement", "functions", "cycles", "rounds", "times", "layer", "dense", "model"]
+    installed = [e for e in data["errors"] if not e["who"].startswith(("pararnn", "accelerated-scan", "FlashRNN"))]
+    assert installed == [] and data["machine"]["gpu"] is None and data["machine"]["triton"]
+    assert all(f"\n{group} " in out for group in ("bounds", "agreement", "functions", "cycles", "rounds", "model"))
+    assert "ParaGRU, recurrence, forward and backward  sequential" in out
+
+
+def test_numbers_agree(ran):
+    found = rows(ran, "agreement")
+    assert [(r["cell"], r["schedule"]) for r in found if r["cell"] in ("ParaGRU", "MinGRU")] == [
+        *(("ParaGRU", s) for s in ("sequential", "newton", "auto")), *(("MinGRU", s) for s in ("sequential", "exact scan", "auto")),
+    ]  # fmt: skip
+    assert list(dict.fromkeys(r["cell"] for r in found)) == CELLS
+    assert all(r["outputs"] < 1e-5 and r["gradients"] < 1e-5 for r in found)
+
+
+def test_functions_are_compared(ran):
+    found = {(r["function"], r["dtype"]): r for r in rows(ran, "functions")}
+    assert len(found) == 26 and all(r["not_finite_wrong"] == 0 for r in found.values())
+    assert all(r["units"] < 4 for (name, _), r in found.items() if name != "power")
+
+
+def test_rounds_are_counted(ran):
+    found = rows(ran, "rounds")
+    assert {r["form"] for r in found} == {"shooting", "plain"} and {r["chunk"] for r in found} == {4, 8}
+    assert all(1 <= r["rounds"] <= r["most_rounds"] <= r["lanes"] + 1 and r["gap"] < 1e-4 for r in found)
+
+
+@pytest.mark.parametrize("direction", ["forward", "both"])
+def test_all_are_timed_at_each_shape(ran, direction):
+    for cell in CELLS:
+        found = {r["name"]: r for r in rows(ran, "times") if (r["cell"], r["direction"]) == (cell, direction)}
+        parallel = "exact scan" if cell == "MinGRU" else "newton"
+        assert {"sequential", parallel, "auto", "loop", "bound: bytes", "bound: special functions"} <= set(found)
+        for name in ("sequential", parallel, "auto", "loop"):
+            assert found[name]["gap"] < 1e-5 and found[name]["median"] > 0
+        assert found["auto"]["of_best"] > 0 and found["auto"]["plan"] and found[parallel]["solved"][0]["chunks"] > 0
+        assert found["bound: bytes"]["bytes_moved"] > 0 and found["bound: special functions"]["count"] > 0
+    names = {r["name"] for r in rows(ran, "dense")}
+    assert {"torch.nn", "loop", "auto"} <= names
+
+
+def test_the_model_is_compared(ran):
+    assert [(r["cell"], r["direction"]) for r in rows(ran, "model")] == [(c, d) for c in ("ParaGRU", "MinGRU") for d in ("forward", "backward")]
+    assert all(c["predicted"] > 0 for r in rows(ran, "model") for c in r["candidates"])
+
+
+def test_without_a_gpu():
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    done = script("gpu.py")
+    assert done.returncode == 2 and "PyTorch finds no GPU here" in done.stderr
+
+
+def test_groups_are_checked():
+    done = script("gpu.py", "--only", "bounds,speed")
+    assert done.returncode == 2 and "there is no group speed; there is bounds, agreement" in done.stderr
+
+
+def test_the_command_knows_every_group(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import gpu
+    from on_gpu.groups import GROUPS
+
+    assert tuple(GROUPS) == gpu.GROUPS
+
+
+# The record
+
+
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from on_gpu.record import Record
+
+    return lambda limit=100.0, device="cpu": Record({}, tmp_path / "found.json", limit, torch.device(device))
+
+
+def saved(record) -> dict:
+    return json.loads(record._path.read_text())
+
+
+def test_a_piece_that_fails_costs_no_other(record, capsys):
+    def fails():
+        yield {"a": 1}
+        raise RuntimeError("no more\nat all")
+
+    r = record()
+    r.add("times", "here", fails)
+    r.add("times", "there", lambda: [{"a": 2}])
+    assert saved(r)["groups"] == {"times": [{"a": 1}, {"a": 2}]}
+    assert saved(r)["errors"] == [{"group": "times", "who": "", "where": "here", "error": "RuntimeError: no more"}]
+    assert capsys.readouterr().err == "times: here: RuntimeError: no more\n"
+
+
+def test_when_the_time_is_up(record):
+    from on_gpu.record import OutOfTime
+
+    r = record(limit=-1.0)
+    with pytest.raises(OutOfTime):
+        r.add("times", "here", lambda: [])
+
+    def late():
+        yield {"a": 1}
+        r._limit = -1.0
+        r.check()
+
+    r._limit = 100.0
+    with pytest.raises(OutOfTime):
+        r.add("times", "here", late)
+    assert saved(r)["groups"]["times"] == [{"a": 1}], "what was measured until then"
+
+
+def test_a_gpu_that_answers_no_more_ends_the_run(record, monkeypatch):
+    from on_gpu.record import OutOfTime
+
+    def lost(*_):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lost)
+    r = record(device="cuda")
+    with pytest.raises(OutOfTime):
+        r.add("times", "here", lost)
+    assert [e["where"] for e in saved(r)["errors"]] == ["here", "the GPU answers no more"]
+
+
+def test_a_candidate_that_fails_again_and_again_is_left_alone(record):
+    r = record()
+    for _ in range(3):
+        assert not r.is_hopeless("times", "peer")
+        r.error("times", "here", RuntimeError(), "peer")
+    assert r.is_hopeless("times", "peer") and not r.is_hopeless("layer", "peer")
+
+
+# Pictures
+
+
+@pytest.fixture
+def pictures(monkeypatch, capsys):
+    """Runs the script in this process: its exit status, and what it printed."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import pictures as module
+
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["pictures.py", *map(str, arguments)])
+        status = module.main()
+        return status, "".join(capsys.readouterr())
+
+    return run
+
+
+def test_pictures(pictures, tmp_path):
+    status, said = pictures(MADE_UP, "--out", tmp_path)
+    names = sorted(p.name for p in tmp_path.iterdir())
+    recurrence = [f"made_up_gpu_times-recurrence-{d}-over-{a}.svg" for d in ("both", "forward") for a in ("T", "channels")]
+    assert names == ["made_up_gpu_times-layer-forward-over-T.svg", *recurrence]
+    assert status == 0 and sorted(said.splitlines()) == [f"wrote {tmp_path / n}" for n in names]
+    for name in names:
+        ET.parse(tmp_path / name)
+
+
+def test_what_pictures_cannot_draw(pictures, tmp_path):
+    (tmp_path / "other.json").write_text("{}")
+    data = json.loads(MADE_UP.read_text())
+    (tmp_path / "none.json").write_text(json.dumps(data | {"groups": {}}))
+    data["machine"]["gpu"] = "another GPU that does not exist"
+    (tmp_path / "another.json").write_text(json.dumps(data))
+    for files, expected, words in [
+        (["other.json"], 2, "is not a file that benchmarks/gpu.py has written"), (["missing.json"], 2, "No such file"),
+        (["none.json"], 0, "there is no line to draw"), (["none.json", "another.json"], 2, "the files are of several machines"),
+    ]:  # fmt: skip
+        status, said = pictures(*(tmp_path / f for f in files))
+        assert status == expected and words in said
