@@ -48,8 +48,7 @@ class KernelCall:
         if self.is_backward:
             sequences, grads, _ = rest
             return launch.backward(k.kernels, tiles, streams, statics, first, initial, reset, steps, sequences, grads)
-        found, finals, _ = launch.forward(k.kernels, tiles, k.boxes, streams, statics, first, initial, reset, steps)
-        return [*found, *finals]
+        return launch.forward(k.kernels, tiles, k.boxes, streams, statics, first, initial, reset, steps)[0]
 
     def wrong(self, found: Sequence[Tensor]) -> str | None:
         """What is to be said against what a candidate made; None where it is right."""

@@ -112,7 +112,7 @@ def tuned_call(call: KernelCall, device: torch.device, timer: Timer, tick: Tick,
     """The race of one call of kernels; most: how many candidates, beside the model's choice."""
     kernels, shape, model = call.launched.kernels, (call.channels, call.steps), device_of(device)
     chosen = choose(kernels, *shape, model, backward=call.is_backward)
-    cuts = dict.fromkeys([*islice(candidates(kernels, *shape, call.is_backward, call.itemsize), most), chosen])
+    cuts = dict.fromkeys([*islice(candidates(kernels, *shape, True, call.itemsize), most), chosen])
     predicted = {t: cycles(kernels, t, *shape, model, call.is_backward) / model.clock for t in cuts}
     task = f"{call.launched.label}, {'backward' if call.is_backward else 'forward'}"
     runs = race({t: partial(call.run, t) for t in cuts}, call.wrong, timer, lambda who, done, total: tick(task, who, done, total))
