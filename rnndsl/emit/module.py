@@ -2,11 +2,10 @@
 
 import re
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from rnndsl.diagnostics import Source
 from rnndsl.emit.cell_text import cell_text
 from rnndsl.emit.naming import RESERVED, Names
+from rnndsl.emit.templates import rendered
 from rnndsl.plan.ir import Plan
 from rnndsl.resources import resource_folder
 from rnndsl.runtime_names import RUNTIME_NAMES
@@ -17,14 +16,6 @@ _RUNTIME_PARTS = ("ops.py", "initialise.py", "layer.py")
 
 def module_text(plans: tuple[Plan, ...], source: Source, standalone: bool = False) -> str:
     """A Python module with one class a cell; `standalone` puts the runtime into it, so that it needs torch alone."""
-    environment = Environment(
-        loader=FileSystemLoader(resource_folder("templates")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
     class_names = Names(RESERVED)
     for p in plans:  # a cell keeps its name; its named tuples make way
         class_names.keep(("cell", p.cell.name), p.cell.name)
@@ -35,8 +26,8 @@ def module_text(plans: tuple[Plan, ...], source: Source, standalone: bool = Fals
         used, any("torch." in line for c in cells for line in [*c.run, *c.initial, *c.declare, *(m for method in c.methods for m in method)])
     )
     name = "".join(c if c.isprintable() else " " for c in source.name)
-    text = environment.get_template("module.py.jinja").render(
-        version=VERSION, source=name, imports=imports, runtime=runtime, cells=cells, standalone=standalone
+    text = rendered(
+        "module.py.jinja", version=VERSION, source=name, imports=imports, runtime=runtime, cells=cells, standalone=standalone
     )
     return re.sub(r"[ \t]+\n", "\n", text).rstrip("\n") + "\n"
 

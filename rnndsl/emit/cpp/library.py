@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from rnndsl.diagnostics import Source
 from rnndsl.emit.cpp.function import Function
 from rnndsl.emit.cpp.names import CppNames
 from rnndsl.emit.cpp.scope import state_numbers
 from rnndsl.emit.cpp.sinks import outer_layout, outer_rounds
 from rnndsl.emit.cpp.text import comment
+from rnndsl.emit.templates import rendered
 from rnndsl.kernel import program as programs
 from rnndsl.kernel.lowering import Step, lower, lower_cell
 from rnndsl.kernel.program import Program
@@ -17,7 +16,6 @@ from rnndsl.kernel.separate import Split, reachable, separate
 from rnndsl.kernel.values import Array, Unsupported
 from rnndsl.plan.ir import Plan
 from rnndsl.plan.recurrence import Recurrence, recurrences
-from rnndsl.resources import resource_folder
 from rnndsl.version import VERSION
 
 
@@ -80,11 +78,8 @@ def cpp_text(plan: Plan, source: Source, labels: dict[str, str] | None = None) -
         except Unsupported as e:
             refused.append((names[recurrence.label], f"`{e}` has no kernel"))
     step = _step(plan, source, sizes, functions) if not refused else None
-    environment = Environment(
-        loader=FileSystemLoader(resource_folder("templates")), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-    )
     made = comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
-    text = environment.get_template("cpp/kernels.cpp.jinja").render(made=made, kernels=kernels, step=step)
+    text = rendered("cpp/kernels.cpp.jinja", made=made, kernels=kernels, step=step)
     return CppText(text.rstrip() + "\n", tuple((n, sizes(n)) for n in plan.cell.sizes), tuple(kernels), step, tuple(refused))
 
 

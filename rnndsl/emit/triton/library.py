@@ -4,9 +4,8 @@ import re
 import textwrap
 from dataclasses import dataclass, replace
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from rnndsl.diagnostics import Source
+from rnndsl.emit.templates import rendered
 from rnndsl.emit.triton import text as triton_text
 from rnndsl.emit.triton.decode import DecodeText, decode_text
 from rnndsl.emit.triton.function import Constants
@@ -18,7 +17,6 @@ from rnndsl.kernel.lowering import lower, lower_with_exit
 from rnndsl.kernel.values import Unsupported
 from rnndsl.plan.ir import Plan
 from rnndsl.plan.recurrence import Recurrence, recurrences
-from rnndsl.resources import resource_folder
 from rnndsl.version import VERSION
 
 
@@ -74,23 +72,15 @@ def _recurrence(
 
 
 def _file(plan: Plan, source: Source, constants: Constants, made: list[RecurrenceText], decode: DecodeText | None) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(resource_folder("templates")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
     title = triton_text.comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
-    template = environment.get_template("triton/kernels.py.jinja")
     given = {"made": title, "constants": list(constants.found.values()), "recurrences": made, "decode": decode}
-    body = template.render(**given, functions=[])
-    used = sorted(n for n in LIBRARY if re.search(rf"(?<![\w.]){n}\(", body))
-    text = template.render(**given, functions=used)
+    text = rendered("triton/kernels.py.jinja", **given, functions=_FUNCTIONS)
+    used = sorted(n for n in LIBRARY if re.search(rf"(?<![\w.]){n}\(", text))
+    text = text.replace(_FUNCTIONS, f"from rnndsl.runtime.triton.functions import {', '.join(used)}" if used else "")
     return _laid_out(text)
 
 
+_FUNCTIONS = "# functions"  # where a file imports those that it uses
 _WIDTH = 118
 _LIST = re.compile(r" *(?:\*?[\w.]+(?:: tl\.constexpr)?, )+(?:\*?[\w.]+(?:: tl\.constexpr)?,?)? *")  # a line that is a list of names
 
