@@ -199,8 +199,11 @@ def test_slow_calls_are_timed_less_often(record):
     from on_gpu import timing
 
     seconds = {"quick": 1e-5, "slow": 1.0, "hopeless": 60.0}
-    found = timing.race({name: (lambda name=name: name) for name in seconds}, lambda call: seconds[call()], 11)
+    failures = []
+    calls = {name: (lambda name=name: name) for name in (*seconds, "broken")}
+    found = timing.race(calls, lambda call: seconds[call()], 11, lambda name, e: failures.append((name, type(e))))
     assert {name: len(t.seconds) for name, t in found.items()} == {"quick": 11, "slow": 3, "hopeless": 1}
+    assert failures == [("broken", KeyError)]
 
 
 # Pictures
