@@ -88,7 +88,8 @@ def main() -> int:
             record.guarded(group, "all of it", partial(groups.GROUPS[group], run))
         except (OutOfTime, KeyboardInterrupt) as e:
             why = "the time was up" if isinstance(e, OutOfTime) else "interrupted"
-            record.data["left_out"] += [{"group": g, "what": "all of it" if g != group else "the rest", "why": why} for g in options.groups[n:]]
+            for g in options.groups[n:]:
+                record.leave_out(g, "the rest" if g == group else "all of it", why)
             break
         finally:
             print(tables.table(group, record.groups.get(group, [])), flush=True)

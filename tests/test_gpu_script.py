@@ -173,6 +173,39 @@ def test_a_candidate_that_fails_again_and_again_is_left_alone(record):
     assert r.is_hopeless("times", "peer") and not r.is_hopeless("layer", "peer")
 
 
+def test_memory_and_the_time_of_the_host(record, monkeypatch):
+    """With a GPU of the test's own: what a call holds at most beyond what was held, and how long it takes to return."""
+    from on_gpu.timing import host_and_peak
+
+    done: list[str] = []
+    for name, value in {"synchronize": None, "reset_peak_memory_stats": None, "memory_allocated": 100, "max_memory_allocated": 350}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, name=name, value=value: (done.append(name), value)[1])
+    host, peak = host_and_peak(lambda: done.append("call"), torch.device("cuda"))
+    assert host >= 0 and peak == 250
+    assert done == ["synchronize", "reset_peak_memory_stats", "memory_allocated", "call", "synchronize", "max_memory_allocated"]
+    assert host_and_peak(lambda: (), torch.device("cpu")) == (None, None)
+
+
+def test_the_clock_is_measured(record, monkeypatch):
+    from on_gpu import bounds
+
+    monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: None)
+    (row,) = bounds.clock(torch.device("cuda"), lambda call: (call(), 0.025)[1])
+    assert row["per_second"] == 2e9 and bounds.rate([row, row | {"per_second": 1.0}], "clock") == 2e9
+    assert list(bounds.clock(torch.device("cpu"), lambda call: 1.0)) == [] and bounds.rate([], "clock") is None
+
+
+def test_slow_calls_are_timed_less_often(record):
+    from on_gpu import timing
+
+    seconds = {"quick": 1e-5, "slow": 1.0, "hopeless": 60.0}
+    failures = []
+    calls = {name: (lambda name=name: name) for name in (*seconds, "broken")}
+    found = timing.race(calls, lambda call: seconds[call()], 11, lambda name, e: failures.append((name, type(e))))
+    assert {name: len(t.seconds) for name, t in found.items()} == {"quick": 11, "slow": 3, "hopeless": 1}
+    assert failures == [("broken", KeyError)]
+
+
 # Pictures
 
 

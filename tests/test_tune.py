@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ import torch
 import rnndsl
 from rnndsl import cli, compiler
 from rnndsl.diagnostics import Source
+from rnndsl.runtime.layer import _OF_DEVICE
 from rnndsl.runtime.triton import launch, tuned
-from rnndsl.runtime.triton.tiles import PARALLEL, SEQUENTIAL, Tiles
+from rnndsl.runtime.triton.tiles import PARALLEL, SEQUENTIAL, Device, Tiles
 from rnndsl.tools import Unfit
 from rnndsl.tools.tune import race as racing
 from rnndsl.tools.tune import run as running
@@ -186,8 +188,9 @@ def test_float64(monkeypatch):
     assert result.tuned[0].label == "ParaGRU.h(D=3,H=5) float64" and result.tuned[0].measured[0] == FAST
 
 
-@pytest.mark.skipif(DEVICE.type == "cpu", reason="without a GPU, `auto` takes the C++ kernels")
+@pytest.mark.filterwarnings("ignore:Mixed. `g` runs step by step in PyTorch")
 def test_recurrences_without_kernels_are_named(monkeypatch):
+    monkeypatch.setitem(_OF_DEVICE, "cpu", "triton")
     result, _ = found(monkeypatch, text=MIXED)
     assert [t.label for t in result.tuned] == ["Mixed.h(D=3,H=5) float32"] * 2 and "g" in result.untuned
 
@@ -212,6 +215,30 @@ def test_an_interruption_keeps_the_races_that_are_over(monkeypatch):
 
 def test_the_clock_of_the_device():
     assert timer_of(DEVICE)(lambda: torch.ones(8, device=DEVICE).sum()) > 0
+
+
+def test_events_enclose_the_call_behind_a_kernel_that_waits(monkeypatch):
+    done: list[object] = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            done.append("record")
+
+        def synchronize(self):
+            done.append("wait")
+
+        def elapsed_time(self, other):
+            return 1.5  # milliseconds
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "_sleep", done.append)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr("rnndsl.tools.tune.timer.device_of", lambda device: Device(clock=1e9))
+    assert timer_of(torch.device("cuda"), lead=1e-3)(lambda: done.append("call")) == 1.5e-3
+    assert done == [1_000_000, "record", "call", "record", "wait"]
 
 
 # What is kept

@@ -77,6 +77,12 @@ class Record:
                 self.data["errors"].append({"group": group, "who": who, "where": "the GPU answers no more", "error": failure(lost)})
                 raise OutOfTime from None
 
+    def leave_out(self, group: str, what: str, why: str) -> None:
+        """Notes, once, what is not measured."""
+        row = {"group": group, "what": what, "why": why}
+        if row not in self.data["left_out"]:
+            self.data["left_out"].append(row)
+
     def is_hopeless(self, group: str, who: str) -> bool:
         """Whether a candidate has failed so often that another try would be a waste of time."""
         return sum(e["group"] == group and e["who"] == who for e in self.data["errors"]) >= FAILURES

@@ -5,13 +5,12 @@ from dataclasses import asdict, dataclass
 from functools import cache
 
 import torch
-from torch import Tensor
 
 from on_gpu.cells import Case
 from on_gpu.record import Record, Row
 from on_gpu.timing import host_and_peak, race
 from rnndsl.tools.bench.bound import copy_call, moved_bytes
-from rnndsl.tools.bench.candidates import Absent, Backend, Call, Candidate, Task, gap
+from rnndsl.tools.bench.candidates import Absent, Backend, Call, Candidate, Task, Tensors, gap
 from rnndsl.tools.bench.limit import time_limit
 from rnndsl.tools.bench.subject import Subject
 from rnndsl.tools.tune.calls import calls_of
@@ -43,48 +42,48 @@ def point(
     where = f"{case.name}, {task.scope}, {task.direction}, {head['channels']} channels, {subject.steps} steps"
     calls: dict[str, Call] = {}
     rows: dict[str, Row] = {}
-    expected: tuple[Tensor, ...] | None = None
-    for make in makers:
+    first: tuple[Candidate, Tensors] | None = None
+    for maker in makers:
         record.check()
-        if record.is_hopeless(group, make.name):
+        if record.is_hopeless(group, maker.name):
             continue
         try:
             with time_limit(FIRST):
-                candidate = make.make()
+                candidate = maker.make()
                 call = candidate.call(task)
-                found = call()
-                found = candidate.as_ours(found) if hasattr(candidate, "as_ours") else found
+                found = candidate.as_ours(call()) if hasattr(candidate, "as_ours") else call()
+                first = first or (candidate, found)
+                far = gap(found, first[1]) if _comparable(task, candidate, found, *first) else None
+                del found
+                host, peak = host_and_peak(call, device)
+                about = {"name": candidate.name, "ours": candidate.ours, "note": candidate.note, "gap": far, "host": host, "peak_bytes": peak}
+                rows[candidate.name] = {**head, **about, **_said(candidate)}
+            calls[candidate.name] = call
         except Absent:
             continue  # another cell
         except ImportError as e:
-            absent = {"group": group, "what": make.name, "why": str(e)}
-            if absent not in record.data["left_out"]:
-                record.data["left_out"].append(absent)
-            continue
+            record.leave_out(group, maker.name, str(e))
         except Exception as e:
-            record.error(group, where, e, make.name)
-            continue
-        expected = found if expected is None else expected
-        comparable = (isinstance(candidate, Backend) or not task.both) and [t.shape for t in found] == [t.shape for t in expected]
-        far = gap(found, expected) if comparable else None
-        del found
-        host, peak = host_and_peak(call, device)
-        calls[candidate.name] = call
-        rows[candidate.name] = {**head, "name": candidate.name, "ours": candidate.ours, "note": candidate.note, "gap": far, "host": host, "peak_bytes": peak, **_said(candidate)}
-    expected = None
+            record.error(group, where, e, maker.name)
+    first = None
     if task.scope == "recurrence" and calls:
         moved = moved_bytes([t for r in subject.recurrences for t in r.streams], [t for r in subject.recurrences for t in r.states], task.direction)
         calls[COPY] = copy_call(moved, device)
         rows[COPY] = {**head, "name": COPY, "ours": False, "note": "a copy that moves as many bytes", "bytes_moved": moved}
-    for name, timing in race(calls, timer, samples).items():
-        row = {**rows[name], "median": timing.median, "quartiles": list(timing.quartiles), "seconds": timing.seconds}
-        rows[name] = row
+    timings = race(calls, timer, samples, lambda name, e: record.error(group, where, e, name))
+    rows = {name: {**rows[name], "median": t.median, "quartiles": list(t.quartiles), "seconds": t.seconds} for name, t in timings.items()}
     best = min((r["median"] for r in rows.values() if r["ours"] and r["name"] != "auto"), default=None)
     for row in rows.values():
         yield row | ({"of_best": row["median"] / best} if row["name"] == "auto" and best else {})
     if task.scope == "recurrence" and calls and special and case.parallel:
         count = head["channels"] * subject.steps * _special_functions(case, sizes["H"], device, task.both)
         yield {**head, "name": SPECIAL, "ours": False, "note": "computed, from the rate of sigmoids", "count": count, "median": count / special}
+
+
+def _comparable(task: Task, candidate: Candidate, found: Tensors, first: Candidate, expected: Tensors) -> bool:
+    """Whether two candidates return the same tensors: the gradients of another library's layer are of other params."""
+    ours = isinstance(candidate, Backend) and isinstance(first, Backend)
+    return (ours or not task.both) and [t.shape for t in found] == [t.shape for t in expected]
 
 
 def _said(candidate: Candidate) -> Row:

@@ -19,14 +19,17 @@ def samples(call: Callable[[], Any], timer: Timer, count: int) -> Timing:
     return Timing(1, [timer(call) for _ in range(count)])
 
 
-def race(calls: dict[str, Call], timer: Timer, most: int) -> dict[str, Timing]:
-    """Samples of calls that have run before, A B C A B C; fewer of slow ones."""
-    timings = {name: Timing(1, [timer(call)]) for name, call in calls.items()}
-    wanted = {name: _count(t.seconds[0], most) for name, t in timings.items()}
-    for n in range(1, most):
-        for name, call in calls.items():
-            if n < wanted[name]:
-                timings[name].seconds.append(timer(call))
+def race(calls: dict[str, Call], timer: Timer, most: int, failed: Callable[[str, Exception], None]) -> dict[str, Timing]:
+    """Samples of calls that have run before, A B C A B C; fewer of slow ones, none of one that fails after all."""
+    timings = {name: Timing() for name in calls}
+    for n in range(most):
+        for name, timing in list(timings.items()):
+            if n == 0 or n < _count(timing.seconds[0], most):
+                try:
+                    timing.seconds.append(timer(calls[name]))
+                except Exception as e:
+                    del timings[name]
+                    failed(name, e)
     return timings
 
 

@@ -1,6 +1,7 @@
 """The Triton backend: recurrences whose channels do not meet, by generated kernels on a GPU, or in Triton's interpreter."""
 
 import functools
+import hashlib
 import importlib.util
 import inspect
 import os
@@ -22,7 +23,7 @@ from rnndsl.runtime.triton.channels import Channels
 from rnndsl.runtime.triton.files import REAL, module_of, text_of
 from rnndsl.runtime.triton.report import SolveReport
 from rnndsl.runtime.triton.step import step
-from rnndsl.runtime.triton.tiles import Device, Tiles, choose
+from rnndsl.runtime.triton.tiles import SEQUENTIAL, Device, Tiles, choose
 
 __all__ = ["chosen", "misplaced", "plan_for", "run", "solve_report", "step", "unavailable"]
 
@@ -92,6 +93,7 @@ class Launched:
     label: str
     reference: Any
     last: tuple[Tiles, Tensor | None] | None = field(default=None, repr=False)
+    chosen: dict[tuple, Tiles] = field(default_factory=dict, repr=False)  # by channels, steps, device and direction
 
     @property
     def forms(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -113,9 +115,13 @@ class Launched:
         channels = batch * self.kernels.count
         if self.schedule == "auto" and not self.wish:
             known = tuned.find(device_of(device).name, self.label, channels, steps, backward)
-            if known is not None:
+            if known is not None and (known.schedule == SEQUENTIAL or self.kernels.parallel is not None):
                 return known, "measured by rnndsl tune"
-        return choose(self.kernels, channels, steps, device_of(device), self.schedule, self.wish, backward), self._why()
+        known = self.chosen.get((channels, steps, device, backward))
+        if known is None:
+            known = choose(self.kernels, channels, steps, device_of(device), self.schedule, self.wish, backward)
+            self.chosen[channels, steps, device, backward] = known
+        return known, self._why()
 
     def _why(self) -> str:
         if self.schedule == "auto" and not self.wish:
@@ -138,7 +144,8 @@ class Launched:
 def _label(layer: Layer, name: str, dtype: torch.dtype) -> str:
     """What tells one recurrence from another in a table of measurements."""
     sizes = ",".join(f"{n}={v}" for n, v in layer._sizes.items())
-    return f"{type(layer).__name__}.{name}({sizes}) {str(dtype).removeprefix('torch.')}"
+    equations = hashlib.sha256(type(layer)._triton.source.encode()).hexdigest()[:8]
+    return f"{type(layer).__name__}.{name}({sizes}) {str(dtype).removeprefix('torch.')} {equations}"
 
 
 @torch.compiler.assume_constant_result

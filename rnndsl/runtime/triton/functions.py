@@ -1,6 +1,7 @@
 """Elementwise functions that Triton lacks, in plain Triton, so that they run in its interpreter and for every vendor.
 
-They take float32 or float64, keep the type, and give NaN for NaN. Comments give the largest error of the formulas.
+They take float32 or float64, keep the type, and give NaN for NaN, but for `heaviside` and `sign`, which give 0 as in PyTorch. Comments give
+the largest error of the formulas; `power` has as many more units in the last place as its logarithm is large.
 """
 
 import triton

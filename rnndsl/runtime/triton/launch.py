@@ -151,4 +151,4 @@ def _launch(kernel: Any, tiles: Tiles, channels: int, given: list[Any], like: Te
     else:
         cut = {"LANES": tiles.lanes, "LANE_STEPS": tiles.lane_steps}
     with torch.cuda.device_of(like):
-        kernel[(_programs(channels, tiles),)](*given, BLOCK=tiles.channels, num_warps=tiles.warps, **cut)
+        kernel[(_programs(channels, tiles),)](*given, BLOCK=tiles.channels, num_warps=tiles.warps, enable_fp_fusion=True, **cut)

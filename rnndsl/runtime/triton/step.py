@@ -27,7 +27,7 @@ def step(layer: Layer, inputs: tuple[Tensor, ...], state: tuple[Tensor, ...]) ->
         if channels:
             kernel: Any = _module(layer, dtype).cell_decode
             with torch.cuda.device_of(made[0]):
-                kernel[(-(-channels // _BLOCK),)](*arguments, *given[streams:], *made, batch, BLOCK=_BLOCK, INNER=_INNER, num_warps=_WARPS)
+                kernel[(-(-channels // _BLOCK),)](*arguments, *given[streams:], *made, batch, BLOCK=_BLOCK, INNER=_INNER, num_warps=_WARPS, enable_fp_fusion=True)
 
     return decode(layer, inputs, state, tuple(REAL), lambda dtype: [shape] * len(layer._kernels.step.outputs), run)
 

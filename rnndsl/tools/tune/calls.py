@@ -86,7 +86,7 @@ def calls_of(layer: Any, inputs: tuple[Tensor, ...], is_half: bool, is_backward:
         with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=is_half):
             return layer(*inputs)[0]
 
-    with _Recorder() as recorder:
+    with torch.autograd.set_multithreading_enabled(False), _Recorder() as recorder:  # backwards in this thread, where it is seen
         forward_and_backward(run, (*inputs, *layer.parameters()))()
     calls: list[KernelCall] = []
     for key, call in recorder.forward.items():
