@@ -1,7 +1,6 @@
 """The Triton backend: recurrences whose channels do not meet, by generated kernels on a GPU, or in Triton's interpreter."""
 
 import functools
-import hashlib
 import importlib.util
 import inspect
 import os
@@ -144,8 +143,7 @@ class Launched:
 def _label(layer: Layer, name: str, dtype: torch.dtype) -> str:
     """What tells one recurrence from another in a table of measurements."""
     sizes = ",".join(f"{n}={v}" for n, v in layer._sizes.items())
-    equations = hashlib.sha256(type(layer)._triton.source.encode()).hexdigest()[:8]
-    return f"{type(layer).__name__}.{name}({sizes}) {str(dtype).removeprefix('torch.')} {equations}"
+    return f"{type(layer).__name__}.{name}({sizes}) {str(dtype).removeprefix('torch.')}"
 
 
 @torch.compiler.assume_constant_result
