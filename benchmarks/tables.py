@@ -32,23 +32,30 @@ def machine(found: dict[str, Any]) -> str:
 
 
 def kernels(data: dict[str, Any]) -> str:
-    """Medians of a run of benchmarks/cpu.py; in brackets how many times longer than ours."""
-    tasks = [(c, p, t) for c in data["cases"].values() for p in c["points"] for t in p["tasks"]]
-    others = [n for n in _OTHERS if any(e["name"] == n for _, _, t in tasks for e in t["candidates"])]
+    """Medians of a run of benchmarks/cpu.py, a table for each cell and size; in brackets how many times longer than ours."""
+    dtypes = sorted({c["dtype"] for c in data["cases"].values()})
+    parts = [f"{machine(data['machine'])}; {', '.join(dtypes)}."]
+    for case in data["cases"].values():
+        for point in case["points"]:
+            sizes = ", ".join(f"{k} = {v}" for k, v in {"B": point["B"], "T": point["T"], **point["sizes"]}.items())
+            parts += [f"**{case['cell']}**, {sizes}", _tasks(point["tasks"])]
+    return "\n\n".join(parts)
+
+
+def _tasks(tasks: list[dict[str, Any]]) -> str:
+    others = [n for n in _OTHERS if any(e["name"] == n for t in tasks for e in t["candidates"])]
+    bounded = any(t["bytes_moved"] is not None for t in tasks)
     rows = []
-    for case, point, task in tasks:
+    for task in tasks:
         by_name = {e["name"]: e for e in task["candidates"]}
-        ours = by_name["cpu"]
+        ours = next(e for e in task["candidates"] if e["ours"])
         low, high = ours["quartiles"]
-        sizes = ", ".join(f"{k} = {v}" for k, v in {"B": point["B"], "T": point["T"], **point["sizes"]}.items())
-        row = [f"{case['cell']}, {_SCOPES[task['scope']]}, {_DIRECTIONS[task['direction']]}", sizes]
+        row = [f"{_SCOPES[task['scope']]}, {_DIRECTIONS[task['direction']]}"]
         row += [f"**{seconds_text(ours['median'])}** ({seconds_text(low)} to {seconds_text(high)})"]
-        row += ["" if ours["of_bound"] is None else percent_text(ours["of_bound"])]
         row += [_against(by_name[n]["median"], ours["median"]) if n in by_name else "" for n in others]
+        row += ["" if ours["of_bound"] is None else percent_text(ours["of_bound"])] if bounded else []
         rows.append(row)
-    head = ["cell and task", "sizes", "rnndsl, `cpu`", "of the bound", *(_OTHERS[n] for n in others)]
-    dtypes = {c["dtype"] for c in data["cases"].values()}
-    return f"{machine(data['machine'])}; {', '.join(sorted(dtypes))}.\n\n{table(head, rows)}"
+    return table(["task", "rnndsl", *(_OTHERS[n] for n in others), *(["of the bound"] if bounded else [])], rows)
 
 
 def _against(theirs: float, ours: float) -> str:

@@ -5,7 +5,7 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from html import escape
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 
 import rnndsl
@@ -148,7 +148,7 @@ def index(cells: list[Shown]) -> str:
 def pages(stems: list[str] | None = None) -> dict[str, str]:
     """The files of the gallery by path; of some cells, if they are named."""
     paths = sorted(p for p in ZOO.glob("*.rnn") if stems is None or p.stem in stems)
-    if len(paths) < 8:
+    if len(paths) < 8 or "fork" not in get_all_start_methods():
         cells = [read(p) for p in paths]
     else:
         with ProcessPoolExecutor(mp_context=get_context("fork")) as workers:

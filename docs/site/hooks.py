@@ -33,7 +33,7 @@ def _only(nav: list, written: set[str]) -> list:
     for item in nav:
         if isinstance(item, dict):
             ((title, below),) = item.items()
-            below = _only(below, written)
+            below = _only(below, written) if isinstance(below, list) else "".join(_only([below], written))
             found += [{title: below}] if below else []
         elif item in written:
             found.append(item)
@@ -41,7 +41,8 @@ def _only(nav: list, written: set[str]) -> list:
 
 
 def _pages(nav: list) -> set[str]:
-    return {p for item in nav for p in (_pages(next(iter(item.values()))) if isinstance(item, dict) else [item])}
+    below = [next(iter(item.values())) if isinstance(item, dict) else item for item in nav]
+    return {p for b in below for p in (_pages(b) if isinstance(b, list) else [b])}
 
 
 def on_files(files: Files, config):
