@@ -35,10 +35,13 @@ def kernels(data: dict[str, Any]) -> str:
     """Medians of a run of benchmarks/cpu.py, a table for each cell and size; in brackets how many times longer than ours."""
     dtypes = sorted({c["dtype"] for c in data["cases"].values()})
     parts = [f"{machine(data['machine'])}; {', '.join(dtypes)}."]
+    faster: list[str] = []
     for case in data["cases"].values():
         for point in case["points"]:
             sizes = ", ".join(f"{k} = {v}" for k, v in {"B": point["B"], "T": point["T"], **point["sizes"]}.items())
             parts += [f"**{case['cell']}**, {sizes}", _tasks(point["tasks"])]
+            faster += [f"{n} ({case['cell']}, {sizes}; {_task(t)})" for t in point["tasks"] for n in _faster(t)]
+    parts.append(f"Faster than rnndsl: {', '.join(faster) or 'none of them'}.")
     return "\n\n".join(parts)
 
 
@@ -50,12 +53,22 @@ def _tasks(tasks: list[dict[str, Any]]) -> str:
         by_name = {e["name"]: e for e in task["candidates"]}
         ours = next(e for e in task["candidates"] if e["ours"])
         low, high = ours["quartiles"]
-        row = [f"{_SCOPES[task['scope']]}, {_DIRECTIONS[task['direction']]}"]
+        row = [_task(task)]
         row += [f"**{seconds_text(ours['median'])}** ({seconds_text(low)} to {seconds_text(high)})"]
         row += [_against(by_name[n]["median"], ours["median"]) if n in by_name else "" for n in others]
         row += ["" if ours["of_bound"] is None else percent_text(ours["of_bound"])] if bounded else []
         rows.append(row)
     return table(["task", "rnndsl", *(_OTHERS[n] for n in others), *(["of the bound"] if bounded else [])], rows)
+
+
+def _task(task: dict[str, Any]) -> str:
+    return f"{_SCOPES[task['scope']]}, {_DIRECTIONS[task['direction']]}"
+
+
+def _faster(task: dict[str, Any]) -> list[str]:
+    """Who takes less time than ours for a task."""
+    ours = next(e for e in task["candidates"] if e["ours"])
+    return [_OTHERS[e["name"]] for e in task["candidates"] if e["name"] in _OTHERS and e["median"] < ours["median"]]
 
 
 def _against(theirs: float, ours: float) -> str:

@@ -16,18 +16,14 @@ from rnndsl.tools.latex import equations_latex
 from rnndsl.tools.page import count, sections
 
 ZOO = Path(__file__).resolve().parent.parent.parent / "examples" / "zoo"
-FAMILIES = {
-    "affine": "one exact scan",
-    "max-plus": "one exact scan",
-    "log-semiring": "one exact scan",
-    "nonlinear": "step by step, or Newton's method where channels do not meet",
-}
+FAMILIES = ("affine", "max-plus", "log-semiring", "nonlinear")
 INDEX = """# Gallery
 
 Published recurrent cells, each as a program of `examples/zoo/`. The pages are written from the programs: equations, structure, costs and
 pictures are what the compiler finds. Click on a head to sort.
 
-* **Family:** `affine`, `max-plus` and `log-semiring` recurrences are one exact scan; `nonlinear` ones are solved step by step, or by Newton's method.
+* **Family:** `affine`, `max-plus` and `log-semiring` recurrences are one exact scan where channels do not mix; `nonlinear` ones are solved step by step, or by
+  Newton's method.
 * **Structure:** what a step mixes: `diagonal` nothing, `block` a few values a channel, `head` all of a head, `left` and `right` rows or columns of a
   matrix state, `dense` everything. A cell with several components has one of each a component. See [what the compiler finds](../explain.md).
 * **Kernels:** all have C++ kernels for a CPU. Those marked `triton` have Triton kernels too, which have run in Triton's interpreter, and not on a GPU yet.
@@ -118,8 +114,9 @@ def page(s: Shown) -> str:
 def _facts(s: Shown) -> str:
     special = "" if s.cost["special_functions"]["formula"] == "0" else f", {count(s.cost['special_functions'])} special functions"
     rows = [
-        ("family", "; ".join(f"{f}: {FAMILIES[f]}" for f in s.families.split(", "))),
+        ("family", s.families),
         ("structure", s.structures),
+        ("schedules", "; ".join(dict.fromkeys(" or ".join(c["schedules"]) for c in s.components))),
         ("cost of a step", f"{count(s.cost['flops'])} operations{special}"),
         ("bytes of a step", f"{count(s.cost['bytes_forward'])} forward, {count(s.cost['bytes_backward'])} backward, in float32"),
         ("CPU kernels", "yes" if s.cpu is None else f"no: {s.cpu}"),
@@ -136,7 +133,7 @@ def _cell(text: str) -> str:
 def index(cells: list[Shown]) -> str:
     """The table of all cells, by family and structure."""
     rows = []
-    for s in sorted(cells, key=lambda s: (list(FAMILIES).index(s.families.split(", ")[0]), s.families, s.structures, s.name.lower())):
+    for s in sorted(cells, key=lambda s: (FAMILIES.index(s.families.split(", ")[0]), s.families, s.structures, s.name.lower())):
         year = re.search(r"\b(?:19|20)\d\d\b", s.paper)
         kernels = ", ".join(b for b, why in (("cpu", s.cpu), ("triton", s.triton)) if why is None)
         purpose = re.split(r"(?<=[.:;])\s", s.purpose)[0].rstrip(".:;")
