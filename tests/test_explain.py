@@ -554,6 +554,12 @@ def test_latex_tells_scalars_from_vectors():
     assert r"\mathit{dt} \, a \odot h_{t-1} + x_{t}" in latex
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "zoo").glob("*.rnn")), ids=lambda p: p.stem)
+def test_latex_has_no_two_superscripts_in_a_row(path):
+    (cell,) = explain(api.read_source(path)).cells
+    assert not re.search(r"\^(\w|\{[^{}]*\})\^", cell.latex)
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed; the text itself is checked above")
 def test_latex_compiles(tmp_path):
     body = "\n".join(explain(api.read_source(p)).latex for p in EXAMPLES)
