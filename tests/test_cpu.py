@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import rnndsl
-from rnndsl.runtime import build, call, cpu, loaded
+from rnndsl.runtime import build, call, cpu, loaded, recurrence
 from rnndsl.runtime.kernels import Kernels
 from tests.agreement import Case, assert_agrees, assert_close, layer_of, random_inputs, sizes_of, some_resets
 from tests.agreement import against_reference as both
@@ -208,7 +208,7 @@ def test_noise_is_drawn_once_and_seen_by_both_directions():
 def arguments(layer, batch: int = 2, steps: int = 3, reset: Tensor | None = None) -> tuple:
     """The arguments of the op that a call makes."""
     seen: list[tuple] = []
-    real = cpu.OP
+    real = recurrence.OP
 
     class Recorder:
         def __call__(self, *args):
@@ -216,7 +216,7 @@ def arguments(layer, batch: int = 2, steps: int = 3, reset: Tensor | None = None
             return real(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cpu, "OP", Recorder())
+        patch.setattr(recurrence, "OP", Recorder())
         layer(*random_inputs(layer, batch, steps), reset=reset)
     key, *groups, mask, count = seen[0]
     return key, *[[t.detach().clone().requires_grad_() for t in g] for g in groups], mask, count

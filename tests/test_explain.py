@@ -60,7 +60,7 @@ def test_page_of_an_example(path):
     source = api.read_source(path)
     text = explain(source, shape=(4, 4096)).text
     assert all(s in text for s in ("Equations", "Component: ", "structure", "Cost of one step", "Schedule for B = 4, T = 4096"))
-    assert "not measured" in text and "reference backend" in text
+    assert "not measured" in text and "on a CPU" in text
     assert "∂" in text
     for line in text.splitlines():
         assert len(line) <= 135 and line == line.rstrip()
@@ -552,6 +552,12 @@ def test_latex_names_stay_apart():
 def test_latex_tells_scalars_from_vectors():
     latex = of(scalar_cell("dt * a * h[t-1] + x")).latex
     assert r"\mathit{dt} \, a \odot h_{t-1} + x_{t}" in latex
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "zoo").glob("*.rnn")), ids=lambda p: p.stem)
+def test_latex_has_no_two_superscripts_in_a_row(path):
+    (cell,) = explain(api.read_source(path)).cells
+    assert not re.search(r"\^(\w|\{[^{}]*\})\^", cell.latex)
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed; the text itself is checked above")

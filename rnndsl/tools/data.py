@@ -21,7 +21,7 @@ from rnndsl.tools.formula_text import formula_text, mix_text, symbol_names
 from rnndsl.tools.names import Shown, timed
 
 VERSION = 1
-MODEL = "predicted by a model of an H100, not measured; today every cell runs on the reference backend, step by step"
+MODEL = "predicted by a model of an H100, not measured; on a CPU, kernels go through time step by step"
 
 
 def cell_data(

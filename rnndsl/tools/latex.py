@@ -52,6 +52,11 @@ def function_name(name: str) -> str:
     return _FUNCTIONS.get(name, f"\\operatorname{{{name.replace('_', chr(92) + '_')}}}")
 
 
+def _transposed(text: str) -> str:
+    """Braced where there is a superscript already: TeX takes no two in a row."""
+    return f"{{{text}}}^{{\\top}}" if "^" in text else f"{text}^{{\\top}}"
+
+
 # Equations, from the tree as written
 
 
@@ -126,7 +131,7 @@ class _Writer:
             case ast.Index():
                 return self._index(e), _ATOM
             case ast.Attribute():
-                return f"{self._within(e.base, _ATOM)}^{{\\top}}", _POW
+                return _transposed(self._within(e.base, _ATOM)), _POW
             case ast.Call():
                 return self._call(e)
         return self._binary(e)
@@ -211,9 +216,9 @@ class _Writer:
             case "conj", 1:
                 return f"\\overline{{{self.text(args[0])}}}", _ATOM
             case "outer", 2:
-                return f"{self._within(args[0], _AT)} \\, {self._within(args[1], _ATOM)}^{{\\top}}", _AT
+                return f"{self._within(args[0], _AT)} \\, {_transposed(self._within(args[1], _ATOM))}", _AT
             case "dot", 2:
-                return f"{self._within(args[0], _ATOM)}^{{\\top}} {self._within(args[1], _AT)}", _AT
+                return f"{_transposed(self._within(args[0], _ATOM))} {self._within(args[1], _AT)}", _AT
             case "where", 3:
                 yes, no, condition = self.text(args[1]), self.text(args[2]), self._condition(args[0])
                 return f"\\begin{{cases}} {yes} & {condition} \\\\ {no} & \\text{{otherwise}} \\end{{cases}}", _ADD
@@ -307,7 +312,7 @@ def _mix(m: Mix, printer: _Formulas, names: dict[Symbol, str]) -> str:
             other = operand(m.others[0])
             return f"{other} \\, {inner}" if m.argument == 1 else f"{inner} \\, {other}"
         case "transpose":
-            return f"{inner}^{{\\top}}"
+            return _transposed(inner)
         case "split":
             return f"{inner}^{{[{int(m.static[1]) + 1}/{m.static[0]}]}}"
     return f"{function_name(m.operation)}\\left({printer.doprint(tidy(m.operand))}\\right)"

@@ -1,0 +1,106 @@
+"""Writes the tables of docs/benchmarks.md from benchmarks/results/*.json, so that no figure stands there that was not measured.
+
+    python benchmarks/tables.py                     writes what is between the markers of the page anew
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from rnndsl.tools.bench.report import percent_text, seconds_text, times_text  # noqa: E402
+
+PAGE, RESULTS = ROOT / "docs" / "benchmarks.md", ROOT / "benchmarks" / "results"
+_TABLE = re.compile(r"(<!-- table of (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+_SCOPES = {"recurrence": "recurrence", "layer": "layer", "step": "one step"}
+_DIRECTIONS = {"forward": "forward", "both": "forward and backward"}
+_OTHERS = {"loop": "PyTorch loop", "nn": "torch.nn", "pararnn": "pararnn-torch", "nn.GRUCell": "torch.nn.GRUCell"}
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+
+
+def machine(found: dict[str, Any]) -> str:
+    """What it was measured on, in a line."""
+    parts = [f"{found['processor']}, {found['cores']} cores, {found['threads']} threads", found["system"], f"Python {found['python']}"]
+    return ", ".join([*parts, f"PyTorch {found['torch']}", f"rnndsl {found['rnndsl']}"])
+
+
+def kernels(data: dict[str, Any]) -> str:
+    """Medians of a run of benchmarks/cpu.py, a table for each cell and size; in brackets how many times longer than ours."""
+    dtypes = sorted({c["dtype"] for c in data["cases"].values()})
+    parts = [f"{machine(data['machine'])}; {', '.join(dtypes)}."]
+    faster: list[str] = []
+    for case in data["cases"].values():
+        for point in case["points"]:
+            sizes = ", ".join(f"{k} = {v}" for k, v in {"B": point["B"], "T": point["T"], **point["sizes"]}.items())
+            parts += [f"**{case['cell']}**, {sizes}", _tasks(point["tasks"])]
+            faster += [f"{n} ({case['cell']}, {sizes}; {_task(t)})" for t in point["tasks"] for n in _faster(t)]
+    parts.append(f"Faster than rnndsl: {', '.join(faster) or 'none of them'}.")
+    return "\n\n".join(parts)
+
+
+def _tasks(tasks: list[dict[str, Any]]) -> str:
+    others = [n for n in _OTHERS if any(e["name"] == n for t in tasks for e in t["candidates"])]
+    bounded = any(t["bytes_moved"] is not None for t in tasks)
+    rows = []
+    for task in tasks:
+        by_name = {e["name"]: e for e in task["candidates"]}
+        ours = next(e for e in task["candidates"] if e["ours"])
+        low, high = ours["quartiles"]
+        row = [_task(task)]
+        row += [f"**{seconds_text(ours['median'])}** ({seconds_text(low)} to {seconds_text(high)})"]
+        row += [_against(by_name[n]["median"], ours["median"]) if n in by_name else "" for n in others]
+        row += ["" if ours["of_bound"] is None else percent_text(ours["of_bound"])] if bounded else []
+        rows.append(row)
+    return table(["task", "rnndsl", *(_OTHERS[n] for n in others), *(["of the bound"] if bounded else [])], rows)
+
+
+def _task(task: dict[str, Any]) -> str:
+    return f"{_SCOPES[task['scope']]}, {_DIRECTIONS[task['direction']]}"
+
+
+def _faster(task: dict[str, Any]) -> list[str]:
+    """Who takes less time than ours for a task."""
+    ours = next(e for e in task["candidates"] if e["ours"])
+    return [_OTHERS[e["name"]] for e in task["candidates"] if e["name"] in _OTHERS and e["median"] < ours["median"]]
+
+
+def _against(theirs: float, ours: float) -> str:
+    return f"{seconds_text(theirs)} ({times_text(theirs / ours)})"
+
+
+def compiler(data: dict[str, Any]) -> str:
+    """Times of the compiler itself, from a run of benchmarks/speed.py."""
+    found = data["machine"]
+    rows = [[f"`rnndsl {name}`, a process", seconds_text(t["median wall"]), seconds_text(t["best wall"])] for name, t in data["process_seconds"].items()]
+    cells = [[n, seconds_text(t["parse"]), seconds_text(t["parse and check"])] for n, t in data["seconds_by_cells"].items()]
+    return "\n\n".join([
+        f"{found['processor']}, {found['cores']} cores, Python {found['python']}.",
+        table(["a cell of twelve lines", "median", "best"], rows),
+        table(["cells in one file", "parse", "parse and check"], cells),
+    ])  # fmt: skip
+
+
+def written(text: str) -> str:
+    """The page with its tables as the results have them."""
+
+    def fill(m: re.Match) -> str:
+        data = json.loads((RESULTS / m[2]).read_text(encoding="utf-8"))
+        return f"{m[1]}\n{(kernels if 'cases' in data else compiler)(data)}\n\n{m[3]}"
+
+    return _TABLE.sub(fill, text)
+
+
+def named(text: str) -> list[str]:
+    """The results that a page has a table of."""
+    return [name for _, name, _ in _TABLE.findall(text)]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
