@@ -191,6 +191,7 @@ def test_float64(monkeypatch):
 @pytest.mark.filterwarnings("ignore:Mixed. `g` runs step by step in PyTorch")
 def test_recurrences_without_kernels_are_named(monkeypatch):
     monkeypatch.setitem(_OF_DEVICE, "cpu", "triton")
+    monkeypatch.delenv("RNNDSL_BACKEND")
     result, _ = found(monkeypatch, text=MIXED)
     assert [t.label for t in result.tuned] == ["Mixed.h(D=3,H=5) float32"] * 2 and "g" in result.untuned
 
