@@ -1,0 +1,79 @@
+"""Standalone modules, in a virtual environment that has torch and what torch needs, and nothing else."""
+
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+import torch
+
+import rnndsl
+from tests.agreement import sizes_of
+from tests.zoo_cells import ZOO
+
+CELLS = ["LSTM", "ParaGRU", "GatedDeltaNet", "LRU", "LIF"]
+
+_RUN = """
+import importlib.util, json, sys, torch
+assert importlib.util.find_spec("rnndsl") is None and importlib.util.find_spec("lark") is None
+name, sizes = sys.argv[1], json.loads(sys.argv[2])
+cls = getattr(__import__(f"{name}_standalone"), name)
+torch.manual_seed(0)
+layer = cls(**sizes, dtype=torch.float64)
+x = torch.randn(2, 6, sizes["D"], dtype=torch.float64)
+y, state = layer(x)
+y.abs().sum().backward()
+assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in layer.parameters())
+before = [p.detach().clone() for p in layer.parameters()]
+torch.optim.SGD(layer.parameters(), 0.01).step()
+assert any(not torch.equal(p, b) for p, b in zip(layer.parameters(), before))
+print(json.dumps([y.abs().sum().item(), *(s.abs().sum().item() for s in state)]))
+"""
+
+
+def needed(name: str, found: set[str]) -> set[str]:
+    """A distribution and what it requires here, all the way."""
+    if name not in found:
+        try:
+            requirements = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            return found
+        found.add(name)
+        for requirement in requirements:
+            if "extra ==" not in requirement:
+                needed(re.match(r"[\w.-]+", requirement)[0], found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def torch_alone(tmp_path_factory) -> Path:
+    """The Python of such an environment; packages are links to those of this one."""
+    folder = tmp_path_factory.mktemp("alone")
+    venv.create(folder, with_pip=False, symlinks=True)
+    (site,) = (folder / "lib").glob("python*/site-packages")
+    for name in needed("torch", set()):
+        for file in importlib.metadata.files(name) or ():
+            top = file.parts[0]
+            if top != ".." and not (site / top).exists():
+                (site / top).symlink_to(Path(importlib.metadata.distribution(name).locate_file(top)).resolve())
+    return folder / "bin" / "python"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("name", CELLS)
+def test_standalone_modules_need_torch_alone(name, torch_alone, tmp_path):
+    """They train a step, and give the numbers of the module that uses rnndsl."""
+    text = ZOO[name].text
+    (tmp_path / f"{name}_standalone.py").write_text(rnndsl.compile(text, standalone=True), encoding="utf-8")
+    sizes = sizes_of(text, name)
+    done = subprocess.run([torch_alone, "-c", _RUN, name, json.dumps(sizes)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    cls = getattr(rnndsl.load(text), name)
+    torch.manual_seed(0)
+    layer = cls(**sizes, dtype=torch.float64)
+    y, state = layer(torch.randn(2, 6, sizes["D"], dtype=torch.float64))
+    assert json.loads(done.stdout) == pytest.approx([y.abs().sum().item(), *(s.abs().sum().item() for s in state)])
