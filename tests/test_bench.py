@@ -274,12 +274,15 @@ class Slow(torch.nn.Module):
 
     def forward(self, x):
         first = (x.new_zeros(x.shape[0], 4),)
-        (h,), last = self._scan("h", (x,), (x.new_ones(4),), first, (x.new_zeros(4),), None, x.shape[1], {})
+        (h,), last, _ = self._scan("h", (x,), (x.new_ones(4),), first, (x.new_zeros(4),), None, x.shape[1], {})
         return h, last
 
-    def _scan(self, name, streams, statics, first, initial, reset, steps, kind):
+    def _scan(self, name, streams, statics, first, initial, reset, steps, kind, further=None):
         (a,) = statics
-        return scan(lambda h, x: (torch.tanh(a * h + x),), streams, first, initial, reset, 1, steps)
+        return *scan(lambda h, x: (torch.tanh(a * h + x),), streams, first, initial, reset, 1, steps), ()
+
+    def _follow(self, *_):
+        return ()
 
 
 def test_a_compiled_step_is_looped_over(monkeypatch):

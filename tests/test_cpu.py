@@ -357,7 +357,7 @@ def test_several_threads_call_one_layer():
 
 
 def _in_child(layer, call, results) -> None:
-    sequences, _ = type(layer)._scan(layer, *call)
+    sequences, _, _ = type(layer)._scan(layer, *call)
     results.put(sequences[0][:, -1].tolist())
 
 
