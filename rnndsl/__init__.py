@@ -11,11 +11,11 @@ Nothing here imports torch until a cell is loaded.
 from rnndsl.version import VERSION as __version__
 
 _PUBLIC = {
-    "check": "rnndsl.api", "compile": "rnndsl.api", "load": "rnndsl.api", "explain": "rnndsl.api",
+    "check": "rnndsl.api", "compile": "rnndsl.api", "load": "rnndsl.api", "explain": "rnndsl.api", "verify": "rnndsl.api",
     "Diagnostic": "rnndsl.diagnostics", "RnnError": "rnndsl.diagnostics", "Source": "rnndsl.diagnostics", "render": "rnndsl.report",
 }  # fmt: skip
 
-__all__ = ["Diagnostic", "RnnError", "Source", "__version__", "check", "compile", "explain", "load", "render"]
+__all__ = ["Diagnostic", "RnnError", "Source", "__version__", "check", "compile", "explain", "load", "render", "verify"]
 
 
 def __getattr__(name: str):

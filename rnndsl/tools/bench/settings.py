@@ -53,17 +53,17 @@ def parse(options: Namespace) -> Settings:
         steps=steps,
         sizes=parse_sizes(options.size),
         dtype=options.dtype,
-        against=_names("--against", options.against, AGAINST),
-        backends=_names("--backends", options.backends, BACKENDS),
-        directions=_names("--direction", options.direction, DIRECTIONS),
-        scopes=_names("--scope", options.scope, SCOPES),
+        against=names("--against", options.against, AGAINST),
+        backends=names("--backends", options.backends, BACKENDS),
+        directions=names("--direction", options.direction, DIRECTIONS),
+        scopes=names("--scope", options.scope, SCOPES),
         repeats=_count("--repeats", options.repeats),
         threads=_count("--threads", options.threads),
         over=_over(options.over),
     )
 
 
-def _names(option: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
+def names(option: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
     """`loop,nn` as names, each once; all of them for None."""
     if text is None:
         return known

@@ -135,4 +135,5 @@ class Point:
 
     def given(self) -> dict[Symbol, Tensor]:
         """The values of slots and leaves."""
-        return {x.symbol: self.values[x.symbol] for x in (*self.lanes.slots, *self.lanes.leaves)}
+        symbols = [*(s.symbol for s in self.lanes.slots), *(leaf.symbol for leaf in self.lanes.leaves)]
+        return {s: self.values[s] for s in symbols}
