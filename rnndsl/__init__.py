@@ -11,12 +11,12 @@ Nothing here imports torch until a cell is loaded.
 from rnndsl.version import VERSION as __version__
 
 _PUBLIC = {
-    "check": "rnndsl.api", "compile": "rnndsl.api", "format": "rnndsl.api", "load": "rnndsl.api", "explain": "rnndsl.api",
+    "check": "rnndsl.api", "compile": "rnndsl.api", "format": "rnndsl.api", "load": "rnndsl.api", "explain": "rnndsl.api", "verify": "rnndsl.api",
     "load_ipython_extension": "rnndsl.tools.editors.notebook",
     "Diagnostic": "rnndsl.diagnostics", "RnnError": "rnndsl.diagnostics", "Source": "rnndsl.diagnostics", "render": "rnndsl.report",
 }  # fmt: skip
 
-__all__ = ["Diagnostic", "RnnError", "Source", "__version__", "check", "compile", "explain", "format", "load", "render"]
+__all__ = ["Diagnostic", "RnnError", "Source", "__version__", "check", "compile", "explain", "format", "load", "render", "verify"]
 
 
 def __getattr__(name: str):

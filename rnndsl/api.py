@@ -1,4 +1,4 @@
-"""The public functions: check, format, compile, load, explain. Text or a path goes in; diagnostics, source or classes come out."""
+"""The public functions: check, format, compile, load, explain, verify. Text or a path goes in; diagnostics, source or classes come out."""
 
 import hashlib
 import importlib.util
@@ -116,6 +116,29 @@ def explain(
     source = as_source(text_or_path, name)
     require_cells(compiler.checked(source).program)
     return explain(source, cell, shape, sizes)
+
+
+def verify(
+    text_or_path: str | Path,
+    cell: str | None = None,
+    name: str | None = None,
+    *,
+    backends: tuple[str, ...] | None = None,
+    dtypes: tuple[str, ...] = ("float64", "float32", "bfloat16", "float16"),
+    sizes: dict[str, int] | None = None,
+    seed: int = 0,
+) -> Any:
+    """Checks the layers of a program's cells, or of the one called `cell`, on this machine; it prints as a page with a verdict a line.
+
+    The result has `passed`, `text`, `data` (plain data) and `cells`. backends: of reference, cpu and triton; those that can run the cell
+    here if None. dtypes: of the inputs. sizes: `{"H": 33}`; small odd ones where none is given. seed: of weights and inputs. Raises
+    RnnError for a wrong program, ValueError for a cell, size, backend or dtype that does not fit.
+    """
+    from rnndsl.tools.verify.run import verify
+    from rnndsl.tools.verify.settings import Settings
+
+    settings = Settings(sizes or {}, None if backends is None else tuple(backends), tuple(dtypes), seed)
+    return verify(as_source(text_or_path, name), cell, settings, lambda *_: None)
 
 
 def load(text_or_path: str | Path, name: str | None = None) -> ModuleType:

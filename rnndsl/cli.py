@@ -1,4 +1,4 @@
-"""The commands: compile, check, fmt, explain, bench, tune, new, lsp, cache. Exit status: 0, 1 for errors in a program, 2 for misuse."""
+"""The commands: compile, check, fmt, explain, verify, bench, tune, new, lsp, cache. Exit status: 0, 1 for errors in a program, 2 for misuse."""
 
 import argparse
 import json
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "  rnndsl fmt my_cell.rnn        puts it in the canonical style\n"
         "  rnndsl compile my_cell.rnn    writes my_cell.py; then: from my_cell import MyCell\n"
         "  rnndsl explain my_cell.rnn    shows what the compiler finds in it\n"
+        "  rnndsl verify my_cell.rnn     says whether its layers are right here\n"
         "  rnndsl bench my_cell.rnn      says how fast it is here\n"
         "  rnndsl tune my_cell.rnn --shape 8,4096    looks for the fastest kernels on this GPU\n",
     )
@@ -122,6 +123,25 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--latex", action="store_true", help="print equations and Jacobian for a document with amsmath")
     form.add_argument("--picture", metavar="OUT", help="draw states, streams and the Jacobian's sparsity: a .png or .svg file")
     e.set_defaults(run=_explain)
+
+    v = commands.add_parser(
+        "verify",
+        formatter_class=raw,
+        help="check the layers of a cell: every backend, gradients, Jacobian, states carried on, resets",
+        description="Prints a page a cell with a verdict a line: each backend that runs here against the reference and that against the equations,\n"
+        "gradients, the Jacobian, calls that must go together, and how fast. Exits with 1 if a check failed. docs/verify.md explains it.",
+        epilog="examples:\n  rnndsl verify gru.rnn\n  rnndsl verify cells.rnn --cell GRU --size H=33 --json\n"
+        "  rnndsl verify gru.rnn --backend cpu --dtype float32,bfloat16\n"
+        "  TRITON_INTERPRET=1 rnndsl verify para_gru.rnn --backend triton      without a GPU\n",
+    )
+    v.add_argument("file", metavar="FILE", help="a .rnn file, or - for standard input")
+    v.add_argument("--cell", metavar="NAME", help="this cell alone")
+    v.add_argument("--backend", metavar="NAMES", help="of reference,cpu,triton (default: those that can run the cell here)")
+    v.add_argument("--dtype", default="float64,float32,bfloat16,float16", metavar="NAMES", help="of the inputs (default: all four)")
+    v.add_argument("--size", nargs="+", action="extend", default=[], metavar="H=33", help="sizes of the cell (default: small odd ones)")
+    v.add_argument("--seed", default="0", metavar="N", help="of weights and inputs (default 0)")
+    v.add_argument("--json", action="store_true", help="print plain data")
+    v.set_defaults(run=_verify)
 
     b = commands.add_parser(
         "bench",
@@ -379,6 +399,19 @@ def _cache(options: argparse.Namespace) -> int:
     else:
         _print(listing(folder, found))
     return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from rnndsl.tools import Unfit
+    from rnndsl.tools.verify.command import verify
+
+    try:
+        return verify(options, _read(options.file))
+    except RnnError as e:
+        _report([(d, Source("<stdin>" if options.file == "-" else options.file, e.source.text)) for d in e.diagnostics], False)
+        return 1
+    except Unfit as e:
+        raise Misuse(e) from None
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -6,9 +6,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
+from rnndsl import compiler
+from rnndsl.diagnostics import Source
+from rnndsl.tools.numeric.step import Step
+from rnndsl.tools.numeric.values import inner, random_like
 from tests.agreement import layer_of, random_inputs
 from tests.features import FEATURES, SIZES, program
-from tests.numeric_lanes import Step, inner, random_like
 from tests.random_cells import RandomCell, cells
 from tests.zoo_cells import ZOO, name_of
 
@@ -22,6 +25,13 @@ def close(a: torch.Tensor, b: torch.Tensor, what: str, tolerance: float = TOLERA
     gap = torch.where(same, torch.zeros_like(a - b), a - b).abs()
     scale = 1 + float(b.abs()[torch.isfinite(b.abs())].max()) if torch.isfinite(b.abs()).any() else 1.0
     assert float(gap.max()) <= tolerance * scale, f"{what}: {float(gap.max()):.2e} at a scale of {scale:.1e}"
+
+
+def step_of(text: str, cell: str, layer, inputs: list[torch.Tensor], state: tuple) -> Step:
+    """One step of one sequence of a program's cell."""
+    source = Source("cell.rnn", text)
+    plan = next(p for p in compiler.plans(compiler.checked(source).program) if p.cell.name == cell)
+    return Step(compiler.system(plan, source, dict(layer._sizes)), layer, inputs, state)
 
 
 def assert_differentiates(text: str, cell: str | None, sizes: dict[str, int], seed: int = 0) -> None:
@@ -38,8 +48,8 @@ def assert_differentiates(text: str, cell: str | None, sizes: dict[str, int], se
     start = [s.clone().requires_grad_() if s.dtype != torch.int64 else s for s in start]
     _, end = layer.step(*inputs, layer.State(*start))
 
-    step = Step(text, name, layer, [x[0] for x in inputs], tuple(s.detach()[0] for s in start))
-    fields = {(c.source, c.lag): i for i, c in enumerate(step.fields) if c.role == "state"}
+    step = step_of(text, name, layer, [x[0] for x in inputs], tuple(s.detach()[0] for s in start))
+    fields = {(c.source, c.lag): i for i, c in enumerate(step.plan.carries) if c.role == "state"}
     for component, point in step.points:
         lanes = point.lanes
         weights = {}
@@ -98,7 +108,7 @@ def test_finite_at_the_start(name: str):
         for p in (*layer.parameters(), *layer.buffers()):
             p.add_(0.3 * torch.randn(p.shape, dtype=p.dtype, generator=g))
     inputs = [x.detach()[0, 0] for x in random_inputs(layer, 1, 1)]
-    step = Step(ZOO[name].text, name, layer, inputs, tuple(s[0] for s in layer.initial_state(1)))
+    step = step_of(ZOO[name].text, name, layer, inputs, tuple(s[0] for s in layer.initial_state(1)))
     for component, point in step.points:
         for symbol, value in point.given().items():
             moved = point.derivative(component.backward, {symbol: torch.ones_like(value)})
@@ -117,7 +127,7 @@ def test_extreme_values():
     layer = layer_of(text, "C", {"H": 5})
     x = torch.randn(5, dtype=torch.float64)
     state = torch.tensor([3.0, 2.0, -5.0, 1.0, 3.0], dtype=torch.float64)
-    step = Step(text, "C", layer, [x], (state, torch.zeros(5, dtype=torch.float64)))
+    step = step_of(text, "C", layer, [x], (state, torch.zeros(5, dtype=torch.float64)))
     for component, point in step.points:
         for update in point.updates.values():
             assert torch.isfinite(update).all()

@@ -10,7 +10,8 @@ from rnndsl.calculus.analysis import Component, analyse
 from rnndsl.calculus.family import AFFINE, LOG, MAX_PLUS
 from rnndsl.compiler import checked, plans
 from rnndsl.diagnostics import Source
-from tests.numeric_lanes import Formulas, Point, Sizes, random_like
+from rnndsl.tools.numeric.lanes import Formulas, Point
+from rnndsl.tools.numeric.values import Sizes, random_like
 from tests.random_cells import RandomCell, cells
 from tests.zoo_cells import ZOO
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_SMALL = 1 << 15  # values of a call below which one thread does all
+SMALL = 1 << 15  # values of a call below which one thread does all
 
 
 def rows(t: Tensor, lead: int) -> Tensor:
@@ -49,7 +49,7 @@ if hasattr(os, "register_at_fork"):
 
 def threads(work: int) -> int:
     """How many threads a call of so many values gets."""
-    return torch.get_num_threads() if work >= _SMALL else 1
+    return torch.get_num_threads() if work >= SMALL else 1
 
 
 def call(function: Any, hypers: Any, batch: int, steps: int, work: int, arrays: list[int], reset: Tensor | None) -> None:

@@ -1,0 +1,71 @@
+"""The table of checks: what is compared for one cell here, in the order of the page."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from rnndsl.tools.verify import agreement, consistency
+from rnndsl.tools.verify.context import REFERENCE, Backend, Context
+from rnndsl.tools.verify.finding import SKIP, Finding
+from rnndsl.tools.verify.gradcheck import gradcheck
+from rnndsl.tools.verify.jacobian import jacobian
+from rnndsl.tools.verify.newton import newton
+from rnndsl.tools.verify.noise import in_training
+from rnndsl.tools.verify.throughput import throughput
+
+
+@dataclass(frozen=True)
+class Check:
+    """A line: its name, what it compares, and how."""
+
+    name: str
+    what: str
+    run: Callable[[], Finding]
+
+
+def checks(c: Context) -> Iterator[Check]:
+    """Every check of a cell. Raises Unfit for a backend that was asked for and does not run here, and for sizes that do not fit."""
+    dtypes = [(n, getattr(torch, n)) for n in c.settings.dtypes]
+    yield Check("equations", "reference against an interpreter of the equations, float64", partial(agreement.equations, c))
+    yield Check("finite", "whether the equations give finite numbers here", partial(agreement.finite, c))
+    yield from (Check("backend", f"{name}: {why}", _skipped) for name, why in c.absent.items())
+    for b in c.backends:
+        for name, dtype in dtypes:
+            if b == REFERENCE and name in ("float64", "float32"):
+                continue
+            yield Check("backend", f"{_named(b)} on {name} against the reference in float64", partial(agreement.backend, c, b, dtype))
+        if b == REFERENCE and "float32" in c.settings.dtypes:
+            yield Check("backend", "reference on float32 against itself in float64", partial(agreement.rounding, c))
+    yield Check("gradcheck", f"gradients against differences, {c.small}", partial(gradcheck, c))
+    for scan in c.plan.scans:
+        yield Check("jacobian", f"derivatives of {', '.join(scan.states)} against autograd, {c.small}", partial(jacobian, c, scan.states))
+    for b in c.backends:
+        yield Check("halves", f"{_named(b)}: two calls with the carried state against one", partial(consistency.in_halves, c, b))
+        yield Check("steps", f"{_named(b)}: step by step against one call", partial(consistency.by_steps, c, b))
+        yield Check("resets", f"{_named(b)}: resets against separate sequences", partial(consistency.by_resets, c, b))
+    yield from _newton(c, dtypes)
+    if c.cell.of_role("noise"):
+        for b in c.backends:
+            yield Check("noise", f"{_named(b)}: in training, from one seed", partial(in_training, c, b))
+    yield Check("throughput", "forward and backward, float32", partial(throughput, c))
+
+
+def _newton(c: Context, dtypes: list) -> Iterator[Check]:
+    """Newton in the dtypes that it computes in."""
+    triton = next((b for b in c.backends if b.name == "triton"), None)
+    if triton is None:
+        yield Check("newton", "parallel over time against sequential: the Triton backend does not run", _skipped)
+        return
+    for name, dtype in dtypes:
+        if dtype in (torch.float64, torch.float32):
+            yield Check("newton", f"{_named(triton)} on {name}: parallel over time against sequential", partial(newton, c, triton, dtype))
+
+
+def _named(b: Backend) -> str:
+    return f"{b.name} (interpreted)" if b.is_interpreted else b.name
+
+
+def _skipped() -> Finding:
+    return Finding(SKIP)

@@ -1,0 +1,22 @@
+"""Where a cell has no derivative, or a jump, by the program's own words."""
+
+from rnndsl.checks.cell import Apply, walk
+from rnndsl.tools.verify.context import Context
+
+JUMPS = frozenset(("heaviside", "sign", "floor", "mod", "<", "<=", ">", ">=", "==", "!="))
+KINKS = JUMPS | {"relu", "abs", "max", "min"}
+
+
+def jumps(c: Context) -> str:
+    """`heaviside, line 4; >, line 9`; empty where the cell has none."""
+    return _named(c, JUMPS)
+
+
+def kinks(c: Context) -> str:
+    """The same of whatever has no derivative somewhere."""
+    return _named(c, KINKS)
+
+
+def _named(c: Context, operations: frozenset[str]) -> str:
+    found = [n for e in c.cell.expressions() for n in walk(e) if isinstance(n, Apply) and n.op in operations]
+    return "; ".join(dict.fromkeys(f"{n.op}, line {c.source.line_of(n.span.start)}" for n in found))
