@@ -30,7 +30,7 @@ def checks(c: Context) -> Iterator[Check]:
     dtypes = [(n, getattr(torch, n)) for n in c.settings.dtypes]
     yield Check("equations", "reference against an interpreter of the equations, float64", partial(agreement.equations, c))
     yield Check("finite", "whether the equations give finite numbers here", partial(agreement.finite, c))
-    yield from (Check("backend", f"{name}: {why}", _skipped) for name, why in c.absent.items())
+    yield from (Check("backend", f"{name} does not run here", partial(_skipped, why)) for name, why in c.absent.items())
     for b in c.backends:
         for name, dtype in dtypes:
             if b == REFERENCE and name in ("float64", "float32"):
@@ -56,7 +56,7 @@ def _newton(c: Context, dtypes: list) -> Iterator[Check]:
     """Newton in the dtypes that it computes in."""
     triton = next((b for b in c.backends if b.name == "triton"), None)
     if triton is None:
-        yield Check("newton", "parallel over time against sequential: the Triton backend does not run", _skipped)
+        yield Check("newton", "parallel over time against sequential", partial(_skipped, "it is a schedule of the Triton backend, which does not run"))
         return
     for name, dtype in dtypes:
         if dtype in (torch.float64, torch.float32):
@@ -67,5 +67,5 @@ def _named(b: Backend) -> str:
     return f"{b.name} (interpreted)" if b.is_interpreted else b.name
 
 
-def _skipped() -> Finding:
-    return Finding(SKIP)
+def _skipped(why: str) -> Finding:
+    return Finding(SKIP, notes=(why,))

@@ -109,14 +109,14 @@ class Context:
 
     def _missing(self, backend: Backend) -> str | None:
         """Why a backend cannot run the cell here; Triton's interpreter runs where it is asked for."""
-        if backend.is_interpreted and not self.settings.wants("triton"):
-            return "there is no GPU (TRITON_INTERPRET=1 and --backend triton: in Triton's interpreter)"
-        if (why := KERNELS[backend.name].misplaced(torch.device(backend.device))) is not None:
-            return f"{why}; TRITON_INTERPRET=1 runs its kernels in Triton's interpreter" if backend.name == "triton" else why
         try:
             self.subject.layer(backend.name)
         except (ValueError, RuntimeError) as e:
             return str(e).removeprefix(f"backend: '{backend.name}' cannot run this cell: ").removesuffix("; use 'auto' or 'reference'")
+        if backend.is_interpreted and not self.settings.wants("triton"):
+            return "there is no GPU (TRITON_INTERPRET=1 and --backend triton: in Triton's interpreter)"
+        if (why := KERNELS[backend.name].misplaced(torch.device(backend.device))) is not None:
+            return f"{why}; TRITON_INTERPRET=1 runs its kernels in Triton's interpreter" if backend.name == "triton" else why
         return None
 
     @property
