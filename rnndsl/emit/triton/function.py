@@ -13,6 +13,14 @@ from rnndsl.kernel.graph import Node
 _LONG = 90  # of an expression, from which on it gets a statement of its own
 
 
+_UNREAD = Text("")
+
+
+def _read(node: Node) -> tuple[int, ...]:
+    """The arguments that a node's text reads: of a surrogate its value alone."""
+    return node.args[1:2] if node.op == "surrogate" else node.args
+
+
 @dataclass(frozen=True)
 class Constant:
     """A number that hyperparameters and sizes make, in Python."""
@@ -53,7 +61,7 @@ class Function:
         uniform = self._uniform(needed)
         counts: dict[int, int] = {}
         for n in needed:
-            for a in nodes[n].args:
+            for a in _read(nodes[n]):
                 counts[a] = counts.get(a, 0) + 1
         for n in results:
             counts[n] = counts.get(n, 0) + 1
@@ -69,7 +77,7 @@ class Function:
             if node.op in ("old", "stream", "static", "carry_gradient", "follow_gradient", "dot"):
                 texts[n] = Text(self.leaf(node))
                 continue
-            args = [texts[a] for a in node.args]
+            args = [texts.get(a, _UNREAD) for a in node.args]
             if node.op == "select" and uniform.issuperset(node.args[1:]):  # two numbers would be float32, whatever REAL is
                 args[2] = Text(f"full({args[2].code}, {self.like})")
             code = text.operation(node.op, args)
@@ -94,7 +102,7 @@ class Function:
             n = stack.pop()
             if n not in found:
                 found.add(n)
-                stack.extend(self.channel.builder[n].args)
+                stack.extend(_read(self.channel.builder[n]))
         return sorted(found)
 
     def _uniform(self, needed: list[int]) -> set[int]:
