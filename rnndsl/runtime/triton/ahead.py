@@ -19,7 +19,8 @@ _POINTER = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf
 
 @dataclass(frozen=True)
 class Binary:
-    """What a compiled kernel needs. spills: instructions that move registers to memory and back, or on AMD the registers so moved."""
+    """What a compiled kernel needs. spills: loads and stores of a thread's own memory, or on AMD the registers that lie there: such as do not
+    fit, and the digits of pi that sin and cos of a large argument take."""
 
     kernel: str
     target: str

@@ -17,6 +17,7 @@ _SPECIAL_LATENCY, _LATENCY, _MEMORY_LATENCY = 35.0, 4.0, 600.0  # cycles of a sp
 _SPECIAL_ISSUE, _ISSUE = 20.0, 1.0  # issue slots that they take, counted in machine code for sm_90: range, polynomial and division around it
 _LEVEL = 45.0  # cycles of a level of a scan within a warp
 _BARRIER = 120.0  # and what crossing warps adds, twice a scan
+_SMALL = 64  # operations of a step of which four fit in the registers of a lane
 _ROUNDS = 3.3  # of Newton's method in a chunk of 128 steps, at common weights
 
 
@@ -62,7 +63,8 @@ def candidates(kernels: Channels, channels: int, steps: int, wide: bool = False,
                 yield Tiles(SEQUENTIAL, width, ahead=ahead, warps=width // WARP)
     if kernels.parallel is None:
         return
-    most = (4 if len(kernels.lags) <= 3 else 2) * (2 if wide else 1)  # steps a lane: their values stand in registers
+    small = len(kernels.lags) <= 3 and max(operations for operations, _ in kernels.work.values()) <= _SMALL
+    most = (4 if small else 2) * (2 if wide else 1)  # steps a lane: their values stand in registers
     least = 32 // itemsize  # channels of one sector of memory
     for width in dict.fromkeys((least, 2 * least, 4, 2, 1)):
         for warps in (4, 1, 2, 8, 16):
