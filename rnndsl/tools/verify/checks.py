@@ -30,19 +30,19 @@ def checks(c: Context) -> Iterator[Check]:
     dtypes = [(n, getattr(torch, n)) for n in c.settings.dtypes]
     yield Check("equations", "reference against an interpreter of the equations, float64", partial(agreement.equations, c))
     yield Check("finite", "whether the equations give finite numbers here", partial(agreement.finite, c))
-    yield from (Check("backend", f"{name}: {why}", _skipped) for name, why in c.absent.items())
+    yield from (Check("backend", f"{name} does not run here", partial(_skipped, why)) for name, why in c.absent.items())
     for b in c.backends:
         for name, dtype in dtypes:
             if b == REFERENCE and name in ("float64", "float32"):
                 continue
-            yield Check("backend", f"{_named(b)} on {name} against the reference in float64", partial(agreement.backend, c, b, dtype))
+            yield Check("backend", f"{_named(b)} on {name} against the reference", partial(agreement.backend, c, b, dtype))
         if b == REFERENCE and "float32" in c.settings.dtypes:
             yield Check("backend", "reference on float32 against itself in float64", partial(agreement.rounding, c))
     yield Check("gradcheck", f"gradients against differences, {c.small}", partial(gradcheck, c))
     for scan in c.plan.scans:
         yield Check("jacobian", f"derivatives of {', '.join(scan.states)} against autograd, {c.small}", partial(jacobian, c, scan.states))
     for b in c.backends:
-        yield Check("halves", f"{_named(b)}: two calls with the carried state against one", partial(consistency.in_halves, c, b))
+        yield Check("halves", f"{_named(b)}: two calls against one", partial(consistency.in_halves, c, b))
         yield Check("steps", f"{_named(b)}: step by step against one call", partial(consistency.by_steps, c, b))
         yield Check("resets", f"{_named(b)}: resets against separate sequences", partial(consistency.by_resets, c, b))
     yield from _newton(c, dtypes)
@@ -56,16 +56,16 @@ def _newton(c: Context, dtypes: list) -> Iterator[Check]:
     """Newton in the dtypes that it computes in."""
     triton = next((b for b in c.backends if b.name == "triton"), None)
     if triton is None:
-        yield Check("newton", "parallel over time against sequential: the Triton backend does not run", _skipped)
+        yield Check("newton", "parallel over time against sequential", partial(_skipped, "it is a schedule of the Triton backend, which does not run"))
         return
     for name, dtype in dtypes:
         if dtype in (torch.float64, torch.float32):
-            yield Check("newton", f"{_named(triton)} on {name}: parallel over time against sequential", partial(newton, c, triton, dtype))
+            yield Check("newton", f"{_named(triton)} on {name}: parallel against sequential", partial(newton, c, triton, dtype))
 
 
 def _named(b: Backend) -> str:
     return f"{b.name} (interpreted)" if b.is_interpreted else b.name
 
 
-def _skipped() -> Finding:
-    return Finding(SKIP)
+def _skipped(why: str) -> Finding:
+    return Finding(SKIP, notes=(why,))

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rnndsl.tools.verify.run import CellReport, Line
 
 WIDTH = 118
-WHAT = 62  # columns of what a check compares
+WHAT = 60  # columns of what a check compares
 
 
 def page(c: "CellReport") -> str:
@@ -44,6 +44,7 @@ def _number(x: float | None) -> str:
 
 def _sum(c: "CellReport") -> str:
     judged = [x for x in c.lines if x.finding.verdict != INFO]
-    parts = [f"{c.count(PASS)} of {len(judged)} passed"]
-    parts += [f"{c.count(v)} {word}" for v, word in ((FAIL, "FAILED"), (SKIP, "not checked"), (NOTE, "to note")) if c.count(v)]
+    failed = ", ".join(dict.fromkeys(x.check for x in judged if x.finding.verdict == FAIL))
+    words = ((FAIL, f"FAILED ({failed})"), (SKIP, "not checked"), (NOTE, "to note"))
+    parts = [f"{c.count(PASS)} of {len(judged)} passed", *(f"{c.count(v)} {word}" for v, word in words if c.count(v))]
     return f"{', '.join(parts)}; {sum(x.seconds for x in c.lines):.0f} s"

@@ -13,7 +13,7 @@ from rnndsl.plan.ir import Plan
 from rnndsl.tools import Unfit
 
 WARM = 5  # steps before a carried state
-SPREAD = 0.3  # what is added to every param: N(0, SPREAD), so that none is left at zero
+SPREAD = 0.3, 0.7  # of the normal numbers that are added to a vector; and, over the root of its columns, to a matrix: none is left at zero
 GRID = 32  # inputs are multiples of 1 / GRID, which a 16-bit float holds exactly
 _HALF = (torch.bfloat16, torch.float16)
 
@@ -54,10 +54,11 @@ class Subject:
             try:
                 self._base = layer_class(**sizes, dtype=torch.float32, backend="reference").eval()
                 for p in self._base.parameters():
-                    p.add_(SPREAD * torch.randn_like(p))
+                    p.add_(_spread(p) * torch.randn_like(p))
                 for v in cell.of_role("const"):
                     if v.value is None:
-                        getattr(self._base, v.name).normal_().mul_(SPREAD)
+                        const = getattr(self._base, v.name)
+                        const.normal_().mul_(_spread(const))
                 self._base(*self.arguments(Case(1, 1)).inputs)
             except (ValueError, RuntimeError, IndexError) as e:
                 shown = ", ".join(f"{n}={v}" for n, v in sizes.items())
@@ -111,6 +112,11 @@ class Subject:
 
     def __str__(self) -> str:
         return ", ".join(f"{n}={v}" for n, v in self.sizes.items())
+
+
+def _spread(t: Tensor) -> float:
+    """Small enough that a product with a matrix is no larger than what it is taken of: chaos would hide errors."""
+    return SPREAD[0] if t.dim() < 2 else SPREAD[1] / t.shape[-1] ** 0.5
 
 
 def _cast(t: Tensor, dtype: torch.dtype, device: str) -> Tensor:
