@@ -72,7 +72,7 @@ def backend(c: Context, b: Backend, dtype: torch.dtype) -> Finding:
         own, exact, lost = c.reference(case, dtype), c.reference(case), c.lost(case)
         beyond = [n for n, _, index in not_finite(own) if exact[n].tensor[index].isfinite()]
         overflows += beyond
-        gaps.append((largest(found, own if beyond else exact, allowance(dtype, lost), own), str(case)))
+        gaps.append((largest(found, own if beyond else exact, allowance(dtype, lost, c.unit(b, case, dtype)), own), str(case)))
         if dtype != torch.float64:
             blind |= {n for n, r in lost.items() if math.isinf(r)}
     notes = []

@@ -35,14 +35,14 @@ def checks(c: Context) -> Iterator[Check]:
         for name, dtype in dtypes:
             if b == REFERENCE and name in ("float64", "float32"):
                 continue
-            yield Check("backend", f"{_named(b)} on {name} against the reference in float64", partial(agreement.backend, c, b, dtype))
+            yield Check("backend", f"{_named(b)} on {name} against the reference", partial(agreement.backend, c, b, dtype))
         if b == REFERENCE and "float32" in c.settings.dtypes:
             yield Check("backend", "reference on float32 against itself in float64", partial(agreement.rounding, c))
     yield Check("gradcheck", f"gradients against differences, {c.small}", partial(gradcheck, c))
     for scan in c.plan.scans:
         yield Check("jacobian", f"derivatives of {', '.join(scan.states)} against autograd, {c.small}", partial(jacobian, c, scan.states))
     for b in c.backends:
-        yield Check("halves", f"{_named(b)}: two calls with the carried state against one", partial(consistency.in_halves, c, b))
+        yield Check("halves", f"{_named(b)}: two calls against one", partial(consistency.in_halves, c, b))
         yield Check("steps", f"{_named(b)}: step by step against one call", partial(consistency.by_steps, c, b))
         yield Check("resets", f"{_named(b)}: resets against separate sequences", partial(consistency.by_resets, c, b))
     yield from _newton(c, dtypes)
@@ -60,7 +60,7 @@ def _newton(c: Context, dtypes: list) -> Iterator[Check]:
         return
     for name, dtype in dtypes:
         if dtype in (torch.float64, torch.float32):
-            yield Check("newton", f"{_named(triton)} on {name}: parallel over time against sequential", partial(newton, c, triton, dtype))
+            yield Check("newton", f"{_named(triton)} on {name}: parallel against sequential", partial(newton, c, triton, dtype))
 
 
 def _named(b: Backend) -> str:

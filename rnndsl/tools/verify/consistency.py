@@ -32,7 +32,7 @@ def by_resets(c: Context, b: Backend) -> Finding:
 def _same(c: Context, b: Backend, run: Run, case: Case, what: str, advice: str, decoding: bool = False) -> Finding:
     layer = c.subject.layer(b.name, device=b.device)
     given = c.subject.arguments(case, torch.float64, b.device)
-    allowed = allowance(torch.float64, c.lost(case))
+    allowed = allowance(torch.float64, c.lost(case), c.unit(b, case, torch.float64))
     want = observe(c.subject, whole, layer, given)
     gaps = [(largest(observe(c.subject, run, layer, given), want, allowed), str(case))]
     if decoding:

@@ -14,6 +14,7 @@ from rnndsl.checks.cell import Cell
 from rnndsl.diagnostics import Source
 from rnndsl.plan.ir import Plan
 from rnndsl.runtime.layer import KERNELS
+from rnndsl.runtime.triton.launch import TOLERANCE
 from rnndsl.syntax import ast
 from rnndsl.tools import Unfit
 from rnndsl.tools.data import called
@@ -21,7 +22,7 @@ from rnndsl.tools.verify.compare import roundings
 from rnndsl.tools.verify.observe import Values, observe
 from rnndsl.tools.verify.runs import whole
 from rnndsl.tools.verify.settings import Settings
-from rnndsl.tools.verify.sizes import ODD, SMALL, find_sizes
+from rnndsl.tools.verify.sizes import ODD, SLOW, SMALL, find_sizes
 from rnndsl.tools.verify.subject import Case, Subject
 
 
@@ -71,7 +72,8 @@ class Context:
     @cached_property
     def subject(self) -> Subject:
         """The cell in odd sizes."""
-        return self.of_sizes(find_sizes(self.cell, self.settings.sizes, ODD))
+        is_slow = self.settings.wants("triton") and not torch.cuda.is_available()
+        return self.of_sizes(find_sizes(self.cell, self.settings.sizes, SLOW if is_slow else ODD))
 
     @cached_property
     def small(self) -> Subject:
@@ -128,6 +130,13 @@ class Context:
     def absent(self) -> dict[str, str]:
         """Those that cannot, and why."""
         return self._found[1]
+
+    def unit(self, b: Backend, case: Case, dtype: torch.dtype) -> float:
+        """The error that a step may have beside rounding: the residual that a solver stops at, where one runs."""
+        layer = self.subject.layer(b.name, dtype, b.device)
+        if b.name != "triton" or all(p.schedule != "newton" for p in layer.plan_for(*self.subject.arguments(case, dtype, b.device).inputs)):
+            return 0.0
+        return TOLERANCE[torch.float64 if dtype == torch.float64 else torch.float32][0]
 
     # The reference
 

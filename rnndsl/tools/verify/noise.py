@@ -14,7 +14,7 @@ CASE = Case(3, 13, given=True, reset=True)
 
 def in_training(c: Context, b: Backend) -> Finding:
     """A backend against the reference on the same device, from one seed; the reference against itself, and another seed against both."""
-    allowed = allowance(torch.float64, c.lost(CASE))
+    allowed = allowance(torch.float64, c.lost(CASE), c.unit(b, CASE, torch.float64))
     want = _drawn(c, REFERENCE, b.device, c.settings.seed)
     found = _drawn(c, b, b.device, c.settings.seed)
     result = judged(_with_case(largest(found, want, allowed)), b.name, "the reference", (f'next: train this cell with backend="{REFERENCE.name}"', REPORT))

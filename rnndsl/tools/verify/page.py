@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rnndsl.tools.verify.run import CellReport, Line
 
 WIDTH = 118
-WHAT = 62  # columns of what a check compares
+WHAT = 60  # columns of what a check compares
 
 
 def page(c: "CellReport") -> str:
