@@ -20,7 +20,7 @@ from rnndsl.runtime.ops import scan
 from rnndsl.tools import Unfit
 from rnndsl.tools.bench.progress import Progress
 from rnndsl.tools.verify import checks
-from rnndsl.tools.verify.compare import Gap, allowance, largest, roundings
+from rnndsl.tools.verify.compare import Gap, allowance, differences, roundings
 from rnndsl.tools.verify.context import Context
 from rnndsl.tools.verify.finding import FAIL, INFO, NOTE, PASS, SKIP, Finding
 from rnndsl.tools.verify.newton import newton
@@ -142,7 +142,7 @@ def test_the_kernels_of_this_machine():
     report = rnndsl.verify(EXAMPLES / "para_gru.rnn", backends=("cpu",))
     assert report.passed, report.text
     assert [f.verdict for f in lines(report, "backend", "cpu on")] == [PASS] * 4
-    shape, reference, kernels = lines(report, "throughput")[0].notes
+    shape, reference, kernels, *_ = lines(report, "throughput")[0].notes
     assert shape == "B=4, T=64, D=32, H=64: 64 numbers in the states of a sequence"
     assert "steps·channels/s" in reference and kernels.endswith(" times the reference")
 
@@ -207,6 +207,7 @@ def test_a_wrong_gradient(backend):
     report = verify(GATED)
     (found,) = lines(report, "backend", "cpu on")
     assert found.verdict == FAIL and found.place.startswith("gradient of ") and 1e-5 < found.error < 1e-2
+    assert found.notes[1].startswith("wrong: gradient of ") and "; right: output h, state h" in found.notes[1]
     assert "gradcheck gradients" not in failed(report), "the reference is right"
 
 
@@ -469,30 +470,32 @@ def values(**tensors) -> dict[str, Value]:
     return {n.replace("_", " "): Value(torch.tensor(t, dtype=torch.float64), 1e-16) for n, t in tensors.items()}
 
 
+def worst(got, want, limit=0.1, own=None) -> Gap:
+    return max(differences(got, want, lambda *_: limit, "a call", own), key=lambda g: g.error)
+
+
 def test_where_two_runs_differ_most():
     want = values(output_a=[[1.0, 2.0], [3.0, 4.0]], output_b=[1.0], gradient_of_c=[1e-9])
-    got = values(output_a=[[1.0, 2.0], [3.4, 4.0]], output_b=[1.1], gradient_of_c=[2e-9])
-    gap = largest(got, want, lambda *_: 0.2)
-    assert gap == Gap("gradient of c", (0,), (), 1.0, 0.2, 2e-9, 1e-9), "relative to the largest of its own"
-    del got["gradient of c"]
-    gap = largest(got, want, lambda *_: 0.2)
-    assert gap.name == "output a" or gap.name == "output b"
-    assert gap.error == pytest.approx(0.1) and gap.fits
+    got = values(output_a=[[1.0, 2.0], [3.4, 4.0]], output_b=[1.0], gradient_of_c=[2e-9])
+    a, b, c = differences(got, want, lambda *_: 0.2, "a call")
+    assert (a.name, a.index, a.place) == ("output a", (1, 0), "output a, entry [1, 0]") and a.error == pytest.approx(0.1) and a.fits
+    assert b.error == 0
+    assert c == Gap("gradient of c", (0,), (), 1.0, 0.2, 2e-9, 1e-9, "a call") and not c.fits, "relative to the largest of its own"
 
 
 def test_small_values_are_held_against_the_largest_of_their_kind():
     want = values(output_a=[1000.0], output_b=[0.0])
-    gap = largest(values(output_a=[1000.0], output_b=[0.5]), want, lambda *_: 0.1)
+    gap = worst(values(output_a=[1000.0], output_b=[0.5]), want)
     assert (gap.name, gap.error) == ("output b", 0.5)
 
 
 def test_what_is_not_finite_must_be_so_in_both():
     inf, nan = math.inf, math.nan
     want = values(output_a=[inf, nan, -inf, 1.0])
-    assert largest(want, want, lambda *_: 0.1).error == 0
+    assert worst(want, want).error == 0
     for got in ([inf, nan, inf, 1.0], [1.0, nan, -inf, 1.0], [inf, nan, -inf, nan]):
-        assert largest(values(output_a=got), want, lambda *_: 0.1).error == inf
-    assert largest(values(output_a=[inf]), values(output_a=[1e9]), lambda *_: 0.1, own=values(output_a=[inf])).error == 0
+        assert worst(values(output_a=got), want).error == inf
+    assert worst(values(output_a=[inf]), values(output_a=[1e9]), own=values(output_a=[inf])).error == 0
 
 
 def test_what_is_allowed_follows_from_the_dtype():

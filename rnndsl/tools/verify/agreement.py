@@ -5,7 +5,7 @@ import math
 import torch
 
 from rnndsl.runtime.call import SMALL
-from rnndsl.tools.verify.compare import Gap, allowance, largest, not_finite, worst
+from rnndsl.tools.verify.compare import Gap, allowance, differences, not_finite
 from rnndsl.tools.verify.context import REFERENCE, Backend, Context, threads
 from rnndsl.tools.verify.finding import NOTE, PASS, REPORT, Finding, judged
 from rnndsl.tools.verify.kinks import jumps
@@ -22,12 +22,12 @@ PLAIN = 1e-3  # what the reference itself may lose in float32 before it is worth
 
 def equations(c: Context) -> Finding:
     """The reference against an interpreter of the equations, in float64."""
-    gaps: list[tuple[Gap | None, str]] = []
+    gaps: list[Gap] = []
     for case in CASES[:3]:
         found = observe(c.subject, interpreted(c.plan), c.subject.layer(), c.subject.arguments(case, torch.float64))
-        gaps.append((largest(c.reference(case), found, allowance(torch.float64, c.lost(case))), str(case)))
+        gaps += differences(c.reference(case), found, allowance(torch.float64, c.lost(case)), case)
     advice = "next: trust no backend with this cell: all are held against the reference"
-    return judged(worst(gaps), "the reference", "the interpreter", (advice, REPORT))
+    return judged(gaps, "the reference", "the interpreter", (advice, REPORT))
 
 
 def finite(c: Context) -> Finding:
@@ -36,7 +36,7 @@ def finite(c: Context) -> Finding:
     for case in CASES:
         for name, v, index in not_finite(c.reference(case)):
             value = v.tensor[index].item()
-            notes.setdefault(name, f"{Gap(name, index, v.lead, math.inf, 0.0, value, value).place} is {value} ({case})")
+            notes.setdefault(name, f"{Gap(name, index, v.lead, math.inf, 0.0, value, value, str(case)).place} is {value} ({case})")
     if not notes:
         return Finding(PASS)
     told = "this is what the equations give at random inputs, and no fault of a backend that has it at the same place"
@@ -45,12 +45,11 @@ def finite(c: Context) -> Finding:
 
 def rounding(c: Context) -> Finding:
     """The reference in float32 against itself in float64: what the others are measured by."""
-    gaps = [(largest(c.reference(case, torch.float32), c.reference(case), lambda *_: PLAIN), str(case)) for case in CASES]
-    found = worst(gaps)
-    if found is None or found[0].fits:
-        return judged(found, "float32", "float64")
-    gap, case = found
-    return Finding(NOTE, gap.error, gap.allowed, gap.place, case, ("the cell amplifies rounding; in float32 nobody can be held to more",))
+    gaps = [g for case in CASES for g in differences(c.reference(case, torch.float32), c.reference(case), lambda *_: PLAIN, case)]
+    if all(g.fits for g in gaps):
+        return judged(gaps, "float32", "float64")
+    g = max(gaps, key=lambda g: g.error)
+    return Finding(NOTE, g.error, g.allowed, g.place, g.case, ("the cell amplifies rounding; in float32 nobody can be held to more",))
 
 
 def _threaded(c: Context, b: Backend, dtype: torch.dtype) -> list[Case]:
@@ -62,7 +61,7 @@ def _threaded(c: Context, b: Backend, dtype: torch.dtype) -> list[Case]:
 
 def backend(c: Context, b: Backend, dtype: torch.dtype) -> Finding:
     """A backend on inputs of a dtype against the reference in float64."""
-    gaps: list[tuple[Gap | None, str]] = []
+    gaps: list[Gap] = []
     blind: set[str] = set()
     overflows: list[str] = []
     layer = c.subject.layer(b.name, dtype, b.device)
@@ -72,7 +71,7 @@ def backend(c: Context, b: Backend, dtype: torch.dtype) -> Finding:
         own, exact, lost = c.reference(case, dtype), c.reference(case), c.lost(case)
         beyond = [n for n, _, index in not_finite(own) if exact[n].tensor[index].isfinite()]
         overflows += beyond
-        gaps.append((largest(found, own if beyond else exact, allowance(dtype, lost, c.unit(b, case, dtype)), own), str(case)))
+        gaps += differences(found, own if beyond else exact, allowance(dtype, lost, c.unit(b, case, dtype)), case, own)
         if dtype != torch.float64:
             blind |= {n for n, r in lost.items() if math.isinf(r)}
     notes = []
@@ -83,4 +82,4 @@ def backend(c: Context, b: Backend, dtype: torch.dtype) -> Finding:
     advice = ["next: see whether the other lines pass" if b == REFERENCE else 'next: use backend="reference" for this cell until it is mended']
     if dtype != torch.float64 and (at := jumps(c)):
         advice.append(f"the cell jumps ({at}): a value within rounding of a jump may fall on either side; see whether --seed 1 agrees")
-    return judged(worst(gaps), b.name, "the reference", (*advice, REPORT), tuple(notes))
+    return judged(gaps, b.name, "the reference", (*advice, REPORT), tuple(notes))

@@ -5,7 +5,7 @@ states are one kind, gradients another.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +22,7 @@ EPS = {d: torch.finfo(d).eps for d in (torch.float64, torch.float32, torch.bfloa
 
 @dataclass(frozen=True)
 class Gap:
-    """One entry of a value, in two runs. index: in the tensor, the first axes as `lead` counts them; error and allowed: relative, see above."""
+    """One entry of a value, in two runs of a case. index: in the tensor, the first axes as `lead` counts them; error, allowed: relative, see above."""
 
     name: str
     index: tuple[int, ...]
@@ -31,6 +31,7 @@ class Gap:
     allowed: float
     got: complex
     want: complex
+    case: str
 
     @property
     def fits(self) -> bool:
@@ -47,12 +48,12 @@ class Gap:
 Allowed = Callable[[str, Value], float]
 
 
-def largest(got: Values, want: Values, allowed: Allowed, own: Values | None = None) -> Gap | None:
-    """The difference that is worst against what is allowed; None where there is nothing to compare.
+def differences(got: Values, want: Values, allowed: Allowed, case: object, own: Values | None = None) -> list[Gap]:
+    """Of each value, the entry that differs most, as far as there is anything to compare and to judge by.
 
     own: what the reference gives in the dtype of `got`. An entry that is not finite in both, and alike, is no difference.
     """
-    found = None
+    found = []
     for name, g in got.items():
         w, limit = want[name], allowed(name, g)
         if g.tensor.shape != w.tensor.shape:
@@ -61,17 +62,9 @@ def largest(got: Values, want: Values, allowed: Allowed, own: Values | None = No
             continue
         errors = _errors(g.tensor, w.tensor, None if own is None else own[name].tensor) / scale(name, want)
         at = int(torch.nan_to_num(errors, nan=math.inf, posinf=math.inf).argmax())
-        error = float(errors.flatten()[at])
-        if found is None or error / limit > found.error / found.allowed:
-            index = tuple(int(i) for i in torch.unravel_index(torch.tensor(at), g.tensor.shape))
-            found = Gap(name, index, g.lead, error, limit, g.tensor[index].item(), w.tensor[index].item())
+        index = tuple(int(i) for i in torch.unravel_index(torch.tensor(at), g.tensor.shape))
+        found.append(Gap(name, index, g.lead, float(errors.flatten()[at]), limit, g.tensor[index].item(), w.tensor[index].item(), str(case)))
     return found
-
-
-def worst(gaps: Sequence[tuple[Gap | None, str]]) -> tuple[Gap, str] | None:
-    """Of the gaps of several cases, the worst against what is allowed, and its case."""
-    known = [(g, case) for g, case in gaps if g is not None]
-    return max(known, key=lambda k: k[0].error / k[0].allowed, default=None)
 
 
 def scale(name: str, values: Values) -> float:

@@ -2,7 +2,7 @@
 
 import torch
 
-from rnndsl.tools.verify.compare import allowance, largest, worst
+from rnndsl.tools.verify.compare import allowance, differences
 from rnndsl.tools.verify.context import Backend, Context
 from rnndsl.tools.verify.finding import REPORT, Finding, judged
 from rnndsl.tools.verify.observe import Run, observe
@@ -34,7 +34,7 @@ def _same(c: Context, b: Backend, run: Run, case: Case, what: str, advice: str, 
     given = c.subject.arguments(case, torch.float64, b.device)
     allowed = allowance(torch.float64, c.lost(case), c.unit(b, case, torch.float64))
     want = observe(c.subject, whole, layer, given)
-    gaps = [(largest(observe(c.subject, run, layer, given), want, allowed), str(case))]
+    gaps = differences(observe(c.subject, run, layer, given), want, allowed, case)
     if decoding:
-        gaps.append((largest(observe(c.subject, run, layer, given, gradients=False), want, allowed), f"{case}, without gradients"))
-    return judged(worst(gaps), what, "the one call", (advice, REPORT))
+        gaps += differences(observe(c.subject, run, layer, given, gradients=False), want, allowed, f"{case}, without gradients")
+    return judged(gaps, what, "the one call", (advice, REPORT))

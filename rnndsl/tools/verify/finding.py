@@ -1,5 +1,6 @@
 """A line of the page: what was compared, the verdict, the largest difference, what is allowed, and where."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rnndsl.tools.verify.compare import Gap
@@ -20,15 +21,18 @@ class Finding:
     notes: tuple[str, ...] = ()
 
 
-def judged(gap: tuple[Gap, str] | None, got: str, want: str, advice: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> Finding:
-    """A comparison: it passes where the gap is within what is allowed. got, want: whose numbers they are; advice: what to do after a failure."""
-    if gap is None:
+def judged(gaps: Sequence[Gap], got: str, want: str, advice: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> Finding:
+    """A comparison: it passes where every gap is within what is allowed. got, want: whose numbers they are; advice: what to do after a failure."""
+    if not gaps:
         return Finding(SKIP, notes=(*notes, "there is nothing to compare"))
-    g, case = gap
+    g = max(gaps, key=lambda g: g.error / g.allowed)
     if g.fits:
-        return Finding(PASS, g.error, g.allowed, g.place, case, notes)
-    there = f"there {got} has {shown(g.got)}, {want} {shown(g.want)}"
-    return Finding(FAIL, g.error, g.allowed, g.place, case, (f"{there}; {case}", *notes, *advice))
+        return Finding(PASS, g.error, g.allowed, g.place, g.case, notes)
+    there = f"there {got} has {shown(g.got)}, {want} {shown(g.want)}; {g.case}"
+    wrong = dict.fromkeys(x.name for x in gaps if not x.fits)
+    right = dict.fromkeys(x.name for x in gaps if x.name not in wrong)
+    all_of_it = f"wrong: {', '.join(wrong)}" + (f"; right: {', '.join(right)}" if right else "")
+    return Finding(FAIL, g.error, g.allowed, g.place, g.case, (there, all_of_it, *notes, *advice))
 
 
 def shown(value: complex) -> str:

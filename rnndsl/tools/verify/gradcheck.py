@@ -1,5 +1,6 @@
 """The reference's gradients against differences, in float64, entry by entry in small sizes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
-from rnndsl.tools.verify.compare import Gap, not_finite, worst
+from rnndsl.tools.verify.compare import Gap, not_finite
 from rnndsl.tools.verify.context import Context
 from rnndsl.tools.verify.finding import FAIL, REPORT, SKIP, Finding, judged
 from rnndsl.tools.verify.kinks import kinks
@@ -40,7 +41,7 @@ def gradcheck(c: Context) -> Finding:
         notes = (f"{kinked} of {total} entries lie at a kink or a jump and were left out ({kinks(c) or 'of the equations'})",)
         if not gaps:
             return Finding(SKIP, notes=notes)
-    found = judged(worst([(g, f"{s}, {CASE}") for g in gaps]), "the gradient", "the difference", (ADVICE, REPORT), notes)
+    found = judged(gaps, "the gradient", "the difference", (ADVICE, REPORT), notes)
     if found.verdict == FAIL or kinked:
         return found
     try:
@@ -139,8 +140,8 @@ def _differences(total: Callable[..., Tensor], leaves: list[Leaf]) -> tuple[list
                 kinked += 1
                 continue
             central, slope = (forward + backward) / 2, float(slopes[index])
-            error = abs(slope - central) / unit
+            error = abs(slope - central) / unit if math.isfinite(central) else math.inf
             if worst_here is None or error > worst_here.error:
-                worst_here = Gap(f"gradient of {leaf.name}", index, leaf.lead, error, ALLOWED, slope, central)
+                worst_here = Gap(f"gradient of {leaf.name}", index, leaf.lead, error, ALLOWED, slope, central, str(CASE))
         gaps += [worst_here] if worst_here is not None else []
     return gaps, kinked, count

@@ -6,7 +6,7 @@ from torch import Tensor
 from rnndsl.calculus.analysis import Component
 from rnndsl.tools.numeric.lanes import Point
 from rnndsl.tools.numeric.step import Step
-from rnndsl.tools.verify.compare import Gap, worst
+from rnndsl.tools.verify.compare import Gap
 from rnndsl.tools.verify.context import Context
 from rnndsl.tools.verify.finding import REPORT, Finding, judged
 from rnndsl.tools.verify.subject import Case
@@ -20,7 +20,8 @@ Matrix = dict[tuple[str, str], Tensor]  # (new state, old value) to [entries of 
 
 def jacobian(c: Context, states: tuple[str, ...]) -> Finding:
     """The formulas of one component: with surrogates against the layer, without them against the true derivative."""
-    s, gaps = c.small, []
+    s = c.small
+    gaps: list[Gap] = []
     layer = s.layer()
     given = s.arguments(CASE, torch.float64)
     assert given.state is not None
@@ -30,10 +31,10 @@ def jacobian(c: Context, states: tuple[str, ...]) -> Finding:
         component, point = next((k, p) for k, p in step.points if k.states == states)
         old = {f"{x.state}[t-{x.lag}]": next(i for i, f in enumerate(c.plan.carries) if (f.role, f.source, f.lag) == ("state", x.state, x.lag)) for x in point.lanes.slots}
         theirs = _of_layer(layer, inputs, state, {n: c.plan.carries.index(next(f for f in c.plan.carries if f.field == n)) for n in states}, old)
-        gaps += [(g, f"{s}, sequence {b}") for g in _compared(_of_formulas(component, point, True), theirs)]
+        gaps += _compared(_of_formulas(component, point, True), theirs, f"sequence {b}")
         true = _of_lanes(point) if c.surrogates else theirs
-        gaps += [(g, f"{s}, sequence {b}, without surrogates") for g in _compared(_of_formulas(component, point, False), true)]
-    return judged(worst(gaps), "the formula", "autograd", (ADVICE, REPORT))
+        gaps += _compared(_of_formulas(component, point, False), true, f"sequence {b}, without surrogates")
+    return judged(gaps, "the formula", "autograd", (ADVICE, REPORT))
 
 
 def _of_layer(layer, inputs: list[Tensor], state: tuple[Tensor, ...], new: dict[str, int], old: dict[str, int]) -> Matrix:
@@ -86,14 +87,15 @@ def _of_formulas(component: Component, point: Point, backward: bool) -> Matrix:
     return found
 
 
-def _compared(mine: Matrix, theirs: Matrix) -> list[Gap]:
+def _compared(mine: Matrix, theirs: Matrix, case: str) -> list[Gap]:
     """The worst entry of each derivative, relative to the largest of all."""
-    scale = max(float(torch.nan_to_num(m.abs()).max()) for m in theirs.values()) or 1.0
+    scale = max(float(torch.nan_to_num(m.abs(), posinf=0.0).max()) for m in theirs.values()) or 1.0
     gaps = []
     for key, m in theirs.items():
-        gap = torch.where((m == mine[key]) | (torch.isnan(m) & torch.isnan(mine[key])), 0.0, (m - mine[key]).abs()) / scale
-        at = divmod(int(torch.nan_to_num(gap, nan=torch.inf).argmax()), m.shape[1])
-        gaps.append(Gap(f"∂{key[0]}/∂{key[1]}", at, ("row", "column"), float(gap[at]), ALLOWED, mine[key][at].item(), m[at].item()))
+        same = (m == mine[key]) | (torch.isnan(m) & torch.isnan(mine[key]))
+        gap = torch.where(same, 0.0, torch.nan_to_num((m - mine[key]).abs(), nan=torch.inf, posinf=torch.inf) / scale)
+        at = divmod(int(gap.argmax()), m.shape[1])
+        gaps.append(Gap(f"∂{key[0]}/∂{key[1]}", at, ("row", "column"), float(gap[at]), ALLOWED, mine[key][at].item(), m[at].item(), case))
     return gaps
 
 

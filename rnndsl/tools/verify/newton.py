@@ -5,7 +5,7 @@ import math
 import torch
 
 from rnndsl.runtime.triton.launch import TOLERANCE
-from rnndsl.tools.verify.compare import Gap, allowance, largest, worst
+from rnndsl.tools.verify.compare import Gap, allowance, differences
 from rnndsl.tools.verify.context import Backend, Context
 from rnndsl.tools.verify.finding import FAIL, NOTE, PASS, REPORT, SKIP, Finding, judged
 from rnndsl.tools.verify.observe import observe
@@ -22,7 +22,7 @@ def newton(c: Context, b: Backend, dtype: torch.dtype) -> Finding:
     """Both schedules at several scales of the weights: outputs, states, gradients; rounds and residuals."""
     case = CASE if b.is_interpreted else LONG
     given = c.subject.arguments(case, dtype, b.device)
-    gaps: list[tuple[Gap | None, str]] = []
+    gaps: list[Gap] = []
     notes: list[str] = []
     wrong: list[str] = []
     limit = TOLERANCE[dtype][0]
@@ -38,14 +38,14 @@ def newton(c: Context, b: Backend, dtype: torch.dtype) -> Finding:
         lost = c.lost(case, scale)
         chaotic = [n for n, r in lost.items() if math.isinf(r)]
         allowed = allowance(dtype, lost, unit=limit)
-        gaps.append((largest({n: v for n, v in found.items() if n not in chaotic}, want, allowed), f"{case}, {at}"))
+        gaps += differences({n: v for n, v in found.items() if n not in chaotic}, want, allowed, f"{case}, {at}")
         for report in layers["newton"].solve_report():
             notes.append(f"{at}: {report}")
             if not report.residual <= limit:
                 wrong.append(f"{at}: residual {report.residual:.1e} of {report.recurrence} is more than {limit:.0e}")
         if chaotic:
             notes.append(f"{at}: chaotic, rounding alone moves the reference too far; judged by the residual, not by {', '.join(chaotic)}")
-    result = judged(worst(gaps), "newton", "sequential", (ADVICE, REPORT), tuple(notes))
+    result = judged(gaps, "newton", "sequential", (ADVICE, REPORT), tuple(notes))
     if result.verdict == SKIP and not wrong:
         return Finding(NOTE, notes=tuple(notes))
     if wrong and result.verdict in (PASS, SKIP):

@@ -30,7 +30,7 @@ def _line(x: "Line") -> list[str]:
     first = f"{f.verdict if f.verdict != INFO else '':<6}{x.check:<12} {x.what:<{WHAT}}"
     lines = [f"{first}  {_number(f.error)}  {_number(f.allowed)}  {_place(f)}".rstrip()]
     for note in f.notes:
-        lines += textwrap.wrap(note, WIDTH - 19, initial_indent=" " * 19, subsequent_indent=" " * 21, break_long_words=False)
+        lines += textwrap.wrap(note, WIDTH, initial_indent=" " * 19, subsequent_indent=" " * 21, break_long_words=False)
     return lines
 
 

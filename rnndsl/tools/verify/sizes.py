@@ -22,7 +22,7 @@ class Wish:
 ODD = Wish(67, (3, 5, 2))  # more than a block of 64 floats, and a remainder in every tile
 SLOW = Wish(11, (3, 5, 2))  # for an interpreter of kernels: more than a tile of 32 for three sequences
 SMALL = Wish(3, (2, 4))
-LARGE = Wish(64, (32, 4, 16))
+LARGE = Wish(64, (32, 4, 16, 4))
 
 
 def find_sizes(cell: Cell, given: dict[str, int], wish: Wish) -> dict[str, int]:

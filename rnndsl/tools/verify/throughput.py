@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import torch
 
-from rnndsl.tools.bench import candidates, subject
+from rnndsl.tools.bench import candidates, machine, subject
 from rnndsl.tools.verify.context import Backend, Context, threads
 from rnndsl.tools.verify.finding import INFO, Finding
 from rnndsl.tools.verify.sizes import LARGE, find_sizes
 
 BATCH, STEPS, FEWEST = 4, 64, 16
 WORK = 1 << 18  # steps of channels of a call, from which it gets fewer steps
+BUSY = 0.3  # cores
 ROUNDS, PATIENCE = 5, 1.0  # samples of each, fewer where all of them take longer than so many seconds
 
 
@@ -27,7 +28,9 @@ def throughput(c: Context) -> Finding:
         rates = {name: work / seconds for name, seconds in _timed(calls).items()}
     shape = f"B={BATCH}, T={steps}, {big}: {big.states} numbers in the states of a sequence"
     rows = [f"{n:<10} {r:.2e} steps·channels/s" + (f", {r / rates['reference']:.1f} times the reference" if n != "reference" else "") for n, r in rates.items()]
-    return Finding(INFO, notes=(shape, *rows))
+    busy = machine.busy() or 0.0
+    mind = [f"mind: other programs kept {busy:.1f} cores busy; the figures are worth less"] if busy > BUSY else []
+    return Finding(INFO, notes=(shape, *rows, *mind))
 
 
 def _timed(calls: dict[str, Callable[[], None]]) -> dict[str, float]:
