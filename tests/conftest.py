@@ -2,6 +2,10 @@
 
 import os
 
+# Processes that share the tests (`-n`) share the cores too: each gets one thread. This must stand before anything imports torch.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from hypothesis import settings
