@@ -39,8 +39,8 @@ def channels_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tuple
         sizes = {n: SIZES.get(n, 8) for n in cls._triton.sizes}
         hypers = {n: float(known[n].default) for n in cls._triton.hypers}
         module = module_of(text_of(cls._triton, sizes, hypers, real), cell)
-        for label in cls._triton.kernels:
-            yield f"{cell}.{label}", getattr(module, f"{label}_kernels")
+        for label, kernels in cls._triton.kernels.items():
+            yield f"{cell}.{label}", getattr(module, kernels)
 
 
 def tiles_of(kernels, parallel: bool):

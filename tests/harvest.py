@@ -107,7 +107,7 @@ def assignment(text: str, words: tuple[str, ...], seed: int, roles: tuple[str, .
     other name has, for sizes in their order, which the text of a product of sizes follows."""
     rng = random.Random(seed)
     mine = roles_of(text)
-    chosen = [n for n, role in mine.items() if (not roles or role in roles) and rng.random() < share]
+    chosen = [n for n, role in mine.items() if (not roles or role in roles) and (role == "header" or rng.random() < share)]
     free = [w for w in words if w not in mine]
     found: dict[str, str] = {}
     for name in chosen:

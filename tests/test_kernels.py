@@ -8,9 +8,9 @@ import pytest
 from rnndsl import api, compiler
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
-from rnndsl.emit.cpp.names import CppNames
 from rnndsl.emit.cpp.scope import state_numbers
 from rnndsl.emit.cpp.text import Cpp, bracketed, number, operation, plus, times
+from rnndsl.emit.naming import KernelNames
 from rnndsl.kernel import program as programs
 from rnndsl.kernel.graph import Builder
 from rnndsl.kernel.lowering import lower
@@ -172,11 +172,12 @@ def test_comments_of_a_program_stay_comments(hostile):
 
 
 def test_names_clash_with_nothing():
-    names = CppNames()
-    assert names("register") != "register" and names("T") != "T" and names("i0") != "i0"
-    assert names("a__b") == "a_b" and names("λ") == "u3bb" and names("a_b2") != names("a__b")
+    names = KernelNames()
+    assert names("register") == "register_" and names("λ") == "u3bb_" and names("2x") == "v2x_" and names("__") == "v_"
+    assert names("a__b") == "a_b_" and names("a_b") == "a_b_2_" and names("a_b__2") == "a_b_2_2_"
     inner = names.child()
-    assert inner("a__b") == "a_b" and inner("fresh") == names("fresh")
+    assert inner("a__b") == "a_b_" and inner("fresh") == names("fresh")
+    assert inner.of("a_b_", "r") == "a_b_r_" and inner("a_b_r") == "a_b_r_2_"
 
 
 def test_expressions_keep_their_brackets():

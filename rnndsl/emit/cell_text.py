@@ -64,7 +64,7 @@ class CellText:
 
     @property
     def triton_kernels(self) -> str:
-        return tuple_text([quoted(n) for n in self.triton.kernels])
+        return _names(self.triton.kernels)
 
     @property
     def triton_refusals(self) -> str:
@@ -105,8 +105,8 @@ def cell_text(plan: Plan, source: Source, class_names: Names) -> CellText:
         declare_names(header_name(h), header_name(h))
     run = Run(plan, source, Names(), used)
     lines = run.lines()
-    kernels = cpp_text(plan, source, run.labels())
-    triton = kernels_text(plan, source, run.labels())
+    kernels = cpp_text(plan, source)
+    triton = kernels_text(plan, source)
     used.add("TritonKernels")
     used.update({"Kernel", "Kernels"} if kernels.kernels else {"Kernels"})
     used.update({"Step"} if kernels.kernels and kernels.step else ())

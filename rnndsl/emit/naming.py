@@ -31,6 +31,10 @@ class Names:
         self._given[key] = name
         self._taken.add(name)
 
+    def of(self, name: str, what: str) -> str:
+        """The identifier of something that belongs to what another identifier stands for: its pointer, its sum."""
+        return self(("of", name, what), f"{name}_{what}")
+
     def _fresh(self, wanted: str) -> str:
         name = (
             re.sub(r"\W", "_", wanted).strip("_")
@@ -46,6 +50,41 @@ class Names:
             unique, n = f"{name}{n}", n + 1
         self._taken.add(unique)
         return unique
+
+
+class KernelNames(Names):
+    """Identifiers of a kernel's text, in C++ or Triton: ASCII, with one `_` at the end and never two in a row.
+
+    What headers, templates and printers call their own, and what the languages and their libraries define, has no `_` at its end, and a
+    template that makes a name of another puts two between them. So no name of a program, or made of one, is any of theirs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(frozenset())
+
+    def _fresh(self, wanted: str) -> str:
+        plain = "".join(c if c.isascii() and c.isalnum() else f"u{ord(c):x}" if c.isalpha() else "_" for c in wanted)
+        plain = re.sub("__+", "_", plain).strip("_")
+        if not plain or plain[0].isdigit():
+            plain = f"v{plain}"
+        unique, n = f"{plain}_", 2
+        while unique in self._taken:
+            unique, n = f"{plain}_{n}_", n + 1
+        self._taken.add(unique)
+        return unique
+
+    def child(self) -> "KernelNames":
+        """Names of an inner scope: those given so far stand, and new ones stay inside."""
+        inner = KernelNames()
+        inner._taken, inner._given = set(self._taken), dict(self._given)
+        return inner
+
+    def inside(self, parameters: list[str]) -> "KernelNames":
+        """Names of a function that has these parameters."""
+        inner = self.child()
+        for p in parameters:
+            inner.keep(("parameter", p), p)
+        return inner
 
 
 def field_names(fields: list[str]) -> list[str]:

@@ -53,9 +53,9 @@ class Part:
     def shape(self, t: Type, text: TorchText) -> str:
         return text.dims(t.heads + t.axes)
 
-    def header_values(self, expressions: list[str]) -> list[str]:
+    def header_values(self, code: list[str]) -> list[str]:
         """Lines that bind the sizes and hyperparameters which the code mentions."""
-        words = set(re.findall(r"\w+", "\n".join(expressions)))
+        words = _words(code)
         lines = []
         for h in self.cell.header:
             name = header_name(h)
@@ -104,7 +104,13 @@ def tensors(cell: Cell) -> list[Variable]:
     return [held[name] for (name,) in strongly_connected(needs)]
 
 
+def _words(lines: list[str]) -> set[str]:
+    """The identifiers that lines of code mention, but for attributes."""
+    code = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    return set(re.findall(r'"[^"\n]*"|(?<![\w.])[^\W\d]\w*', code))
+
+
 def mentioned(names: list[str], give: Names, lines: list[str]) -> list[str]:
     """Identifiers for unpacking, `_` for what no line mentions."""
-    words = set(re.findall(r"\w+", "\n".join(line for line in lines if not line.lstrip().startswith("#"))))
+    words = _words(lines)
     return [give(n) if give(n) in words else "_" for n in names]

@@ -3,6 +3,7 @@
 from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, Variable, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source, Span
+from rnndsl.emit.labels import labels_of
 from rnndsl.emit.naming import Names
 from rnndsl.emit.part import WIDTH, Part, call_lines, mentioned, quoted, tensors, tuple_text, unpacked
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of
@@ -21,8 +22,7 @@ class Run(Part):
         self.origin: int | None = None  # the line of the program that was named last
         self.finals: dict[str, str] = {}  # each field of the state tuple: what holds its last value
         self.methods: list[list[str]] = []
-        held = {v.name for v in plan.cell.variables}  # a method is never called as a param is
-        self._labels = Names(frozenset(n.split('_', 2)[2] for n in held if n.startswith(("_step_", "_enter_", "_exit_"))))
+        self.labels = labels_of(plan)
         self.nested = False  # inside a method of one step: values are not expanded
         self.recurrences = {r.scan: r for r in recurrences(plan)}
         self.entered = {let.name for r in self.recurrences.values() for let in r.entry}
@@ -251,13 +251,9 @@ class Run(Part):
         for s in stage.states:
             self._lags("state", self.plan.variable(s))
 
-    def labels(self) -> dict[str, str]:
-        """The name by which the module calls each recurrence."""
-        return {r.label: self.label(r) for r in self.recurrences.values()}
-
     def label(self, recurrence: Recurrence) -> str:
         """What the methods of a recurrence are called by."""
-        return self._labels(recurrence.label)
+        return self.labels[recurrence.scan.states]
 
     def _given(self, recurrence: Recurrence) -> list[Ref]:
         """What a recurrence reads of every step: streams, and merged products whole."""

@@ -50,10 +50,6 @@ class Recurrence:
     exit: Exit | None = None
 
     @property
-    def label(self) -> str:
-        return "_".join(self.scan.states)
-
-    @property
     def operations(self) -> tuple[Operation, ...]:
         return (*self.entry, *self.scan.body)
 

@@ -64,12 +64,12 @@ class Kernels:
 
 @dataclass(frozen=True)
 class TritonKernels:
-    """The Triton kernels of a cell: their text, the names in it of sizes and hyperparameters, the recurrences that have kernels, whether one step
-    of the whole is a kernel too (of the arguments of the C++ one), and why recurrences have none."""
+    """The Triton kernels of a cell: their text, the names in it of sizes, hyperparameters and the kernels of recurrences, whether one step of the
+    whole is a kernel too (of the arguments of the C++ one), and why recurrences have none."""
 
     source: str = ""
     sizes: dict[str, str] = field(default_factory=dict)
     hypers: dict[str, str] = field(default_factory=dict)
-    kernels: tuple[str, ...] = ()
+    kernels: dict[str, str] = field(default_factory=dict)
     decodes: bool = False
     refused: dict[str, str] = field(default_factory=dict)

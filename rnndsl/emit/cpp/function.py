@@ -80,7 +80,7 @@ class Function(Scope):
     def _unit(self, depth: int) -> None:
         """One unit: its memory, the loop over time, and what is left at the end."""
         for n in sorted(self.kept):
-            self.put(f"T* {self.name_of(n)} = memory.take<T>(ROWS * {cpp_text.bracketed(self.volume(self.shape_domain(n)))});", depth)
+            self.put(f"T* {self.memory_of(n)} = memory.take<T>(ROWS * {cpp_text.bracketed(self.volume(self.shape_domain(n)))});", depth)
         take_memory(self, depth)
         for n, name in gathered(self).items():
             self.put(f"T* {name} = memory.take<T>(ROWS * {cpp_text.bracketed(self.volume(gather_domain(self, n)))});", depth)

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from rnndsl.diagnostics import Source
 from rnndsl.emit.cpp.function import Function
-from rnndsl.emit.cpp.names import CppNames
 from rnndsl.emit.cpp.scope import state_numbers
 from rnndsl.emit.cpp.sinks import outer_layout, outer_rounds
 from rnndsl.emit.cpp.text import comment
+from rnndsl.emit.labels import labels_of
+from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.templates import rendered
 from rnndsl.kernel import program as programs
 from rnndsl.kernel.lowering import Step, lower, lower_cell
@@ -63,27 +64,27 @@ class CppText:
     refused: tuple[tuple[str, str], ...]
 
 
-def cpp_text(plan: Plan, source: Source, labels: dict[str, str] | None = None) -> CppText:
-    """The kernels of a cell; `labels` has the name by which the module calls each recurrence."""
-    names = labels or {r.label: r.label for r in recurrences(plan)}
-    sizes = CppNames()
+def cpp_text(plan: Plan, source: Source) -> CppText:
+    """The kernels of a cell."""
+    labels = labels_of(plan)
+    names = KernelNames()
     for name in plan.cell.sizes:
-        sizes(name)
+        names(name)
     kernels: list[KernelText] = []
     refused: list[tuple[str, str]] = []
-    functions = CppNames()
     for recurrence in recurrences(plan):
+        label = labels[recurrence.scan.states]
         try:
-            kernels.append(_kernel(plan, recurrence, source, sizes, functions, names[recurrence.label]))
+            kernels.append(_kernel(plan, recurrence, source, names, label))
         except Unsupported as e:
-            refused.append((names[recurrence.label], f"`{e}` has no kernel"))
-    step = _step(plan, source, sizes, functions) if not refused else None
+            refused.append((label, f"`{e}` has no kernel"))
+    step = _step(plan, source, names) if not refused else None
     made = comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
     text = rendered("cpp/kernels.cpp.jinja", made=made, kernels=kernels, step=step)
-    return CppText(text.rstrip() + "\n", tuple((n, sizes(n)) for n in plan.cell.sizes), tuple(kernels), step, tuple(refused))
+    return CppText(text.rstrip() + "\n", tuple((n, names(n)) for n in plan.cell.sizes), tuple(kernels), step, tuple(refused))
 
 
-def _kernel(plan: Plan, recurrence: Recurrence, source: Source, sizes: CppNames, functions: CppNames, label: str) -> KernelText:
+def _kernel(plan: Plan, recurrence: Recurrence, source: Source, names: KernelNames, label: str) -> KernelText:
     step = lower(plan, recurrence)
     forward = programs.forward(step)
     used = reachable(forward.nodes, [s.node for s in forward.sinks])
@@ -93,14 +94,14 @@ def _kernel(plan: Plan, recurrence: Recurrence, source: Source, sizes: CppNames,
     hypers = tuple(h.name for h in plan.cell.hypers)
 
     def function(program: Program, direction: str) -> Function:
-        return Function(program, step, split, direction, source, sizes, hypers)
+        return Function(program, step, split, direction, source, names, hypers)
 
     backward = programs.backward(step)
     back = function(backward, "backward")
     streams, statics, carries = _forms(step)
     return KernelText(
         label=label,
-        name=functions(("kernel", recurrence.label), recurrence.label),
+        name=_exported(names(("kernel", label), label)),
         title=", ".join(recurrence.scan.states),
         forward=function(forward, "forward").write(),
         backward=back.write(),
@@ -114,30 +115,35 @@ def _kernel(plan: Plan, recurrence: Recurrence, source: Source, sizes: CppNames,
     )
 
 
-def _step(plan: Plan, source: Source, sizes: CppNames, functions: CppNames) -> StepText | None:
+def _step(plan: Plan, source: Source, names: KernelNames) -> StepText | None:
     """The function of one step; None where single steps run as sequences of one."""
     try:
         step = lower_cell(plan)
         program = programs.forward(step)
-        f = Function(program, step, Split(), "step", source, sizes, tuple(h.name for h in plan.cell.hypers))
+        f = Function(program, step, Split(), "step", source, names, tuple(h.name for h in plan.cell.hypers))
         lines = f.write()
     except Unsupported:
         return None
     shapes = [text for array, _ in step.outputs if array.part != "im" for text in (str(len(array.shape)), *map(f.dim, array.shape))]
     streams, statics, carries = _forms(step)
-    names = [a.name for a in step.statics if a.part != "im"]
+    given = [a.name for a in step.statics if a.part != "im"]
     carried = [(c.source, c.role, c.lag) for c in plan.carries if c.role != "clock"]
     return StepText(
-        name=functions("step", "step"),
+        name=_exported(names(("step",), "step")),
         lines=lines,
         shapes=shapes,
         slices=_slices(f, step),
         streams=streams,
-        statics=tuple(zip(names, statics, strict=True)),
+        statics=tuple(zip(given, statics, strict=True)),
         carries=carries,
         nearer=tuple(carried.index((name, role, lag - 1)) if lag > 1 else -1 for name, role, lag in carried),
         outputs=_form(tuple(a for a, _ in step.outputs)),
     )
+
+
+def _exported(name: str) -> str:
+    """What the functions and tables of a kernel begin with: none of them ends in `_`, as every other name of a program does."""
+    return name.rstrip("_")
 
 
 def _form(arrays: tuple[Array, ...]) -> tuple[int, ...]:

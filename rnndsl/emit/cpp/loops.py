@@ -1,7 +1,7 @@
 """One group of elementwise nodes as a loop nest over rows and axes, its last axis in lanes."""
 
 from rnndsl.emit.cpp import text as cpp_text
-from rnndsl.emit.cpp.scope import Scope
+from rnndsl.emit.cpp.scope import GIVEN, Scope
 from rnndsl.emit.cpp.sinks import sink_address
 from rnndsl.emit.cpp.sums import accumulated
 from rnndsl.emit.cpp.text import Cpp, plus, times
@@ -61,7 +61,7 @@ class Loops:
         for n in self.group.sums:
             if not self.lanes_outside:
                 start = "T(0)" if f.nodes[n].op == "sum" else "-std::numeric_limits<T>::infinity()"
-                f.put(f"fill({f.name_of(n)}_r, {f.volume(f.shape_domain(n))}, {start});", depth + 1)
+                f.put(f"fill({f.row_pointer(n)}, {f.volume(f.shape_domain(n))}, {start});", depth + 1)
         self._nest(depth + 1)
         f.put("}", depth)
 
@@ -89,7 +89,7 @@ class Loops:
             f.put("using L = typename decltype(tag)::type;", depth + 1)
             for n in self.group.sums:
                 start = "T(0)" if f.nodes[n].op == "sum" else "-std::numeric_limits<T>::infinity()"
-                f.put(f"L {f.name_of(n)}_sum = L::fill({start});", depth + 1)
+                f.put(f"L {f.lane_sum(n)} = L::fill({start});", depth + 1)
             body += 1
         for k in others:
             f.put(f"for (long i{k} = 0; i{k} < {f.extent(*self.group.domain[k])}; ++i{k}) {{", body)
@@ -108,7 +108,7 @@ class Loops:
         if self.lanes_outside:
             for n in self.group.sums:
                 pointer, stride = self._address(n, self._result_map(n), own=True)
-                f.put(f"{f.name_of(n)}_sum.store({pointer}{'' if stride == '1' else ', ' + stride});", depth + 1)
+                f.put(f"{f.lane_sum(n)}.store({pointer}{'' if stride == '1' else ', ' + stride});", depth + 1)
             f.put("});", depth)
 
     def _result_map(self, n: int) -> Map:
@@ -158,7 +158,8 @@ class Loops:
             return self.texts[a]
         if (a, m) not in self.loads:
             pointer, stride = self._address(a, m)
-            name = f.names(("load", self.number, a, m), f.base_name(viewed(f.nodes, a)) if not node.is_elementwise else f.name_of(a))
+            base = viewed(f.nodes, a)
+            name = f.names(("load", self.number, a, m), f.base_name(base) if f.nodes[base].op in GIVEN else f.name_of(base))
             load = {"0": f"L::fill(*({pointer}))", "1": f"L::load({pointer})"}.get(stride, f"L::load({pointer}, {stride})")
             f.put(f"const L {name} = {load};", depth)
             self.loads[(a, m)] = Cpp(name)
@@ -175,7 +176,7 @@ class Loops:
             offset = plus(offset, times(f.place(marker, f"i{k}", in_unit), view.strides[j]))
             if k == self.lane_axis:
                 stride = view.strides[j]
-        pointer = f"{f.name_of(n)}_r" if own else f.pointer(view.base)
+        pointer = f.row_pointer(n) if own else f.pointer(view.base)
         return plus(pointer, offset), stride
 
     def _store(self, name: str, pointer: str, stride: str, depth: int) -> None:
@@ -185,9 +186,9 @@ class Loops:
         """Adds a value to a sum, or takes it into a largest."""
         f = self.f
         largest = f.nodes[reduction].op == "largest"
-        name = f"{f.name_of(reduction)}"
         if self.lanes_outside:
-            f.put(f"{name}_sum = max({name}_sum, {value});" if largest else f"{name}_sum = {name}_sum + {value};", depth)
+            name = f.lane_sum(reduction)
+            f.put(f"{name} = max({name}, {value});" if largest else f"{name} = {name} + {value};", depth)
             return
         pointer, stride = self._address(reduction, self._result_map(reduction), own=True)
         if self.lane_axis is None or self.lane_axis in self._summed_axes(reduction):

@@ -92,8 +92,9 @@ def write_pack(f: Scope, n: int, depth: int) -> None:
     name = f.leaf_name("statics", node.data.index)
     panels = _panels(f, n)
     each = f"packed_size<T, {inside}, {outside}>()"
-    f.put(f"Memory {panels}_memory;", depth)
-    f.put(f"T* {panels} = {panels}_memory.take<T>({times(heads, each)});", depth)
+    memory = f.names.of(panels, "memory")
+    f.put(f"Memory {memory};", depth)
+    f.put(f"T* {panels} = {memory}.take<T>({times(heads, each)});", depth)
     if p.common and list(p.matrix_map[: len(p.common)]) != list(p.common):
         raise Unsupported("a matrix whose heads are not its first axes")
     f.put(f"for (long head = 0; head < {heads}; ++head)", depth)
@@ -121,7 +122,7 @@ def write_matrix_product(f: Scope, n: int, p: MatrixProduct, depth: int) -> None
         rows.close()
     else:
         x = f.base_name(p.x)
-    y, y_size = f.name_of(n), cpp_text.bracketed(f.volume(f.shape_domain(n)))
+    y, y_size = f.memory_of(n), cpp_text.bracketed(f.volume(f.shape_domain(n)))
     each = f"packed_size<T, {inside}, {outside}>()"
     head = "0"
     looped: list[int] = []

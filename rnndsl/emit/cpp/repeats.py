@@ -19,7 +19,7 @@ def take_memory(f: Scope, depth: int) -> None:
                 continue
             f.taken.add(("taken", leaf))
             size = f"ROWS * {_size(f, leaf)}"
-            f.put(f"T *{f.name_of(leaf)} = memory.take<T>({size}), *{next_name(f, leaf)} = memory.take<T>({size});", depth)
+            f.put(f"T *{f.memory_of(leaf)} = memory.take<T>({size}), *{next_name(f, leaf)} = memory.take<T>({size});", depth)
         if node.op == "loop_back":
             for r in loop.rounds:
                 f.put(f"T* {_tape(f, r)} = memory.take<T>(({round_count(f, loop)}) * ROWS * {_size(f, r)});", depth)
@@ -27,7 +27,7 @@ def take_memory(f: Scope, depth: int) -> None:
 
 def next_name(f: Scope, leaf: int) -> str:
     """The memory of what a round hands on."""
-    return f.names(("next", leaf), f"{f.name_of(leaf)}_next")
+    return f.names.of(f.name_of(leaf), "next")
 
 
 def write_loop(f: Scope, n: int, depth: int) -> None:
@@ -40,7 +40,7 @@ def write_loop(f: Scope, n: int, depth: int) -> None:
     _hand_on(f, loop.rounds, depth + 1)
     f.put("}", depth)
     for r, j in _results(f, n, "rounds"):
-        _copy_all(f, loop.rounds[j], f.name_of(loop.rounds[j]), f.name_of(r), depth)
+        _copy_all(f, loop.rounds[j], f.memory_of(loop.rounds[j]), f.memory_of(r), depth)
 
 
 def write_loop_back(f: Scope, n: int, depth: int) -> None:
@@ -52,25 +52,25 @@ def write_loop_back(f: Scope, n: int, depth: int) -> None:
     _begin(f, node.args[:count], loop.rounds, depth)
     _open(f, loop, depth)
     for r in loop.rounds:
-        _copy_all(f, r, f.name_of(r), f"{_tape(f, r)} + {round_number(f, loop)} * ROWS * {_size(f, r)}", depth + 1)
+        _copy_all(f, r, f.memory_of(r), f"{_tape(f, r)} + {round_number(f, loop)} * ROWS * {_size(f, r)}", depth + 1)
     for group in rounds.forward.groups:
         f.write_group(group, depth + 1)
     _hand_on(f, loop.rounds, depth + 1)
     f.put("}", depth)
     _begin(f, node.args[count : 2 * count], back.gradients, depth)
     for r, _ in _results(f, n, "totals"):
-        f.put(f"zero({f.name_of(r)}, ROWS * {_size(f, r)});", depth)
+        f.put(f"zero({f.memory_of(r)}, ROWS * {_size(f, r)});", depth)
     counter = f.names(("counter", loop.counter), loop.counter)
     f.put(f"for (long {counter} = {f.dim(loop.high)}; {counter} >= {f.dim(loop.low)}; --{counter}) {{", depth)
     for r in loop.rounds:
-        _copy_all(f, r, f"{_tape(f, r)} + {round_number(f, loop)} * ROWS * {_size(f, r)}", f.name_of(r), depth + 1)
+        _copy_all(f, r, f"{_tape(f, r)} + {round_number(f, loop)} * ROWS * {_size(f, r)}", f.memory_of(r), depth + 1)
     assert rounds.backward is not None
     for group in rounds.backward.groups:
         f.write_group(group, depth + 1)
     _hand_on(f, back.gradients, depth + 1)
     f.put("}", depth)
     for r, j in _results(f, n, "gradients"):
-        _copy_all(f, back.gradients[j], f.name_of(back.gradients[j]), f.name_of(r), depth)
+        _copy_all(f, back.gradients[j], f.memory_of(back.gradients[j]), f.memory_of(r), depth)
 
 
 def _size(f: Scope, n: int) -> str:
@@ -78,7 +78,7 @@ def _size(f: Scope, n: int) -> str:
 
 
 def _tape(f: Scope, leaf: int) -> str:
-    return f.names(("tape", leaf), f"{f.name_of(leaf)}_rounds")
+    return f.names.of(f.name_of(leaf), "rounds")
 
 
 def round_count(f: Scope, loop: Loop) -> str:
@@ -110,14 +110,14 @@ def _begin(f: Scope, starts: tuple[int, ...], leaves: tuple[int, ...], depth: in
         rows = Rows(f, leaf, [] if scalar else [start], depth)
         inner = loops(f, domain, names, depth + 1)
         strides = f.row_major([f.extent(*a) for a in domain])
-        to = plus(f"{f.name_of(leaf)}_r", *(times(names[k], strides[k]) for k, a in enumerate(domain) if f.extent(*a) is not None))
+        to = plus(f.row_pointer(leaf), *(times(names[k], strides[k]) for k, a in enumerate(domain) if f.extent(*a) is not None))
         f.put(f"*({to}) = {f.scalar(start).code if scalar else value(f, start, domain, names)};", inner)
         rows.close()
 
 
 def _hand_on(f: Scope, leaves: tuple[int, ...], depth: int) -> None:
     for leaf in leaves:
-        _copy_all(f, leaf, next_name(f, leaf), f.name_of(leaf), depth)
+        _copy_all(f, leaf, next_name(f, leaf), f.memory_of(leaf), depth)
 
 
 def _copy_all(f: Scope, n: int, source: str, target: str, depth: int) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.cpp import text as cpp_text
-from rnndsl.emit.cpp.names import CppNames
 from rnndsl.emit.cpp.text import Cpp, plus, product, times
+from rnndsl.emit.naming import KernelNames
 from rnndsl.kernel.graph import Leaf, Node
 from rnndsl.kernel.lowering import Step
 from rnndsl.kernel.program import Program
@@ -17,6 +17,7 @@ from rnndsl.kernel.schedule import DomainKey, Group, schedule
 from rnndsl.kernel.separate import Split, classes_of, reachable
 from rnndsl.kernel.values import Array
 
+GIVEN = frozenset(("old", "state_gradient", "stream", "static", "carry_gradient"))  # leaves that lie in memory before a step
 Domain = tuple  # of (size, marker): the marker says how units divide the axis: ("head", position), "block", or None
 
 
@@ -41,7 +42,7 @@ class Scope:
     split: Split
     direction: str
     source: Source
-    sizes: CppNames  # names of sizes, shared by the functions of a file
+    file_names: KernelNames  # of sizes, which the functions of a file share
     hypers: tuple[str, ...]
     lines: list[str] = field(default_factory=list, init=False)
     has_rows: bool = field(default=False, init=False)  # whether a unit takes several rows of the batch, for a matrix that they share
@@ -67,7 +68,7 @@ class Scope:
         self.taken: set[Hashable] = set()
         self.counters: dict[str, str] = {}  # what stands for a counter, where it is not its name
         self.groups_written = 0
-        self.names = self.sizes.child()
+        self.names = self.file_names.child()
         self.value_names: dict[int, str] = {}
         self.wanted_names = dict(p.names)  # of nodes that are locals of the program
         self.origin: int | None = None
@@ -78,7 +79,7 @@ class Scope:
     # Small texts
 
     def dim(self, d: Dim) -> str:
-        return cpp_text.dim(d, self.sizes)
+        return cpp_text.dim(d, self.names)
 
     def put(self, text: str, depth: int = 0) -> None:
         self.lines.append("  " * depth + text if text else "")
@@ -160,12 +161,12 @@ class Scope:
                 size = self.full_volume(node.shape)
                 return f"({name} + (long({index}) - 1) * {cpp_text.bracketed(size)})"
             return name
-        return f"{self.base_name(base)}_r"
+        return self.row_pointer(base)
 
     def base_name(self, base: int) -> str:
         node = self.nodes[base]
-        if not isinstance(node.data, Leaf) or node.op not in ("old", "state_gradient", "stream", "static", "carry_gradient"):
-            return self.name_of(base)
+        if not isinstance(node.data, Leaf) or node.op not in GIVEN:
+            return self.memory_of(base)
         index = node.data.index
         if node.op == "stream":
             return self.leaf_name("streams", index)
@@ -180,10 +181,14 @@ class Scope:
         array = (self.step.streams if kind == "streams" else self.step.statics)[index]
         return self.names((kind, index), array_name(array))
 
+    def row_pointer(self, base: int) -> str:
+        """The identifier of the pointer to a base in memory, for row r and step t."""
+        return self.names.of(self.base_name(base), "r")
+
     def base_pointer(self, base: int) -> str | None:
         """The declaration of the pointer of a base for row r and step t; None where it needs none."""
         node = self.nodes[base]
-        name = f"{self.base_name(base)}_r"
+        name = self.row_pointer(base)
         if node.op == "static":
             return None
         if node.op == "old":
@@ -196,11 +201,19 @@ class Scope:
             return f"const T* {name} = {self.base_name(base)} + r * {cpp_text.bracketed(self.volume(self.state_domain(node.data.index)))};"
         return f"T* {name} = {self.base_name(base)} + r * {cpp_text.bracketed(self.volume(self.shape_domain(base)))};"
 
+    def lane_sum(self, n: int) -> str:
+        """The identifier of a sum while it is in registers."""
+        return self.names.of(self.name_of(n), "sum")
+
     def old_call(self, carry: int, b: str, t: str, extra: str = "") -> str:
         array, lag = self.step.carries[carry]
         first = state_numbers_exact(self.step)[carry]
         plain = array_name(array)
         return f"old<T>(call, {self.names(('sequence', first), f'{plain}_all')}, {self.names(('firsts', first), f'{plain}_first')}, {self.names(('initial', carry), f'{plain}_{lag}_initial')}, {lag}, {b}, {t}{extra})"
+
+    def memory_of(self, n: int) -> str:
+        """The identifier of the memory of a computed value."""
+        return self.names.of(self.name_of(n), "kept")
 
     def name_of(self, n: int) -> str:
         """The identifier of a computed value."""

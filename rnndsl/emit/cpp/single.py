@@ -16,7 +16,7 @@ def write_concat(f: Scope, n: int, depth: int) -> None:
         domain = tuple((d, f.local.get((n, k))) for k, d in enumerate(part.shape))
         names = [f"i{k}" for k in range(len(domain))]
         inner = loops(f, domain, names, depth + 1)
-        to = plus(f"{f.name_of(n)}_r", times(f.dim(at), strides[node.data]))
+        to = plus(f.row_pointer(n), times(f.dim(at), strides[node.data]))
         for k, axis in enumerate(domain):
             if f.extent(*axis) is not None:
                 to = plus(to, times(names[k], strides[k]))
@@ -47,7 +47,7 @@ def write_diag(f: Scope, n: int, depth: int) -> None:
     domain = f.shape_domain(n)
     names = [f"i{k}" for k in range(len(domain))]
     rows = Rows(f, n, list(node.args), depth)
-    f.put(f"zero({f.name_of(n)}_r, {f.volume(domain)});", depth + 1)
+    f.put(f"zero({f.row_pointer(n)}, {f.volume(domain)});", depth + 1)
     inner = loops(f, domain[:-1], names[:-1], depth + 1)
     names[-1] = names[-2]
     f.put(f"{entry(f, n, domain, names, tuple(range(len(domain))))} = {value(f, node.args[0], domain[:-1], names[:-1])};", inner)

@@ -39,7 +39,7 @@ def sink_address(f: Scope, s: Sink, domain: tuple, lane_axis: int | None) -> tup
         body = f.nodes[loop].data
         if kind == "total":
             memory = next(r for r in f.kept if f.nodes[r].op == "result" and f.nodes[r].args == (loop,) and f.nodes[r].data == ("totals", index))
-            base = f.name_of(memory)
+            base = f.memory_of(memory)
         else:
             leaves = loop_of(f.nodes[loop]).rounds if kind == "round" else body.gradients
             memory = leaves[index]

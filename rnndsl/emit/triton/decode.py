@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
+from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.triton.function import Constants, Function
-from rnndsl.emit.triton.names import TritonNames
 from rnndsl.emit.triton.recurrence import array_name, entry_text, positions_of
 from rnndsl.emit.triton.text import dim
 from rnndsl.kernel.channels import Access
@@ -54,7 +54,7 @@ class DecodeText:
     lines: list[str]
 
 
-def decode_text(plan: Plan, source: Source, names: TritonNames, constants: Constants) -> DecodeText | None:
+def decode_text(plan: Plan, source: Source, names: KernelNames, constants: Constants) -> DecodeText | None:
     """The text of one step; None where a cell's step is no such kernel."""
     try:
         step = lower_cell(plan)
@@ -64,8 +64,8 @@ def decode_text(plan: Plan, source: Source, names: TritonNames, constants: Const
     channel, inner = decode.channel, names.child()
     sizes = {n: names(n) for n in plan.cell.sizes}
     values = {n: f"{names(n)}.value" for n in plan.cell.sizes}
-    streams = [inner.made(("array", "stream", i), f"{array_name(a)}_array") for i, a in enumerate(step.streams)]
-    statics = [inner.made(("array", "static", i), f"{array_name(a)}_array") for i, a in enumerate(step.statics)]
+    streams = [inner(("array", "stream", i), f"{array_name(a)}_array") for i, a in enumerate(step.streams)]
+    statics = [inner(("array", "static", i), f"{array_name(a)}_array") for i, a in enumerate(step.statics)]
 
     def read(access: Access, key: object) -> ReadText:
         arrays, given = (streams, step.streams) if access.kind == "stream" else (statics, step.statics)
@@ -93,7 +93,7 @@ def decode_text(plan: Plan, source: Source, names: TritonNames, constants: Const
     results = [*(channel.updates[i] for i in fresh), *(n for _, n in channel.follows)]
     parameters = [*old, *(r.name for r in reads), *(p.name for p in products)]
     try:
-        lines = Function(channel, leaf, names.of(parameters), constants, source, old[0]).lines(results)
+        lines = Function(channel, leaf, names.inside(parameters), constants, source, old[0]).lines(results)
     except Unsupported:
         return None
     used = [*channel.accesses, *(a for p in decode.products for a in (p.matrix, p.vector))]

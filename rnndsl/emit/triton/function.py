@@ -1,16 +1,17 @@
 """Nodes of a channel -> the lines of one function: a statement for what is read twice or has a name, each naming its origin."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rnndsl.diagnostics import Source
+from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.triton import text
-from rnndsl.emit.triton.names import TritonNames
 from rnndsl.emit.triton.text import ATOM, Text
 from rnndsl.kernel.channels import Channel
 from rnndsl.kernel.graph import Node
 
-_LONG = 90  # of an expression, from which on it gets a statement of its own
+_LONG = 16  # words in an expression, from which on it gets a statement of its own
 
 
 _UNREAD = Text("")
@@ -32,14 +33,13 @@ class Constant:
 class Constants:
     """The numbers of a file that are made once."""
 
-    def __init__(self, names: TritonNames):
-        self.names = names
+    def __init__(self) -> None:
         self.found: dict[str, Constant] = {}
 
     def name(self, code: str) -> str:
         """The name of a number that Python code makes."""
         if code not in self.found:
-            self.found[code] = Constant(f"c{len(self.found)}", code)
+            self.found[code] = Constant(f"NUMBER_{len(self.found)}", code)
         return self.found[code].name
 
 
@@ -49,7 +49,7 @@ class Function:
 
     channel: Channel
     leaf: Callable[[Node], str]  # the name of a leaf that is an array's entry
-    names: TritonNames
+    names: KernelNames
     constants: Constants
     source: Source
     like: str  # a value as wide as the channels
@@ -82,7 +82,7 @@ class Function:
                 args[2] = Text(f"full({args[2].code}, {self.like})")
             code = text.operation(node.op, args)
             plain = code.condition is not None and counts[n] == 1 and n not in wanted  # a condition stands where it is asked
-            if not plain and (counts[n] > 1 or n in local or len(code.code) > _LONG):
+            if not plain and (counts[n] > 1 or n in local or len(re.findall(r"\w+", code.code)) > _LONG):
                 line = self.source.line_of(node.span.start)
                 if line != origin:
                     origin = line

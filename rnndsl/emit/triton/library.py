@@ -5,11 +5,12 @@ import textwrap
 from dataclasses import dataclass, replace
 
 from rnndsl.diagnostics import Source
+from rnndsl.emit.labels import labels_of
+from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.templates import rendered
 from rnndsl.emit.triton import text as triton_text
 from rnndsl.emit.triton.decode import DecodeText, decode_text
 from rnndsl.emit.triton.function import Constants
-from rnndsl.emit.triton.names import TritonNames
 from rnndsl.emit.triton.recurrence import RecurrenceText, recurrence_text
 from rnndsl.emit.triton.text import LIBRARY
 from rnndsl.kernel.channels import Mixed, channel_of
@@ -22,30 +23,31 @@ from rnndsl.version import VERSION
 
 @dataclass(frozen=True)
 class TritonText:
-    """The kernels of a cell: `text`, the names in it of sizes and hyperparameters, the recurrences that have kernels, and why the others
-    have none."""
+    """The kernels of a cell: `text`, the names in it of sizes, hyperparameters and the kernels of recurrences, and why other recurrences have
+    none."""
 
     text: str
     sizes: tuple[tuple[str, str], ...]
     hypers: tuple[tuple[str, str], ...]
-    kernels: tuple[str, ...]
+    kernels: tuple[tuple[str, str], ...]
     decodes: bool  # whether one step of the whole cell is a kernel too
     refused: tuple[tuple[str, str], ...]
 
 
-def kernels_text(plan: Plan, source: Source, labels: dict[str, str] | None = None) -> TritonText:
-    """The kernels of a cell; `labels` has the name by which the module calls each recurrence."""
-    labels = labels or {r.label: r.label for r in recurrences(plan)}
-    names = TritonNames()
+def kernels_text(plan: Plan, source: Source) -> TritonText:
+    """The kernels of a cell."""
+    labels = labels_of(plan)
+    names = KernelNames()
     sizes = tuple((n, names(n)) for n in plan.cell.sizes)
     hypers = tuple((h.name, names(h.name)) for h in plan.cell.hypers)
-    constants = Constants(names)
+    functions = KernelNames()  # what those of each recurrence begin with
+    constants = Constants()
     made: list[RecurrenceText] = []
     refused: list[tuple[str, str]] = []
     for recurrence in recurrences(plan):
-        label = labels[recurrence.label]
+        label = labels[recurrence.scan.states]
         try:
-            made.append(_recurrence(plan, recurrence, source, names, constants, label))
+            made.append(_recurrence(plan, recurrence, source, names, constants, label, functions(label)))
         except Mixed as e:
             line = source.line_of(e.span.start)
             refused.append((label, f"channels meet in line {line}, `{source.line_text(line).strip()}`"))
@@ -53,11 +55,11 @@ def kernels_text(plan: Plan, source: Source, labels: dict[str, str] | None = Non
             refused.append((label, str(e)))
     decode = decode_text(plan, source, names, constants) if made and not refused else None
     text = _file(plan, source, constants, made, decode) if made else ""
-    return TritonText(text, sizes, hypers, tuple(r.label for r in made), decode is not None, tuple(refused))
+    return TritonText(text, sizes, hypers, tuple((r.label, r.kernels) for r in made), decode is not None, tuple(refused))
 
 
 def _recurrence(
-    plan: Plan, recurrence: Recurrence, source: Source, names: TritonNames, constants: Constants, label: str
+    plan: Plan, recurrence: Recurrence, source: Source, names: KernelNames, constants: Constants, label: str, name: str
 ) -> RecurrenceText:
     try:
         step = lower_with_exit(plan, recurrence)
@@ -68,7 +70,7 @@ def _recurrence(
         step = lower(plan, recurrence, unroll=True)  # what follows is then no part of it
         channel = channel_of(step)
         recurrence = replace(recurrence, exit=None)
-    return recurrence_text(plan, recurrence, step, channel, source, names, constants, label)
+    return recurrence_text(plan, recurrence, step, channel, source, names, constants, label, name)
 
 
 def _file(plan: Plan, source: Source, constants: Constants, made: list[RecurrenceText], decode: DecodeText | None) -> str:
@@ -80,7 +82,7 @@ def _file(plan: Plan, source: Source, constants: Constants, made: list[Recurrenc
     return _laid_out(text)
 
 
-_FUNCTIONS = "# functions"  # where a file imports those that it uses
+_FUNCTIONS = "\0"  # where a file imports those that it uses; in no name or comment of a program
 _WIDTH = 118
 _LIST = re.compile(r" *(?:\*?[\w.]+(?:: tl\.constexpr)?, )+(?:\*?[\w.]+(?:: tl\.constexpr)?,?)? *")  # a line that is a list of names
 

@@ -96,6 +96,11 @@ class RecurrenceText:
     operations: dict[str, tuple[int, int]]  # of a function: elementary operations, and special functions among them
 
     @property
+    def kernels(self) -> str:
+        """What the file calls the kernels of the recurrence together."""
+        return f"{self.name}_kernels"
+
+    @property
     def is_exact(self) -> bool:
         return self.family != "nonlinear"
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from rnndsl.calculus.bounds import bounds_of
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
+from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.part import tuple_text
 from rnndsl.emit.triton.function import Constants, Function
 from rnndsl.emit.triton.matrix import Matrices, Semiring, pattern_of
-from rnndsl.emit.triton.names import TritonNames
 from rnndsl.emit.triton.records import AccessText, ArrayText, FollowText, FunctionText, RecurrenceText, SlotText
 from rnndsl.emit.triton.text import dim, times
 from rnndsl.kernel.channels import Access, Channel, jacobian, pullback
@@ -26,11 +26,10 @@ _SPECIAL = frozenset("exp log sqrt root rsqrt sin cos sigmoid tanh softplus logs
 
 
 def recurrence_text(
-    plan: Plan, recurrence: Recurrence, step: Step, channel: Channel, source: Source, names: TritonNames, constants: Constants, label: str
+    plan: Plan, recurrence: Recurrence, step: Step, channel: Channel, source: Source, names: KernelNames, constants: Constants, label: str, name: str
 ) -> RecurrenceText:
-    """The text of one recurrence. Raises Unsupported."""
+    """The text of one recurrence; its functions begin with `name`. Raises Unsupported."""
     b, k = channel.builder, len(channel.slots)
-    name = _ascii(label)
     exact = exact_form(channel)
     parallel = k <= MAX_SLOTS
     true = jacobian(channel) if parallel and exact is None else None
@@ -58,7 +57,7 @@ def recurrence_text(
     operations: dict[str, tuple[int, int]] = {}
 
     def function(kind: str, doc: str, results: Sequence[int], extra: Sequence[str] = ()) -> FunctionText:
-        f = Function(channel, leaf, names.of([*parameters, *extra]), constants, source, slots[0].old)
+        f = Function(channel, leaf, names.inside([*parameters, *extra]), constants, source, slots[0].old)
         operations[kind] = _count(channel, results)
         return FunctionText(f"{name}_{kind}", doc, [*parameters, *extra], f.lines(results))
 
@@ -125,11 +124,6 @@ def recurrence_text(
     )
 
 
-def _ascii(label: str) -> str:
-    """What the functions of a recurrence begin with; no other name of the file ends as theirs do."""
-    return label if label.isidentifier() else f"scan_{label}"
-
-
 def _or(n: int | None, otherwise: int) -> int:
     return otherwise if n is None else n
 
@@ -150,7 +144,7 @@ def _count(channel: Channel, results: Sequence[int]) -> tuple[int, int]:
     return len(work), sum(op in _SPECIAL for op in work)
 
 
-def _slots(plan: Plan, recurrence: Recurrence, channel: Channel, names: TritonNames) -> list[SlotText]:
+def _slots(plan: Plan, recurrence: Recurrence, channel: Channel, names: KernelNames) -> list[SlotText]:
     bounds = bounds_of(recurrence.scan, plan)
     found = []
     for i, (array, lag) in enumerate(channel.slots):
@@ -177,11 +171,11 @@ def array_name(array: Array) -> str:
     return f"{array.name}_{array.part}" if array.part else array.name
 
 
-def _arrays(channel: Channel, step: Step, kind: str, names: TritonNames) -> list[ArrayText]:
+def _arrays(channel: Channel, step: Step, kind: str, names: KernelNames) -> list[ArrayText]:
     """The arrays of a kind that are read at all."""
     given = step.streams if kind == "stream" else step.statics
     read = sorted({a.array for a in channel.accesses if a.kind == kind})
-    return [ArrayText(i, names.made(("array", kind, i), f"{array_name(given[i])}_array")) for i in read]
+    return [ArrayText(i, names(("array", kind, i), f"{array_name(given[i])}_array")) for i in read]
 
 
 def _access(

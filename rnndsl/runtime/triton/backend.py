@@ -154,7 +154,7 @@ def _key(layer: Layer, name: str, dtype: torch.dtype) -> str:
 
     def make() -> Launched:
         module = module_of(text_of(cls._triton, sizes, hypers, dtype), cls.__name__)
-        kernels: Channels = getattr(module, f"{name if name.isidentifier() else f'scan_{name}'}_kernels")
+        kernels: Channels = getattr(module, cls._triton.kernels[name])
         reference = reference_of(cls, name, kernels.forms, kernels.lags, sizes, hypers, dtype, kernels.own, kernels.follows)
         return Launched(kernels, _boxes(layer, kernels), dtype, schedule, wish, _label(layer, name, dtype), reference)
 
