@@ -471,7 +471,7 @@ def test_dump(folder, capsys, stage):
     assert cli.STAGES == STAGES
     assert run("compile", "c.rnn", "--dump", stage) == 0
     out = capsys.readouterr().out
-    words = {"ast": "CellDef", "cell": "param a: [D]", "plan": "scan h", "system": "component h", "kernels": "EXPORT void h_forward", "triton": "def h_newton(", "module": "class C(Layer)"}
+    words = {"ast": "CellDef", "cell": "param a: [D]", "plan": "scan h", "system": "component h", "kernels": "EXPORT void h_forward", "triton": "def h__newton(", "module": "class C(Layer)"}
     assert words[stage] in out and not (folder / "c.py").exists()
 
 

@@ -46,20 +46,20 @@ class Memory {
  public:
   template <class T> T* take(long count) {
     const size_t bytes = (size_t(count) * sizeof(T) + 127) & ~size_t(63);
-    while (chunk_ < count_ && used_ + bytes > chunks_[chunk_].bytes) ++chunk_, used_ = 0;
-    if (chunk_ == count_) {
-      const size_t size = std::max({bytes, total_, size_t(1) << 16});
-      chunks_[count_++] = {aligned(size), size}, total_ += size, used_ = 0;
+    while (current < made && used + bytes > chunks[current].bytes) ++current, used = 0;
+    if (current == made) {
+      const size_t size = std::max({bytes, total, size_t(1) << 16});
+      chunks[made++] = {aligned(size), size}, total += size, used = 0;
     }
-    char* found = chunks_[chunk_].data + used_;
-    used_ += bytes;
+    char* found = chunks[current].data + used;
+    used += bytes;
     return reinterpret_cast<T*>(found);
   }
-  void start() { chunk_ = 0, used_ = BEGIN; }
+  void start() { current = 0, used = BEGIN; }
   Memory() = default;
   Memory(const Memory&) = delete;
   ~Memory() {
-    for (int i = 0; i < count_; ++i) std::free(chunks_[i].data);
+    for (int i = 0; i < made; ++i) std::free(chunks[i].data);
   }
 
  private:
@@ -76,9 +76,9 @@ class Memory {
     if (!p) std::abort();
     return static_cast<char*>(p);
   }
-  Chunk chunks_[32];
-  int chunk_ = 0, count_ = 0;
-  size_t used_ = 0, total_ = 0;
+  Chunk chunks[32];
+  int current = 0, made = 0;
+  size_t used = 0, total = 0;
 };
 
 // Runs `unit(number, memory)` for every number below `units`, on up to `threads` threads, each taking the next number that is left.
