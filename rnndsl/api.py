@@ -13,6 +13,7 @@ from typing import Any
 
 from rnndsl import compiler
 from rnndsl.diagnostics import Collector, Diagnostic, RnnError, Source, Span
+from rnndsl.files import read_file
 
 MAX_BYTES = 4_000_000
 
@@ -20,15 +21,13 @@ MAX_BYTES = 4_000_000
 def read_source(path: str | Path) -> Source:
     """The program in a file. Raises RnnError where it is not UTF-8 text, OSError where it cannot be read."""
     path = Path(path)
-    return decode(path.read_bytes(), path.name)
+    return decode(read_file(path, MAX_BYTES), path.name)
 
 
 def decode(data: bytes, name: str) -> Source:
     """A program from bytes: UTF-8, any newline. Raises RnnError with the place of the first byte that is no text."""
     if len(data) > MAX_BYTES:
-        source = Source(name, "")
-        title = f"a program of {len(data)} bytes is too large"
-        raise RnnError(source, [Diagnostic("too-large", title, Span(0, 0), f"at most {MAX_BYTES} bytes")])
+        raise _too_large(name)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as e:
@@ -39,6 +38,11 @@ def decode(data: bytes, name: str) -> Source:
         hint = "save the file in the encoding UTF-8"
         raise RnnError(Source(name, text), [Diagnostic("encoding", title, Span(at, at + 1), "not a character", hints=(hint,))]) from None
     return Source(name, normalised(text))
+
+
+def _too_large(name: str) -> RnnError:
+    title = f"a program of more than {MAX_BYTES} bytes is too large"
+    return RnnError(Source(name, ""), [Diagnostic("too-large", title, Span(0, 0), f"at most {MAX_BYTES} bytes")])
 
 
 def normalised(text: str) -> str:
@@ -52,6 +56,8 @@ def as_source(text_or_path: str | Path, name: str | None = None) -> Source:
         raise TypeError(f"expected the text of a program, or its path, got {type(text_or_path).__name__}")
     if isinstance(text_or_path, Path) or ("\n" not in text_or_path and text_or_path.endswith(".rnn")):
         return read_source(text_or_path)
+    if len(text_or_path) > MAX_BYTES:
+        raise _too_large(name or "<string>")
     return Source(name or "<string>", normalised(text_or_path))
 
 

@@ -662,6 +662,32 @@ def test_edits_give_the_formatted_text(data):
     assert applied(document.source.text, found) == rnndsl.format(text)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Content-Length: 100000000000\r\n\r\n", b"Content-Length: -5\r\n\r\n{}", b"Content-Length: 9999999999999999999999999999\r\n\r\n",
+        b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", b"Content-Length: abc\r\n\r\n", b"\r\n" * 100, b"\x00\xff" * 5000 + b"\r\n",
+        b"Content-Length: 0\r\n\r\n", b"Content-Length: 20000000\r\n\r\n" + b"a" * 20_000_000, b"Content-Length: 2\r\n\r\n[]",
+        b"Content-Length: 5\r\n\r\n\xff\xfe{[}", b"Content-Length: 100000\r\n\r\n" + b"[" * 100_000, b"content-length:2\r\n\r\n{}",
+    ],
+    ids=lambda h: h[:24].decode("latin-1"),
+)  # fmt: skip
+def test_a_message_that_makes_no_sense_loses_no_other(header):
+    with Editor() as editor:
+        assert editor.open(GRU) == []
+        editor.process.stdin.write(header)
+        assert [d["code"] for d in editor.change(GRU.replace("W_r @ x", "W_r @ y"))] == ["undefined"]
+        status = Path(f"/proc/{editor.process.pid}/status")
+        if status.exists():
+            (peak,) = (int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+            assert peak < 300_000  # kB
+
+
+def test_a_huge_text_is_refused_and_asked_about():
+    document = Document("a.rnn", "# a\n" * 1_500_000)
+    assert [d.code for d in document.problems] == ["too-large"] and hover(document, 0) is None and complete(document, 0)[0]
+
+
 def test_a_compiler_that_errs_ends_nothing(monkeypatch, caplog):
     from rnndsl import compiler
     from rnndsl.tools import explain

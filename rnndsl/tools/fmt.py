@@ -2,14 +2,11 @@
 
 import difflib
 import errno
-import os
-import shutil
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rnndsl import api
+from rnndsl.files import write_whole
 from rnndsl.syntax.formatter import formatted
 
 
@@ -44,21 +41,6 @@ def format_bytes(data: bytes, name: str) -> Formatted:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Gives a file new content, all of it or none; its mode stays, and a link to it. Raises OSError."""
-    path = path.resolve()
     if not path.is_file():
         raise OSError(errno.EINVAL, "not a regular file")
-    if not os.access(path, os.W_OK):
-        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-    handle, new = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(data)
-        shutil.copymode(path, new)
-        with suppress(OSError, AttributeError):  # another owner's file stays theirs, where we may say so
-            there = path.stat()
-            os.chown(new, there.st_uid, there.st_gid)
-        os.replace(new, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(new)
-        raise
+    write_whole(path, data)

@@ -1,10 +1,12 @@
 """A cell as a picture: its states, streams and the edges between them; and the sparsity of each component's Jacobian."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 from rnndsl.calculus.analysis import Component, System
 from rnndsl.calculus.structure import LEFT, PER_HEAD, RIGHT
+from rnndsl.files import write_whole
 from rnndsl.tools import Unfit
 from rnndsl.tools.graph import Graph, state_graph
 from rnndsl.tools.names import timed
@@ -13,6 +15,7 @@ INK, GREY, BLUE, RED, PAPER = "#1f2933", "#9aa5b1", "#2563a8", "#c2410c", "#ffff
 _FILL = {"input": "#eef2f6", "stream": "#eef2f6", "state": "#dbeafe", "output": "#f1f5f1"}
 _EDGE = {"input": "#7b8794", "stream": "#7b8794", "state": BLUE, "output": "#5f8a6b"}
 _TITLE, _PANEL = 0.75, 2.4  # inches
+_LARGEST = 1500  # square inches of a picture
 _SIDE = 12  # pixels of one Jacobian block
 
 
@@ -41,6 +44,8 @@ def draw(system: System, path: str | Path) -> None:
     wide = graph_wide + panel if beside else max(graph_wide, panel * len(solved)) + 0.4
     high = _TITLE + (max(graph_high, _PANEL + 0.6) if beside else graph_high + (panel if solved else 0))
     graph_high = high - _TITLE if beside else graph_high
+    if wide * high > _LARGEST:
+        raise Unfit(f"{system.plan.cell.name} is too large to show in a picture: {wide:.0f} by {high:.0f} inches; at most {_LARGEST} square inches")
     figure = Figure(figsize=(wide, high), dpi=160, facecolor=PAPER)
 
     def place(left: float, top: float, across: float, down: float) -> Any:
@@ -53,7 +58,15 @@ def draw(system: System, path: str | Path) -> None:
         left = graph_wide + 0.8 if beside else 0.9 + i * max(panel, wide / len(solved))
         top = _TITLE + 0.3 if beside else _TITLE + graph_high + 0.35
         _jacobian(place(left, top, _PANEL, _PANEL), c)
-    figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+    save(figure, path)
+
+
+def save(figure: Any, path: str | Path) -> None:
+    """Writes a figure, in the format of the path's suffix, all of it or nothing. Raises OSError."""
+    suffix = Path(path).suffix.lower()
+    picture = io.BytesIO()
+    figure.savefig(picture, format=suffix[1:], metadata={"Date": None} if suffix == ".svg" else None)
+    write_whole(Path(path), picture.getvalue())
 
 
 def _graph(axes: Any, graph: Graph, wide: float, high: float) -> None:

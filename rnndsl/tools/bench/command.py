@@ -7,11 +7,10 @@ from argparse import Namespace
 
 from rnndsl import api, compiler
 from rnndsl.checks.cell import Cell
+from rnndsl.cli import INTERRUPTED
 from rnndsl.diagnostics import Source
 from rnndsl.tools import Unfit
 from rnndsl.tools.bench.settings import parse
-
-INTERRUPTED = 130  # the exit status that a shell expects after Ctrl-C
 
 
 def bench(options: Namespace, source: Source) -> int:

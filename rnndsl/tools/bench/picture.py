@@ -6,7 +6,7 @@ from typing import Any
 from rnndsl.tools import Unfit
 from rnndsl.tools.bench.report import heading, seconds_text
 from rnndsl.tools.bench.run import COPY, Group, Result
-from rnndsl.tools.picture import BLUE, GREY, INK, PAPER, RED, NoMatplotlib
+from rnndsl.tools.picture import BLUE, GREY, INK, PAPER, RED, NoMatplotlib, save
 
 _OURS = (BLUE, "#1f8a70", "#6b4fbb")
 _OTHERS = {"loop": INK, "compile": "#b7791f", "nn": RED, "pararnn": "#a23b72", COPY: GREY}
@@ -57,7 +57,7 @@ def draw(result: Result, path: str | Path) -> None:
     first, second = heading(result)
     figure.suptitle(f"{first}\n{second}", fontsize=9.5, color=INK, x=0.02, ha="left", y=0.985)
     figure.tight_layout(rect=(0, 0, 1 - 1.35 / (5.2 * across + 1.4), 1 - 0.2 / (3.7 * down + 1.0)))
-    figure.savefig(path, metadata={"Date": None} if Path(path).suffix.lower() == ".svg" else None)
+    save(figure, path)
 
 
 def _lines(groups: dict[int, Group]) -> dict[str, Line]:

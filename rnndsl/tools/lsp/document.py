@@ -54,7 +54,8 @@ class Document:
     """A file at one moment; everything about it is worked out once, when it is first asked for."""
 
     def __init__(self, name: str, text: str, before: "Document | None" = None):
-        self.source = Source(name, normalised(text))
+        self._too_large = len(text) > MAX_BYTES
+        self.source = Source(name, "" if self._too_large else normalised(text))
         self.newline = "\r\n" if "\r\n" in text else "\n"
         self._last = before._known if before else None
 
@@ -64,7 +65,7 @@ class Document:
 
     @cached_property
     def _result(self) -> tuple[Analysis | None, list[Diagnostic]]:
-        if len(self.source.text) > MAX_BYTES:
+        if self._too_large:
             return None, [Diagnostic("too-large", "this program is too large", Span(0, 1), f"at most {MAX_BYTES} bytes")]
         try:
             checked = compiler.checked(self.source)

@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import sys
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +14,7 @@ from rnndsl.syntax.formatter import formatted
 from rnndsl.tools.lsp.complete import Choice, complete
 from rnndsl.tools.lsp.document import Document
 from rnndsl.tools.lsp.hover import hover
+from rnndsl.tools.lsp.messages import Messages
 from rnndsl.tools.lsp.positions import Positions
 from rnndsl.version import VERSION
 
@@ -169,4 +171,4 @@ def make_server() -> Server:
 
 def serve() -> None:
     """Serves on standard input and output until the editor ends it."""
-    make_server().start_io()
+    make_server().start_io(Messages(sys.stdin.buffer))  # type: ignore[arg-type]

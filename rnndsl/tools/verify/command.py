@@ -3,8 +3,8 @@
 import json
 from argparse import Namespace
 
+from rnndsl.cli import INTERRUPTED
 from rnndsl.diagnostics import Source
-from rnndsl.tools.bench.command import INTERRUPTED
 from rnndsl.tools.verify.settings import parse
 
 
