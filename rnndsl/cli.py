@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+STAGES = ("ast", "cell", "plan", "system", "kernels", "triton", "module")  # of the compiler, for --dump
 JSON_VERSION = 1  # of what --json prints
 INTERRUPTED = 130  # the exit status that a shell expects after Ctrl-C
 MISUSE = 2

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rnndsl import api, compiler
-from rnndsl.cli import JSON_VERSION
+from rnndsl.cli import JSON_VERSION, STAGES
 from rnndsl.diagnostics import Diagnostic, RnnError, Source
 from rnndsl.files import read_file, read_stream, same_file, write_new, write_whole
 from rnndsl.report import as_data, render
 from rnndsl.version import VERSION
 
-STAGES = ("ast", "cell", "plan", "system", "kernels", "triton", "module")
 _MADE = re.compile(r"# Made by rnndsl \d[\w.+-]* from .+\. Change the equations there, not here\.\n?")  # how every generated module begins
 Found = tuple[Diagnostic, Source]
 Read = TypeVar("Read")
