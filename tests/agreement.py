@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,55 +90,169 @@ class Case:
     backend: str = "reference"
 
 
-def assert_agrees(case: Case, tolerance: float = TOLERANCE) -> None:
-    """Everything that a call can be asked for agrees with the oracle, or with a call made otherwise."""
+@dataclass
+class _Call:
+    """A layer with some params and consts, and what to call it with, from the start and from a given state."""
+
+    layer: nn.Module
+    oracle: Oracle
+    case: Case
+
+    def __post_init__(self) -> None:
+        case = self.case
+        self.inputs = random_inputs(self.layer, case.batch, case.steps, case.seed)
+        self.declared = list(self.oracle.declared("state", case.sizes))
+        self.fields = dict(zip(self.declared, self.layer.State._fields, strict=False))  # of the state tuple, by the states' own names
+        g = torch.Generator().manual_seed(case.seed + 1)
+        start = self.layer.initial_state(case.batch)
+        self.given: dict[str, Tensor] = {}
+        for name, field in self.fields.items():
+            value = getattr(start, field).detach()
+            value = torch.where(value.abs().isfinite(), value, torch.zeros_like(value))
+            self.given[name] = (value + 0.3 * torch.randn(value.shape, dtype=value.dtype, generator=g)).requires_grad_()
+
+    def state(self) -> Any:
+        """The given state; what it holds of the time before is as at the start."""
+        return self.layer.initial_state(self.case.batch)._replace(**{self.fields[n]: v for n, v in self.given.items()})
+
+    def by_oracle(self, given: bool, reset: Tensor | None, noise: float = 0.0) -> tuple[dict, dict]:
+        """Outputs and last states by name."""
+        return self.oracle.run(self.case.sizes, tensors_of(self.layer), self.inputs, self.given if given else None, reset, noise)
+
+    def last(self, state: Any) -> dict[str, Tensor]:
+        """The declared states of a state tuple."""
+        return {n: getattr(state, f) for n, f in self.fields.items()}
+
+    def gradients(self, outputs: dict[str, Tensor], states: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of a sum that weighs each entry differently, in params, inputs and the given state."""
+        leaves = dict(self.layer.named_parameters())
+        leaves |= {n: x for (n, _, _), x in zip(self.layer._inputs, self.inputs, strict=True)}
+        leaves |= {f"first {n}": v for n, v in self.given.items()}
+        loss = total({f"output {n}": v for n, v in outputs.items()} | {f"state {n}": v for n, v in states.items()}, 1)
+        if not loss.requires_grad:
+            return {n: torch.zeros_like(v) for n, v in leaves.items()}
+        found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+        return dict(zip(leaves, found, strict=True))
+
+
+def _call_of(case: Case) -> _Call:
+    """Params off their first values, and consts without a value that are not zero."""
     torch.manual_seed(case.seed)
     layer = layer_of(case.text, case.cell, case.sizes, backend=case.backend)
     oracle = Oracle(case.text, case.cell)
+    valued = oracle.consts(case.sizes)
+    for name, value in valued.items():
+        _near(getattr(layer, name), value, TOLERANCE, f"const {name}")
     with torch.no_grad():
         for p in layer.parameters():
             p.add_(0.3 * torch.randn_like(p))
-    inputs = random_inputs(layer, case.batch, case.steps, case.seed)
-    states = list(layer.State._fields)
+        for name in oracle.declared("const", case.sizes):
+            if name not in valued:
+                getattr(layer, name).copy_(0.5 * torch.randn_like(getattr(layer, name)))
+    return _Call(layer, oracle, case)
 
-    for reset in (None, some_resets(case.batch, case.steps, case.seed)):
-        got, got_state = layer(*inputs, reset=reset)
-        want, want_state = oracle.run(case.sizes, tensors_of(layer), inputs, None, reset)
+
+def _near(got: Tensor, want: Tensor, tolerance: float, what: str) -> None:
+    off = difference(got, want)
+    assert off < tolerance, f"{what}: off by {off:.1e}"
+
+
+def _all_near(got: dict[str, Tensor], want: dict[str, Tensor], tolerance: float, what: str) -> None:
+    for name in want:
+        _near(got[name], want[name], tolerance, f"{what} {name}")
+
+
+def assert_agrees(case: Case, tolerance: float = TOLERANCE) -> None:
+    """Everything that a call can be asked for agrees with the oracle, or with a call made otherwise."""
+    call = _call_of(case)
+    layer, inputs = call.layer, call.inputs
+    resets = some_resets(case.batch, case.steps, case.seed)
+    for given, reset in ((False, None), (True, None), (True, resets)):
+        how = "" if not given else "from a given state: " if reset is None else "with resets: "
+        want, want_state = call.by_oracle(given, reset)
+        got, got_state = layer(*inputs, state=call.state() if given else None, reset=reset)
         got = as_dict(got, want)
-        for name in want:
-            assert difference(got[name], want[name]) < tolerance, f"output {name}"
-        declared = dict(zip(want_state, states, strict=False))
-        for name, field in declared.items():
-            assert difference(getattr(got_state, field), want_state[name]) < tolerance, f"state {name}"
-        leaves = [*layer.parameters(), *inputs]
-        loss_got = total({**got, **{n: getattr(got_state, f) for n, f in declared.items()}}, 1)
-        loss_want = total({**want, **want_state}, 1)
-        if loss_got.requires_grad or loss_want.requires_grad:
-            mine = torch.autograd.grad(loss_got, leaves, allow_unused=True, materialize_grads=True)
-            theirs = torch.autograd.grad(loss_want, leaves, allow_unused=True, materialize_grads=True)
-            labels = [n for n, _ in layer.named_parameters()] + [n for n, _, _ in layer._inputs]
-            for label, a, b in zip(labels, mine, theirs, strict=True):
-                assert difference(a, b) < tolerance * 10, f"gradient of {label}"
+        _all_near(got, want, tolerance, f"{how}output")
+        _all_near(call.last(got_state), want_state, tolerance, f"{how}state")
+        slopes = call.gradients(want, want_state)
+        _all_near(call.gradients(got, call.last(got_state)), slopes, tolerance * 10, f"{how}gradient of")
+        if not given:
+            whole, end, whole_slopes = want, got_state, slopes
 
         half = case.steps // 2
         cut = lambda v, part: None if v is None else v[:, part]  # noqa: E731
-        front, middle = layer(*[x[:, :half] for x in inputs], reset=cut(reset, slice(None, half)))
-        back, end = layer(*[x[:, half:] for x in inputs], state=middle, reset=cut(reset, slice(half, None)))
+        begin = call.state() if given else None
+        front, middle = layer(*[x[:, :half] for x in inputs], state=begin, reset=cut(reset, slice(None, half)))
+        back, last = layer(*[x[:, half:] for x in inputs], state=middle, reset=cut(reset, slice(half, None)))
         front, back = as_dict(front, want), as_dict(back, want)
-        for name in want:
-            assert difference(torch.cat([front[name], back[name]], 1), got[name]) < tolerance, f"halves: output {name}"
-        for field in layer.State._fields:
-            assert difference(getattr(end, field), getattr(got_state, field)) < tolerance, f"halves: state {field}"
+        joined = {n: torch.cat([front[n], back[n]], 1) for n in want}
+        _all_near(joined, want, tolerance, f"{how}halves: output")
+        _all_near(last._asdict(), got_state._asdict(), tolerance, f"{how}halves: state")
+        _all_near(call.gradients(joined, call.last(last)), slopes, tolerance * 10, f"{how}halves: gradient of")
 
-    state = layer.initial_state(case.batch)
-    whole, end = layer(*inputs)
-    whole = as_dict(whole, want)
-    for t in range(case.steps):
-        one, state = layer.step(*[x[:, t] for x in inputs], state)
-        for name, value in as_dict(one, want).items():
-            assert difference(value, whole[name][:, t]) < tolerance, f"step {t}: output {name}"
-    for field in layer.State._fields:
-        assert difference(getattr(state, field), getattr(end, field)) < tolerance, f"steps: state {field}"
+    for grad in (True, False):
+        how = "" if grad else " without gradients"
+        with torch.set_grad_enabled(grad):
+            state = layer.initial_state(case.batch)
+            rows: list[dict[str, Tensor]] = []
+            for t in range(case.steps):
+                one, state = layer.step(*[x[:, t] for x in inputs], state)
+                rows.append(as_dict(one, whole))
+                _all_near(rows[-1], {n: v[:, t] for n, v in whole.items()}, tolerance, f"step{how}: output")
+            _all_near(state._asdict(), end._asdict(), tolerance, f"steps{how}: state")
+        if grad and rows:
+            joined = {n: torch.stack([row[n] for row in rows], 1) for n in whole}
+            _all_near(call.gradients(joined, call.last(state)), whole_slopes, tolerance * 10, "steps: gradient of")
+    with torch.no_grad():
+        got, got_state = layer(*inputs)
+        _all_near(as_dict(got, whole), whole, tolerance, "without gradients: output")
+        _all_near(got_state._asdict(), end._asdict(), tolerance, "without gradients: state")
+    if case.backend != "reference" and call.oracle.declared("noise", case.sizes):
+        _assert_same_in_training(call, tolerance)
+
+
+def _assert_same_in_training(call: _Call, tolerance: float) -> None:
+    """From one seed, the noise of a call is the same on every backend."""
+    found = []
+    for backend in (call.case.backend, "reference"):
+        call.layer.train().backend = backend
+        torch.manual_seed(call.case.seed)
+        y, state = call.layer(*call.inputs)
+        outputs = {str(i): v for i, v in enumerate(y if isinstance(y, tuple) else (y,))}
+        found.append((outputs, call.last(state), call.gradients(outputs, call.last(state))))
+    for got, want, what in zip(*found, ("output", "state", "gradient of"), strict=True):
+        _all_near(got, want, tolerance * 10, f"in training: {what}")
+
+
+ROUNDING = 1e-12  # of every operation, relative; a thousand times what float64 makes
+
+
+def well_conditioned(case: Case) -> bool:
+    """Whether rounding changes the numbers of a cell, gradients among them, so little that two right implementations agree.
+
+    Not so on a kink, at a jump, after chaos, or where a gradient is not finite.
+    """
+    call = _call_of(case)
+    resets = some_resets(case.batch, case.steps, case.seed)
+    for given, reset in ((False, None), (True, resets)):
+        found = []
+        for noise in (0.0, ROUNDING, ROUNDING):
+            outputs, states = call.by_oracle(given, reset, noise)
+            found.append([*outputs.values(), *states.values(), *call.gradients(outputs, states).values()])
+        if any(v.isnan().any() for v in found[0]) or any(difference(a, b) > 1e4 * ROUNDING for other in found[1:] for a, b in zip(found[0], other, strict=True)):
+            return False
+    return True
+
+
+def runs(case: Case) -> None:
+    """Calls a cell in every way, whatever the numbers are."""
+    call = _call_of(case)
+    y, state = call.layer(*call.inputs, state=call.state(), reset=some_resets(case.batch, case.steps))
+    call.gradients({str(i): v for i, v in enumerate(y if isinstance(y, tuple) else (y,))}, call.last(state))
+    call.layer.step(*[x[:, 0] for x in call.inputs], state)
+    with torch.no_grad():
+        call.layer(*call.inputs)
+        call.layer.step(*[x[:, 0] for x in call.inputs], state)
 
 
 def sizes_of(text: str, cell: str) -> dict[str, int]:

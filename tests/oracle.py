@@ -71,14 +71,22 @@ class Oracle:
         inputs: list[Tensor],
         state: dict[str, Tensor] | None = None,
         reset: Tensor | None = None,
+        noise: float = 0.0,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The outputs, [B, T, …] each, and the declared states after the last step.
 
         `sizes` holds the header's names (a hyperparameter may be left out), `tensors` the params (constrained) and
         consts in their declared shapes, `inputs` the streams [B, T, …] in declared order, `state` any of the declared
-        states [B, …]; `reset` is a bool [B, T].
+        states [B, …]; `reset` is a bool [B, T]. With `noise` every result of an operation is off by about that much,
+        relative to itself, as rounding makes it; whole numbers are exact.
         """
-        return _Run(self, sizes, tensors, inputs).over_time(state or {}, reset)
+        return _Run(self, sizes, tensors, inputs, noise).over_time(state or {}, reset)
+
+    def consts(self, sizes: dict[str, int | float]) -> dict[str, Tensor]:
+        """The consts with a value, in their declared shapes and in float64."""
+        run = _Run(self, sizes, {}, [])
+        valued = (n for n in run.slots("const") if run.declarations[n].value is not None)
+        return {n: run.lookup_fixed(n).tensor[0] for n in valued}
 
     def declared(self, role: str, sizes: dict[str, int | float]) -> dict[str, Slot]:
         """The names of a role (input, state, param, const, noise), in declared order, with their sizes filled in."""
@@ -88,8 +96,15 @@ class Oracle:
 class _Run:
     """One call: sizes, tensors, and what has happened so far."""
 
-    def __init__(self, oracle: Oracle, sizes: dict[str, int | float], tensors: dict[str, Tensor], inputs: list[Tensor]):
-        self.oracle, self.cell, self.tensors = oracle, oracle.cell, tensors
+    def __init__(
+        self,
+        oracle: Oracle,
+        sizes: dict[str, int | float],
+        tensors: dict[str, Tensor],
+        inputs: list[Tensor],
+        noise: float = 0.0,
+    ):
+        self.oracle, self.cell, self.tensors, self.noise = oracle, oracle.cell, tensors, noise
         like = next(iter([*inputs, *tensors.values()]), torch.zeros((), dtype=torch.float64))
         self.dtype, self.device = like.dtype.to_real(), like.device
         declarations = (s for s in self.cell.statements if isinstance(s, ast.Declaration))
@@ -246,6 +261,15 @@ class _Run:
 
     def evaluate(self, expr: ast.Expr, scope: Scope) -> Value:
         """The value of an expression; for `split`, which only a line of several names can take, a list of them."""
+        value = self.exactly(expr, scope)
+        if not self.noise or not isinstance(value, Value) or not isinstance(expr, ast.Binary | ast.Call):
+            return value
+        off = 1 + self.noise * torch.randn(value.tensor.shape, dtype=self.dtype, device=self.device)
+        whole = value.tensor.detach() == value.tensor.detach().real.round()
+        return Value(torch.where(whole, value.tensor, value.tensor * off), value.heads)
+
+    def exactly(self, expr: ast.Expr, scope: Scope) -> Value:
+        """The value of an expression as it is, whose parts may be noisy."""
         match expr:
             case ast.Number(value=number):
                 return self.scalar(number)
