@@ -69,7 +69,7 @@ def test_a_good_plan_is_returned(plan):
 
 
 def test_every_rule_has_a_name_and_a_line():
-    assert len({r.name for r in RULES}) == len(RULES) == 11
+    assert len({r.name for r in RULES}) == len(RULES) == 13
     assert all(r.description and "\n" not in r.description for r in RULES)
 
 
@@ -87,9 +87,98 @@ def test_local_read_before_it_is_defined(plan):
 
 
 def test_repeat_reads_its_own_lines_in_order(plan):
-    repeat = Repeat("k", Dim.of(1), Dim.of(2), (Let("p", Ref("q", "local", V.type)), Let("q", V)))
+    repeat = Repeat("k", Dim.of(1), Dim.of(2), (Let("p", Ref("q", "local", V.type)), Let("q", Number(1.0))))
     at = first(plan, Map)
     broken(with_stage(plan, at, body=(*plan.stages[at].body, repeat)), "defined-before-read", "`q`")
+
+
+def test_name_that_nothing_declares(plan):
+    at = first(plan, Scan)
+    read = Let("k", Ref("Z", "param", V.type))
+    broken(with_stage(plan, at, body=(*plan.stages[at].body, read)), "defined-before-read", "no param is called so")
+
+
+def test_local_of_a_scan_read_after_it(plan):
+    """What a scan computes on its way has no sequence: those after it compute it again."""
+    at = first(plan, Scan)
+    name = next(o.name for o in plan.stages[at].body if isinstance(o, Let))
+    later = next(i for i in range(at + 1, len(plan.stages)) if isinstance(plan.stages[i], Map))
+    body = tuple(o for o in plan.stages[later].body if not (isinstance(o, Let) and o.name == name))
+    wrong = with_stage(plan, later, body=(*body, Let("k", Ref(name, "local", V.type))))
+    broken(wrong, "defined-before-read", f"`{name}` is read by")
+
+
+REPEATED = """cell C(H):
+  input x: [H]
+  state h: [H]
+  param P: [3; H]
+  v = h[t-1]
+  repeat k in 1..3:
+    v = P[k] * v
+  end
+  h[t] = 0.5 * v + x
+  output y = v
+"""
+
+
+def test_each_binding_has_a_name_of_its_own():
+    plan = plan_of(REPEATED)
+    (repeat,) = (o for o in plan.scans[0].body if isinstance(o, Repeat))
+    (passed,) = repeat.passed
+    assert (passed.name, passed.start.name, passed.last) == ("v:2", "v", "v:3")
+    assert repeat.results == ("v:3",) and [let.name for let in repeat.body] == ["v:3"]
+
+
+def test_name_that_is_bound_twice(monkeypatch):
+    """Without names of their own for its bindings, no plan of a repeat is legal."""
+    monkeypatch.setattr("rnndsl.plan.build.single_assignment", lambda cell: replace(
+        cell, body=tuple(replace(s, results=("v",)) if isinstance(s, Repeat) else s for s in cell.body)
+    ))  # fmt: skip
+    with pytest.raises(IllegalPlan, match="single-assignment.*`v` is bound 2 times in the cell"):
+        plan_of(REPEATED)
+
+
+def test_repeat_that_leaves_what_it_does_not_bind():
+    plan = plan_of(REPEATED)
+    at = first(plan, Scan)
+    body = tuple(replace(o, results=("w",)) if isinstance(o, Repeat) else o for o in plan.stages[at].body)
+    broken(with_stage(plan, at, body=body), "single-assignment", "leaves `w`")
+
+
+def test_what_a_round_alone_knows(plan):
+    """Names of the rounds of a repeat are not read after it."""
+    plan = plan_of(REPEATED)
+    at = first(plan, Scan)
+    read = Let("u", Ref("v:2", "local", V.type))
+    broken(with_stage(plan, at, body=(*plan.stages[at].body, read)), "defined-before-read", "`v:2`")
+
+
+KERNELS = """cell C(H):
+  input x: [H]
+  state q, i: [H]
+  q[t] = 0.5 * q[t-1] + x
+  z = tanh(q[t-1])
+  i[t] = 0.5 * i[t-1] + sigmoid(z)
+  output y = z * x
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda q, i: (q, replace(i, streams=())), "is not given it"),
+        (lambda q, i: (replace(q, exit=None), replace(i, streams=(Ref("w", "local", V.type),))), "given `w`"),
+        (lambda q, i: (q, replace(i, entry=(*q.exit.body, *i.entry))), "by 2 kernels"),
+        (lambda q, i: (replace(q, exit=replace(q.exit, returned=())), i), "`z`"),
+        (lambda q, i: (replace(q, exit=replace(q.exit, ahead=(Let("a", Ref("i", "state", V.type, 1)),))), i), "ahead of `i`"),
+    ],
+)
+def test_kernels_that_do_not_hand_over(change, words, monkeypatch):
+    plan = plan_of(KERNELS)
+    kernels = rules.recurrences(plan)
+    monkeypatch.setattr(rules, "recurrences", lambda plan: change(*kernels))
+    problems = list(next(r for r in RULES if r.name == "kernels-defined").check(plan))
+    assert any(words in p for p in problems), problems
 
 
 def test_constant_that_reads_an_input(plan):

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from rnndsl.calculus.intervals import ALL, Evaluation, Interval, evaluate, node_count, point, transparent
-from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Update
+from rnndsl.checks.cell import Apply, Expr, Let, Ref, Update
 from rnndsl.checks.shapes import fold
 from rnndsl.plan.ir import Plan, Scan
 
@@ -71,10 +71,6 @@ class BoxAnalysis:
         for let in [*plan.constants, *(o for s in plan.stages for o in getattr(s, "body", ()))]:
             if isinstance(let, Let) and let.name not in self.definitions:
                 self.definitions[let.name] = let.value
-        for o in [*plan.constants, *(o for s in plan.stages for o in s.body)]:
-            if isinstance(o, Repeat):  # a name that is bound again has no one value
-                for inner in o.body:
-                    self.definitions.pop(inner.name, None)
         self.updates = {o.state: o.value for o in scan.body if isinstance(o, Update)}
         self.inlined: dict[str, Expr] = {}
 

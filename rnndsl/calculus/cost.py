@@ -115,7 +115,7 @@ def _names(operation: Operation) -> dict[str, Type]:
         case Update():
             return {operation.state: operation.value.type}
         case Repeat():
-            return {let.name: let.value.type for let in operation.body}
+            return {let.name: let.value.type for let in operation.body if let.name in operation.results}
         case Gemm():
             return {r: p.type for r, p in zip(operation.results, operation.products, strict=True)}
 

@@ -20,6 +20,7 @@ from rnndsl.checks.dims import Dim
 from rnndsl.checks.shapes import fold
 from rnndsl.diagnostics import NOWHERE, Span
 from rnndsl.plan.ir import Gemm, Operation, Scan, expressions_of
+from rnndsl.plan.single import own_name
 
 ROW, COLUMN, HEAD = "row", "column", "head"
 SHIFT_MAX = "max"
@@ -243,10 +244,14 @@ class _Lowering:
             case Repeat():
                 low = self._bound(operation.low, 1)
                 high = self._bound(operation.high, low + max(UNROLL, len(operation.body) + 1) - 1)
+                begins = {p.name: self._ref(p.start) for p in operation.passed}
                 for k in range(low, high + 1):
                     self.env["local", operation.counter] = _Value(sympy.Integer(k), Type())
+                    self.env |= {("local", name): value for name, value in begins.items()}
                     for let in operation.body:
                         self._bind(let.name, self.value(let.value))
+                    begins = {p.name: self.env["local", p.last] for p in operation.passed}
+                self.env |= {("local", p.last): begins[p.name] for p in operation.passed}  # of no rounds too
 
     def _bound(self, dim: Dim, unknown: int) -> int:
         if dim.names <= self.sizes.keys():
@@ -254,7 +259,7 @@ class _Lowering:
         return unknown
 
     def _bind(self, name: str, value: _Value) -> None:
-        self.env["local", name] = self._named(name, value)
+        self.env["local", name] = self._named(own_name(name), value)
 
     def _named(self, name: str, value: _Value) -> _Value:
         """A value under a symbol of its own, unless it is a symbol or number already."""

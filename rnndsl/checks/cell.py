@@ -141,13 +141,28 @@ class Update:
 
 
 @dataclass(frozen=True)
+class Passed:
+    """A local that the rounds of a repeat pass on: a round reads `name`, which is `start` in the first and later what `last` was before."""
+
+    name: str
+    start: Ref
+    last: str
+
+
+@dataclass(frozen=True)
 class Repeat:
-    """`counter` runs from `low` to `high`, both included."""
+    """`counter` runs from `low` to `high`, both included.
+
+    A plan binds each name once. There, `passed` says what a round takes from the one before, and `results` are the locals of the last round
+    that are read after it.
+    """
 
     counter: str
     low: Dim
     high: Dim
     body: tuple[Let, ...]
+    passed: tuple[Passed, ...] = ()
+    results: tuple[str, ...] = ()
     span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 

@@ -119,6 +119,9 @@ class Run(Part):
                 self._gemm(operation, indent)
             case Repeat():
                 self._provenance(operation.span, indent)
+                for p in operation.passed:  # one variable is what a round begins with and what it leaves
+                    self.names.keep(p.last, self.names(p.name))
+                    self.out.append(f"{indent}{self.names(p.name)} = {self._name(p.start)}")
                 low, high = self.text.dim(operation.low), self.text.dim(operation.high + Dim.of(1))
                 self.out.append(f"{indent}for {self.names(operation.counter)} in range({low}, {high}):")
                 for let in operation.body:

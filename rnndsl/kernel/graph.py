@@ -149,12 +149,13 @@ class Builder:
 
     def contract(self, a: int, b: int, maps: tuple[Map, Map], shape: Shape, summed: Shape) -> int:
         """Σ a·b over the `summed` axes. A `product` where it is one of a matrix that all rows of a batch share, or of two
-        matrices; else a sum of elementwise products, which costs as much."""
+        matrices, and both have these axes; else a sum of elementwise products, which costs as much."""
         (a, map_a), (b, map_b) = self._through_copies(a, maps[0]), self._through_copies(b, maps[1])
         domain = shape + summed
         covers = [m for m in (map_a, map_b) if set(m) == set(range(len(domain)))]
         shared = [n for n, m in ((a, map_a), (b, map_b)) if self._is_static_matrix(n) and _mixes(m, len(shape))]
-        if summed and (not covers or shared):
+        inside = set(range(len(shape), len(domain)))
+        if summed and inside <= {*map_a} & {*map_b} and (not covers or shared):
             return self.add(Node("product", (a, b), shape, (map_a, map_b), summed))
         order = covers[0] if covers else tuple(range(len(domain)))  # entries in the order in which the larger argument has them
         placed = [tuple(order.index(k) for k in m) for m in (map_a, map_b)]

@@ -127,6 +127,9 @@ class Lowering:
         return tuple(arrays)
 
     def _leaf(self, kind: str, key: tuple, t: Type, select: int | None = None) -> Value:
+        """A value that a step is given. Raises Unsupported for one that it is not."""
+        if (kind, *key) not in self.places:
+            raise Unsupported(f"{key[0]}, which the step is not given")
         first = self.places[(kind, *key)]
         shape = t.heads + t.axes
         return Value(tuple(self.builder.leaf(kind, first + i, shape, select) for i in range(1 + t.is_complex)), t)
@@ -219,7 +222,7 @@ class Lowering:
                     return self.locals[ref.name]
                 return Value((self.builder.add(Node(ref.role, (), (), data=ref.name)),), SCALAR)
             case "state" if ref.name in self.recurrence.scan.states:
-                if ref.lag == 0:
+                if ref.lag == 0 and f"{ref.name}[t]" in self.locals:
                     return self.locals[f"{ref.name}[t]"]
                 return self._leaf("old", (ref.name, "state", ref.lag), ref.type)
         if ref.role == "local" and ref.name in self.locals:
@@ -268,7 +271,7 @@ class Lowering:
             return self.make("pow", t, *args)
         if exponent == 0.5:
             return self.make("sqrt", t, args[0])
-        if exponent == int(exponent) and abs(exponent) <= 16:
+        if exponent.is_integer() and abs(exponent) <= 16:
             return self.integer_power(args[0], int(exponent), t, lambda a, b: self.make("*", t, a, b))
         return self.make("pow", t, *args)
 

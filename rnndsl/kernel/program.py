@@ -6,7 +6,8 @@ from rnndsl.checks.dims import Dim
 from rnndsl.kernel.adjoint import Adjoint, Outer, in_order
 from rnndsl.kernel.graph import Builder, Leaf, Map, Node
 from rnndsl.kernel.lowering import Step
-from rnndsl.kernel.repeats import loop_of
+from rnndsl.kernel.repeats import inside, loop_of
+from rnndsl.kernel.separate import reachable
 
 _START = Dim.of(0)
 
@@ -50,23 +51,39 @@ class Program:
 
 def _elementwise(builder: Builder, n: int) -> int:
     """A node that a loop computes: a copy of a leaf, a view, or the result of another operation."""
-    node = builder[n]
-    if node.is_elementwise:
-        return n
-    return builder.add(Node("copy", (n,), node.shape, (tuple(range(len(node.shape))),)))
+    return n if builder[n].is_elementwise else _copied(builder, n)
 
 
-def _rounds(b: Builder, kind: str) -> list[Sink]:
-    """What the rounds of loops hand on. A loop backwards first runs forwards."""
-    found: list[Sink] = []
-    for node in list(b.nodes):
-        if node.op not in ("loop", kind):
+def _in_round(b: Builder, n: int, region: set[int]) -> int:
+    """A node that the rounds of a loop compute, which is a copy of what is computed before them."""
+    return n if n in region and b[n].is_elementwise else _copied(b, n)
+
+
+def _copied(builder: Builder, n: int) -> int:
+    shape = builder[n].shape
+    return builder.add(Node("copy", (n,), shape, (tuple(range(len(shape))),)))
+
+
+def _with_rounds(b: Builder, sinks: list[Sink]) -> tuple[Sink, ...]:
+    """Sinks and what the rounds of the loops that they need hand on. A loop backwards first runs forwards."""
+    found: dict[tuple[Target, int], Sink] = {}
+    regions: dict[int, set[int]] = {}  # of the loops backwards: what their rounds compute
+    for n in sorted(reachable(b.nodes, [s.node for s in sinks])):
+        node = b[n]
+        if node.op not in ("loop", "loop_back"):
             continue
-        groups = (("round", node.data.outputs),) if node.op == "loop" else (("round_gradient", node.data.outputs), ("total", node.data.totals))
-        number = loop_of(node).number
-        for name, outputs in groups:
-            found.extend(Sink(Target(name, j), n, tuple(range(len(b[n].shape))), loop=number) for j, n in enumerate(outputs))
-    return found
+        loop = loop_of(node)
+        groups = [("round", loop.outputs, inside(b.nodes, loop.rounds, loop.counter))]
+        if node.op == "loop_back":
+            regions[loop.number] = region = inside(b.nodes, (*loop.rounds, *node.data.gradients), loop.counter)
+            groups += [("round_gradient", node.data.outputs, region), ("total", node.data.totals, region)]
+        for name, outputs, region in groups:
+            for j, o in enumerate(outputs):
+                target = Target(name, j)
+                found[target, loop.number] = Sink(target, _in_round(b, o, region), tuple(range(len(b[o].shape))), loop=loop.number)
+    outermost = [replace(s, node=_elementwise(b, s.node)) for s in sinks if s.loop is None]
+    rounds = [replace(s, node=_in_round(b, s.node, regions[s.loop])) for s in sinks if s.loop is not None]
+    return (*outermost, *rounds, *found.values())
 
 
 def forward(step: Step) -> Program:
@@ -75,11 +92,11 @@ def forward(step: Step) -> Program:
     sinks = []
     for i, ((array, lag), n) in enumerate(zip(step.carries, step.updates, strict=True)):
         if lag == 1:
-            sinks.append(Sink(Target("sequence", i), _elementwise(b, n), tuple(range(len(array.shape)))))
+            sinks.append(Sink(Target("sequence", i), n, tuple(range(len(array.shape)))))
     for i, (array, n) in enumerate(step.outputs):
-        sinks.append(Sink(Target("output", i), _elementwise(b, n), tuple(range(len(array.shape)))))
-    sinks.extend(replace(s, node=_elementwise(b, s.node)) for s in _rounds(b, "loop"))
-    return Program(tuple(b.nodes), tuple(sinks), names=step.names)
+        sinks.append(Sink(Target("output", i), n, tuple(range(len(array.shape)))))
+    found = _with_rounds(b, sinks)
+    return Program(tuple(b.nodes), found, names=step.names)
 
 
 def backward(step: Step) -> Program:
@@ -133,6 +150,5 @@ def backward(step: Step) -> Program:
     for number, n, gradient in adjoint.slices:
         leaf = b[n].data
         sinks.append(Sink(Target("static_gradient", leaf.index, leaf.select), gradient, tuple(range(len(b[n].shape))), loop=number))
-    sinks.extend(_rounds(b, "loop_back"))
-    computed = tuple(replace(s, node=_elementwise(b, s.node)) for s in sinks)
+    computed = _with_rounds(b, sinks)
     return Program(tuple(b.nodes), computed, tuple(adjoint.outers), frozenset(partial), step.names)

@@ -51,17 +51,17 @@ def lower_repeat(low: "Lowering", repeat: Repeat) -> None:
     """Binds what a repeat leaves behind."""
     b = low.builder
     number = len([n for n in b.nodes if n.op == "loop"])
-    types = {let.name: let.value.type for let in repeat.body}
-    before = {name: low.locals[name] for name in types if name in low.locals}
+    passed = {p.last: p for p in repeat.passed}
+    types = {let.name: let.value.type for let in repeat.body if let.name in passed or let.name in repeat.results}
     starts: list[int] = []
     leaves: list[int] = []
     for name, t in types.items():
-        start = before.get(name)
         shape = t.heads + t.axes
-        for i in range(1 + t.is_complex):
-            starts.append(low.fitted(start, t)[i] if start is not None else b.zeros(shape))
+        starts.extend(low.fitted(low.value(passed[name].start), t) if name in passed else [b.zeros(shape)] * (1 + t.is_complex))
+        for _ in range(1 + t.is_complex):
             leaves.append(b.add(Node("round", (), shape, data=(number, len(leaves)))))
-        low.locals[name] = Value(tuple(leaves[-1 - t.is_complex :]), t)
+        if name in passed:
+            low.locals[passed[name].name] = Value(tuple(leaves[-1 - t.is_complex :]), t)
     for let in repeat.body:
         low.operation(let, {})
     outputs = [p for name, t in types.items() for p in low.fitted(low.locals[name], t)]
@@ -77,11 +77,16 @@ def unroll(low: "Lowering", repeat: Repeat) -> None:
     low_end, high_end = repeat.low.number, repeat.high.number
     if low_end is None or high_end is None:
         raise Unsupported(f"the rounds of `repeat {repeat.counter}` are not a number but {repeat.low} to {repeat.high}")
+    begins = [low.value(p.start) for p in repeat.passed]
     for k in range(int(low_end), int(high_end) + 1):
         low.locals[repeat.counter] = Value((low.builder.number(float(k)),), SCALAR)
+        low.locals |= {p.name: value for p, value in zip(repeat.passed, begins, strict=True)}
         for let in repeat.body:
             low.operation(let, {})
-    low.locals.pop(repeat.counter, None)
+        begins = [low.locals[p.last] for p in repeat.passed]
+    low.locals |= {p.last: value for p, value in zip(repeat.passed, begins, strict=True)}  # of no rounds too
+    for name in (repeat.counter, *(p.name for p in repeat.passed)):
+        low.locals.pop(name, None)
 
 
 def inside(nodes: Sequence[Node], leaves: tuple[int, ...], counter: str) -> set[int]:

@@ -4,11 +4,14 @@ Axes that run together (those of an elementwise operation) are of one class. A c
 operation rearranges it, and every state has it once.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rnndsl.kernel.graph import ROUNDS, Leaf, Node
-from rnndsl.kernel.program import Program
+
+if TYPE_CHECKING:
+    from rnndsl.kernel.program import Program
 
 OWN = frozenset(("old", "carry_gradient", "state_gradient"))  # leaves that have the axes of a state
 
@@ -41,7 +44,7 @@ class Split:
     block: bool = False
 
 
-def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Classes, set[Hashable]]:
+def classes_of(program: "Program", used: set[int], carries: list[int]) -> tuple[Classes, set[Hashable]]:
     """The classes of axes of the `used` nodes, and the axes that are summed over or rearranged.
 
     carries: for each carry, the number of the first carry of its state: they share their axes.
@@ -121,7 +124,7 @@ def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Cl
     return classes, whole
 
 
-def separate(program: Program, used: set[int], shapes: list[tuple[int, int]], carries: list[int]) -> Split:
+def separate(program: "Program", used: set[int], shapes: list[tuple[int, int]], carries: list[int]) -> Split:
     """How units divide the states. shapes: for each carry, its rank and how many of its axes are head axes."""
     classes, whole = classes_of(program, used, carries)
     roots = {classes.find(a) for a in whole}
@@ -150,7 +153,7 @@ def separate(program: Program, used: set[int], shapes: list[tuple[int, int]], ca
     return Split(apart, block)
 
 
-def reachable(nodes: tuple[Node, ...], wanted: list[int], rounds: bool = True) -> set[int]:
+def reachable(nodes: Sequence[Node], wanted: list[int], rounds: bool = True) -> set[int]:
     """The nodes that some nodes need, themselves among them; those in the rounds of loops may be left out."""
     found: set[int] = set()
     stack = list(wanted)

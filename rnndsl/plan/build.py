@@ -6,11 +6,13 @@ from rnndsl.checks.cell import SCALAR, Cell, Let, Ref, Repeat, Statement, Update
 from rnndsl.plan.dependence import STATIC, Dependence, analyse, strongly_connected
 from rnndsl.plan.gemm import merge_products
 from rnndsl.plan.hoist import Hoister
-from rnndsl.plan.ir import Carry, Map, Operation, Plan, Scan, Stage, expressions_of, names_of
+from rnndsl.plan.ir import Carry, Map, Operation, Plan, Scan, Stage, expressions_of, inner_names, names_of
+from rnndsl.plan.single import single_assignment
 
 
 def make_plan(cell: Cell) -> Plan:
     """The plan of a cell: constants once a call; for each component, what its equations need, then the scan; outputs."""
+    cell = single_assignment(cell)
     dependence = analyse(cell)
     taken = {v.name for v in cell.variables} | set(dependence.levels)
     constants = [s for s in cell.body if _level(s, dependence) == STATIC and isinstance(s, Let | Repeat)]
@@ -22,7 +24,7 @@ def make_plan(cell: Cell) -> Plan:
         return [
             s
             for s in cell.body
-            if not isinstance(s, Update) and _level(s, dependence) == level and names_of(s) & wanted
+            if not isinstance(s, Update) and _level(s, dependence) == level and wanted.intersection(names_of(s))
         ]
 
     pending: list[Operation] = all_steps(-1)
@@ -65,12 +67,9 @@ def _map(pending: list[Operation], dependence: Dependence, taken: set[str], cons
 
 
 def _ordered(constants: list[Let]) -> list[Let]:
-    """Each constant after those that it reads; a name that is bound again keeps the order of the text."""
-    binds: dict[str, list[int]] = {}
-    for i, c in enumerate(constants):
-        for name in names_of(c):
-            binds.setdefault(name, []).append(i)
-    needs = {str(i): [str(j) for r in _reads(c) for j in binds.get(r, ()) if j != i] for i, c in enumerate(constants)}
+    """Each constant after those that it reads."""
+    binds = {name: str(i) for i, c in enumerate(constants) for name in names_of(c)}
+    needs = {str(i): [binds[r] for r in _reads(c) if r in binds] for i, c in enumerate(constants)}
     return [constants[int(i)] for component in strongly_connected(needs) for i in component]
 
 
@@ -81,15 +80,9 @@ def _level(s: Statement, dependence: Dependence) -> int:
 
 
 def _reads(s: Operation) -> set[str]:
-    """The locals that an operation reads and has not bound itself before."""
-    if isinstance(s, Repeat):
-        bound: set[str] = set()
-        found: set[str] = set()
-        for let in s.body:
-            found |= _reads(let) - bound
-            bound.add(let.name)
-        return found
-    return {n.name for e in expressions_of(s) for n in walk(e) if isinstance(n, Ref) and n.role == "local"}
+    """The locals that an operation reads and does not bind itself."""
+    found = {n.name for e in expressions_of(s) for n in walk(e) if isinstance(n, Ref) and n.role == "local"}
+    return found - inner_names(s) if isinstance(s, Repeat) else found
 
 
 def _own_statements(cell: Cell, dependence: Dependence, place: int) -> list[Statement]:
@@ -100,7 +93,7 @@ def _own_statements(cell: Cell, dependence: Dependence, place: int) -> list[Stat
         if isinstance(s, Update):
             keep = dependence.place[s.state] == place
         else:
-            keep = bool(names_of(s) & needed) and _level(s, dependence) == place
+            keep = bool(needed.intersection(names_of(s))) and _level(s, dependence) == place
         if keep:
             own.append(s)
             needed |= _reads(s)
@@ -112,7 +105,7 @@ def _wanted_for_all_steps(cell: Cell, dependence: Dependence) -> set[str]:
     wanted = {n.name for o in cell.outputs for n in walk(o.value) if isinstance(n, Ref) and n.role == "local"}
     for s in reversed(cell.body):
         level = _level(s, dependence)
-        in_map = not isinstance(s, Update) and bool(names_of(s) & wanted)
+        in_map = not isinstance(s, Update) and bool(wanted.intersection(names_of(s)))
         for name in _reads(s):
             if in_map or dependence.levels[name] < level or not dependence.recurrent[max(level, 0)]:
                 wanted.add(name)
@@ -122,7 +115,7 @@ def _wanted_for_all_steps(cell: Cell, dependence: Dependence) -> set[str]:
 def _streams(body: Iterable[Operation], states: tuple[str, ...], dependence: Dependence, place: int) -> tuple[Ref, ...]:
     """What a scan reads of every step that is not its own: inputs, hoisted streams, states of earlier components."""
     body = list(body)
-    bound = {n for s in body for n in names_of(s)}
+    bound = {n for s in body for n in (inner_names(s) if isinstance(s, Repeat) else names_of(s))}
     found: dict[Ref, Ref] = {}
     for s in body:
         for e in expressions_of(s):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rnndsl.checks.cell import Cell, Expr, Let, Ref, Repeat, Update, walk
+from rnndsl.plan.ir import expressions_of, inner_names
 
 STATIC, STREAM = -2, -1  # levels below those of the components, which count from 0
 
@@ -57,8 +58,7 @@ def analyse(cell: Cell) -> Dependence:
         return states, stream
 
     def bind(let: Let) -> None:
-        states, stream = read(let.value)
-        reads[let.name] = reads.get(let.name, set()) | states
+        reads[let.name], stream = read(let.value)
         if stream:
             streams.add(let.name)
 
@@ -70,13 +70,10 @@ def analyse(cell: Cell) -> Dependence:
             case Update():
                 needs[statement.state] = read(statement.value)[0]
             case Repeat():
-                for _ in statement.body:  # a value may reach the first line through the round before
-                    for let in statement.body:
-                        bind(let)
-                names = {let.name for let in statement.body}  # a block is computed as a whole
-                whole = set().union(*(reads[n] for n in names)) if names else set()
-                reads.update((n, set(whole)) for n in names)
-                if names & streams:
+                found = [read(e) for e in expressions_of(statement)]
+                names = inner_names(statement)  # a block is computed as a whole
+                reads.update((n, set().union(*(states for states, _ in found))) for n in names)
+                if any(stream for _, stream in found):
                     streams |= names
     components = strongly_connected(needs)
     place = {s: i for i, component in enumerate(components) for s in component}

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, walk
 from rnndsl.plan.dependence import STATIC, Dependence
-from rnndsl.plan.ir import Gemm, Operation, expressions_of
+from rnndsl.plan.ir import Gemm, Operation, expressions_of, inner_names
+from rnndsl.plan.single import own_name
 
 
 def merge_products(
@@ -81,7 +82,7 @@ def _products(operation: Operation, dependence: Dependence) -> list[Apply]:
     bound: set[str] = set()
     if isinstance(operation, Repeat):
         values = [let.value for let in operation.body]
-        bound = {let.name for let in operation.body} | {operation.counter}
+        bound = inner_names(operation)
     elif isinstance(operation, Let | Update):
         values = [operation.value]
     else:
@@ -124,7 +125,7 @@ def substitute(expr: Expr, names: dict[Expr, Ref]) -> Expr:
 def _label(expr: Expr) -> str:
     """A short readable name for an operand or matrix."""
     named = [n for n in walk(expr) if isinstance(n, Ref)]
-    return named[0].name.replace(".", "_") if named else "x"
+    return own_name(named[0].name).replace(".", "_") if named else "x"
 
 
 def _fresh(name: str, taken: set[str]) -> str:

@@ -6,6 +6,8 @@ from rnndsl.checks.builtins import OPERATORS
 from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Repeat, Update, walk
 from rnndsl.diagnostics import Span
 from rnndsl.plan.dependence import STATIC, Dependence
+from rnndsl.plan.ir import inner_names
+from rnndsl.plan.single import own_name
 
 
 @dataclass
@@ -22,7 +24,7 @@ class Hoister:
     def statement(self, s: Let | Update | Repeat) -> Let | Update | Repeat:
         """The statement with its hoisted parts replaced by names."""
         if isinstance(s, Repeat):
-            bound = {let.name for let in s.body} | {s.counter}
+            bound = inner_names(s)
             return replace(
                 s, body=tuple(replace(let, value=self.expr(let.value, let.name, bound, let.span)) for let in s.body)
             )
@@ -61,7 +63,7 @@ class Hoister:
             and not expr.type.axes
         ):
             return expr  # arithmetic on plain numbers
-        name = self._fresh(f"{stem}.{'const' if static else 'in'}")
+        name = self._fresh(f"{own_name(stem)}.{'const' if static else 'in'}")
         (self.constants if static else self.streams).append(Let(name, expr, span=span))
         self.dependence.levels[name] = self.dependence.level(expr)
         ref = Ref(name, "local", expr.type, span=expr.span)

@@ -24,23 +24,26 @@ class Gemm:
 Operation = Let | Update | Repeat | Gemm
 
 
-def names_of(operation: Operation) -> set[str]:
-    """The locals that an operation binds."""
+def names_of(operation: Operation) -> tuple[str, ...]:
+    """The locals that an operation binds for those after it."""
     match operation:
         case Let():
-            return {operation.name}
-        case Repeat():
-            return {let.name for let in operation.body}
-        case Gemm():
-            return set(operation.results)
-    return set()
+            return (operation.name,)
+        case Repeat() | Gemm():
+            return operation.results
+    return ()
+
+
+def inner_names(repeat: Repeat) -> set[str]:
+    """Every name that a repeat binds, for its rounds or for those after it."""
+    return {repeat.counter, *(p.name for p in repeat.passed), *(let.name for let in repeat.body)}
 
 
 def expressions_of(operation: Operation) -> list[Expr]:
     """The expressions that an operation computes."""
     match operation:
         case Repeat():
-            return [let.value for let in operation.body]
+            return [*(p.start for p in operation.passed), *(let.value for let in operation.body)]
         case Gemm():
             return [operation.matrix, operation.operand]
     return [operation.value]

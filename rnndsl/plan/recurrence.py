@@ -13,6 +13,7 @@ from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of, nam
 _TYPICAL = 64  # the value of a size where two formulas are compared
 _HEADS = 8
 _RETURNED = 4  # values that an exit gives: each is a stream more to write, and its gradient one to read
+_GIVEN = frozenset(("input", "noise", "clock"))  # roles of what is there at every step before anything is computed
 _FUSED = frozenset(
     (
         "+", "-", "*", "/", "^", "neg", "<", "<=", ">", ">=", "==", "!=", "tanh", "sigmoid", "relu", "exp", "log", "sqrt", "abs", "sign",
@@ -55,8 +56,15 @@ class Recurrence:
 
 
 def recurrences(plan: Plan) -> tuple[Recurrence, ...]:
-    """The kernels of a plan, one a scan, in solve order."""
-    return tuple(_with_exit(plan, _recurrence(plan, scan)) for scan in plan.scans)
+    """The kernels of a plan, one a scan, in solve order; no two compute the same local."""
+    entered = tuple(_recurrence(plan, scan) for scan in plan.scans)
+    readers = _readers_in_run(plan, entered)
+    found: list[Recurrence] = []
+    made = {let.name for r in entered for let in r.entry}
+    for recurrence in entered:
+        found.append(_with_exit(plan, recurrence, readers, made))
+        made |= {let.name for let in found[-1].exit.body} if found[-1].exit else set()
+    return tuple(found)
 
 
 def product_name(gemm: Gemm) -> str:
@@ -96,8 +104,8 @@ def _recurrence(plan: Plan, scan: Scan) -> Recurrence:
     return Recurrence(scan, ordered, products, kept, _statics(plan, (*ordered, *scan.body)))
 
 
-def _with_exit(plan: Plan, recurrence: Recurrence) -> Recurrence:
-    """A recurrence with what follows it, where anything does."""
+def _with_exit(plan: Plan, recurrence: Recurrence, readers: dict[str, set[str]], made: set[str]) -> Recurrence:
+    """A recurrence with what follows it, where anything does. `made` are the locals that other kernels compute."""
     scan = recurrence.scan
     kinds = {plan.variable(s).type for s in scan.states}
     shapes = {(t.heads, t.axes) for t in kinds}
@@ -116,10 +124,11 @@ def _with_exit(plan: Plan, recurrence: Recurrence) -> Recurrence:
         if not _reaches(expr, scan, body):
             if expr.op in _FUSED and all(isinstance(a, Ref | Number) for a in expr.args):
                 return expr if all(moved(a, name) is not None for a in expr.args) else None
-            if not all(r.role in ("input", "noise", "clock") or not _is_stream(r, plan) for r in walk(expr) if isinstance(r, Ref)):
-                return None
-            if not any(r.role in ("input", "noise", "clock") for r in walk(expr) if isinstance(r, Ref)):
-                return expr if expr.op in _FUSED else None
+            moving = [r for r in walk(expr) if isinstance(r, Ref) and _moves(r, plan)]
+            if not all(r.role in _GIVEN for r in moving):
+                return None  # it reads what another stage computes
+            if not moving:
+                return expr if _elementwise(expr) else None
             let = Let(f"{name}.{len(ahead)}", expr, span=body_span)
             ahead.append(let)
             return Ref(let.name, "local", expr.type)
@@ -130,23 +139,23 @@ def _with_exit(plan: Plan, recurrence: Recurrence) -> Recurrence:
 
     for stage in after:
         for o in stage.body if isinstance(stage, Map) else ():
-            if not isinstance(o, Let) or (o.value.type.heads, o.value.type.axes) not in shapes or not _reaches(o.value, scan, body):
+            if not isinstance(o, Let) or o.name in made or (o.value.type.heads, o.value.type.axes) not in shapes:
                 continue
-            made, body_span = len(ahead), o.span
+            if not _reaches(o.value, scan, body):
+                continue
+            before, body_span = len(ahead), o.span
             value = moved(o.value, o.name)
             if value is None:
-                del ahead[made:]
+                del ahead[before:]
             else:
                 body[o.name] = Let(o.name, value, span=o.span)
-    readers = _readers(plan)
     returned = tuple(Ref(n, "local", let.value.type) for n, let in body.items() if readers.get(n, set()) - body.keys())
     if not 0 < len(returned) <= _RETURNED:
         return recurrence
     made_ahead = {let.name for let in ahead}
     refs = dict.fromkeys(n for let in body.values() for n in walk(let.value) if isinstance(n, Ref))
     known = {*recurrence.streams, *scan.streams}
-    every_step = {"input", "noise", "clock"}
-    streams = tuple(r for r in refs if r not in known and (r.role in every_step or r.name in made_ahead))
+    streams = tuple(r for r in refs if r not in known and (r.role in _GIVEN or r.name in made_ahead))
     statics = tuple(r for r in _statics(plan, tuple(body.values())) if r not in recurrence.statics)
     return replace(recurrence, exit=Exit(tuple(ahead), tuple(body.values()), returned, streams, statics))
 
@@ -179,19 +188,31 @@ def _readers(plan: Plan) -> dict[str, set[str]]:
     return found
 
 
+def _readers_in_run(plan: Plan, entered: tuple[Recurrence, ...]) -> dict[str, set[str]]:
+    """Who reads each local once the kernels are cut: as `_readers`, but of what a kernel makes on the way only what it is given is read."""
+    found = _readers(plan)
+    for r in entered:
+        inside = {*(let.name for let in r.entry), _label(r.scan)}
+        for name in found:
+            found[name] -= inside
+        for ref in r.streams:
+            if ref.role == "local":
+                found.setdefault(ref.name, set()).add(_label(r.scan))
+    return found
+
+
 def _elementwise(expr: Expr) -> bool:
     return all(n.op in _FUSED for n in walk(expr) if isinstance(n, Apply))
 
 
 def _streams_of(expr: Expr, plan: Plan) -> list[Ref]:
     """What an expression reads of every step, each once."""
-    every_step = {"input", "noise", "state", "clock"}
-    found = dict.fromkeys(n for n in walk(expr) if isinstance(n, Ref) and (n.role in every_step or _is_stream(n, plan)))
-    return list(found)
+    return list(dict.fromkeys(n for n in walk(expr) if isinstance(n, Ref) and _moves(n, plan)))
 
 
-def _is_stream(ref: Ref, plan: Plan) -> bool:
-    return ref.role == "local" and ref.name not in plan.static
+def _moves(ref: Ref, plan: Plan) -> bool:
+    """Whether a name has a value of its own at every step."""
+    return ref.role in _GIVEN or ref.role == "state" or (ref.role == "local" and ref.name not in plan.static)
 
 
 def _size(ref: Ref) -> float:

@@ -133,7 +133,7 @@ def _operation(o: Operation, plan: Plan, shown: Shown, source: Source, depth: in
                 }
             ]
         case Repeat():
-            text = f"repeat {o.counter} in {o.low}..{o.high}"
+            text = f"repeat {shown(o.counter)} in {o.low}..{o.high}"
             head = {"kind": "repeat", "text": text, "line": _line(o.span, source)}
             return [head, *(e for let in o.body for e in _operation(let, plan, shown, source, depth + 1))]
     name = shown(o.name) if isinstance(o, Let) else timed(o.state, 0)

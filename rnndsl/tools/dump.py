@@ -120,7 +120,8 @@ def _statement(s: Statement, name: Callable[[Ref], str], source: Source, local: 
         case Update():
             yield f"{pad}{s.state}[t]: {s.value.type} = {expr_text(s.value, name)}{_from(s.span, source)}"
         case Repeat():
-            yield f"{pad}repeat {s.counter} in {s.low}..{s.high}{_from(s.span, source)}"
+            passed = "".join(f"; {local(p.name)} from {name(p.start)}, then {local(p.last)}" for p in s.passed)
+            yield f"{pad}repeat {local(s.counter)} in {s.low}..{s.high}{passed}{_from(s.span, source)}"
             for let in s.body:
                 yield from _statement(let, name, source, local, pad + "  ")
 
@@ -129,7 +130,7 @@ def _statement(s: Statement, name: Callable[[Ref], str], source: Source, local: 
 
 
 def _plan(plan: Plan, source: Source) -> Iterator[str]:
-    shown = Shown(plan.cell)
+    shown = Shown(plan.cell, apart=True)
 
     def operation(o: Operation) -> Iterator[str]:
         if isinstance(o, Gemm):

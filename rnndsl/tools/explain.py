@@ -137,7 +137,7 @@ def explain(
             raise Unfit(f"size {name} must be at least 1, not {value}")
     found = []
     for plan in compiler.plans(program):
-        if plan.cell in kept:
+        if cell in (None, plan.cell.name):
             own = {n: v for n, v in (sizes or {}).items() if n in plan.cell.sizes}
             system = compiler.system(plan, program.source, repeat_sizes(plan, own))
             data = cell_data(system, checked.file, program.source, shape, own)

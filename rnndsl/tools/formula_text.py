@@ -11,8 +11,8 @@ from rnndsl.calculus import functions
 from rnndsl.calculus.functions import ELEMENTWISE, surrogate, where
 from rnndsl.calculus.jacobian import Jacobian
 from rnndsl.calculus.lanes import Lanes, Mix
-from rnndsl.plan.ir import Scan
-from rnndsl.plan.verify import binds
+from rnndsl.plan.ir import Scan, names_of
+from rnndsl.plan.single import own_name
 from rnndsl.tools.names import Shown, timed
 
 _CALLED = {f: op for op, f in ELEMENTWISE.items()}
@@ -46,7 +46,7 @@ def symbol_names(lanes: Lanes, jacobian: Jacobian, scan: Scan, shown: Shown) -> 
     """What each symbol of a component is shown as: `h[t-1]`, `h[t]`, `x[t-1]`, `z_in`."""
     names: dict[Symbol, str] = {s.symbol: timed(s.state, s.lag) for s in lanes.slots}
     streams = {f"{r.name}_{r.lag}" if r.lag else r.name: shown.ref(r) for r in scan.streams}
-    bound = {n for o in scan.body for n in binds(o)}
+    bound = {own_name(n) for o in scan.body for n in names_of(o)}
     for leaf in lanes.leaves:
         known = streams.get(leaf.name) if leaf.role == "stream" else None
         names[leaf.symbol] = known or (leaf.name if "[" in leaf.name or "(" in leaf.name else shown(leaf.name))

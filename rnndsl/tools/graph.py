@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from rnndsl.calculus.analysis import Component, System
 from rnndsl.checks.cell import Expr, Ref, Update, walk
-from rnndsl.plan.ir import Plan, Scan
-from rnndsl.plan.verify import binds, values
+from rnndsl.plan.ir import Plan, Scan, expressions_of, names_of
 from rnndsl.tools.names import Shown
 
 
@@ -147,6 +146,6 @@ def _definitions_of(scan: Scan) -> dict[str, list[Expr]]:
 def _bound(body: Iterable) -> dict[str, list[Expr]]:
     found: dict[str, list[Expr]] = {}
     for o in body:
-        for name in binds(o):
-            found.setdefault(name, []).extend(values(o))
+        for name in names_of(o):
+            found.setdefault(name, []).extend(expressions_of(o))
     return found

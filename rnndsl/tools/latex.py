@@ -8,6 +8,7 @@ from rnndsl.calculus.analysis import Component, System
 from rnndsl.calculus.functions import ELEMENTWISE, surrogate
 from rnndsl.calculus.lanes import Mix
 from rnndsl.checks.cell import Cell, Let, Repeat
+from rnndsl.plan.single import own_name
 from rnndsl.syntax import ast
 from rnndsl.tools.data import called
 from rnndsl.tools.formula_text import COMPARED, symbol_names, tidy
@@ -88,7 +89,7 @@ class _Writer:
         self.ranks |= dict.fromkeys([*cell.sizes, *(h.name for h in cell.hypers)], 0)
         for s in cell.body:
             for let in s.body if isinstance(s, Repeat) else [s] if isinstance(s, Let) else []:
-                self.ranks[let.name] = let.value.type.rank
+                self.ranks[own_name(let.name)] = let.value.type.rank
         self.ranks |= dict.fromkeys(self.parameters, 1)
         for name in sorted(self.ranks):
             self.names(name)

@@ -3,6 +3,7 @@
 import re
 
 from rnndsl.checks.cell import Cell, Let, Ref, Repeat
+from rnndsl.plan.single import own_name
 
 
 def timed(name: str, lag: int) -> str:
@@ -11,17 +12,28 @@ def timed(name: str, lag: int) -> str:
 
 
 class Shown:
-    """Names as a reader sees them; the same internal name always gets the same one."""
+    """Names as a reader sees them; the same internal name always gets the same one.
 
-    def __init__(self, cell: Cell):
+    A local that is bound again has one name, the program's, unless `apart` asks for one a binding.
+    """
+
+    def __init__(self, cell: Cell, apart: bool = False):
+        self.apart = apart
         self._given: dict[str, str] = {}
         own = {v.name for v in cell.variables} | set(cell.sizes) | {h.name for h in cell.hypers}
         for s in cell.body:
             own |= {let.name for let in s.body} if isinstance(s, Repeat) else {s.name} if isinstance(s, Let) else set()
-        self._taken = {n for n in own if "." not in n}
+        self._taken = {n for n in own if "." not in n and ":" not in n}
 
     def __call__(self, name: str) -> str:
         """The name to show."""
+        return self._shown(name if self.apart else own_name(name))
+
+    def binding(self, name: str) -> str:
+        """The name to show where several bindings of it are read."""
+        return self._shown(name)
+
+    def _shown(self, name: str) -> str:
         if name in self._taken and "." not in name:
             return name
         if name not in self._given:

@@ -49,10 +49,14 @@ class Scope:
                     self.env["local", name, 0] = self.value(product)
             case Repeat():
                 low, high = (int(d.evaluate(self.sizes.values)) for d in (operation.low, operation.high))
+                begins = [self.value(p.start) for p in operation.passed]
                 for k in range(low, high + 1):
                     self.env["counter", operation.counter, 0] = number(float(k))
+                    self.env |= {("local", p.name, 0): value for p, value in zip(operation.passed, begins, strict=True)}
                     for let in operation.body:
                         self.operation(let)
+                    begins = [self.env["local", p.last, 0] for p in operation.passed]
+                self.env |= {("local", p.last, 0): value for p, value in zip(operation.passed, begins, strict=True)}
 
     def value(self, expr: Expr) -> Tensor:
         """The value of an expression."""
