@@ -28,86 +28,67 @@ EXPORT void s_forward(const Call& call) {
   parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {
     long rest = unit;
     const long part = rest, b = part * share, rows = std::min(share, call.batch - b);
-    T* v_kept_ = memory.take<T>(ROWS * H_);
-    T* v_2_kept_ = memory.take<T>(ROWS * 1);
+    T* v_kept_ = memory.take<T>(ROWS * 1);
+    T* v_2_kept_ = memory.take<T>(ROWS * H_);
     T* v_3_kept_ = memory.take<T>(ROWS * H_);
-    T* v_4_kept_ = memory.take<T>(ROWS * H_);
-    T* v_5_kept_ = memory.take<T>(ROWS * 1);
-    T* v_6_kept_ = memory.take<T>(ROWS * H_);
-    T *v_7_kept_ = memory.take<T>(ROWS * H_), *v_7_next_ = memory.take<T>(ROWS * H_);
-    T *v_8_kept_ = memory.take<T>(ROWS * H_), *v_8_next_ = memory.take<T>(ROWS * H_);
+    T* v_4_kept_ = memory.take<T>(ROWS * 1);
+    T* v_3_2_kept_ = memory.take<T>(ROWS * H_);
+    T *v_2_2_kept_ = memory.take<T>(ROWS * H_), *v_2_2_next_ = memory.take<T>(ROWS * H_);
     for (long t = 0; t < call.steps; ++t) {
-      for (long r = 0; r < rows; ++r) {
-        T* v_kept_r_ = v_kept_ + r * H_;
-        over<T, H_>([&](auto tag, long i0) INLINED {
-          using L = typename decltype(tag)::type;
-          // rhn.rnn:10  v = s[t-1]
-          const L v_ = L::fill(T(0));
-          v_.store(v_kept_r_ + i0);
-        });
-      }
       // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
       for (long r = 0; r < rows; ++r) {
-        T* v_kept_r_ = v_kept_ + r * H_;
-        T* v_7_kept_r_ = v_7_kept_ + r * H_;
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(v_7_kept_r_ + i0) = *(v_kept_r_ + i0);
-      }
-      for (long r = 0; r < rows; ++r) {
         const T* s_1_r_ = old<T>(call, s_all_, s_first_, s_1_initial_, 1, b + r, t);
-        T* v_8_kept_r_ = v_8_kept_ + r * H_;
+        T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
         for (long i0 = 0; i0 < H_; ++i0)
-          *(v_8_kept_r_ + i0) = *(s_1_r_ + i0);
+          *(v_2_2_kept_r_ + i0) = *(s_1_r_ + i0);
       }
       for (long k_ = 1; k_ <= L_; ++k_) {
         for (long r = 0; r < rows; ++r) {
-          T* v_2_kept_r_ = v_2_kept_ + r * 1;
+          T* v_kept_r_ = v_kept_ + r * 1;
           over<T, 1>([&](auto tag, long i) INLINED {
             using L = typename decltype(tag)::type;
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L v_2_ = eq(L::fill(T(k_)), L::fill(T(1)));
-            v_2_.store(v_2_kept_r_);
+            const L v_ = eq(L::fill(T(k_)), L::fill(T(1)));
+            v_.store(v_kept_r_);
           });
         }
         // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-        multiply<T, H_, H_>(rows, v_8_kept_, H_, panels_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_3_kept_, H_);
+        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, panels_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_2_kept_, H_);
         // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-        multiply<T, H_, H_>(rows, v_8_kept_, H_, panels_2_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_4_kept_, H_);
+        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, panels_2_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_3_kept_, H_);
         for (long r = 0; r < rows; ++r) {
-          T* v_2_kept_r_ = v_2_kept_ + r * 1;
+          T* v_kept_r_ = v_kept_ + r * 1;
           const T* W_x_product_r_ = W_x_product_.at<const T>(b + r, t);
+          T* v_2_kept_r_ = v_2_kept_ + r * H_;
           T* v_3_kept_r_ = v_3_kept_ + r * H_;
-          T* v_4_kept_r_ = v_4_kept_ + r * H_;
-          T* v_8_kept_r_ = v_8_kept_ + r * H_;
+          T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
-            const L v_2_2_ = L::fill(*(v_2_kept_r_));
+            const L v_5_ = L::fill(*(v_kept_r_));
             const L W_x_product_2_ = L::load(W_x_product_r_ + i0);
-            const L v_3_2_ = L::load(v_3_kept_r_ + i0);
+            const L v_2_3_ = L::load(v_2_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L v_9_ = sigmoid(select(v_2_2_, W_x_product_2_, L::fill(T(0))) + v_3_2_);
-            v_9_.store(v_7_next_ + r * H_ + i0);
+            const L g_ = sigmoid(select(v_5_, W_x_product_2_, L::fill(T(0))) + v_2_3_);
             const L W_x_product_3_ = L::load(W_x_product_r_ + H_ + i0);
-            const L v_4_2_ = L::load(v_4_kept_r_ + i0);
-            const L v_8_2_ = L::load(v_8_kept_r_ + i0);
+            const L v_3_3_ = L::load(v_3_kept_r_ + i0);
+            const L v_2_2_2_ = L::load(v_2_2_kept_r_ + i0);
             // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-            const L v_10_ = v_9_ * tanh(select(v_2_2_, W_x_product_3_, L::fill(T(0))) + v_4_2_) + (T(1) - v_9_) * v_8_2_;
-            v_10_.store(v_8_next_ + r * H_ + i0);
+            const L v_6_ = g_ * tanh(select(v_5_, W_x_product_3_, L::fill(T(0))) + v_3_3_) + (T(1) - g_) * v_2_2_2_;
+            v_6_.store(v_2_2_next_ + r * H_ + i0);
           });
         }
-        std::copy_n(v_7_next_, rows * H_, v_7_kept_);
-        std::copy_n(v_8_next_, rows * H_, v_8_kept_);
+        std::copy_n(v_2_2_next_, rows * H_, v_2_2_kept_);
       }
-      std::copy_n(v_8_kept_, rows * H_, v_6_kept_);
+      std::copy_n(v_2_2_kept_, rows * H_, v_3_2_kept_);
       // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
       for (long r = 0; r < rows; ++r) {
-        T* v_6_kept_r_ = v_6_kept_ + r * H_;
+        T* v_3_2_kept_r_ = v_3_2_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          const L v_6_2_ = L::load(v_6_kept_r_ + i0);
+          const L v_3_2_2_ = L::load(v_3_2_kept_r_ + i0);
           // rhn.rnn:15  s[t] = v
-          const L v_11_ = v_6_2_;
-          v_11_.store(s_all_.at<T>(b + r, t) + i0);
+          const L v_7_ = v_3_2_2_;
+          v_7_.store(s_all_.at<T>(b + r, t) + i0);
         });
       }
     }
@@ -163,8 +144,8 @@ EXPORT void s_backward(const Call& call) {
   parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {
     long rest = unit;
     const long part = rest, b = part * share, rows = std::min(share, call.batch - b);
-    T* v_kept_ = memory.take<T>(ROWS * H_);
-    T* v_2_kept_ = memory.take<T>(ROWS * 1);
+    T* v_kept_ = memory.take<T>(ROWS * 1);
+    T* v_2_kept_ = memory.take<T>(ROWS * H_);
     T* v_3_kept_ = memory.take<T>(ROWS * H_);
     T* v_4_kept_ = memory.take<T>(ROWS * H_);
     T* v_5_kept_ = memory.take<T>(ROWS * H_);
@@ -172,17 +153,13 @@ EXPORT void s_backward(const Call& call) {
     T* v_7_kept_ = memory.take<T>(ROWS * H_);
     T* v_8_kept_ = memory.take<T>(ROWS * H_);
     T* v_9_kept_ = memory.take<T>(ROWS * H_);
-    T* v_10_kept_ = memory.take<T>(ROWS * H_);
-    T* v_11_kept_ = memory.take<T>(ROWS * 1);
+    T* v_10_kept_ = memory.take<T>(ROWS * 1);
+    T* v_11_kept_ = memory.take<T>(ROWS * H_);
     T* v_12_kept_ = memory.take<T>(ROWS * H_);
     T* v_13_kept_ = memory.take<T>(ROWS * H_);
-    T* v_14_kept_ = memory.take<T>(ROWS * H_);
-    T *v_15_kept_ = memory.take<T>(ROWS * H_), *v_15_next_ = memory.take<T>(ROWS * H_);
-    T *v_16_kept_ = memory.take<T>(ROWS * H_), *v_16_next_ = memory.take<T>(ROWS * H_);
-    T *v_17_kept_ = memory.take<T>(ROWS * H_), *v_17_next_ = memory.take<T>(ROWS * H_);
-    T *v_18_kept_ = memory.take<T>(ROWS * H_), *v_18_next_ = memory.take<T>(ROWS * H_);
-    T* v_15_rounds_ = memory.take<T>((L_ - 1 + 1) * ROWS * H_);
-    T* v_16_rounds_ = memory.take<T>((L_ - 1 + 1) * ROWS * H_);
+    T *v_2_2_kept_ = memory.take<T>(ROWS * H_), *v_2_2_next_ = memory.take<T>(ROWS * H_);
+    T *v_14_kept_ = memory.take<T>(ROWS * H_), *v_14_next_ = memory.take<T>(ROWS * H_);
+    T* v_2_2_rounds_ = memory.take<T>((L_ - 1 + 1) * ROWS * H_);
     T *d_s_1_next_ = memory.take<T>(ROWS * H_), *d_s_1_ = memory.take<T>(ROWS * H_);
     T* initial_sum_ = memory.take<T>(H_);
     zero(initial_sum_, H_);
@@ -196,206 +173,178 @@ EXPORT void s_backward(const Call& call) {
       for (long r = 0; r < rows; ++r) {
         const T* d_s_1_next_r_ = d_s_1_next_ + r * H_;
         const T* d_s_r_ = d_s_.at<const T>(b + r, t);
-        T* v_kept_r_ = v_kept_ + r * H_;
-        T* v_6_kept_r_ = v_6_kept_ + r * H_;
+        T* v_5_kept_r_ = v_5_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          // rhn.rnn:10  v = s[t-1]
-          const L v_ = L::fill(T(0));
-          v_.store(v_kept_r_ + i0);
           const L d_s_1_next_2_ = L::load(d_s_1_next_r_ + i0);
           const L d_s_2_ = L::load(d_s_r_ + i0);
           // rhn.rnn:15  s[t] = v
-          const L v_6_ = d_s_1_next_2_ + d_s_2_;
-          v_6_.store(v_6_kept_r_ + i0);
+          const L v_5_ = d_s_1_next_2_ + d_s_2_;
+          v_5_.store(v_5_kept_r_ + i0);
         });
       }
       // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
       for (long r = 0; r < rows; ++r) {
-        T* v_kept_r_ = v_kept_ + r * H_;
-        T* v_15_kept_r_ = v_15_kept_ + r * H_;
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(v_15_kept_r_ + i0) = *(v_kept_r_ + i0);
-      }
-      for (long r = 0; r < rows; ++r) {
         const T* s_1_r_ = old<T>(call, s_all_, s_first_, s_1_initial_, 1, b + r, t);
-        T* v_16_kept_r_ = v_16_kept_ + r * H_;
+        T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
         for (long i0 = 0; i0 < H_; ++i0)
-          *(v_16_kept_r_ + i0) = *(s_1_r_ + i0);
+          *(v_2_2_kept_r_ + i0) = *(s_1_r_ + i0);
       }
       for (long k_ = 1; k_ <= L_; ++k_) {
-        std::copy_n(v_15_kept_, rows * H_, v_15_rounds_ + (k_ - 1) * ROWS * H_);
-        std::copy_n(v_16_kept_, rows * H_, v_16_rounds_ + (k_ - 1) * ROWS * H_);
+        std::copy_n(v_2_2_kept_, rows * H_, v_2_2_rounds_ + (k_ - 1) * ROWS * H_);
         for (long r = 0; r < rows; ++r) {
-          T* v_2_kept_r_ = v_2_kept_ + r * 1;
+          T* v_kept_r_ = v_kept_ + r * 1;
           over<T, 1>([&](auto tag, long i) INLINED {
             using L = typename decltype(tag)::type;
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L v_2_ = eq(L::fill(T(k_)), L::fill(T(1)));
-            v_2_.store(v_2_kept_r_);
+            const L v_ = eq(L::fill(T(k_)), L::fill(T(1)));
+            v_.store(v_kept_r_);
           });
         }
         // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-        multiply<T, H_, H_>(rows, v_16_kept_, H_, panels_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_3_kept_, H_);
+        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, panels_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_2_kept_, H_);
         // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-        multiply<T, H_, H_>(rows, v_16_kept_, H_, panels_2_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_4_kept_, H_);
+        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, panels_2_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_3_kept_, H_);
         for (long r = 0; r < rows; ++r) {
-          T* v_2_kept_r_ = v_2_kept_ + r * 1;
+          T* v_kept_r_ = v_kept_ + r * 1;
           const T* W_x_product_r_ = W_x_product_.at<const T>(b + r, t);
+          T* v_2_kept_r_ = v_2_kept_ + r * H_;
           T* v_3_kept_r_ = v_3_kept_ + r * H_;
+          T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
           T* v_4_kept_r_ = v_4_kept_ + r * H_;
-          T* v_16_kept_r_ = v_16_kept_ + r * H_;
-          T* v_5_kept_r_ = v_5_kept_ + r * H_;
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
-            const L v_2_2_ = L::fill(*(v_2_kept_r_));
+            const L v_15_ = L::fill(*(v_kept_r_));
             const L W_x_product_2_ = L::load(W_x_product_r_ + i0);
-            const L v_3_2_ = L::load(v_3_kept_r_ + i0);
+            const L v_2_3_ = L::load(v_2_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L v_19_ = sigmoid(select(v_2_2_, W_x_product_2_, L::fill(T(0))) + v_3_2_);
-            v_19_.store(v_15_next_ + r * H_ + i0);
+            const L g_ = sigmoid(select(v_15_, W_x_product_2_, L::fill(T(0))) + v_2_3_);
             const L W_x_product_3_ = L::load(W_x_product_r_ + H_ + i0);
-            const L v_4_2_ = L::load(v_4_kept_r_ + i0);
+            const L v_3_2_ = L::load(v_3_kept_r_ + i0);
             // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-            const L v_5_ = T(1) - v_19_;
-            v_5_.store(v_5_kept_r_ + i0);
-            const L v_16_2_ = L::load(v_16_kept_r_ + i0);
-            const L v_20_ = v_19_ * tanh(select(v_2_2_, W_x_product_3_, L::fill(T(0))) + v_4_2_) + v_5_ * v_16_2_;
-            v_20_.store(v_16_next_ + r * H_ + i0);
+            const L v_4_ = T(1) - g_;
+            v_4_.store(v_4_kept_r_ + i0);
+            const L v_2_2_2_ = L::load(v_2_2_kept_r_ + i0);
+            const L v_16_ = g_ * tanh(select(v_15_, W_x_product_3_, L::fill(T(0))) + v_3_2_) + v_4_ * v_2_2_2_;
+            v_16_.store(v_2_2_next_ + r * H_ + i0);
           });
         }
-        std::copy_n(v_15_next_, rows * H_, v_15_kept_);
-        std::copy_n(v_16_next_, rows * H_, v_16_kept_);
+        std::copy_n(v_2_2_next_, rows * H_, v_2_2_kept_);
       }
       for (long r = 0; r < rows; ++r) {
-        T* v_kept_r_ = v_kept_ + r * H_;
-        T* v_17_kept_r_ = v_17_kept_ + r * H_;
+        T* v_5_kept_r_ = v_5_kept_ + r * H_;
+        T* v_14_kept_r_ = v_14_kept_ + r * H_;
         for (long i0 = 0; i0 < H_; ++i0)
-          *(v_17_kept_r_ + i0) = *(v_kept_r_ + i0);
+          *(v_14_kept_r_ + i0) = *(v_5_kept_r_ + i0);
       }
-      for (long r = 0; r < rows; ++r) {
-        T* v_6_kept_r_ = v_6_kept_ + r * H_;
-        T* v_18_kept_r_ = v_18_kept_ + r * H_;
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(v_18_kept_r_ + i0) = *(v_6_kept_r_ + i0);
-      }
+      zero(v_12_kept_, ROWS * H_);
       zero(v_13_kept_, ROWS * H_);
-      zero(v_14_kept_, ROWS * H_);
       for (long k_ = L_; k_ >= 1; --k_) {
-        std::copy_n(v_15_rounds_ + (k_ - 1) * ROWS * H_, rows * H_, v_15_kept_);
-        std::copy_n(v_16_rounds_ + (k_ - 1) * ROWS * H_, rows * H_, v_16_kept_);
+        std::copy_n(v_2_2_rounds_ + (k_ - 1) * ROWS * H_, rows * H_, v_2_2_kept_);
         for (long r = 0; r < rows; ++r) {
-          T* v_16_kept_r_ = v_16_kept_ + r * H_;
-          T* v_kept_r_ = v_kept_ + r * H_;
-          over<T, H_>([&](auto tag, long i0) INLINED {
-            using L = typename decltype(tag)::type;
-            // rhn.rnn:10  v = s[t-1]
-            const L v_ = L::fill(T(0));
-            v_.store(v_kept_r_ + i0);
-            v_.store(v_17_next_ + r * H_ + i0);
-            const L v_16_3_ = L::load(v_16_kept_r_ + i0);
-            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L v_21_ = v_16_3_;
-            v_21_.store(right0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
-            v_21_.store(right1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
-          });
-        }
-        for (long r = 0; r < rows; ++r) {
-          T* v_2_kept_r_ = v_2_kept_ + r * 1;
+          T* v_kept_r_ = v_kept_ + r * 1;
           over<T, 1>([&](auto tag, long i) INLINED {
             using L = typename decltype(tag)::type;
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L v_2_ = eq(L::fill(T(k_)), L::fill(T(1)));
-            v_2_.store(v_2_kept_r_);
+            const L v_ = eq(L::fill(T(k_)), L::fill(T(1)));
+            v_.store(v_kept_r_);
+          });
+        }
+        for (long r = 0; r < rows; ++r) {
+          T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
+          over<T, H_>([&](auto tag, long i0) INLINED {
+            using L = typename decltype(tag)::type;
+            const L v_2_2_3_ = L::load(v_2_2_kept_r_ + i0);
+            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+            const L v_17_ = v_2_2_3_;
+            v_17_.store(right0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
+            v_17_.store(right1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
           });
         }
         // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-        multiply<T, H_, H_>(rows, v_16_kept_, H_, panels_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_3_kept_, H_);
+        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, panels_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_2_kept_, H_);
         // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-        multiply<T, H_, H_>(rows, v_16_kept_, H_, panels_2_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_4_kept_, H_);
+        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, panels_2_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_3_kept_, H_);
         for (long r = 0; r < rows; ++r) {
-          T* v_2_kept_r_ = v_2_kept_ + r * 1;
+          T* v_kept_r_ = v_kept_ + r * 1;
           const T* W_x_product_r_ = W_x_product_.at<const T>(b + r, t);
+          T* v_2_kept_r_ = v_2_kept_ + r * H_;
           T* v_3_kept_r_ = v_3_kept_ + r * H_;
+          T* v_14_kept_r_ = v_14_kept_ + r * H_;
+          T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
           T* v_4_kept_r_ = v_4_kept_ + r * H_;
-          T* v_18_kept_r_ = v_18_kept_ + r * H_;
-          T* v_16_kept_r_ = v_16_kept_ + r * H_;
-          T* v_17_kept_r_ = v_17_kept_ + r * H_;
-          T* v_5_kept_r_ = v_5_kept_ + r * H_;
+          T* v_6_kept_r_ = v_6_kept_ + r * H_;
+          T* v_8_kept_r_ = v_8_kept_ + r * H_;
+          over<T, H_>([&](auto tag, long i0) INLINED {
+            using L = typename decltype(tag)::type;
+            const L v_18_ = L::fill(*(v_kept_r_));
+            const L W_x_product_4_ = L::load(W_x_product_r_ + i0);
+            const L v_2_4_ = L::load(v_2_kept_r_ + i0);
+            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+            const L g_ = sigmoid(select(v_18_, W_x_product_4_, L::fill(T(0))) + v_2_4_);
+            const L W_x_product_5_ = L::load(W_x_product_r_ + H_ + i0);
+            const L v_3_3_ = L::load(v_3_kept_r_ + i0);
+            // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+            const L v_19_ = tanh(select(v_18_, W_x_product_5_, L::fill(T(0))) + v_3_3_);
+            const L v_4_ = T(1) - g_;
+            v_4_.store(v_4_kept_r_ + i0);
+            const L v_14_2_ = L::load(v_14_kept_r_ + i0);
+            const L v_2_2_4_ = L::load(v_2_2_kept_r_ + i0);
+            const L v_6_ = v_14_2_ * g_ * (T(1) - v_19_ * v_19_);
+            v_6_.store(v_6_kept_r_ + i0);
+            v_6_.store(left0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
+            const L v_20_ = select(v_18_, v_6_, L::fill(T(0)));
+            (L::load(v_13_kept_ + r * H_ + i0) + v_20_).store(v_13_kept_ + r * H_ + i0);
+            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+            const L v_8_ = (-(v_14_2_ * v_2_2_4_) + v_14_2_ * v_19_) * (v_4_ * g_);
+            v_8_.store(v_8_kept_r_ + i0);
+            v_8_.store(left1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
+            const L v_21_ = select(v_18_, v_8_, L::fill(T(0)));
+            (L::load(v_12_kept_ + r * H_ + i0) + v_21_).store(v_12_kept_ + r * H_ + i0);
+          });
+        }
+        // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+        multiply<T, H_, H_>(rows, v_6_kept_, H_, panels_3_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_7_kept_, H_);
+        // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+        multiply<T, H_, H_>(rows, v_8_kept_, H_, panels_4_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_9_kept_, H_);
+        for (long r = 0; r < rows; ++r) {
+          T* v_14_kept_r_ = v_14_kept_ + r * H_;
+          T* v_4_kept_r_ = v_4_kept_ + r * H_;
           T* v_7_kept_r_ = v_7_kept_ + r * H_;
           T* v_9_kept_r_ = v_9_kept_ + r * H_;
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
-            const L v_2_3_ = L::fill(*(v_2_kept_r_));
-            const L W_x_product_4_ = L::load(W_x_product_r_ + i0);
-            const L v_3_3_ = L::load(v_3_kept_r_ + i0);
+            const L v_14_3_ = L::load(v_14_kept_r_ + i0);
+            const L v_4_2_ = L::load(v_4_kept_r_ + i0);
+            const L v_7_2_ = L::load(v_7_kept_r_ + i0);
+            const L v_9_2_ = L::load(v_9_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L v_19_ = sigmoid(select(v_2_3_, W_x_product_4_, L::fill(T(0))) + v_3_3_);
-            const L W_x_product_5_ = L::load(W_x_product_r_ + H_ + i0);
-            const L v_4_3_ = L::load(v_4_kept_r_ + i0);
-            // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-            const L v_22_ = tanh(select(v_2_3_, W_x_product_5_, L::fill(T(0))) + v_4_3_);
-            const L v_5_ = T(1) - v_19_;
-            v_5_.store(v_5_kept_r_ + i0);
-            const L v_18_2_ = L::load(v_18_kept_r_ + i0);
-            const L v_16_4_ = L::load(v_16_kept_r_ + i0);
-            const L v_7_ = v_18_2_ * v_19_ * (T(1) - v_22_ * v_22_);
-            v_7_.store(v_7_kept_r_ + i0);
-            v_7_.store(left0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
-            const L v_23_ = select(v_2_3_, v_7_, L::fill(T(0)));
-            (L::load(v_14_kept_ + r * H_ + i0) + v_23_).store(v_14_kept_ + r * H_ + i0);
-            const L v_17_2_ = L::load(v_17_kept_r_ + i0);
-            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L v_9_ = (v_17_2_ + -(v_18_2_ * v_16_4_) + v_18_2_ * v_22_) * (v_5_ * v_19_);
-            v_9_.store(v_9_kept_r_ + i0);
-            v_9_.store(left1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
-            const L v_24_ = select(v_2_3_, v_9_, L::fill(T(0)));
-            (L::load(v_13_kept_ + r * H_ + i0) + v_24_).store(v_13_kept_ + r * H_ + i0);
+            const L v_22_ = v_14_3_ * v_4_2_ + v_7_2_ + v_9_2_;
+            v_22_.store(v_14_next_ + r * H_ + i0);
           });
         }
-        // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-        multiply<T, H_, H_>(rows, v_7_kept_, H_, panels_3_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_8_kept_, H_);
-        // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-        multiply<T, H_, H_>(rows, v_9_kept_, H_, panels_4_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_10_kept_, H_);
-        for (long r = 0; r < rows; ++r) {
-          T* v_18_kept_r_ = v_18_kept_ + r * H_;
-          T* v_5_kept_r_ = v_5_kept_ + r * H_;
-          T* v_8_kept_r_ = v_8_kept_ + r * H_;
-          T* v_10_kept_r_ = v_10_kept_ + r * H_;
-          over<T, H_>([&](auto tag, long i0) INLINED {
-            using L = typename decltype(tag)::type;
-            const L v_18_3_ = L::load(v_18_kept_r_ + i0);
-            const L v_5_2_ = L::load(v_5_kept_r_ + i0);
-            const L v_8_2_ = L::load(v_8_kept_r_ + i0);
-            const L v_10_2_ = L::load(v_10_kept_r_ + i0);
-            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L v_25_ = v_18_3_ * v_5_2_ + v_8_2_ + v_10_2_;
-            v_25_.store(v_18_next_ + r * H_ + i0);
-          });
-        }
-        std::copy_n(v_17_next_, rows * H_, v_17_kept_);
-        std::copy_n(v_18_next_, rows * H_, v_18_kept_);
+        std::copy_n(v_14_next_, rows * H_, v_14_kept_);
       }
-      std::copy_n(v_18_kept_, rows * H_, v_12_kept_);
+      std::copy_n(v_14_kept_, rows * H_, v_11_kept_);
       // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
       // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
       // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
       for (long r = 0; r < rows; ++r) {
-        T* v_13_kept_r_ = v_13_kept_ + r * H_;
-        T* v_14_kept_r_ = v_14_kept_ + r * H_;
         T* v_12_kept_r_ = v_12_kept_ + r * H_;
+        T* v_13_kept_r_ = v_13_kept_ + r * H_;
+        T* v_11_kept_r_ = v_11_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          const L v_13_2_ = L::load(v_13_kept_r_ + i0);
-          // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-          const L v_26_ = v_13_2_;
-          v_26_.store(d_W_x_product_.at<T>(b + r, t) + i0);
-          const L v_14_2_ = L::load(v_14_kept_r_ + i0);
-          const L v_27_ = v_14_2_;
-          v_27_.store(d_W_x_product_.at<T>(b + r, t) + H_ + i0);
           const L v_12_2_ = L::load(v_12_kept_r_ + i0);
-          const L v_28_ = v_12_2_;
-          v_28_.store(d_s_1_ + r * H_ + i0);
+          // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+          const L v_23_ = v_12_2_;
+          v_23_.store(d_W_x_product_.at<T>(b + r, t) + i0);
+          const L v_13_2_ = L::load(v_13_kept_r_ + i0);
+          const L v_24_ = v_13_2_;
+          v_24_.store(d_W_x_product_.at<T>(b + r, t) + H_ + i0);
+          const L v_11_2_ = L::load(v_11_kept_r_ + i0);
+          const L v_25_ = v_11_2_;
+          v_25_.store(d_s_1_ + r * H_ + i0);
         });
       }
       for (long r = 0; call.reset.data && r < rows; ++r)
@@ -445,107 +394,88 @@ EXPORT void step(const Call& call) {
   parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {
     long rest = unit;
     const long part = rest, b = part * share, rows = std::min(share, call.batch - b);
-    T* v_kept_ = memory.take<T>(ROWS * H_);
-    T* v_2_kept_ = memory.take<T>(ROWS * 1);
+    T* v_kept_ = memory.take<T>(ROWS * 1);
+    T* v_2_kept_ = memory.take<T>(ROWS * H_);
     T* v_3_kept_ = memory.take<T>(ROWS * H_);
     T* v_4_kept_ = memory.take<T>(ROWS * H_);
     T* v_5_kept_ = memory.take<T>(ROWS * H_);
-    T* v_6_kept_ = memory.take<T>(ROWS * H_);
-    T* v_7_kept_ = memory.take<T>(ROWS * 1);
-    T* v_8_kept_ = memory.take<T>(ROWS * H_);
-    T *v_9_kept_ = memory.take<T>(ROWS * H_), *v_9_next_ = memory.take<T>(ROWS * H_);
-    T *v_10_kept_ = memory.take<T>(ROWS * H_), *v_10_next_ = memory.take<T>(ROWS * H_);
+    T* v_6_kept_ = memory.take<T>(ROWS * 1);
+    T* v_3_2_kept_ = memory.take<T>(ROWS * H_);
+    T *v_2_2_kept_ = memory.take<T>(ROWS * H_), *v_2_2_next_ = memory.take<T>(ROWS * H_);
     T* x_rows_ = memory.take<T>(ROWS * D_);
     for (long t = 0; t < call.steps; ++t) {
-      for (long r = 0; r < rows; ++r) {
-        T* v_kept_r_ = v_kept_ + r * H_;
-        over<T, H_>([&](auto tag, long i0) INLINED {
-          using L = typename decltype(tag)::type;
-          // rhn.rnn:10  v = s[t-1]
-          const L v_ = L::fill(T(0));
-          v_.store(v_kept_r_ + i0);
-        });
-      }
       // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
       for (long r = 0; r < rows; ++r) {
         const T* x_r_ = x_.at<const T>(b + r, t);
-        T* v_3_kept_r_ = v_3_kept_ + r * H_;
+        T* v_2_kept_r_ = v_2_kept_ + r * H_;
         for (long i0 = 0; i0 < D_; ++i0)
           *(x_rows_ + r * D_ + i0) = *(x_r_ + i0);
       }
-      multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_t_, 1, D_, v_3_kept_, H_);
+      multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_t_, 1, D_, v_2_kept_, H_);
       // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
       for (long r = 0; r < rows; ++r) {
         const T* x_r_ = x_.at<const T>(b + r, t);
-        T* v_5_kept_r_ = v_5_kept_ + r * H_;
+        T* v_4_kept_r_ = v_4_kept_ + r * H_;
         for (long i0 = 0; i0 < D_; ++i0)
           *(x_rows_ + r * D_ + i0) = *(x_r_ + i0);
       }
-      multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_h_, 1, D_, v_5_kept_, H_);
+      multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_h_, 1, D_, v_4_kept_, H_);
       // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
       for (long r = 0; r < rows; ++r) {
-        T* v_kept_r_ = v_kept_ + r * H_;
-        T* v_9_kept_r_ = v_9_kept_ + r * H_;
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(v_9_kept_r_ + i0) = *(v_kept_r_ + i0);
-      }
-      for (long r = 0; r < rows; ++r) {
         const T* s_1_r_ = old<T>(call, s_all_, s_first_, s_1_initial_, 1, b + r, t);
-        T* v_10_kept_r_ = v_10_kept_ + r * H_;
+        T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
         for (long i0 = 0; i0 < H_; ++i0)
-          *(v_10_kept_r_ + i0) = *(s_1_r_ + i0);
+          *(v_2_2_kept_r_ + i0) = *(s_1_r_ + i0);
       }
       for (long k_ = 1; k_ <= L_; ++k_) {
         for (long r = 0; r < rows; ++r) {
-          T* v_2_kept_r_ = v_2_kept_ + r * 1;
+          T* v_kept_r_ = v_kept_ + r * 1;
           over<T, 1>([&](auto tag, long i) INLINED {
             using L = typename decltype(tag)::type;
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L v_2_ = eq(L::fill(T(k_)), L::fill(T(1)));
-            v_2_.store(v_2_kept_r_);
+            const L v_ = eq(L::fill(T(k_)), L::fill(T(1)));
+            v_.store(v_kept_r_);
           });
         }
         // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-        multiply_plain<T, H_, H_>(rows, v_10_kept_, H_, R_t_ + (long(T(k_)) - 1) * (H_ * H_), 1, H_, v_4_kept_, H_);
+        multiply_plain<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_ + (long(T(k_)) - 1) * (H_ * H_), 1, H_, v_3_kept_, H_);
         // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-        multiply_plain<T, H_, H_>(rows, v_10_kept_, H_, R_h_ + (long(T(k_)) - 1) * (H_ * H_), 1, H_, v_6_kept_, H_);
+        multiply_plain<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_ + (long(T(k_)) - 1) * (H_ * H_), 1, H_, v_5_kept_, H_);
         for (long r = 0; r < rows; ++r) {
-          T* v_2_kept_r_ = v_2_kept_ + r * 1;
+          T* v_kept_r_ = v_kept_ + r * 1;
+          T* v_2_kept_r_ = v_2_kept_ + r * H_;
           T* v_3_kept_r_ = v_3_kept_ + r * H_;
           T* v_4_kept_r_ = v_4_kept_ + r * H_;
           T* v_5_kept_r_ = v_5_kept_ + r * H_;
-          T* v_6_kept_r_ = v_6_kept_ + r * H_;
-          T* v_10_kept_r_ = v_10_kept_ + r * H_;
+          T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
-            const L v_2_2_ = L::fill(*(v_2_kept_r_));
-            const L v_3_2_ = L::load(v_3_kept_r_ + i0);
-            const L v_4_2_ = L::load(v_4_kept_r_ + i0);
+            const L v_7_ = L::fill(*(v_kept_r_));
+            const L v_2_3_ = L::load(v_2_kept_r_ + i0);
+            const L v_3_3_ = L::load(v_3_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L v_11_ = sigmoid(select(v_2_2_, v_3_2_, L::fill(T(0))) + v_4_2_);
-            v_11_.store(v_9_next_ + r * H_ + i0);
+            const L g_ = sigmoid(select(v_7_, v_2_3_, L::fill(T(0))) + v_3_3_);
+            const L v_4_2_ = L::load(v_4_kept_r_ + i0);
             const L v_5_2_ = L::load(v_5_kept_r_ + i0);
-            const L v_6_2_ = L::load(v_6_kept_r_ + i0);
-            const L v_10_2_ = L::load(v_10_kept_r_ + i0);
+            const L v_2_2_2_ = L::load(v_2_2_kept_r_ + i0);
             // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-            const L v_12_ = v_11_ * tanh(select(v_2_2_, v_5_2_, L::fill(T(0))) + v_6_2_) + (T(1) - v_11_) * v_10_2_;
-            v_12_.store(v_10_next_ + r * H_ + i0);
+            const L v_8_ = g_ * tanh(select(v_7_, v_4_2_, L::fill(T(0))) + v_5_2_) + (T(1) - g_) * v_2_2_2_;
+            v_8_.store(v_2_2_next_ + r * H_ + i0);
           });
         }
-        std::copy_n(v_9_next_, rows * H_, v_9_kept_);
-        std::copy_n(v_10_next_, rows * H_, v_10_kept_);
+        std::copy_n(v_2_2_next_, rows * H_, v_2_2_kept_);
       }
-      std::copy_n(v_10_kept_, rows * H_, v_8_kept_);
+      std::copy_n(v_2_2_kept_, rows * H_, v_3_2_kept_);
       // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
       for (long r = 0; r < rows; ++r) {
-        T* v_8_kept_r_ = v_8_kept_ + r * H_;
+        T* v_3_2_kept_r_ = v_3_2_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          const L v_8_2_ = L::load(v_8_kept_r_ + i0);
+          const L v_3_2_2_ = L::load(v_3_2_kept_r_ + i0);
           // rhn.rnn:15  s[t] = v
-          const L v_13_ = v_8_2_;
-          v_13_.store(s_all_.at<T>(b + r, t) + i0);
-          v_13_.store(s_out_.at<T>(b + r, t) + i0);
+          const L v_9_ = v_3_2_2_;
+          v_9_.store(s_all_.at<T>(b + r, t) + i0);
+          v_9_.store(s_out_.at<T>(b + r, t) + i0);
         });
       }
     }
