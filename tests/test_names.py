@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
+import rnndsl
 from rnndsl.checks.attributes import CONSTRUCTOR_ARGUMENTS
 from rnndsl.emit.naming import RESERVED
 from rnndsl.runtime import build
@@ -34,7 +36,7 @@ def test_other_names_give_the_same_text(name):
         assert alpha.clashes(language, before[language], after[language]) == [], names
 
 
-@pytest.mark.parametrize("name", list(CELLS)[::4])
+@pytest.mark.parametrize("name", list(CELLS)[::6])
 def test_names_of_programs_have_a_place_of_their_own(name):
     """What a kernel's text calls by another name in a cell of other names is in the space of names that end in `_` or have two in a row;
     what Python's text calls the same is reserved."""
@@ -72,21 +74,111 @@ def test_what_templates_make_of_names_is_made_once():
 # The numbers
 
 
-@pytest.mark.parametrize("name", ["elman", "lif", "zoo/sru", "zoo/gru_d", "zoo/kalman", "zoo/rhn", "slstm", "lru"])
+@pytest.mark.parametrize("name", ["lif", "zoo/sru", "zoo/gru_d", "slstm"])
 def test_other_names_give_the_same_numbers_on_the_reference(name):
     for names in harvest.assignments(CELLS[name])[2:]:
         assert renaming.differences(CELLS[name], names, "reference") == [], names
 
 
 @needs_compiler
-@pytest.mark.parametrize(("name", "way"), [("zoo/sru", 0), ("rhn", 3), ("slstm", 2), ("zoo/fastgrnn", 1), ("lru", 3)])
+@pytest.mark.parametrize(("name", "way"), [("zoo/sru", 0), ("rhn", 3), ("lru", 2)])
 def test_other_names_give_the_same_numbers_in_cpp(name, way):
     names = harvest.assignments(CELLS[name])[way]
     assert renaming.differences(CELLS[name], names, "cpu") == [], names
 
 
-@pytest.mark.parametrize(("name", "way"), [("para_lstm", 3), ("lif", 0), ("zoo/sru", 1), ("lru", 2), ("zoo/kalman", 3)])
+@pytest.mark.parametrize(("name", "way"), [("para_lstm", 3), ("zoo/sru", 1), ("lru", 2)])
 def test_other_names_give_the_same_numbers_in_triton(name, way):
     pytest.importorskip("triton")
     names = harvest.assignments(CELLS[name])[way]
     assert renaming.differences(CELLS[name], names, "triton") == [], names
+
+
+# Names that were taken for others once
+
+CAPTURED = {
+    "the pointer of a made-up value": """
+  input x: [H]
+  state g: [H]
+  param v_r: [H]
+  g[t] = 0.5 * g[t-1] + mod(t, 3) * v_r
+  output y = g[t] + x
+""",
+    "the same, backwards, with a start that is learned": """
+  input x: [H]
+  state offset: [H] = w28
+  param w28: []
+  param b9, v_r, L1: [H]
+  a = mod(mod(t, 3) + 0.37, 1.3 + sigmoid(sin(0.3 * t)))
+  offset[t] = 0.5 * (offset[t-1] + a * sigmoid(where((b9 > 0.15) * (v_r < 0.7), 0.2 + L1, 0.1)))
+  output offset, x
+""",
+    "two recurrences whose states' names are one when joined": """
+  input x: [H]
+  state h, c, h_c: [H]
+  h[t] = 0.5 * h[t-1] + tanh(c[t-1]) + x
+  c[t] = 0.3 * c[t-1] - h[t]
+  h_c[t] = 0.1 * h_c[t-1] + 2 * x
+  output h, c, h_c
+""",
+    "a method of every layer": """
+  input x: [H]
+  state by_kernel: [H]
+  by_kernel[t] = tanh(0.5 * by_kernel[t-1] + x)
+  output by_kernel
+""",
+    "a function of one step of a cell": """
+  input x: [H]
+  state cell_, step: [H]
+  cell_[t] = tanh(0.5 * cell_[t-1] + x)
+  step[t] = 0.5 * step[t-1] + cell_[t]
+  output step
+""",
+    "what the plan calls an equation of a state": """
+  input x: [H]
+  state h, b: [H]
+  z = x * 2 + 1
+  update = sigmoid(z)
+  h[t] = 0.5 * h[t-1] + update
+  b[t] = tanh(z)
+  output h, b
+""",
+    "where a file of kernels imports": """
+  input x: [H]
+  state h: [H]
+  param functions: [H]
+  h[t] = tanh(functions * h[t-1] + x)
+  output h
+""",
+}
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu", "triton"])
+@pytest.mark.parametrize("what", CAPTURED)
+def test_is_not_taken_for(what, backend):
+    text = "cell Q(H):\n" + CAPTURED[what].lstrip("\n")
+    if backend == "cpu" and build.compiler() is None:
+        pytest.skip("there is no C++ compiler")
+    plain = {n: f"plain{i}" for i, n in enumerate(harvest.roles_of(text)) if n != "H"}
+    assert renaming.differences(harvest.renamed(text, plain), {v: k for k, v in plain.items()}, backend) == []
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", ["time", "h_forward", "INFINITY"])
+def test_a_size_is_called_as_something_of_c(size):
+    text = f"cell Q({size}):\n  input x: [{size}]\n  state h: [{size}]\n  h[t] = 0.5 * h[t-1] + x\n  output h\n"
+    assert renaming.differences(text.replace(size, "H"), {"H": size}, "cpu") == []
+
+
+def test_a_cell_of_a_standalone_module_is_called_as_something_of_the_runtime(tmp_path):
+    private = set(re.findall(r"(?m)^(?:class |def )?(_[a-zA-Z]\w*)", (ROOT / "rnndsl" / "runtime" / "layer.py").read_text(encoding="utf-8")))
+    assert len(private) > 3
+    for name in sorted(private):
+        text = rnndsl.compile(f"cell {name}(H):\n input x: [H]\n state h: [H]\n h[t] = 0.5 * h[t-1] + x\n output h\n", standalone=True)
+        module: dict = {"__name__": "standalone"}
+        exec(compile(text, "standalone.py", "exec"), module)
+        layer = module[name](3, dtype=torch.float64)
+        y, _ = layer(torch.ones(2, 2, 3, dtype=torch.float64))
+        assert y[0, 1, 0] == 1.5 and layer.bfloat16()(torch.ones(2, 2, 3, dtype=torch.bfloat16))[0].dtype == torch.bfloat16
+        with pytest.raises(ValueError, match="x: expected"):
+            layer(torch.ones(2, 2, 4))

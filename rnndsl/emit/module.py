@@ -2,6 +2,7 @@
 
 import re
 
+from rnndsl.checks.attributes import MODULE_NAMES
 from rnndsl.diagnostics import Source
 from rnndsl.emit.cell_text import cell_text
 from rnndsl.emit.naming import RESERVED, Names
@@ -16,12 +17,13 @@ _RUNTIME_PARTS = ("ops.py", "initialise.py", "layer.py")
 
 def module_text(plans: tuple[Plan, ...], source: Source, standalone: bool = False) -> str:
     """A Python module with one class a cell; `standalone` puts the runtime into it, so that it needs torch alone."""
-    class_names = Names(RESERVED)
+    class_names = Names(RESERVED | MODULE_NAMES)
     for p in plans:  # a cell keeps its name; its named tuples make way
         class_names.keep(("cell", p.cell.name), p.cell.name)
     cells = [cell_text(p, source, class_names) for p in plans]
     used = {name for c in cells for name in c.used}
-    runtime, runtime_imports = _standalone_runtime() if standalone else ("", [])
+    classes = {name for c in cells for name in (c.name, c.state_class, c.output_class) if name}
+    runtime, runtime_imports = _standalone_runtime(classes) if standalone else ("", [])
     imports = runtime_imports or _imports(
         used, any("torch." in line for c in cells for line in [*c.run, *c.initial, *c.declare, *(m for method in c.methods for m in method)])
     )
@@ -46,8 +48,8 @@ def _imports(used: set[str], torch: bool) -> list[str]:
     return [*lines, "", "from rnndsl.runtime import (", *(f"    {n}," for n in names), ")"]
 
 
-def _standalone_runtime() -> tuple[str, list[str]]:
-    """The runtime as one text, and its imports."""
+def _standalone_runtime(classes: set[str]) -> tuple[str, list[str]]:
+    """The runtime as one text, and its imports; what it calls its own by a name of one of the module's classes makes way."""
     folder = resource_folder("runtime")
     imports: list[str] = ["from typing import NamedTuple"]
     bodies: list[str] = []
@@ -69,6 +71,13 @@ def _standalone_runtime() -> tuple[str, list[str]]:
                 continue
             kept.append(line)
         bodies.append("\n".join(kept).strip("\n"))
+    runtime = "\n\n\n".join(bodies)
+    own = set(re.findall(r"(?m)^(?:class |def )?(_\w+)", runtime))
+    for name in sorted(own & classes):
+        other = f"{name}_"
+        while re.search(rf"\b{other}\b", runtime) or other in classes:
+            other += "_"
+        runtime = re.sub(rf"\b{name}\b", other, runtime)
     standard = sorted({i for i in imports if "torch" not in i})
     torch = sorted({i for i in imports if "torch" in i})
-    return "\n\n\n".join(bodies), ["", *standard, "", *torch]
+    return runtime, ["", *standard, "", *torch]

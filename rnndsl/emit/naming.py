@@ -6,11 +6,8 @@ import re
 
 from rnndsl.runtime_names import RUNTIME_NAMES
 
-# What the generated code itself calls things.
-_OWN = {
-    "torch", "F", "math", "Tensor", "NamedTuple", "self", "params", "inputs", "noises", "state", "initial", "reset", "kind", "lead",
-    "cls", "Layer", "Above", "Between", "step_", "training", "T", "B",
-}  # fmt: skip
+# What the methods of a generated class call things that are no name of the program.
+_OWN = {"torch", "F", "math", "Tensor", "NamedTuple", "self", "params", "inputs", "state", "initial", "reset", "lead", "kind"}
 RESERVED = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | _OWN | RUNTIME_NAMES
 
 

@@ -180,7 +180,7 @@ def _readers(plan: Plan) -> dict[str, set[str]]:
 
     for stage in plan.stages:
         for o in stage.body:
-            reader = _label(stage) if isinstance(stage, Scan) else " ".join(sorted(names_of(o))) or "update"
+            reader = _label(stage) if isinstance(stage, Scan) else " ".join(sorted(names_of(o))) or "an update"
             for expr in expressions_of(o):
                 read(expr, reader)
     for name, value, _ in plan.outputs:
