@@ -295,6 +295,17 @@ FEATURES: dict[str, str] = {
   u[t] = 0.9 * u[t-1] + x - s * b
   output o = spike(u[t]), p = spike(2 * x)
 """,
+    "functions outside of the equations": """
+  input x: [H]
+  state h: [H] = spike(3 * p) + swish(p + 0.3)
+  const c: [H] = twice(q / 2)
+  const q: [H] = swish(0.3 + 0.1)
+  param p: [H]
+  param e: [H] > swish(0.1 + 0.1) ~ constant(twice(1 + 1))
+  noise m: [H] ~ normal(swish(2 * p), 1)
+  h[t] = 0.5 * h[t-1] + m * c * x - e
+  output h
+""",
     "functions of functions": """
   input x: [H]
   state h: [H]
@@ -315,6 +326,12 @@ FEATURES: dict[str, str] = {
   h[t] = lam * h[t-1] + B @ x + 0.2j * z + A @ conj(z) * 0.1
   r[t] = tanh(r[t-1] + re(h[t]) * im(h[t]) + abs(h[t]) * 0.1)
   output y = re(C @ h[t]), h, n = norm(h[t]), d = dot(h[t], h[t]), q = normalize(h[t]), r, w = h[t] / (z + 3)
+""",
+    "choices of complex values": """
+  input x: [H]
+  state h: complex [H]
+  h[t] = where(x > 0.3, 0.3j * h[t-1] + x, x)
+  output y = abs(h[t]), z = where(h[t] == 0, 1j, x), w = where(x < 0, 0.5, h[t])
 """,
     "complex by real": """
   input x: [H]

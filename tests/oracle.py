@@ -427,6 +427,11 @@ def _logaddexp(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(infinite, limit, high_ + torch.log1p(torch.exp(low_ - high_)))
 
 
+def _where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    kind = torch.promote_types(a.dtype, b.dtype)  # torch.where has no gradient for a real and a complex branch
+    return torch.where(condition != 0, a.to(kind), b.to(kind))
+
+
 def _softplus(v: Tensor) -> Tensor:
     return _logaddexp(v, torch.zeros_like(v))
 
@@ -470,7 +475,7 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "min": torch.minimum,
     "logaddexp": _logaddexp,
     "mod": lambda a, b: a - b * torch.floor(a / b),
-    "where": lambda condition, a, b: torch.where(condition != 0, a, b),
+    "where": _where,
 }
 
 ALONG: dict[str, Callable[[Tensor], Tensor]] = {

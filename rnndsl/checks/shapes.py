@@ -120,7 +120,7 @@ class _CellShapes:
     def _default(self, h: ast.HeaderName) -> float:
         assert h.default is not None
         default = h.default
-        value = self._guard(lambda: fold(self._expr(default, [])))
+        value = self._guard(lambda: fold(self._expr(default, None)))
         if value is None or isinstance(value, complex):
             if value is not None or not self.out.failed:
                 self._report("hyperparameter", f"the default of `{h.name.id}` is not a real number", h.default.span, "expected a number")
@@ -212,7 +212,7 @@ class _CellShapes:
 
     def _initial(self, d: ast.Declaration, t: Type) -> Expr:
         assert d.value is not None
-        value = self._expr(d.value, [])
+        value = self._expr(d.value, None)
         what = "initial value" if d.role == "state" else "value"
         self._fits(value, t, d.value.span, f"the {what}", d.shape.span)
         return value
@@ -233,7 +233,7 @@ class _CellShapes:
         return Interval(low, high)
 
     def _scalar(self, expr: ast.Expr, what: str) -> Expr:
-        value = self._expr(expr, [])
+        value = self._expr(expr, None)
         if value.type != SCALAR:
             self._report("shape-mismatch", f"{what} is a real scalar", expr.span, f"this is {kind(value.type)}")
             raise _Stop
@@ -251,7 +251,7 @@ class _CellShapes:
             return Draw(name, args)
         if t.is_complex:
             self._report("noise", "a noise is real", d.shape.span, "complex", hint="add two noises: `a + 1j * b`")
-        args = tuple(self._expr(a, []) for a in d.draw.arguments)
+        args = tuple(self._expr(a, None) for a in d.draw.arguments)
         for a, where in zip(args, d.draw.arguments, strict=True):
             self._fits(a, t, where.span, "the distribution's argument", d.shape.span)
         if name == "bernoulli" and isinstance(p := fold(args[0]), float) and not 0 <= p <= 1:
@@ -432,7 +432,8 @@ class _CellShapes:
 
     # Expressions
 
-    def _expr(self, expr: ast.Expr, body: list) -> Expr:
+    def _expr(self, expr: ast.Expr, body: list | None) -> Expr:
+        """An expression with its type; `body` takes the lines that stand before it, None outside of the equations."""
         self.nodes += 1
         if self.nodes > MAX_NODES:
             self._report("too-large", f"the cell `{self.cell.name.id}` grows too large", self.cell.name.span,
@@ -479,7 +480,7 @@ class _CellShapes:
             raise _Stop
         return Ref(name, role, self.types[name], span=expr.span)
 
-    def _index(self, expr: ast.Index, body: list) -> Expr:
+    def _index(self, expr: ast.Index, body: list | None) -> Expr:
         name = expr.base.id
         if name in self.failed or name not in self.types:
             raise _Stop
@@ -504,7 +505,7 @@ class _CellShapes:
             raise _Stop
         return Apply("slice", (Ref(name, role, t, span=expr.base.span), index), replace(t, heads=t.heads[1:]), span=expr.span)
 
-    def _binary(self, expr: ast.Binary, body: list) -> Expr:
+    def _binary(self, expr: ast.Binary, body: list | None) -> Expr:
         left, right = self._expr(expr.left, body), self._expr(expr.right, body)
         op = expr.op
         if op in COMPARISONS:
@@ -611,7 +612,7 @@ class _CellShapes:
         heads = ", ".join(map(str, this.type.heads)) + "; " if this.type.heads else ""
         return f"a matrix makes [{new}] of [{old}]: `param W: [{heads}{new}, {old}]`, then `W @ {text}`"
 
-    def _call(self, call: ast.Call, body: list) -> Expr:
+    def _call(self, call: ast.Call, body: list | None) -> Expr:
         name = call.function.id
         if name in self.functions:
             return self._inline(call, body)
@@ -655,7 +656,7 @@ class _CellShapes:
             for n in walk(expr)
         )
 
-    def _inline(self, call: ast.Call, body: list) -> Expr:
+    def _inline(self, call: ast.Call, body: list | None) -> Expr:
         function = self.functions[call.function.id]
         if len(self.inlining) > 50:
             self._report("too-deep", "functions call each other more than 50 deep", call.span, "too deep")
@@ -687,7 +688,7 @@ class _CellShapes:
                 raise _Stop
         return Apply("surrogate", (argument, value, slope), argument.type, span=call.span)
 
-    def _heads(self, call: ast.Call, body: list) -> Expr:
+    def _heads(self, call: ast.Call, body: list | None) -> Expr:
         value = self._expr(call.arguments[0], body)
         count = self._dim(call.arguments[1])
         if value.type.rank != 1 or value.type.heads:
@@ -707,7 +708,7 @@ class _CellShapes:
         axes = () if size.number == 1 else (size,)
         return Apply("heads", (value,), Type((count,), axes, value.type.is_complex), (count, *axes), span=call.span)
 
-    def _reshape(self, call: ast.Call, body: list) -> Expr:
+    def _reshape(self, call: ast.Call, body: list | None) -> Expr:
         value = self._expr(call.arguments[0], body)
         axes = tuple(self._dim(a) for a in call.arguments[1:])
         old, new = Dim.of(1), Dim.of(1)
@@ -721,15 +722,15 @@ class _CellShapes:
             raise _Stop
         return Apply("reshape", (value,), replace(value.type, axes=axes), (value.type.rank, *axes), span=call.span)
 
-    def _eye(self, call: ast.Call, body: list) -> Expr:
+    def _eye(self, call: ast.Call, body: list | None) -> Expr:
         size = self._dim(call.arguments[0])
         return Apply("eye", (), Type((), (size, size)), (size,), span=call.span)
 
-    def _ones(self, call: ast.Call, body: list) -> Expr:
+    def _ones(self, call: ast.Call, body: list | None) -> Expr:
         size = self._dim(call.arguments[0])
         return Apply("ones", (), Type((), (size,)), (size,), span=call.span)
 
-    def _split(self, call: ast.Call, body: list) -> Expr:
+    def _split(self, call: ast.Call, body: list | None) -> Expr:
         self._report("split", "split gives several values", call.span, "one value is needed here",
                      hint="split on a line of its own: `a, b = split(v, 2)`")  # fmt: skip
         raise _Stop

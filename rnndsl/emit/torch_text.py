@@ -263,6 +263,11 @@ class TorchText:
         inner = self.tensor(expr.args[0])
         return Text(f"torch.real({inner.code})") if expr.args[0].type.is_complex else inner
 
+    def _where(self, expr: Apply) -> Text:
+        condition, a, b = expr.args
+        left, right = self._complex_pair(a, b, self.tensor(a, expr.type), self.tensor(b, expr.type))  # torch.where has no gradient for a mixed pair
+        return Text(f"torch.where(({self.tensor(condition, expr.type).code}) != 0, {left.code}, {right.code})")
+
     def _diag(self, expr: Apply) -> Text:
         return Text(f"torch.diag_embed({self.text(expr.args[0]).code})")
 
