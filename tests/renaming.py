@@ -2,7 +2,8 @@
 
     python -m tests.renaming [--backend cpu] [--rounds 4] [NAME…]
 
-does so for every cell of examples/ and examples/zoo/, which takes a build of kernels a cell and round.
+does so for every cell of examples/ and examples/zoo/, which takes a build of kernels a cell and round; `--backend text` compares what is
+generated instead.
 """
 
 import argparse
@@ -14,8 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from tests import alpha
 from tests.agreement import difference, layer_of, random_inputs, sizes_of, some_resets, total
-from tests.harvest import assignments, renamed
+from tests.harvest import assignments, renamed, texts_of
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
 CELLS = {str(p.relative_to(FOLDER).with_suffix("")): p.read_text(encoding="utf-8") for p in sorted(FOLDER.rglob("*.rnn"))}
@@ -69,6 +71,12 @@ def differences(text: str, names: dict[str, str], backend: str, want: tuple[nn.M
     return [n for n in wanted if difference(got[n], wanted[n]) > 1e-8]
 
 
+def clashes_of(text: str, names: dict[str, str]) -> list[str]:
+    """The functions of what is generated of a cell under other names that are not the same but for these."""
+    before, after = texts_of(text), texts_of(renamed(text, names))
+    return [c for language in before for c in alpha.clashes(language, before[language], after[language])]
+
+
 def original(text: str) -> tuple[nn.Module, dict[str, Tensor]]:
     """A cell's layer on the reference, and its numbers."""
     layer = with_names(text, {}, "reference")
@@ -78,7 +86,7 @@ def original(text: str) -> tuple[nn.Module, dict[str, Tensor]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("names", nargs="*", help="cells, as zoo/sru (default: all)")
-    parser.add_argument("--backend", default="cpu", choices=("reference", "cpu", "triton"))
+    parser.add_argument("--backend", default="cpu", choices=("reference", "cpu", "triton", "text"))
     parser.add_argument("--rounds", type=int, default=4, help="ways to rename each cell, at most 4")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -87,12 +95,13 @@ def main() -> int:
         if options.names and name not in options.names:
             continue
         try:
-            want = original(text)
-            if options.backend != "reference" and want[0]._no_kernels(options.backend) is not None:
+            want = original(text) if options.backend != "text" else None
+            if want and options.backend != "reference" and want[0]._no_kernels(options.backend) is not None:
                 continue
             given = assignments(text, options.seed)
             for k in range(options.rounds):
-                bad = differences(text, given[(number + k) % len(given)], options.backend, want)
+                names = given[(number + k) % len(given)]
+                bad = differences(text, names, options.backend, want) if want else clashes_of(text, names)
                 if bad:
                     wrong += 1
                     print(f"{name}, way {(number + k) % len(given)}: {len(bad)} differ: {', '.join(bad[:6])}", flush=True)
