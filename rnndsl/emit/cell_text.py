@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
+from rnndsl.checks.attributes import LAYER_ATTRIBUTES
 from rnndsl.checks.cell import Hyper
 from rnndsl.diagnostics import Source
 from rnndsl.emit.cpp.library import CppText, cpp_text
@@ -28,6 +29,7 @@ class CellText:
     sizes: str
     hypers: str
     order: str
+    attributes: str | None  # the names of the header that are attributes
     declare_arguments: list[str]
     declare: list[str]
     initial: list[str]
@@ -120,6 +122,7 @@ def cell_text(plan: Plan, source: Source, class_names: Names) -> CellText:
         header=header,
         sizes=_dict(cell.sizes),
         hypers=_dict([h.name for h in cell.hypers]),
+        attributes=_attributes([header_name(h) for h in cell.header]),
         order=tuple_text([quoted(header_name(h)) for h in cell.header]),
         declare_arguments=[declare_names(header_name(h)) for h in cell.header],
         declare=Declare(plan, declare_names, used).lines(),
@@ -152,6 +155,12 @@ def _python(value: float) -> str:
 
 def _dict(names) -> str:
     return "{" + ", ".join(f"{quoted(n)}: {n}" for n in names) + "}"
+
+
+def _attributes(names: list[str]) -> str | None:
+    """The names that the class has as attributes: all that it does not use itself."""
+    free = [quoted(n) for n in names if n not in LAYER_ATTRIBUTES]
+    return tuple_text(free) if free else None
 
 
 def _docstring(doc: str) -> list[str]:

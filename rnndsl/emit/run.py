@@ -9,6 +9,15 @@ from rnndsl.emit.part import WIDTH, Part, call_lines, mentioned, quoted, tensors
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of
 from rnndsl.plan.recurrence import Exit, Recurrence, product_name, product_type, recurrences
 
+_VIEWS = frozenset(("re", "im", "conj", "merge", "heads", "reshape", "split", "transpose", "slice"))  # whose result may be a view of an argument
+
+
+def _binds(operation: Let | Update, ref: Ref) -> bool:
+    """Whether an operation gives a local or a state its value."""
+    if isinstance(operation, Let):
+        return ref.role == "local" and operation.name == ref.name
+    return ref.role == "state" and operation.state == ref.name
+
 
 class Run(Part):
     """`_run`: one call over a whole sequence."""
@@ -130,13 +139,23 @@ class Run(Part):
     def _let(self, value: Expr) -> str:
         return self.text.tensor(value).code
 
-    def _expanded(self, value: str, t: Type) -> str:
+    def _source(self, value: Expr) -> Expr | None:
+        """What a value is where it lies in memory of its own, that of nothing but other names of it: a computation of every step, or a state
+        that a recurrence makes; else None."""
+        if isinstance(value, Ref):
+            if value.role == "state" and any(value.name in s.states for s in self.plan.scans):
+                return value if value.lag == 0 else None
+            bound = [o.value for s in self.plan.stages if isinstance(s, Map) for o in s.body if isinstance(o, Let | Update) and _binds(o, value)]
+            return self._source(bound[0]) if len(bound) == 1 and value.lag == 0 else None
+        return value if isinstance(value, Apply) and value.op not in _VIEWS and self.text.lead(value) else None
+
+    def _expanded(self, value: str, t: Type, by: str = "expand_to") -> str:
         """A value as a full [B, T, heads, axes]."""
-        self.used.add("expand_to")
+        self.used.add(by)
         dtype = 'complex_of(kind["dtype"])' if t.is_complex else 'kind["dtype"]'
         if t.is_complex:
             self.used.add("complex_of")
-        return f"expand_to({value}, {self._full_shape(t)}, {dtype})"
+        return f"{by}({value}, {self._full_shape(t)}, {dtype})"
 
     def _full_shape(self, t: Type) -> str:
         """[B, T, heads, axes]."""
@@ -312,5 +331,11 @@ class Run(Part):
         self._add_method(f"_{kind}_{self.label(recurrence)}", ["self", "kind", *given], lines)
 
     def _return(self) -> None:
-        values = [self._expanded(self.text.tensor(value).code, value.type) for _, value, _ in self.plan.outputs]
+        taken: set[Expr] = set()
+        values = []
+        for _, value, _ in self.plan.outputs:
+            source = self._source(value)
+            fresh = source is not None and source not in taken
+            taken |= {source} if source is not None else set()
+            values.append(self._expanded(self.text.tensor(value).code, value.type, "expand_to" if fresh else "expand_own"))
         self.out.append(f"return {tuple_text(values)}, {tuple_text([self.finals[c.field] for c in self.plan.carries])}")

@@ -8,6 +8,7 @@ from rnndsl.runtime.ops import (
     clock,
     complex_of,
     draw_noise,
+    expand_own,
     expand_to,
     fill,
     floor,
@@ -33,7 +34,7 @@ from rnndsl.runtime.triton import backend as _triton  # noqa: F401, registers it
 from rnndsl.scalars import Scalars
 
 __all__ = [
-    "Kernel", "Kernels", "Layer", "Scalars", "Size", "Step", "TritonKernels", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_to", "fill", "floor", "heaviside", "imag", "join_vectors",
-    "lagged", "last", "layernorm", "logaddexp", "matvec", "mod", "normalize", "rmsnorm", "scalar", "select", "sign", "softplus", "surrogate",
-    "vecmat",
+    "Kernel", "Kernels", "Layer", "Scalars", "Size", "Step", "TritonKernels", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_own",
+    "expand_to", "fill", "floor", "heaviside", "imag", "join_vectors", "lagged", "last", "layernorm", "logaddexp", "matvec", "mod", "normalize", "rmsnorm",
+    "scalar", "select", "sign", "softplus", "surrogate", "vecmat",
 ]  # fmt: skip

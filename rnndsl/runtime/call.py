@@ -4,17 +4,23 @@ import ctypes
 import os
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+_CPU = torch.device("cpu")
 SMALL = 1 << 15  # values of a call below which one thread does all
 
 
 def rows(t: Tensor, lead: int) -> Tensor:
-    """A tensor whose axes after the first `lead` lie one behind the other."""
+    """A tensor, or a copy, that a kernel can read: the axes after the first `lead` lie one behind the other, and what lies there are its
+    entries, no others of which torch notes that a sign is to be turned, or that they are all zero."""
+    if t.is_neg() or t.is_conj() or t._is_zerotensor():
+        t = t.clone() if t._is_zerotensor() else t.resolve_conj().resolve_neg()
+    if t.is_contiguous():
+        return t
     expected = 1
     for size, stride in zip(reversed(t.shape[lead:]), reversed(t.stride()[lead:]), strict=True):
         if size != 1 and stride != expected:
@@ -23,9 +29,24 @@ def rows(t: Tensor, lead: int) -> Tensor:
     return t
 
 
-def strided(tensors: Sequence[Tensor], lead: int) -> list[int]:
-    """Of each tensor, one behind the other: pointer, and strides of its first `lead` axes, batch and time; 0 for one that is not there."""
-    return [v for t in tensors for v in (t.data_ptr(), t.stride(0) if lead else 0, t.stride(1) if lead > 1 else 0)]
+def require_readable(t: Tensor, dtypes: Container[torch.dtype], device: torch.device) -> int:
+    """The address of a tensor. Raises RuntimeError unless what lies there, on a device, are its entries as they are, of one of these dtypes."""
+    address = t.data_ptr()  # of a tensor that has none it raises RuntimeError
+    if t.dtype not in dtypes or t.device != device or t.is_neg() or (address == 0 and t.numel()):
+        raise RuntimeError(f"a kernel on {device} cannot read a tensor {list(t.shape)} of {t.dtype} on {t.device}: its entries do not lie there")
+    return address
+
+
+def strided(tensors: Sequence[Tensor], lead: int, dtype: torch.dtype) -> list[int]:
+    """Of each tensor, one behind the other: pointer, and strides of its first `lead` axes, batch and time; 0 for one that is not there.
+
+    The only place where an address leaves Python for a kernel in C++. Raises RuntimeError for a tensor that cannot be read at one.
+    """
+    found: list[int] = []
+    for t in tensors:
+        address = require_readable(t, (dtype,), _CPU)
+        found += (address, *t.stride()[:lead], *(0, 0)[lead:])
+    return found
 
 
 def _find_team() -> int:
@@ -55,7 +76,7 @@ def threads(work: int) -> int:
 def call(function: Any, hypers: Any, batch: int, steps: int, work: int, arrays: list[int], reset: Tensor | None) -> None:
     """Calls a kernel with its arguments in the layout of kernel.h's Call; `arrays` are pointer and two strides each."""
     buffer = array("q", arrays)
-    masked = (0, 0, 0) if reset is None else strided([reset], 2)
+    masked = (0, 0, 0) if reset is None else strided([reset], 2, torch.bool)
     function(struct.pack("=9q", batch, steps, threads(work), _team, ctypes.addressof(hypers), buffer.buffer_info()[0], *masked))
 
 

@@ -73,12 +73,12 @@ def _key(layer: Layer, name: str, dtype: torch.dtype) -> str:
 
 
 def _given(
-    streams: list[Tensor], statics: list[Tensor], first: list[Tensor], initial: list[Tensor]
+    streams: list[Tensor], statics: list[Tensor], first: list[Tensor], initial: list[Tensor], dtype: torch.dtype
 ) -> tuple[list[Tensor], list[int]]:
     """What both directions read: tensors as a kernel can read them, to be kept until the call is done, and where they lie."""
     groups = ((streams, 2), (statics, 0), (first, 1), (initial, 0))
     kept = [[call.rows(t, lead) for t in tensors] for tensors, lead in groups]
-    arrays = [v for tensors, (_, lead) in zip(kept, groups, strict=True) for v in call.strided(tensors, lead)]
+    arrays = [v for tensors, (_, lead) in zip(kept, groups, strict=True) for v in call.strided(tensors, lead, dtype)]
     return list(itertools.chain.from_iterable(kept)), arrays
 
 
@@ -101,10 +101,10 @@ class Compiled:
     ) -> list[Tensor]:
         loaded = self.loaded
         batch, work = call.values_of(first, loaded.kernel.lags)
-        _kept, arrays = _given(streams, statics, first, initial)
+        _kept, arrays = _given(streams, statics, first, initial, self.dtype)
         sequences = [f.new_empty((batch, steps, *f.shape[1:])) for f, lag in zip(first, loaded.kernel.lags, strict=True) if lag == 1]
         finals = [torch.empty_like(f, memory_format=torch.contiguous_format) for f in first]
-        arrays += [*call.strided(sequences, 2), *call.strided(finals, 1)]
+        arrays += [*call.strided(sequences, 2, self.dtype), *call.strided(finals, 1, self.dtype)]
         call.call(loaded.forward, loaded.hypers, batch, steps, work * steps, arrays, reset)
         return [*sequences, *finals]
 
@@ -122,13 +122,14 @@ class Compiled:
     ) -> list[Tensor]:
         loaded = self.loaded
         batch, work = call.values_of(first, loaded.kernel.lags)
-        kept, arrays = _given(streams, statics, first, initial)
-        arrays += call.strided(sequences, 2)
+        kept, arrays = _given(streams, statics, first, initial, self.dtype)
+        kept += [call.rows(s, 2) for s in sequences]
+        arrays += call.strided(kept[-len(sequences) :], 2, self.dtype)
 
         def add(gradient: Tensor | None, like: Tensor, lead: int) -> None:
             """A gradient; zeros that every row and step reads, where none came."""
             kept.append(call.rows(gradient, lead) if gradient is not None else like.new_zeros(like.shape[lead:]))
-            arrays.extend(call.strided(kept[-1:], lead if gradient is not None else 0))
+            arrays.extend(call.strided(kept[-1:], lead if gradient is not None else 0, self.dtype))
 
         for gradient, sequence in zip(grads, sequences, strict=False):
             add(gradient, sequence, 2)
@@ -143,9 +144,9 @@ class Compiled:
         factors = [
             [first[0].new_empty((batch, steps, o.rounds, o.further * o.common * size)) for size in (o.left, o.right)] for o in loaded.outers
         ]
-        arrays += [*call.strided(stream_grads, 2), *call.strided(static_grads, 0)]
-        arrays += [*call.strided(first_grads, 1), *call.strided(initial_grads, 0)]
-        arrays += call.strided(list(itertools.chain.from_iterable(factors)), 2)
+        arrays += [*call.strided(stream_grads, 2, self.dtype), *call.strided(static_grads, 0, self.dtype)]
+        arrays += [*call.strided(first_grads, 1, self.dtype), *call.strided(initial_grads, 0, self.dtype)]
+        arrays += call.strided(list(itertools.chain.from_iterable(factors)), 2, self.dtype)
         call.call(loaded.backward, loaded.hypers, batch, steps, work * steps, arrays, reset)
         for o, (left, right) in zip(loaded.outers, factors, strict=True):
             if wanted[len(streams) + o.index]:

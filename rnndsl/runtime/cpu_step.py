@@ -11,14 +11,15 @@ from rnndsl.runtime.loaded import TYPES, step_of
 _PER_VALUE = 64  # multiplications that take as long as a value of a recurrence
 
 
-def step(layer: Layer, inputs: tuple[Tensor, ...], state: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]] | None:
+def step(
+    layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
+) -> tuple[list[Tensor], list[Tensor]] | None:
     """See `decode`."""
 
-    def run(dtype: torch.dtype, given: list[Tensor], made: list[Tensor]) -> None:
-        arrays = [v for t in given for v in (t.data_ptr(), t.stride(0) if t.dim() else 0, 0)]
-        arrays += [v for t in made for v in (t.data_ptr(), t.stride(0), 0)]
+    def run(streams: list[Tensor], statics: list[Tensor], carried: list[Tensor], made: list[Tensor]) -> None:
+        arrays = [v for tensors, lead in ((streams, 1), (statics, 0), (carried, 1), (made, 1)) for v in call.strided(tensors, lead, dtype)]
         batch = inputs[0].shape[0]
-        work = batch * sum(t.numel() for t in given) // _PER_VALUE
+        work = batch * sum(t.numel() for t in (*streams, *statics, *carried)) // _PER_VALUE
         call.call(step_of(layer, dtype).function, step_of(layer, dtype).hypers, batch, 1, work, arrays, None)
 
-    return decode(layer, inputs, state, tuple(TYPES), lambda dtype: step_of(layer, dtype).shapes, run)
+    return decode(layer, inputs, values, state, dtype, lambda: step_of(layer, dtype).shapes, run) if dtype in TYPES else None

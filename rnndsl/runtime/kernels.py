@@ -1,7 +1,6 @@
 """What a generated module says of its kernels, so that the runtime can build and call them."""
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,6 @@ class Step:
     carries: tuple[int, ...]
     nearer: tuple[int, ...]  # of each carried value: the one that it was a step ago, -1 where it is made anew
     outputs: tuple[int, ...]
-
-    @cached_property
-    def forms(self) -> tuple[int, ...] | None:
-        """How many real arrays each argument is; None where all are real."""
-        found = (*self.streams, *self.statics.values(), *self.carries)
-        return found if 2 in found else None
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,15 @@ def _shown(shape: Sequence[int]) -> list[str]:
 
 
 @dataclass(frozen=True)
+class _Declared:
+    """A param or const as the cell declares it: its shape as it is written, and in whole numbers."""
+
+    shape: tuple[int, ...]
+    sizes: tuple[int, ...]
+    is_complex: bool
+
+
+@dataclass(frozen=True)
 class Plan:
     """What runs one recurrence, and why. channels: of all rows together; forward, backward: how the kernels are cut, on the Triton backend."""
 
@@ -104,6 +113,42 @@ def _reference_wanted() -> bool:
     return wish == "reference"
 
 
+def _check_dense(name: str, value: Any) -> None:
+    """Raises TypeError for what is no tensor of entries in a row: sparse ones and their like have no recurrence."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
+    if value.layout is not torch.strided or value.is_nested or value.is_quantized:
+        kind = "a nested one" if value.is_nested else "a quantized one" if value.is_quantized else f"one of layout {value.layout}"
+        raise TypeError(f"{name}: expected a dense tensor, got {kind}")
+
+
+def _read_only(name: str) -> property:
+    """A size or hyperparameter as an attribute."""
+    return property(lambda layer: layer._sizes[name] if name in layer._sizes else layer._hypers[name])
+
+
+def _is_same(value: Any, number: float) -> bool:
+    return isinstance(value, int | float) and repr(float(value)) == repr(float(number))
+
+
+def _widest(dtypes: Sequence[torch.dtype]) -> torch.dtype:
+    """The narrowest dtype that holds the values of all."""
+    first, *others = dtypes
+    for dtype in others:
+        first = first if dtype is first else torch.promote_types(first, dtype)
+    return first
+
+
+def _cast(t: Tensor, dtype: torch.dtype) -> Tensor:
+    return t if t.dtype is dtype else t.to(dtype)
+
+
+def _is_narrower(dtype: torch.dtype, wanted: torch.dtype) -> bool:
+    """Whether values of a dtype are values of a wanted one too: of the same kind (complex, real, whole), and no wider."""
+    kinds = [(d.is_complex, d.is_floating_point, d is torch.bool) for d in (dtype, wanted)]
+    return kinds[0] == kinds[1] and torch.promote_types(dtype, wanted) == wanted
+
+
 _said: set[tuple[type, str]] = set()
 
 
@@ -122,8 +167,22 @@ class Layer(nn.Module):
     _states: ClassVar[dict[str, int]] = {}  # how many states each recurrence has
     _kernels: ClassVar[Any] = None  # the recurrences in C++; a standalone module has none
     _triton: ClassVar[Any] = None  # and in Triton
+    _header: ClassVar[tuple[str, ...]] = ()  # the sizes and hyperparameters that are attributes
 
     # Construction
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        """Gives a generated class its header as attributes to read."""
+        super().__init_subclass__(**settings)
+        for name in vars(cls).get("_header", ()):
+            setattr(cls, name, _read_only(name))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._header and not _is_same(value, getattr(self, name)):
+            kind = "size" if name in self._sizes else "hyperparameter"
+            raise AttributeError(f"{name}: a {kind} is fixed when a layer is made; make another with {name}={value!r}")
+        if name not in self._header:
+            super().__setattr__(name, value)
 
     def _setup(
         self, sizes: dict, hypers: dict, device: Any, dtype: Any, backend: str, schedule: str, order: tuple[str, ...]
@@ -145,7 +204,7 @@ class Layer(nn.Module):
         self._hypers = {n: float(v) for n, v in hypers.items()}
         self._inputs: list[tuple[str, tuple[int, ...], bool]] = []
         self._fields: list[tuple[str, tuple[int, ...], str]] = []
-        self._tensors: dict[str, tuple[int, ...]] = {}  # params and consts, and their declared shapes
+        self._tensors: dict[str, _Declared] = {}  # params and consts
         self._kind: dict[str, Any] = {
             "dtype": dtype,
             "device": torch.device(device) if device is not None else torch.get_default_device(),
@@ -188,7 +247,7 @@ class Layer(nn.Module):
         else:
             draw, explicit = (draw[0], tuple(float(a) for a in draw[1])), True
         value = initialise(plain, rank, draw, complex_of(dtype) if is_complex else dtype, device)
-        self._tensors[name] = shape
+        self._tensors[name] = _Declared(shape, plain, is_complex)
         if above is None and between is None:
             self.register_parameter(name, nn.Parameter(value))
             return
@@ -203,9 +262,10 @@ class Layer(nn.Module):
     def _const(self, name: str, shape: tuple[int, ...], value: Any = 0.0, is_complex: bool = False) -> Tensor:
         """A buffer, zero where no value is given; returns it."""
         self._require_positive(name, shape)
+        plain = tuple(int(s) for s in shape)
         dtype = complex_of(self._kind["dtype"]) if is_complex else self._kind["dtype"]
-        buffer = fill(value, tuple(int(s) for s in shape), dtype, self._kind["device"]).clone()
-        self._tensors[name] = shape
+        buffer = fill(value, plain, dtype, self._kind["device"]).clone()
+        self._tensors[name] = _Declared(shape, plain, is_complex)
         self.register_buffer(name, buffer)
         return buffer
 
@@ -274,12 +334,12 @@ class Layer(nn.Module):
         """What would run each recurrence for these inputs, [B, T, ...] each, and why: a tuple of plans, in the order in which they are solved.
         `print` shows one in words. Raises what `forward` does for inputs that do not fit."""
         batch, steps = self._check_inputs(inputs, ("B", "T"))
-        device, dtype = inputs[0].device, self._compute_dtype(inputs)
+        kind, _, _ = self._begin(inputs)
         found = []
         for name in self._states:
-            backend = self._backend_for(name, device)
+            backend = self._backend_for(name, kind["device"])
             if backend == "triton":
-                found.append(KERNELS[backend].plan_for(self, name, batch, steps, device, dtype))
+                found.append(KERNELS[backend].plan_for(self, name, batch, steps, kind["device"], kind["dtype"]))
             else:
                 found.append(Plan(name, backend or "reference", "sequential", "step by step" if backend is None else "kernels in C++"))
         return tuple(found)
@@ -301,12 +361,19 @@ class Layer(nn.Module):
         """
         lead = self._check_inputs(inputs, ("B", "T"))
         if reset is not None:
-            self._check_reset(reset, lead)
-        outputs, fields = self._call(inputs, state, reset, lead)
-        return self._packed(outputs), self.State(*fields)
+            self._check_reset(reset, lead, inputs[0].device)
+        kind, values, cast = self._begin(inputs)
+        initial = self._initial_values(values, kind)
+        carried = self._carried(state, initial, lead[0], kind)
+        if self.recompute and torch.is_grad_enabled():
+            outputs, fields = self._recomputed((values, cast, carried, initial), reset, lead, kind)
+        else:
+            outputs, fields = self._run(values, cast, carried, initial, reset, lead, kind)
+        return self._packed(outputs, inputs), self.State(*fields)
 
     def step(self, *inputs_and_state: Any, state: Any = None) -> tuple[Any, Any]:
-        """One step: `step(*inputs, state)`, inputs [B, ...] each; the same numbers as `forward`.
+        """One step: `step(*inputs, state)`, inputs [B, ...] each. It is a call of the layer on a sequence of one step, with all that a call
+        does: the numbers of `forward`, hooks (which see [B, 1, ...]), autocast.
 
         Returns (output, state), outputs [B, ...]. The state may be given by position or by name; None is the initial state.
         """
@@ -317,34 +384,45 @@ class Layer(nn.Module):
                 raise TypeError("step: the state was given twice")
             state = given
         (batch,) = self._check_inputs(inputs, ("B",))
-        fast = self._step_by_kernel(inputs, state, batch)
-        if fast is not None:
-            return fast
-        outputs, fields = self._call(tuple(x.unsqueeze(1) for x in inputs), state, None, (batch, 1))
-        return self._packed(tuple(o.squeeze(1) for o in outputs)), self.State(*fields)
+        made = self._step_by_kernel(inputs, state, batch)
+        if made is not None:
+            return made
+        y, state = self(*(x.unsqueeze(1) for x in inputs), state=state)
+        return (y.squeeze(1) if self.Output is None else self.Output(*(o.squeeze(1) for o in y))), state
 
     def _step_by_kernel(self, inputs: tuple[Tensor, ...], state: Any, batch: int) -> tuple[Any, Any] | None:
-        """A step in one call of a kernel, where there is one and no gradient is asked for."""
+        """A step in one call of a kernel, where there is one, no gradient is asked for, and nothing has a part in calls."""
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return None
         backend = self._backend_for(next(iter(self._states), ""), inputs[0].device)
-        if backend is None:
+        if backend is None or not self._is_alone(inputs[0].device):
             return None
-        kind: dict[str, Any] = {"dtype": self._compute_dtype(inputs), "device": inputs[0].device}
-        carried = self.initial_state(batch) if state is None else self._check_state(state, batch, kind)
-        found = KERNELS[backend].step(self, inputs, carried)
-        return None if found is None else (self._packed(found[0]), self.State(*found[1]))
+        kind, values, cast = self._begin(inputs)
+        carried = self._carried(state, self._initial_values(values, kind) if state is None else (), batch, kind)
+        found = KERNELS[backend].step(self, cast, values, carried, kind["dtype"])
+        return None if found is None else (self._packed(found[0], inputs), self.State(*found[1]))
+
+    def _is_alone(self, device: torch.device) -> bool:
+        """Whether a call would do nothing but what `forward` says: no hook, no other `forward`, no mode, transformation or tracer."""
+        hooks = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
+        if hooks or nn.modules.module._has_any_global_hook() or "forward" in self.__dict__ or type(self).forward is not Layer.forward:
+            return False
+        if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
+            return False
+        if torch._C._get_tracing_state() is not None or torch._C._len_torch_dispatch_stack() or torch.is_autocast_enabled(device.type):
+            return False
+        if not torch._C._len_torch_function_stack():
+            return True
+        modes = torch.overrides._get_current_function_mode_stack()  # a default device is one, but kernels are told the device
+        return all(type(mode) is torch.utils._device.DeviceContext for mode in modes)
 
     def initial_state(self, batch_size: int) -> Any:
-        """The state that `forward` starts from: a named tuple of [batch_size, ...]."""
+        """The state that `forward` starts from: a named tuple of [batch_size, ...], each in memory of its own."""
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 0:
             raise ValueError(f"batch_size: expected a whole number, got {batch_size!r}")
-        kind: dict[str, Any] = {
-            "dtype": torch.promote_types(self._own_dtype(), torch.float32),
-            "device": self._own_device(),
-        }
-        initial = self._initial_values(self._values(kind["dtype"]), kind)
-        return self.State(*(i.expand(batch_size, *i.shape) for i in initial))
+        kind, values, _ = self._begin(())
+        carried = self._carried(None, self._initial_values(values, kind), batch_size, kind)
+        return self.State(*(c.clone(memory_format=torch.contiguous_format) for c in carried))
 
     def extra_repr(self) -> str:
         header = [f"{n}={v}" for n, v in self._sizes.items()] + [f"{n}={v:g}" for n, v in self._hypers.items()]
@@ -352,40 +430,16 @@ class Layer(nn.Module):
 
     # What a call is made of
 
-    def _call(
-        self, inputs: tuple[Tensor, ...], state: Any, reset: Tensor | None, lead: tuple[int, int]
-    ) -> tuple[tuple, tuple]:
-        dtype = self._compute_dtype(inputs)
-        kind = {"dtype": dtype, "device": inputs[0].device}
-        values = self._values(dtype)
-        cast = tuple(
-            x.to(complex_of(dtype) if is_complex else dtype)
-            for x, (_, _, is_complex) in zip(inputs, self._inputs, strict=True)
-        )
-        initial = self._initial_values(values, kind)
-        carried = (
-            tuple(i.expand(lead[0], *i.shape) for i in initial)
-            if state is None
-            else self._check_state(state, lead[0], kind)
-        )
-        groups = (values, cast, carried, initial)
-        if self.recompute and torch.is_grad_enabled():
+    def _recomputed(self, groups: tuple[tuple[Tensor, ...], ...], reset: Tensor | None, lead: tuple, kind: dict) -> tuple[tuple, tuple]:
+        """`_run`, of whose streams and states nothing is kept for the backward pass. groups: its first four arguments."""
 
-            def run(reset: Tensor | None, *flat: Tensor) -> tuple[tuple, tuple]:
-                left = iter(flat)
-                values, cast, carried, initial = (tuple(next(left) for _ in g) for g in groups)
-                return self._run(values, cast, carried, initial, reset, lead, kind)
+        def run(reset: Tensor | None, *flat: Tensor) -> tuple[tuple, tuple]:
+            left = iter(flat)
+            values, cast, carried, initial = (tuple(next(left) for _ in g) for g in groups)
+            return self._run(values, cast, carried, initial, reset, lead, kind)
 
-            # tensors one by one: of those in a tuple it would not notice that they were changed
-            outputs, fields = checkpoint(run, reset, *(t for g in groups for t in g), use_reentrant=False)
-        else:
-            outputs, fields = self._run(values, cast, carried, initial, reset, lead, kind)
-        if all(x.dtype in _HALF for x in inputs):
-            narrow = inputs[0].dtype
-            for x in inputs[1:]:
-                narrow = torch.promote_types(narrow, x.dtype)
-            outputs = tuple(o if o.is_complex() else o.to(narrow) for o in outputs)
-        return outputs, fields
+        # tensors one by one: of those in a tuple it would not notice that they were changed
+        return checkpoint(run, reset, *(t for g in groups for t in g), use_reentrant=False)
 
     def _scan(
         self, name: str, streams: tuple, statics: tuple, first: tuple, initial: tuple, reset: Tensor | None, steps: int, kind: dict,
@@ -435,7 +489,11 @@ class Layer(nn.Module):
             raise ValueError(f"backend: {problem}; use 'auto'")
         return self._backend
 
-    def _packed(self, outputs: tuple) -> Any:
+    def _packed(self, outputs: Sequence[Tensor], inputs: tuple[Tensor, ...]) -> Any:
+        """Outputs as they are returned; narrow ones where all inputs are."""
+        if all(x.dtype in _HALF for x in inputs):
+            narrow = _widest([x.dtype for x in inputs])
+            outputs = tuple(o if o.is_complex() else o.to(narrow) for o in outputs)
         return outputs[0] if self.Output is None else self.Output(*outputs)
 
     def _initial(self, params: tuple[Tensor, ...], kind: dict) -> tuple:
@@ -454,33 +512,74 @@ class Layer(nn.Module):
             for v, (_, shape, number) in zip(raw, self._fields, strict=True)
         )
 
-    def _values(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """Params and consts in declared order, in the dtype that a call computes in."""
-        values = []
-        for name, shape in self._tensors.items():
-            value = getattr(self, name)
-            if value.dim() != len(shape) or any(a != int(b) for a, b in zip(value.shape, shape, strict=True)):
-                raise ValueError(f"{name}: expected [{', '.join(_shown(shape))}], got {list(value.shape)}")
-            values.append(value.to(complex_of(dtype) if value.is_complex() else dtype))
-        return tuple(values)
+    def _held(self) -> tuple[tuple[Tensor, ...], set[torch.dtype]]:
+        """Params and consts in declared order, and their dtypes. Raises what `_checked` does for one that was replaced or changed."""
+        params, device = self._parameters, None
+        found: list[Tensor] = []
+        dtypes: set[torch.dtype] = set()
+        for name, declared in self._tensors.items():
+            t: Any = params.get(name)
+            if t is None:
+                t = getattr(self, name)
+            if (
+                (type(t) is not nn.Parameter and type(t) is not Tensor)
+                or t.shape != declared.sizes
+                or t.layout is not torch.strided
+                or not (t.dtype.is_complex if declared.is_complex else t.dtype.is_floating_point)
+                or (device is not None and t.device != device)
+            ):
+                t = self._checked(name, t, declared, device)
+            if device is None:
+                device = t.device
+            dtypes.add(t.dtype)
+            found.append(t)
+        return tuple(found), dtypes
+
+    def _checked(self, name: str, value: Any, declared: _Declared, device: torch.device | None) -> Tensor:
+        """A param or const that is not all that was expected of it, or that something must be made of. Raises TypeError or ValueError, with
+        its name, for none at all, another shape, a complex one where it is real, another device than that of the first."""
+        _check_dense(name, value)
+        if tuple(value.shape) != declared.sizes:
+            raise ValueError(f"{name}: expected [{', '.join(_shown(declared.shape))}], got {list(value.shape)}")
+        if value.is_complex() and not declared.is_complex:
+            raise TypeError(f"{name}: expected real values, got {value.dtype}")
+        if device is not None and value.device != device:
+            raise ValueError(f"{name}: expected on {device} as {next(iter(self._tensors))}, got {value.device}")
+        if not value.is_floating_point() and not value.is_complex():  # whole numbers do not say how finely to compute
+            value = value.to(torch.get_default_dtype())
+        return value.to(complex_of(value.dtype)) if declared.is_complex else value
 
     def _own_dtype(self) -> torch.dtype:
-        for name in self._tensors:
-            value = getattr(self, name)
-            return real_of(value.dtype)
-        return self._kind["dtype"]
+        """The widest of params and consts."""
+        _, dtypes = self._held()
+        return _widest([real_of(d) for d in dtypes]) if dtypes else self._kind["dtype"]
 
     def _own_device(self) -> torch.device:
-        for name in self._tensors:
-            return getattr(self, name).device
-        return self._kind["device"]
+        held, _ = self._held()
+        return held[0].device if held else self._kind["device"]
 
-    def _compute_dtype(self, inputs: tuple[Tensor, ...]) -> torch.dtype:
-        """At least float32, and as wide as the params and every input."""
-        dtype = torch.promote_types(self._own_dtype(), torch.float32) if self._tensors else torch.float32
-        for x in inputs:
-            dtype = torch.promote_types(dtype, real_of(x.dtype))
-        return dtype
+    def _begin(self, inputs: tuple[Tensor, ...]) -> tuple[dict[str, Any], tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What a call computes in, params and consts in declared order, and the inputs, all in that dtype: at least float32, and as wide as any
+        of them. Raises ValueError where they are not on one device, and what `_held` does."""
+        held, dtypes = self._held()
+        own = [real_of(d) for d in dtypes] if dtypes else [self._kind["dtype"]]
+        dtype = _widest([torch.float32, *own, *(real_of(x.dtype) for x in inputs)])
+        wide = complex_of(dtype)
+        device = held[0].device if held else inputs[0].device if inputs else self._kind["device"]
+        cast = []
+        for x, (name, _, is_complex) in zip(inputs, self._inputs, strict=False):
+            if x.device != device:
+                raise ValueError(f"{name}: expected on {device} as {'the layer' if held else self._inputs[0][0]}, got {x.device}")
+            cast.append(_cast(x, wide if is_complex else dtype))
+        if not dtypes <= {dtype, wide}:
+            held = tuple(_cast(t, wide if t.is_complex() else dtype) for t in held)
+        return {"dtype": dtype, "device": device}, held, tuple(cast)
+
+    def _carried(self, state: Any, initial: tuple[Tensor, ...], batch: int, kind: dict) -> tuple[Tensor, ...]:
+        """What the first step sees: the state given, or the initial values."""
+        if state is None:
+            return tuple(i.expand(batch, *i.shape) for i in initial)
+        return self._check_state(state, batch, kind)
 
     # Checks of arguments
 
@@ -491,10 +590,8 @@ class Layer(nn.Module):
                 f"expected {len(self._inputs)} input{'s' * (len(self._inputs) != 1)} ({names}), got {len(inputs)}"
             )
         lead: tuple[int, ...] | None = None
-        device = self._own_device() if self._tensors else None
         for x, (name, shape, is_complex) in zip(inputs, self._inputs, strict=True):
-            if not isinstance(x, Tensor):
-                raise TypeError(f"{name}: expected a tensor, got {type(x).__name__}")
+            _check_dense(name, x)
             n = len(lead_names)
             fits = x.dim() == n + len(shape) and all(a == int(b) for a, b in zip(x.shape[n:], shape, strict=True))
             if not fits or (lead is not None and tuple(x.shape[:n]) != lead):
@@ -504,22 +601,20 @@ class Layer(nn.Module):
                 raise TypeError(f"{name}: expected real values, got {x.dtype}")
             if not x.is_floating_point() and not x.is_complex():
                 raise TypeError(f"{name}: expected floating-point values, got {x.dtype}; convert with {name}.float()")
-            device = x.device if device is None else device
-            if x.device != device:
-                raise ValueError(f"{name}: expected on {device} as the layer, got {x.device}")
             lead = tuple(x.shape[:n])
         assert lead is not None
         return lead
 
-    def _check_reset(self, reset: Any, lead: tuple[int, int]) -> None:
+    def _check_reset(self, reset: Any, lead: tuple[int, int], device: torch.device) -> None:
         if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
             raise TypeError(
                 f"reset: expected a bool tensor, got {reset.dtype if isinstance(reset, Tensor) else type(reset).__name__}"
             )
+        _check_dense("reset", reset)
         if tuple(reset.shape) != lead:
             raise ValueError(f"reset: expected [B={lead[0]}, T={lead[1]}], got {list(reset.shape)}")
-        if self._tensors and reset.device != self._own_device():
-            raise ValueError(f"reset: expected on {self._own_device()} as the layer, got {reset.device}")
+        if reset.device != device:
+            raise ValueError(f"reset: expected on {device} as the inputs, got {reset.device}")
 
     def _check_state(self, state: Any, batch: int, kind: dict) -> tuple[Tensor, ...]:
         names = ", ".join(n for n, _, _ in self._fields)
@@ -530,17 +625,17 @@ class Layer(nn.Module):
         dtypes = {"real": kind["dtype"], "complex": complex_of(kind["dtype"]), "int": torch.int64}
         checked = []
         for v, (name, shape, number) in zip(state, self._fields, strict=True):
-            if not isinstance(v, Tensor):
-                raise TypeError(f"state.{name}: expected a tensor, got {type(v).__name__}")
+            _check_dense(f"state.{name}", v)
             if tuple(v.shape) != (batch, *(int(s) for s in shape)):
                 raise ValueError(
                     f"state.{name}: expected [{', '.join([f'B={batch}', *_shown(shape)])}], got {list(v.shape)}"
                 )
-            if v.dtype != dtypes[number] and v.dtype not in _HALF:
-                raise TypeError(f"state.{name}: expected {dtypes[number]}, got {v.dtype}")
+            if v.dtype is not dtypes[number] and not _is_narrower(v.dtype, dtypes[number]):
+                hint = "; a step number is counted in whole numbers" if number == "int" else ""
+                raise TypeError(f"state.{name}: expected {dtypes[number]}, got {v.dtype}{hint}")
             if v.device != kind["device"]:
                 raise ValueError(f"state.{name}: expected on {kind['device']} as the inputs, got {v.device}")
-            checked.append(v.to(dtypes[number]))
+            checked.append(_cast(v, dtypes[number]))
         return tuple(checked)
 
     # torch.nn.Module's machinery
@@ -554,6 +649,9 @@ class Layer(nn.Module):
             pair = fn(torch.view_as_real(t))
             return torch.view_as_complex((pair.float() if pair.dtype in _HALF else pair).contiguous())
 
+        if not self._tensors:  # nothing else tells where it went, and in which dtype
+            probe = fn(torch.empty(0, **self._kind))
+            self._kind = {"dtype": probe.dtype, "device": probe.device}
         return super()._apply(apply, recurse)
 
     def __reduce_ex__(self, protocol: Any) -> Any:

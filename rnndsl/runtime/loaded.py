@@ -2,6 +2,7 @@
 
 import ctypes
 import itertools
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -126,7 +127,8 @@ def _check_slices(read: Iterator[int]) -> None:
 
 def step_of(layer: Layer, dtype: torch.dtype) -> LoadedStep:
     """The function of one step of a layer; builds it where it is not built yet. Raises what `build.load` does."""
-    key = (id(layer._kernels), tuple(layer._sizes.values()), tuple(layer._hypers.values()), dtype)
+    hypers = struct.pack(f"{len(layer._hypers)}d", *layer._hypers.values())  # bits: -0.0 equals 0.0, and NaN not itself
+    key = (id(layer._kernels), tuple(layer._sizes.values()), hypers, dtype)
     if key not in _steps:
         library = build.load(source_of(layer._kernels, layer._sizes, dtype), type(layer).__name__)
         name = layer._kernels.step.name

@@ -181,14 +181,24 @@ def lagged(sequence: Tensor, first: Tensor, initial: Tensor, reset: Tensor | Non
     return late if reset is None else torch.where(_at_resets(reset, late), initial, late)
 
 
+def _apart(value: Tensor) -> Tensor:
+    """The same value in memory of its own, every entry in its own place: a later change of what it was made of does not reach it."""
+    return value.clone(memory_format=torch.contiguous_format)
+
+
 def last(sequence: Tensor, before: Tensor) -> Tensor:
-    """The last step of a sequence [B, T, ...]; `before` [B, ...] where T = 0."""
-    return sequence[:, -1] if sequence.shape[1] else before
+    """The last step of a sequence [B, T, ...], in memory of its own; `before` [B, ...] where T = 0."""
+    return _apart(sequence[:, -1] if sequence.shape[1] else before)
 
 
 def expand_to(value: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """A value broadcast to a full [B, T, heads, axes]."""
     return value.to(dtype).expand(shape)
+
+
+def expand_own(value: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """A value broadcast to a full [B, T, heads, axes], in memory of its own."""
+    return _apart(value.to(dtype).expand(shape))
 
 
 def clock(first: Tensor, reset: Tensor | None, steps: int) -> tuple[Tensor, Tensor]:
@@ -213,7 +223,7 @@ def scan(
     keep: int,
     steps: int,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Runs `step(*carry, *streams)` over time; returns the first `keep` carried values of all steps and the last carry.
+    """Runs `step(*carry, *streams)` over time; returns the first `keep` carried values of all steps and the last carry, each in memory of its own.
 
     streams: [B, T, ...] each; carry: [B, ...] each, what the first step sees; initial: [...] each, what a step with a reset sees.
     """
@@ -228,5 +238,5 @@ def scan(
         carry = tuple(n.to(c.dtype).expand(c.shape) for n, c in zip(new, carry, strict=True))
         for values, value in zip(kept, carry, strict=False):
             values.append(value)
-    stacked = tuple(torch.stack(v, 1) if v else c.unsqueeze(1)[:, :0] for v, c in zip(kept, carry, strict=False))
-    return stacked, carry
+    stacked = tuple(torch.stack(v, 1) if v else _apart(c.unsqueeze(1)[:, :0]) for v, c in zip(kept, carry, strict=False))
+    return stacked, tuple(_apart(c) for c in carry)

@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnndsl.runtime.call import rows
+from rnndsl.runtime.call import require_readable, rows
 from rnndsl.runtime.ops import lagged
 from rnndsl.runtime.triton.channels import Access, Channels, zeros_or_empty
 from rnndsl.runtime.triton.tiles import SEQUENTIAL, Tiles
 
 REPORT = 5  # values that a program reports: chunks, rounds, most rounds of a chunk, chunks run step by step, largest residual
+_TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8)  # of what kernels read and write
 TOLERANCE = {torch.float32: (2e-6, 1e-3), torch.float64: (1e-13, 1e-6)}  # of the residual, and of the corrections before it is taken
 
 
@@ -77,7 +78,7 @@ def backward(
         else:
             alive.append(rows(seed, 2))
             given += [alive[-1], alive[-1].stride(0), alive[-1].stride(1)]
-    given += [None if g is None else g.contiguous() for g in ends]
+    given += [None if g is None else rows(g, 0) for g in ends]
 
     of_streams = [zeros_or_empty(s, kernels.covers(i, s.shape[2:])) for i, s in enumerate(streams)]
     of_statics = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in statics]
@@ -114,9 +115,9 @@ def _given(
     for i in kernels.stream_arrays:
         alive.append(rows(streams[i], 2))
         given += [alive[-1], alive[-1].stride(0), alive[-1].stride(1)]
-    given += [statics[i].contiguous() for i in kernels.static_arrays]
+    given += [rows(statics[i], 0) for i in kernels.static_arrays]
     for begin, again in zip(first, initial, strict=True):
-        given += [begin.contiguous(), again.contiguous()]
+        given += [rows(begin, 0), rows(again, 0)]
     if reset is None:
         return [*given, None, 0, 0], alive
     mask = reset.view(torch.uint8)
@@ -130,6 +131,7 @@ def _before(
     found: list[Tensor] = []
     before: list[Tensor] = []  # of all slots, the value before each step; made where one further back asks for it
     states = len(sequences)
+    sequences = [rows(s, 0) for s in sequences]
     for i, lag in enumerate(kernels.lags):
         if lag == 1:
             found.append(sequences[i])
@@ -150,5 +152,14 @@ def _launch(kernel: Any, tiles: Tiles, channels: int, given: list[Any], like: Te
         cut = {"AHEAD": tiles.ahead}
     else:
         cut = {"LANES": tiles.lanes, "LANE_STEPS": tiles.lane_steps}
+    launch(kernel, _programs(channels, tiles), given, like, BLOCK=tiles.channels, num_warps=tiles.warps, **cut)
+
+
+def launch(kernel: Any, programs: int, given: list[Any], like: Tensor, **settings: int) -> None:
+    """Runs a kernel on the device of a tensor, on the current stream. The only place where an address leaves Python for a kernel in Triton.
+    Raises RuntimeError for a tensor that cannot be read at one."""
+    for t in given:
+        if isinstance(t, Tensor):
+            require_readable(t, _TYPES, like.device)
     with torch.cuda.device_of(like):
-        kernel[(_programs(channels, tiles),)](*given, BLOCK=tiles.channels, num_warps=tiles.warps, enable_fp_fusion=True, **cut)
+        kernel[(programs,)](*given, enable_fp_fusion=True, **settings)

@@ -9,27 +9,29 @@ from torch import Tensor
 from rnndsl.runtime.decode import decode
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.triton.files import REAL, module_of, text_of
+from rnndsl.runtime.triton.launch import launch
 
 _BLOCK, _INNER, _WARPS = 16, 64, 4  # channels of a program, entries of a product at a time
 
 
-def step(layer: Layer, inputs: tuple[Tensor, ...], state: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]] | None:
+def step(
+    layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
+) -> tuple[list[Tensor], list[Tensor]] | None:
     """See `decode`. Raises what Triton raises."""
-    if not type(layer)._triton.decodes:
+    if not type(layer)._triton.decodes or dtype not in REAL:
         return None
     shape = state[0].shape[1:]
 
-    def run(dtype: torch.dtype, given: list[Tensor], made: list[Tensor]) -> None:
-        streams = sum(layer._kernels.step.streams)
-        arguments: list[Any] = [v for t in given[:streams] for v in (t, t.stride(0))]
+    def run(streams: list[Tensor], statics: list[Tensor], carried: list[Tensor], made: list[Tensor]) -> None:
+        arguments: list[Any] = [v for t in streams for v in (t, t.stride(0))]
+        arguments += [*statics, *(t.contiguous() for t in carried), *made]
         batch = inputs[0].shape[0]
         channels = batch * shape.numel()
         if channels:
             kernel: Any = _module(layer, dtype).cell_decode
-            with torch.cuda.device_of(made[0]):
-                kernel[(-(-channels // _BLOCK),)](*arguments, *given[streams:], *made, batch, BLOCK=_BLOCK, INNER=_INNER, num_warps=_WARPS, enable_fp_fusion=True)
+            launch(kernel, -(-channels // _BLOCK), [*arguments, batch], made[0], BLOCK=_BLOCK, INNER=_INNER, num_warps=_WARPS)
 
-    return decode(layer, inputs, state, tuple(REAL), lambda dtype: [shape] * len(layer._kernels.step.outputs), run)
+    return decode(layer, inputs, values, state, dtype, lambda: [shape] * len(layer._kernels.step.outputs), run)
 
 
 def _module(layer: Layer, dtype: torch.dtype) -> ModuleType:
