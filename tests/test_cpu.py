@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import pytest
@@ -298,16 +299,6 @@ def test_copies_and_pickles():
     assert torch.equal(fresh(x)[0], want)
 
 
-def test_vmap_and_forward_mode_run_by_the_reference(monkeypatch):
-    monkeypatch.delenv("RNNDSL_BACKEND")
-    layer = para_gru(backend="auto")
-    x = torch.randn(4, 2, 3, 3, dtype=torch.float64)
-    many = torch.func.vmap(lambda x: layer(x)[0])(x)
-    torch.testing.assert_close(many[1], layer(x[1])[0])
-    _, tangent = torch.func.jvp(lambda x: layer(x)[0], (x[0],), (torch.ones_like(x[0]),))
-    assert tangent.abs().sum() > 0
-
-
 def test_in_place_changes_of_what_was_saved_are_noticed():
     layer = para_gru()
     x = torch.randn(2, 3, 3, dtype=torch.float64)
@@ -402,6 +393,46 @@ def test_workers_of_a_data_loader():
     rows = torch.cat(list(loader))
     for i in range(4):
         torch.testing.assert_close(rows[i], _Steps(layer)[i])
+
+
+class _Sequences(_Steps):
+    """Whole sequences, 2 MB each; the states go through torch.multiprocessing as they are."""
+
+    def __getitem__(self, i: int) -> Tensor:
+        with torch.no_grad():
+            return self.layer(torch.full((1, 4096, 3), float(i), dtype=torch.float64))[0][0]
+
+
+def _send_sequences(layer, results, done) -> None:
+    for i in range(4):
+        results.put(_Sequences(layer)[i])
+    done.wait(60)  # what was sent can be opened as long as this process lives
+
+
+@pytest.mark.filterwarnings("ignore:This process")
+@pytest.mark.parametrize("way", ["loader", "queue", "sent"])
+def test_large_results_stay_as_they_are_in_other_processes(way):
+    """Memory that another process reads is not used for a later result."""
+    layer = layer_of(*example("para_gru"), {"D": 3, "H": 64}, backend="cpu").requires_grad_(False)
+    want = [_Sequences(layer)[i] for i in range(4)]
+    if way == "loader":
+        found = list(torch.utils.data.DataLoader(_Sequences(layer), batch_size=None, num_workers=1, timeout=60))
+    elif way == "sent":
+        sent = [ForkingPickler.dumps(_Sequences(layer)[i]) for i in range(4)]
+        found = [pickle.loads(s) for s in sent]
+    else:
+        context = torch.multiprocessing.get_context("fork")
+        results, done = context.Queue(), context.Event()
+        child = context.Process(target=_send_sequences, args=(layer, results, done))
+        child.start()
+        try:
+            found = [results.get(timeout=60) for _ in range(4)]
+            done.set()
+            child.join(60)
+        finally:
+            child.kill()
+    for a, b in zip(found, want, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 _DDP = """

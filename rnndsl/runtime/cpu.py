@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnndsl.runtime import buffers, build, call, recurrence
+from rnndsl.runtime import build, call, recurrence
 from rnndsl.runtime.cpu_step import step
 from rnndsl.runtime.kernels import Kernels
 from rnndsl.runtime.layer import KERNELS, Layer
@@ -102,7 +102,7 @@ class Compiled:
         loaded = self.loaded
         batch, work = call.values_of(first, loaded.kernel.lags)
         _kept, arrays = _given(streams, statics, first, initial)
-        sequences = [buffers.empty((batch, steps, *f.shape[1:]), f.dtype) for f, lag in zip(first, loaded.kernel.lags, strict=True) if lag == 1]
+        sequences = [f.new_empty((batch, steps, *f.shape[1:])) for f, lag in zip(first, loaded.kernel.lags, strict=True) if lag == 1]
         finals = [torch.empty_like(f, memory_format=torch.contiguous_format) for f in first]
         arrays += [*call.strided(sequences, 2), *call.strided(finals, 1)]
         call.call(loaded.forward, loaded.hypers, batch, steps, work * steps, arrays, reset)
@@ -134,14 +134,14 @@ class Compiled:
             add(gradient, sequence, 2)
         for gradient, begin in zip(grads[len(sequences) :], first, strict=True):
             add(gradient, begin, 1)
-        stream_grads = [buffers.empty(s.shape, s.dtype) for s in streams]
+        stream_grads = [s.new_empty(s.shape) for s in streams]
         for i in loaded.kernel.partial:
             stream_grads[i].zero_()
         static_grads = [s.new_zeros(s.shape) for s in statics]
         first_grads = [f.new_empty(f.shape) for f in first]
         initial_grads = [i.new_zeros(i.shape) for i in initial]
         factors = [
-            [buffers.empty((batch, steps, o.rounds, o.further * o.common * size), first[0].dtype) for size in (o.left, o.right)] for o in loaded.outers
+            [first[0].new_empty((batch, steps, o.rounds, o.further * o.common * size)) for size in (o.left, o.right)] for o in loaded.outers
         ]
         arrays += [*call.strided(stream_grads, 2), *call.strided(static_grads, 0)]
         arrays += [*call.strided(first_grads, 1), *call.strided(initial_grads, 0)]

@@ -96,12 +96,12 @@ class Plan:
 
 @torch.compiler.assume_constant_result
 def _reference_wanted() -> bool:
-    """Whether the backend `auto` is the reference: because RNNDSL_BACKEND says so, or because a transformation is at work that has no rule for
-    an op of ours: vmap, grad of torch.func, forward-mode derivatives. Raises ValueError for another RNNDSL_BACKEND than auto or reference."""
+    """Whether the backend `auto` is the reference because RNNDSL_BACKEND says so. Raises ValueError for another RNNDSL_BACKEND than auto or
+    reference."""
     wish = os.environ.get("RNNDSL_BACKEND", "auto")
     if wish not in ("auto", "reference"):
         raise ValueError(f"RNNDSL_BACKEND: expected auto or reference, got {wish!r}")
-    return wish == "reference" or torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+    return wish == "reference"
 
 
 _said: set[tuple[type, str]] = set()
@@ -362,8 +362,16 @@ class Layer(nn.Module):
             if state is None
             else self._check_state(state, lead[0], kind)
         )
+        groups = (values, cast, carried, initial)
         if self.recompute and torch.is_grad_enabled():
-            outputs, fields = checkpoint(self._run, values, cast, carried, initial, reset, lead, kind, use_reentrant=False)
+
+            def run(reset: Tensor | None, *flat: Tensor) -> tuple[tuple, tuple]:
+                left = iter(flat)
+                values, cast, carried, initial = (tuple(next(left) for _ in g) for g in groups)
+                return self._run(values, cast, carried, initial, reset, lead, kind)
+
+            # tensors one by one: of those in a tuple it would not notice that they were changed
+            outputs, fields = checkpoint(run, reset, *(t for g in groups for t in g), use_reentrant=False)
         else:
             outputs, fields = self._run(values, cast, carried, initial, reset, lead, kind)
         if all(x.dtype in _HALF for x in inputs):

@@ -6,13 +6,15 @@ for the kernels of one cell at given sizes, hyperparameters and dtype. Everythin
 
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from rnndsl.runtime.complex_parts import joined, parts
+from rnndsl.runtime.rules import Call, Gradient, Recurrence, over_grads
 
 Groups = Sequence[Sequence[Tensor]]
 
@@ -128,7 +130,7 @@ def _forward(key: str, *arguments: Any) -> list[Tensor]:
 
 @torch.library.impl("rnndsl::recurrence_backward", ("CPU", "CUDA"))
 def _backward(key: str, *arguments: Any) -> list[Tensor]:
-    return _known[key].backward(*arguments)
+    return list(itertools.compress(_known[key].backward(*arguments), arguments[-1]))
 
 
 @torch.library.register_fake("rnndsl::recurrence")
@@ -141,60 +143,62 @@ def _forward_fake(key, streams, statics, first, initial, reset, steps):
 
 @torch.library.register_fake("rnndsl::recurrence_backward")
 def _backward_fake(key, streams, statics, first, initial, reset, steps, sequences, grads, wanted):
-    return [t.new_empty(t.shape) for t in (*streams, *statics, *first, *initial)]
+    return [t.new_empty(t.shape) for t in itertools.compress((*streams, *statics, *first, *initial), wanted)]
 
 
-class _Recurrence(torch.autograd.Function):
-    """The op with its gradients. Arguments after `steps`: streams, statics, first and initial values, one behind the other."""
-
-    @staticmethod
-    def forward(ctx: Any, key: str, counts: tuple[int, ...], reset: Tensor | None, steps: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        with torch._C._AutoDispatchBelowAutograd():
-            found = OP(key, *_grouped(tensors, counts), reset, steps)
-        ctx.key, ctx.counts, ctx.reset, ctx.steps = key, counts, reset, steps
-        ctx.save_for_backward(*tensors, *found[: kept(_known[key].lags)])
-        ctx.set_materialize_grads(False)
-        return tuple(found)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple:
-        saved = ctx.saved_tensors
-        count = sum(ctx.counts)
-        inputs, sequences = saved[:count], saved[count:]
-        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*grads, *inputs)):
-            return None, None, None, None, *_gradients_again(_known[ctx.key], _grouped(inputs, ctx.counts), ctx.reset, ctx.steps, grads)
-        wanted = ctx.needs_input_grad[4:]
-        found = BACK(ctx.key, *_grouped(inputs, ctx.counts), ctx.reset, ctx.steps, sequences, grads, wanted)
-        return None, None, None, None, *(g if w else None for g, w in zip(found, wanted, strict=True))
+def _call(key: str, groups: Sequence[Sequence[Tensor]], steps: int) -> Call:
+    return Call(key, _known[key], tuple(len(g) for g in groups), steps)
 
 
-def _grouped(values: Sequence[Any], counts: Sequence[int]) -> list[list[Any]]:
-    """Values that stand one behind the other, in groups of given sizes."""
-    left = iter(values)
-    return [list(itertools.islice(left, n)) for n in counts]
+def _differentiated(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether derivatives may be asked for, backwards or forwards."""
+    return forward_ad._current_level >= 0 or (torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors))
+
+
+def _of_forward(
+    key: str, streams: list[Tensor], statics: list[Tensor], first: list[Tensor], initial: list[Tensor], reset: Tensor | None, steps: int
+) -> tuple:
+    """Arguments of the op as its rules take them."""
+    groups = (streams, statics, first, initial)
+    return _call(key, groups, steps), reset, *itertools.chain(*groups)
+
+
+def _of_backward(key: str, *arguments: Any) -> tuple:
+    """Arguments of the op of gradients as its rules take them."""
+    *given, sequences, grads, wanted = arguments
+    call, *tensors = _of_forward(key, *given)
+    return call, tuple(wanted), *tensors, *sequences, *grads
+
+
+def _apply(function: type[torch.autograd.Function], arguments: tuple) -> tuple[Tensor, ...]:
+    """What `function.apply` does where no transformation of torch.func is at work, without its look at the function's signature each time."""
+    return super(torch.autograd.Function, function).apply(*arguments)  # type: ignore[misc]
 
 
 @torch.library.impl("rnndsl::recurrence", "Autograd")
-def _with_gradients(
-    key: str, streams: list[Tensor], statics: list[Tensor], first: list[Tensor], initial: list[Tensor], reset: Tensor | None, steps: int
-) -> list[Tensor]:
-    tensors = (*streams, *statics, *first, *initial)
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        counts = (len(streams), len(statics), len(first), len(initial))
-        return list(_Recurrence.apply(key, counts, reset, steps, *tensors))
+def _forward_with_derivatives(key: str, *arguments: Any) -> list[Tensor]:
+    given = _of_forward(key, *arguments)
+    if _differentiated(given[1:]):
+        return list(_apply(Recurrence, given))
     with torch._C._AutoDispatchBelowAutograd():
-        return OP(key, streams, statics, first, initial, reset, steps)
+        return OP(key, *arguments)
 
 
-def _gradients_again(kernels: Runnable, groups: list[list[Tensor]], reset: Tensor | None, steps: int, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-    """Gradients that can themselves be differentiated: those of the recurrence in plain PyTorch."""
-    flat = [t for g in groups for t in g]
-    with torch.enable_grad():
-        inputs = [t if t.requires_grad else t.detach().requires_grad_() for t in flat]
-        found = kernels.reference(*_grouped(inputs, [len(g) for g in groups]), reset, steps)
-        pairs = [(o, g) for o, g in zip(itertools.chain.from_iterable(found), grads, strict=True) if g is not None and o.requires_grad]
-        return torch.autograd.grad([o for o, _ in pairs], inputs, [g for _, g in pairs], create_graph=True, allow_unused=True)
+@torch.library.impl("rnndsl::recurrence_backward", "Autograd")
+def _backward_with_derivatives(key: str, *arguments: Any) -> list[Tensor]:
+    given = _of_backward(key, *arguments)
+    if _differentiated(given[2:]):
+        return list(_apply(Gradient, given))
+    with torch._C._AutoDispatchBelowAutograd():
+        return BACK(key, *arguments)
 
+
+# Here an op comes into the transformations of torch.func, before any of them has seen it.
+torch.library.impl("rnndsl::recurrence", "FuncTorchDynamicLayerFrontMode")(lambda *a: list(Recurrence.apply(*_of_forward(*a))))
+torch.library.impl("rnndsl::recurrence_backward", "FuncTorchDynamicLayerFrontMode")(lambda *a: list(Gradient.apply(*_of_backward(*a))))
+# And here into the older vmap.
+torch.library.impl("rnndsl::recurrence", "Batched")(lambda *a: over_grads(Recurrence.vmap, *_of_forward(*a)))
+torch.library.impl("rnndsl::recurrence_backward", "Batched")(lambda *a: over_grads(Gradient.vmap, *_of_backward(*a)))
 
 OP = torch.ops.rnndsl.recurrence.default
 BACK = torch.ops.rnndsl.recurrence_backward.default

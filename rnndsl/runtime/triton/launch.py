@@ -67,7 +67,7 @@ def backward(
     after = len(sequences) + len(first)
     seeds, ends = [*grads[: len(sequences)], *grads[after:]], grads[len(sequences) : after]
     if channels == 0 or steps == 0:
-        passed = [torch.zeros_like(f) if g is None else g.to(f.dtype) for f, g in zip(first, ends, strict=True)]
+        passed = [torch.zeros_like(f) if g is None else g.to(f.dtype, copy=True) for f, g in zip(first, ends, strict=True)]
         return [*(torch.zeros_like(t) for t in (*streams, *statics)), *passed, *(torch.zeros_like(t) for t in initial)]
     given, alive = _given(kernels, streams, statics, first, initial, reset)
     given += _before(kernels, sequences, first, initial, reset)

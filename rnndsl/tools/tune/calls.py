@@ -1,5 +1,6 @@
 """What a call of a layer gives to the kernels of its recurrences, and launches of these kernels, cut in a given way."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,8 +47,9 @@ class KernelCall:
         """What the kernels make of the same arguments, cut so."""
         k, (streams, statics, first, initial, reset, steps, *rest) = self.launched, self.arguments
         if self.is_backward:
-            sequences, grads, _ = rest
-            return launch.backward(k.kernels, tiles, streams, statics, first, initial, reset, steps, sequences, grads)
+            sequences, grads, wanted = rest
+            found = launch.backward(k.kernels, tiles, streams, statics, first, initial, reset, steps, sequences, grads)
+            return list(itertools.compress(found, wanted))
         return launch.forward(k.kernels, tiles, k.boxes, streams, statics, first, initial, reset, steps)[0]
 
     def wrong(self, found: Sequence[Tensor]) -> str | None:
