@@ -458,7 +458,7 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "log": torch.log,
     "sqrt": torch.sqrt,
     "abs": torch.abs,
-    "sign": lambda v: (v > 0).to(v.dtype) - (v < 0).to(v.dtype),
+    "sign": lambda v: (v > 0).to(v.dtype) - (v < 0).to(v.dtype),  # no derivative
     "softplus": _softplus,
     "logsigmoid": lambda v: -_softplus(-v),
     "silu": lambda v: v * torch.sigmoid(v),
@@ -466,7 +466,7 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "elu": lambda v: torch.where(v > 0, v, torch.expm1(v.clamp(max=0))),
     "sin": torch.sin,
     "cos": torch.cos,
-    "floor": torch.floor,
+    "floor": lambda v: torch.floor(v.detach()),
     "heaviside": lambda v: (v > 0).to(v.dtype),
     "re": lambda v: v.real,
     "im": lambda v: v.imag if v.is_complex() else torch.zeros_like(v),
@@ -474,7 +474,7 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "max": torch.maximum,
     "min": torch.minimum,
     "logaddexp": _logaddexp,
-    "mod": lambda a, b: a - b * torch.floor(a / b),
+    "mod": lambda a, b: a - b * torch.floor(a / b).detach(),
     "where": _where,
 }
 

@@ -214,7 +214,7 @@ def _complex_factor(expr: Apply) -> int:
 def _power(expr: Apply, n: Dim) -> tuple[Dim, Dim]:
     """A small whole power is repeated products; another is an exp and a log."""
     exponent = fold(expr.args[1])
-    if isinstance(exponent, float) and exponent == int(exponent) and 1 <= abs(exponent) <= 16:
+    if isinstance(exponent, float) and exponent.is_integer() and 1 <= abs(exponent) <= 16:
         k = int(abs(exponent))
         return n * Dim.of(k.bit_length() - 1 + k.bit_count() - 1 + (exponent < 0)), NONE
     return n, n * Dim.of(2)

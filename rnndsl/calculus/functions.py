@@ -1,6 +1,7 @@
 """The elementwise functions of the language as SymPy functions that know their derivatives.
 
 Named as in the builtin table; a test holds the two against each other. Expressions are built from these and never simplified.
+Where a function has a kink, the derivative is PyTorch's, at NaN too, which no comparison holds for; a test compares all of them.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,8 @@ class power(Function):
         base, exponent = self.args
         if argindex == 1:
             return where(equal(exponent, Integer(0)), Integer(0), exponent * power(base, exponent - 1))
-        return where(equal(self, Integer(0)), Integer(0), self * sympy.log(base))
+        flat = equal(base, Integer(0)) * greater_equal(exponent, Integer(0))
+        return where(flat, Integer(0), self * sympy.log(base))
 
 
 class _Part(Function):
@@ -52,7 +54,7 @@ class sigmoid(Function):
 
 class relu(Function):
     def fdiff(self, argindex=1):
-        return heaviside(self.args[0])
+        return where(less_equal(self.args[0], Integer(0)), Integer(0), Integer(1))
 
 
 class softplus(Function):
@@ -82,7 +84,7 @@ class gelu(Function):
 class elu(Function):
     def fdiff(self, argindex=1):
         (x,) = self.args
-        return where(greater(x, Integer(0)), Integer(1), sympy.exp(x))
+        return where(less_equal(x, Integer(0)), sympy.exp(x), Integer(1))
 
 
 class _Flat(Function):
@@ -136,13 +138,13 @@ class absolute(Function):
 class maximum(Function):
     def fdiff(self, argindex=1):
         a, b = self.args if argindex == 1 else self.args[::-1]
-        return where(equal(a, b), sympy.Rational(1, 2), greater(a, b))
+        return where(equal(a, b), sympy.Rational(1, 2), where(less(a, b), Integer(0), Integer(1)))
 
 
 class minimum(Function):
     def fdiff(self, argindex=1):
         a, b = self.args if argindex == 1 else self.args[::-1]
-        return where(equal(a, b), sympy.Rational(1, 2), less(a, b))
+        return where(equal(a, b), sympy.Rational(1, 2), where(greater(a, b), Integer(0), Integer(1)))
 
 
 class logaddexp(Function):

@@ -265,7 +265,7 @@ def _quotient(a: Interval, b: Interval) -> Interval:
 def _power(expr: Apply, args: list[Interval]) -> Interval:
     exponent = fold(expr.args[1])
     base = args[0]
-    if isinstance(exponent, float) and exponent == int(exponent) and 0 < exponent <= 16:
+    if isinstance(exponent, float) and exponent.is_integer() and 0 < exponent <= 16:
         n = int(exponent)
         ends = (_raised(base.low, n), _raised(base.high, n))
         if n % 2 == 1:

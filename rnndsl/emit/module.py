@@ -12,7 +12,7 @@ from rnndsl.resources import resource_folder
 from rnndsl.runtime_names import RUNTIME_NAMES
 from rnndsl.version import VERSION
 
-_RUNTIME_PARTS = ("ops.py", "initialise.py", "layer.py")
+_RUNTIME_PARTS = ("../scalars.py", "ops.py", "initialise.py", "layer.py")
 
 
 def module_text(plans: tuple[Plan, ...], source: Source, standalone: bool = False) -> str:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rnndsl.calculus import folding
 from rnndsl.checks.builtins import BUILTINS
 from rnndsl.checks.cell import Apply, Expr, Number, Ref, Type, walk
 from rnndsl.checks.dims import Dim
@@ -43,7 +44,7 @@ class TorchText:
         return (self.aligned(expr, target) if target else self.text(expr)).code
 
     def is_number(self, expr: Expr) -> bool:
-        """Whether the code is plain Python arithmetic: a number, a size, a hyperparameter, the counter."""
+        """Whether the code is a plain number of Python's: a number, a size, a hyperparameter, the counter, and what they alone make."""
         match expr:
             case Number():
                 return True
@@ -51,6 +52,9 @@ class TorchText:
                 return expr.role in ("size", "hyper", "counter")
             case Apply(op="+" | "-" | "*" | "neg"):
                 return all(self.is_number(a) for a in expr.args)
+            case Apply():
+                real = expr.op in folding.FUNCTIONS and not any(a.type.is_complex for a in expr.args)
+                return real and all(self.is_number(a) for a in expr.args)
         return False
 
     def lead(self, expr: Expr) -> bool:
@@ -80,6 +84,9 @@ class TorchText:
         if math.isinf(value):
             self.used.add("math")
             return Text("math.inf") if value > 0 else Text("-math.inf", NEG)
+        if math.isnan(value):
+            self.used.add("math")
+            return Text("math.nan")
         if value == math.pi:
             self.used.add("math")
             return Text("math.pi")
@@ -115,6 +122,8 @@ class TorchText:
             case Ref():
                 return Text(self.name(expr))
             case Apply():
+                if expr.op not in ("+", "-", "*", "neg") and self.is_number(expr):
+                    return self._of_numbers(expr)
                 special = getattr(self, f"_{expr.op}", None) if expr.op.isidentifier() else None
                 if special is not None:
                     return special(expr)
@@ -125,6 +134,16 @@ class TorchText:
                 if expr.op in ("<", "<=", ">", ">=", "==", "!="):
                     return self._compare(expr)
                 return self._builtin(expr)
+
+    def _of_numbers(self, expr: Apply) -> Text:
+        """A function of numbers alone, in double precision, as kernels have it."""
+        if expr.op == "/" and isinstance(expr.args[1], Number) and expr.args[1].value != 0:  # Python's own
+            return Text(f"{self.text(expr.args[0]).within(MUL)} / {self.text(expr.args[1]).within(POW)}", MUL)
+        code = folding.call(expr.op, [self.text(a).within(ADD) for a in expr.args])
+        assert code is not None
+        if "Scalars." in code:
+            self.used.add("Scalars")
+        return Text(code)
 
     def _arithmetic(self, expr: Apply) -> Text:
         symbol, level = _OPERATORS[expr.op]

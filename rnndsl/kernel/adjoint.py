@@ -18,14 +18,14 @@ from rnndsl.kernel.values import Unsupported
 # Derivatives come from the calculus' functions; these are the names of the two tables where they differ.
 _CALCULUS = {
     **{name: functions.ELEMENTWISE[name] for name in
-       ("tanh", "sigmoid", "relu", "exp", "log", "sqrt", "abs", "sign", "softplus", "logsigmoid", "sin", "cos", "floor", "heaviside",
+       ("tanh", "sigmoid", "relu", "exp", "log", "sqrt", "abs", "sign", "softplus", "logsigmoid", "elu", "sin", "cos", "floor", "heaviside",
         "max", "min", "logaddexp")},
-    "root": functions.root, "pow": functions.power, "/": functions.ARITHMETIC["/"], "lt": functions.less, "le": functions.less_equal,
+    "root": functions.root, "pow": functions.power, "lt": functions.less, "le": functions.less_equal,
     "gt": functions.greater, "ge": functions.greater_equal, "eq": functions.equal, "ne": functions.not_equal,
 }  # fmt: skip
 _NAMES = {
     functions.sigmoid: "sigmoid", functions.heaviside: "heaviside", functions.sign: "sign", functions.floor: "floor",
-    functions.equal: "eq", functions.greater: "gt", functions.less: "lt", functions.where: "select", functions.root: "root",
+    functions.equal: "eq", functions.greater: "gt", functions.greater_equal: "ge", functions.less: "lt", functions.less_equal: "le", functions.where: "select", functions.root: "root",
     functions.power: "pow", sympy.tanh: "tanh", sympy.exp: "exp", sympy.sin: "sin", sympy.cos: "cos", sympy.log: "log",
 }  # fmt: skip
 _FLAT = frozenset(("sign", "floor", "heaviside", "lt", "le", "gt", "ge", "eq", "ne"))
@@ -254,6 +254,10 @@ class Adjoint:
                 return apply("neg", g)
             case "*", _:
                 return apply("*", g, arguments[1 - i])
+            case "/", 0:
+                return apply("/", g, arguments[1])
+            case "/", 1:  # of y = a / b: -y / b, since b² may be 0 or infinite where that is not
+                return apply("neg", (apply("*", g, (apply("/", (n, whole), arguments[1]), whole)), whole))
             case "select", 0:
                 return None
             case "select", _:
@@ -263,9 +267,11 @@ class Adjoint:
                 if not self.surrogates:
                     return gradient if i == 1 else None
                 return apply("*", g, arguments[2]) if i == 0 else None
-            case "rsqrt", _:  # -1/2 y³
-                cube = apply("*", (apply("*", (n, whole), (n, whole)), whole), (n, whole))
-                return apply("*", g, (apply("*", (b.number(-0.5), ()), (cube, whole)), whole))
+            case "rsqrt", _:  # -1/2 y³, one factor after the other, since y³ may be 0 where the gradient is large
+                part = apply("*", (b.number(-0.5), ()), g)
+                for _ in range(3):
+                    part = apply("*", (part, whole), (n, whole))
+                return part
             case "expm1", _:
                 return apply("*", g, (apply("exp", arguments[0]), whole))
             case "angle", _:  # of a + ib: (-b, a) / (a² + b²); arguments are (a, b)
@@ -277,11 +283,10 @@ class Adjoint:
             return None
         if node.op not in _CALCULUS:
             raise Unsupported(node.op)
-        slope = self._formula(derivative(node.op, len(node.args), i), arguments, node.shape)
-        return apply("*", g, slope)
+        return self._formula(derivative(node.op, len(node.args), i), arguments, node.shape, gradient)
 
-    def _formula(self, formula: sympy.Expr, arguments: list[tuple[int, Map]], shape: Shape) -> tuple[int, Map]:
-        """A formula of the calculus in the arguments of a node, as a node."""
+    def _formula(self, formula: sympy.Expr, arguments: list[tuple[int, Map]], shape: Shape, gradient: int) -> int:
+        """gradient · a formula of the calculus in the arguments of a node."""
         b = self.builder
         whole = tuple(range(len(shape)))
 
@@ -326,7 +331,23 @@ class Adjoint:
             found = b.apply(op, [a for a, _ in args], [m for _, m in args], domain)
             return found, whole if domain else ()
 
-        return of(formula)
+        def times(f: sympy.Expr) -> tuple[int, Map]:
+            """gradient · f; where a branch of f is 0 or 1 nothing is multiplied, as in PyTorch, whose masks know no 0 · inf."""
+            if f == 0:
+                return b.number(0.0), ()
+            if f == 1:
+                return gradient, whole
+            if isinstance(f, functions.where) and _masks(f):
+                return node("select", of(f.args[0]), times(f.args[1]), times(f.args[2]))
+            return node("*", (gradient, whole), of(f))
+
+        found, m = times(formula)
+        return found if m == whole else b.apply("copy", [found], [m], shape)
+
+
+def _masks(f: sympy.Expr) -> bool:
+    """Whether a formula is 0 or 1, or chooses between formulas of which one is."""
+    return f in (0, 1) or (isinstance(f, functions.where) and any(_masks(branch) for branch in f.args[1:]))
 
 
 _ARGUMENTS = sympy.symbols("a b c")

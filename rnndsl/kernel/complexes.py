@@ -110,7 +110,7 @@ def apply(low: "Lowering", op: str, args: list[Value], t: Type) -> Value:
 def _power(low: "Lowering", args: list[Value], t: Type) -> Value:
     base, exponent = args
     n = low.builder.number_of(exponent.parts[0]) if not exponent.type.is_complex else None
-    if n is not None and n == int(n) and 0 < n <= 16:
+    if n is not None and n.is_integer() and 0 < n <= 16:
         return low.integer_power(base, int(n), t, lambda a, b: apply(low, "*", [a, b], t))
     product = apply(low, "*", [exponent, apply(low, "log", [base], t)], t)
     return apply(low, "exp", [product], t)

@@ -5,10 +5,11 @@ each argument along which axis of the domain each of its axes runs, so that a br
 all the same thing: `maps`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rnndsl.calculus import folding
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import NOWHERE, Span
 
@@ -23,6 +24,7 @@ ROUNDS = frozenset(("round", "round_gradient"))  # what a round of a loop begins
 # result what of its loop it is: (attribute, number).
 STRUCTURAL = frozenset(("slice", "concat", "reshape", "cumsum", "diag", "diagonal", "result", "loop", "loop_back"))
 REDUCTIONS = frozenset(("sum", "largest"))
+SMALL_POWER = 16  # whole exponents up to it are multiplied out
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,17 @@ class Builder:
         values = [self.number_of(a) for a in args]
         if op == "copy" and maps[0] == whole and self.nodes[args[0]].shape == shape:
             return args[0]
-        if op in _FOLD and all(v is not None for v in values) and not shape:
-            return self.number(_FOLD[op](*values))
+        if (folded := _folded(op, values)) is not None:
+            return self.apply("copy", [self.number(folded)], [()], shape)
 
         def keep(i: int) -> int:
             return self.apply("copy", [args[i]], [maps[i]], shape)
 
         match op, values:
+            case "select", [float(), _, _]:
+                return keep(1 if values[0] != 0 else 2)
+            case "pow", [None, float() as exponent]:
+                return self._power(args[0], maps[0], exponent, shape)
             case "*", [_, 1.0]:
                 return keep(0)
             case "*", [1.0, _]:
@@ -130,6 +136,28 @@ class Builder:
                 inner = self.nodes[args[0]]
                 return self.apply("copy", inner.args, [tuple(maps[0][k] for k in inner.maps[0])], shape)
         return None
+
+    def _power(self, base: int, m: Map, exponent: float, shape: Shape) -> int | None:
+        """A power with a small whole exponent by multiplication; None of another one, and below -1: its slope is no slope of a quotient,
+        which is lost where the power of which it is the inverse is 0 or infinite."""
+        if exponent == 0:
+            return self.apply("copy", [self.number(1.0)], [()], shape)
+        if exponent == 0.5:
+            return self.apply("sqrt", [base], [m], shape)
+        if exponent == -1:
+            return self.apply("/", [self.number(1.0), base], [(), m], shape)
+        if not (0 < exponent <= SMALL_POWER and exponent.is_integer()):
+            return None
+        whole = tuple(range(len(shape)))
+        square, n = self.apply("copy", [base], [m], shape), int(exponent)
+        result: int | None = None
+        while n:
+            if n & 1:
+                result = square if result is None else self.apply("*", [result, square], [whole, whole], shape)
+            n >>= 1
+            if n:
+                square = self.apply("*", [square, square], [whole, whole], shape)
+        return result
 
     def pointwise(self, op: str, *args: int) -> int:
         """An elementwise node of arguments that are scalars or have one shape."""
@@ -232,15 +260,21 @@ def _mixes(m: Map, kept: int) -> bool:
     return any(k < kept for k in m) and any(k >= kept for k in m)
 
 
-_FOLD: dict[str, Callable[..., float]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "neg": lambda a: -a,
-    "lt": lambda a, b: float(a < b),
-    "le": lambda a, b: float(a <= b),
-    "gt": lambda a, b: float(a > b),
-    "ge": lambda a, b: float(a >= b),
-    "eq": lambda a, b: float(a == b),
-    "ne": lambda a, b: float(a != b),
-}
+# Operations of nodes that have another name in the language.
+_LANGUAGE = {
+    "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "select": "where", "pow": "^", "root": "sqrt",
+}  # fmt: skip
+
+
+def language_name(op: str) -> str:
+    """What the language calls an elementwise operation."""
+    return _LANGUAGE.get(op, op)
+
+
+def _folded(op: str, values: Sequence[float | None]) -> float | None:
+    """What an operation makes of numbers; None where one of them is none, and of an operation that computes nothing."""
+    function = folding.FUNCTIONS.get(language_name(op))
+    if function is None or not values:
+        return None
+    numbers = [v for v in values if v is not None]
+    return function(*numbers) if len(numbers) == len(values) else None

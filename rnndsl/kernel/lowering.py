@@ -16,7 +16,7 @@ from rnndsl.plan.recurrence import Recurrence, product_name, product_type
 
 COMPARE = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
 _DIRECT = frozenset(
-    "tanh sigmoid relu exp log sqrt abs sign softplus logsigmoid sin cos floor heaviside max min logaddexp".split()
+    "tanh sigmoid relu exp log sqrt abs sign softplus logsigmoid elu sin cos floor heaviside max min logaddexp".split()
 )
 
 
@@ -246,7 +246,7 @@ class Lowering:
         if expr.op in COMPARE:
             return Value((self.elementwise(COMPARE[expr.op], args, expr.type),), expr.type)
         if expr.op == "^":
-            return self.power(args, expr.type)
+            return self.make("pow", expr.type, *args)
         if expr.op in ("+", "-", "*", "/", "neg") or expr.op in _DIRECT:
             return Value((self.elementwise(expr.op, args, expr.type),), expr.type)
         raise Unsupported(expr.op)
@@ -265,22 +265,8 @@ class Lowering:
         values = [a if isinstance(a, Value) else Value((self.builder.number(a),), SCALAR) for a in args]
         return Value((self.elementwise(op, values, t),), t)
 
-    def power(self, args: list[Value], t: Type) -> Value:
-        exponent = self.builder.number_of(args[1].parts[0])
-        if exponent is None:
-            return self.make("pow", t, *args)
-        if exponent == 0.5:
-            return self.make("sqrt", t, args[0])
-        if exponent.is_integer() and abs(exponent) <= 16:
-            return self.integer_power(args[0], int(exponent), t, lambda a, b: self.make("*", t, a, b))
-        return self.make("pow", t, *args)
-
     def integer_power(self, base: Value, n: int, t: Type, times: Callable[[Value, Value], Value]) -> Value:
-        """A power by repeated multiplication."""
-        if n == 0:
-            return self.make("copy", t, 1.0)
-        if n < 0:
-            return self.make("/", t, 1.0, self.integer_power(base, -n, t, times))
+        """A power above 0 by repeated multiplication."""
         result: Value | None = None
         square = base
         while n:
@@ -310,11 +296,6 @@ class Lowering:
         inner = self.make("+", t, x, self.make("*", t, 0.044715, self.make("*", t, x, self.make("*", t, x, x))))
         gate = self.make("+", t, 1.0, self.make("tanh", t, self.make("*", t, sqrt(2 / pi), inner)))
         return self.make("*", t, self.make("*", t, 0.5, x), gate)
-
-    def _elu(self, expr: Apply, args: list[Value]) -> Value:
-        (x,), t = args, expr.type
-        below = self.make("expm1", t, self.make("min", t, x, 0.0))  # never exp of a large number, whose gradient is 0 times inf
-        return self.make("select", t, self.make("gt", t, x, 0.0), x, below)
 
     def _mod(self, expr: Apply, args: list[Value]) -> Value:
         (a, b), t = args, expr.type

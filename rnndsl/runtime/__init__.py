@@ -10,6 +10,7 @@ from rnndsl.runtime.ops import (
     draw_noise,
     expand_to,
     fill,
+    floor,
     heaviside,
     imag,
     join_vectors,
@@ -23,14 +24,16 @@ from rnndsl.runtime.ops import (
     rmsnorm,
     scalar,
     select,
+    sign,
     softplus,
     surrogate,
     vecmat,
 )
 from rnndsl.runtime.triton import backend as _triton  # noqa: F401, registers itself
+from rnndsl.scalars import Scalars
 
 __all__ = [
-    "Kernel", "Kernels", "Layer", "Size", "Step", "TritonKernels", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_to", "fill", "heaviside", "imag", "join_vectors",
-    "lagged", "last", "layernorm", "logaddexp", "matvec", "mod", "normalize", "rmsnorm", "scalar", "select", "softplus", "surrogate",
+    "Kernel", "Kernels", "Layer", "Scalars", "Size", "Step", "TritonKernels", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_to", "fill", "floor", "heaviside", "imag", "join_vectors",
+    "lagged", "last", "layernorm", "logaddexp", "matvec", "mod", "normalize", "rmsnorm", "scalar", "select", "sign", "softplus", "surrogate",
     "vecmat",
 ]  # fmt: skip

@@ -60,9 +60,19 @@ def heaviside(x: Tensor) -> Tensor:
     return (x > 0).to(x.dtype)
 
 
+def floor(x: Tensor) -> Tensor:
+    """The whole number below. It has no derivative, rather than one of 0: what is inside may have an infinite one."""
+    return torch.floor(x.detach())
+
+
+def sign(x: Tensor) -> Tensor:
+    """-1, 0 or 1; 0 of NaN. It has no derivative, as `floor`."""
+    return torch.sign(x.detach())
+
+
 def mod(a: Tensor, b: Tensor) -> Tensor:
-    """a - b floor(a / b), as it stands."""
-    return a - b * torch.floor(a / b)
+    """a - b floor(a / b), as it stands; the derivatives are 1 and -floor(a / b)."""
+    return a - b * floor(a / b)
 
 
 def logaddexp(a: Tensor, b: Tensor) -> Tensor:

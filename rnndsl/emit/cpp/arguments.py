@@ -60,6 +60,7 @@ def write_arguments(f: Scope) -> None:
         for k in range(len(f.program.outers)):
             array(f.names(("outer_left", k), f"left{k}"))
             array(f.names(("outer_right", k), f"right{k}"))
+    read = {f.nodes[a].data for n in f.used if n not in f.uniform for a in f.nodes[n].args if f.nodes[a].op == "hyper"}
     for i, h in enumerate(f.hypers):
-        if any(f.nodes[n].op == "hyper" and f.nodes[n].data == h for n in f.used):
+        if h in read:
             f.put(f"const T {f.names(('hyper', h), h)} = T(call.hypers[{i}]);", 1)

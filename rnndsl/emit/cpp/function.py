@@ -37,11 +37,11 @@ class Function(Scope):
         return self.lines
 
     def _uniform(self) -> None:
+        """What sizes and hyperparameters alone make, in double precision whatever T is."""
         for n in sorted(self.uniform):
             node = self.nodes[n]
-            one = cpp_text.operation(node.op, [self.scalar(a) for a in node.args])
-            code = one.code.replace("L::fill", "T")
-            self.put(f"const T {self.name_of(n)} = {code};", 1)
+            one = cpp_text.operation(node.op, [self.scalar(a, "double") for a in node.args])
+            self.put(f"const double {self.name_of(n)} = {one.code.replace('L::fill', 'double')};", 1)
 
     def _units(self) -> None:
         rows = "8" if self.has_rows else "1"

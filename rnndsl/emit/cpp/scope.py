@@ -235,21 +235,23 @@ class Scope:
 
     # Expressions
 
-    def scalar(self, n: int) -> Cpp:
-        """A number, size, hyperparameter, counter or uniform scalar."""
+    def scalar(self, n: int, real: str = "T") -> Cpp:
+        """A number, size, hyperparameter, counter or uniform scalar, as a number of the kernel's type, or of another."""
         node = self.nodes[n]
         match node.op:
             case "number":
-                return cpp_text.number(node.data)
+                return cpp_text.number(node.data, real)
             case "size":
-                return Cpp(f"T({self.dim(node.data)})", plain=True)
+                return Cpp(f"{real}({self.dim(node.data)})", plain=True)
+            case "hyper" if real != "T":
+                return Cpp(f"call.hypers[{self.hypers.index(node.data)}]", plain=True)
             case "hyper":
                 return Cpp(self.names(("hyper", node.data), node.data), plain=True)
             case "counter":
                 name = self.counters.get(node.data) or self.names(("counter", node.data), node.data)
                 return Cpp(f"T({name})", plain=True)
         if n in self.uniform:
-            return Cpp(self.name_of(n), plain=True)
+            return Cpp(self.name_of(n) if real != "T" else f"T({self.name_of(n)})", plain=True)
         return cpp_text.operation(node.op, [self.scalar(a) for a in node.args])  # of a counter
 
     def range_of(self, n: int) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from rnndsl.checks.dims import Dim
+from rnndsl.kernel.graph import SMALL_POWER
 
 ADD, MUL, NEG, ATOM = 1, 2, 3, 4
 _INFIX = {"+": ("+", ADD), "-": ("-", ADD), "*": ("*", MUL), "/": ("/", MUL)}
@@ -14,11 +15,12 @@ _FUNCTIONS = {"root": "sqrt"}
 
 @dataclass(frozen=True)
 class Cpp:
-    """Code, how tightly it binds, and whether it is a plain number, which lanes take on either side of an operator alone."""
+    """Code, how tightly it binds, whether it is a plain number, which lanes take on either side of an operator alone, and a literal's value."""
 
     code: str
     binds: int = ATOM
     plain: bool = False
+    literal: float | None = None
 
     def within(self, level: int) -> str:
         return self.code if self.binds >= level else f"({self.code})"
@@ -29,14 +31,18 @@ class Cpp:
         return f"L::fill({self.code})" if self.plain else self.code
 
 
-def number(value: float) -> Cpp:
-    """A literal of the kernel's type."""
+def number(value: float, real: str = "T") -> Cpp:
+    """A literal of the kernel's type, or of another."""
     if math.isinf(value):
-        return Cpp(f"{'-' if value < 0 else ''}std::numeric_limits<T>::infinity()", NEG if value < 0 else ATOM, True)
+        return Cpp(f"{'-' if value < 0 else ''}std::numeric_limits<{real}>::infinity()", NEG if value < 0 else ATOM, True)
     if math.isnan(value):
-        return Cpp("std::numeric_limits<T>::quiet_NaN()", ATOM, True)
-    text = repr(int(value)) if value == int(value) and abs(value) < 1e6 else repr(value)
-    return Cpp(f"T({text})", ATOM, True)
+        return Cpp(f"std::numeric_limits<{real}>::quiet_NaN()", ATOM, True)
+    text = repr(int(value)) if value == int(value) and abs(value) < 1e6 and not _is_minus_zero(value) else repr(value)
+    return Cpp(f"{real}({text})", ATOM, True, value)
+
+
+def _is_minus_zero(value: float) -> bool:
+    return value == 0 and math.copysign(1.0, value) < 0
 
 
 def operation(op: str, args: list[Cpp]) -> Cpp:
@@ -47,6 +53,10 @@ def operation(op: str, args: list[Cpp]) -> Cpp:
         return args[1]
     if op == "neg":
         return Cpp(f"-{args[0].within(NEG)}", NEG, args[0].plain)
+    if op == "pow" and args[1].literal == -0.5:
+        return Cpp(f"rsqrt({args[0].lanes})")
+    if op == "pow" and args[1].literal is not None and args[1].literal.is_integer() and abs(args[1].literal) <= SMALL_POWER + 1:
+        return Cpp(f"pow_int<{int(args[1].literal)}>({args[0].lanes})")
     if op in _INFIX:
         symbol, level = _INFIX[op]
         return Cpp(f"{args[0].within(level)} {symbol} {args[1].within(level + 1)}", level, all(a.plain for a in args))

@@ -29,6 +29,11 @@ class Constant:
     name: str
     code: str
 
+    @property
+    def calls(self) -> bool:
+        """Whether it calls a function of the language."""
+        return "Scalars." in self.code
+
 
 class Constants:
     """The numbers of a file that are made once."""
@@ -72,15 +77,13 @@ class Function:
         for n in needed:
             node = nodes[n]
             if n in uniform:
-                texts[n] = Text(self._constant(n))
+                texts[n] = self._constant(n)
                 continue
             if node.op in ("old", "stream", "static", "carry_gradient", "follow_gradient", "dot"):
                 texts[n] = Text(self.leaf(node))
                 continue
             args = [texts.get(a, _UNREAD) for a in node.args]
-            if node.op == "select" and uniform.issuperset(node.args[1:]):  # two numbers would be float32, whatever REAL is
-                args[2] = Text(f"full({args[2].code}, {self.like})")
-            code = text.operation(node.op, args)
+            code = text.operation(node.op, args, self.like)
             plain = code.condition is not None and counts[n] == 1 and n not in wanted  # a condition stands where it is asked
             if not plain and (counts[n] > 1 or n in local or len(re.findall(r"\w+", code.code)) > _LONG):
                 line = self.source.line_of(node.span.start)
@@ -88,10 +91,10 @@ class Function:
                     origin = line
                     lines.append(text.comment(f"{self.source.name}:{line}  {self.source.line_text(line).strip()[:100]}"))
                 name = self.names(("value", n), local.get(n, "v"))
-                lines.append(f"{name} = {code.code}")
+                lines.append(f"{name} = {code.lanes(self.like)}")
                 code = Text(name, ATOM, f"{name} != 0" if code.condition else None)
             texts[n] = code
-        values = [f"full({texts[n].code}, {self.like})" if n in uniform else texts[n].code for n in results]
+        values = [texts[n].lanes(self.like) for n in results]
         lines.append(f"return ({', '.join(values)}{',' if len(values) == 1 else ''})")
         return lines
 
@@ -114,23 +117,22 @@ class Function:
                 found.add(n)
         return found
 
-    def _constant(self, n: int) -> str:
+    def _constant(self, n: int) -> Text:
         """A literal, or the name of a number of the file."""
         node = self.channel.builder[n]
         if node.op == "number":
-            return text.number(node.data).within(ATOM)
-        if node.op == "hyper":
-            return self.names(node.data)
-        return self.constants.name(self._python(n).code)
+            return text.number(node.data)
+        name = self.names(node.data) if node.op == "hyper" else self.constants.name(self._python(n))
+        return Text(name, plain=True)
 
-    def _python(self, n: int) -> Text:
+    def _python(self, n: int) -> str:
         node = self.channel.builder[n]
         match node.op:
             case "number":
-                return text.number(node.data)
+                return text.number(node.data).within(ATOM)
             case "hyper":
-                return Text(f"{self.names(node.data)}.value")
+                return f"{self.names(node.data)}.value"
             case "size":
                 sizes = {name: f"{self.names(name)}.value" for name in node.data.names}
-                return Text(f"float({text.dim(node.data, sizes)})")
+                return f"float({text.dim(node.data, sizes)})"
         return text.uniform(node.op, [self._python(a) for a in node.args])

@@ -1,9 +1,15 @@
-"""Nodes as Triton expressions, by precedence."""
+"""Nodes as Triton expressions, by precedence.
+
+A number in Triton's text takes the type of what stands beside it in an operator, and is float32 as an argument of a function. So it is
+printed as it is beside an operator alone, and by `Text.lanes` elsewhere.
+"""
 
 import math
 from dataclasses import dataclass
 
+from rnndsl.calculus import folding
 from rnndsl.checks.dims import Dim
+from rnndsl.kernel.graph import SMALL_POWER, language_name
 from rnndsl.kernel.values import Unsupported
 
 COMPARE, ADD, MUL, NEG, ATOM = 0, 1, 2, 3, 4
@@ -13,40 +19,45 @@ _TL = {"exp": "tl.exp", "log": "tl.log", "sqrt": "tl.sqrt", "root": "tl.sqrt", "
        "sin": "tl.sin", "cos": "tl.cos"}  # fmt: skip
 _LIBRARY = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "relu", "softplus": "softplus", "logsigmoid": "logsigmoid",
             "logaddexp": "logaddexp", "max": "maximum", "min": "minimum", "sign": "sign", "heaviside": "heaviside", "pow": "power",
-            "expm1": "expm1"}  # fmt: skip
-LIBRARY = frozenset(_LIBRARY.values()) | {"full"}  # functions of rnndsl.runtime.triton.functions
-_PYTHON = {"exp": "math.exp", "log": "math.log", "sqrt": "math.sqrt", "root": "math.sqrt", "sin": "math.sin", "cos": "math.cos",
-           "tanh": "math.tanh", "floor": "math.floor", "expm1": "math.expm1", "abs": "abs", "max": "max", "min": "min", "pow": "math.pow"}  # fmt: skip
+            "expm1": "expm1", "elu": "elu"}  # fmt: skip
+LIBRARY = frozenset(_LIBRARY.values()) | {"full", "integer_power"}  # functions of rnndsl.runtime.triton.functions
 
 
 @dataclass(frozen=True)
 class Text:
-    """Code, how tightly it binds, and its value as a condition where it is a comparison."""
+    """Code, how tightly it binds, its value as a condition where it is a comparison, whether it is a plain number, and a literal's value."""
 
     code: str
     binds: int = ATOM
     condition: str | None = None
+    plain: bool = False
+    literal: float | None = None
 
     def within(self, level: int) -> str:
         return self.code if self.binds >= level else f"({self.code})"
+
+    def lanes(self, like: str) -> str:
+        """The code as an argument of a function: a number as many times, and of the type, as a value has entries."""
+        return f"full({self.code}, {like})" if self.plain else self.code
 
 
 def number(value: float) -> Text:
     """A literal."""
     if math.isinf(value) or math.isnan(value):
-        return Text(f'float("{value}")')
-    text = repr(int(value)) + ".0" if value == int(value) and abs(value) < 1e15 else repr(value)
-    return Text(text, NEG if value < 0 else ATOM)
+        return Text(f'float("{value}")', plain=True)
+    return Text(repr(value), NEG if math.copysign(1.0, value) < 0 else ATOM, plain=True, literal=value)
 
 
-def operation(op: str, args: list[Text]) -> Text:
-    """An elementwise operation. Raises Unsupported."""
+def operation(op: str, args: list[Text], like: str) -> Text:
+    """An elementwise operation; `like` is a value as wide as the result. Raises Unsupported."""
     if op == "copy":
         return args[0]
     if op == "surrogate":
         return args[1]
     if op == "neg":
         return Text(f"-{args[0].within(NEG + 1)}", NEG)
+    if (op in _INFIX or op in _COMPARE) and args[0].plain and args[0].literal is None:  # a `tl.constexpr` has operators of its own
+        args = [Text(args[0].lanes(like)), *args[1:]]
     if op in _INFIX:
         symbol, level = _INFIX[op]
         return Text(f"{args[0].within(level)} {symbol} {args[1].within(level + 1)}", level)
@@ -55,32 +66,23 @@ def operation(op: str, args: list[Text]) -> Text:
         return Text(f"({condition}).to(REAL)", ATOM, condition)
     if op == "select":
         condition = args[0].condition or f"{args[0].within(ADD)} != 0"
-        return Text(f"tl.where({condition}, {args[1].code}, {args[2].code})")
+        return Text(f"tl.where({condition}, {args[1].lanes(like)}, {args[2].lanes(like)})")
+    if op == "pow" and args[1].literal == -0.5:
+        return Text(f"tl.rsqrt({args[0].code})")
+    if op == "pow" and args[1].literal is not None and args[1].literal.is_integer() and -SMALL_POWER - 1 <= args[1].literal < 0:
+        return Text(f"integer_power({args[0].code}, {int(args[1].literal)})")
     function = _TL.get(op) or _LIBRARY.get(op)
     if function is None:
         raise Unsupported(f"`{op}` has no Triton function")
-    return Text(f"{function}({', '.join(a.code for a in args)})")
+    return Text(f"{function}({', '.join(a.lanes(like) for a in args)})")
 
 
-def uniform(op: str, args: list[Text]) -> Text:
-    """An operation of numbers, sizes and hyperparameters, in Python."""
-    if op in ("copy", "surrogate", "neg") or op in _INFIX:
-        return operation(op, args)
-    if op in _COMPARE:
-        return Text(f"float({args[0].within(ADD)} {_COMPARE[op]} {args[1].within(ADD)})")
-    if op == "select":
-        return Text(f"({args[1].code} if {args[0].code} else {args[2].code})")
-    if op == "sigmoid":
-        return Text(f"(1 / (1 + math.exp(-{args[0].within(ATOM)})))")
-    if op == "rsqrt":
-        return Text(f"(1 / math.sqrt({args[0].code}))")
-    if op == "relu":
-        return Text(f"max({args[0].code}, 0.0)")
-    if op == "heaviside":
-        return Text(f"float({args[0].within(ADD)} > 0)")
-    if op not in _PYTHON:
-        raise Unsupported(f"`{op}` of a hyperparameter alone")
-    return Text(f"{_PYTHON[op]}({', '.join(a.code for a in args)})")
+def uniform(op: str, args: list[str]) -> str:
+    """An operation of numbers, sizes and hyperparameters, in Python. Raises Unsupported."""
+    code = args[0] if op == "copy" else folding.call(language_name(op), args)
+    if code is None:
+        raise Unsupported(f"`{op}` of numbers alone")
+    return code
 
 
 def dim(d: Dim, names: dict[str, str]) -> str:

@@ -227,6 +227,8 @@ template <class V> INLINE V expm1(V x) {
   return (half * expm1_near_zero(r) + (half - Entry<V>(0.5))) * 2;
 }
 
+template <class V> INLINE V elu(V x) { return x <= V{} ? expm1(x) : x; }
+
 // a = r coth(r / 2) for |r| <= ln(2) / 2, with which exp(r) = (a + r) / (a - r). It is even: half the terms of exp.
 template <class V> INLINE V r_coth_half_r(V r) {
   const V square = r * r, fourth = square * square;
@@ -523,7 +525,7 @@ template <class F, class R, class... A> INLINE R each(F f, const R& first, const
 #define UNARY(name) template <class A> INLINE Result<A> name(const A& a) { return each(EACH(math::name(a, b...)), a); }
 UNARY(exp) UNARY(log) UNARY(log1p) UNARY(expm1) UNARY(tanh) UNARY(sigmoid) UNARY(softplus) UNARY(logsigmoid)
 UNARY(sqrt) UNARY(rsqrt) UNARY(reciprocal) UNARY(abs) UNARY(sign) UNARY(floor) UNARY(sin) UNARY(cos)
-UNARY(relu) UNARY(heaviside)
+UNARY(relu) UNARY(heaviside) UNARY(elu)
 #undef UNARY
 
 #define BINARY(name)                                                                          \

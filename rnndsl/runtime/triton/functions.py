@@ -69,6 +69,11 @@ def expm1(x):
 
 
 @triton.jit
+def elu(x):
+    return tl.where(x <= 0, expm1(x), x)
+
+
+@triton.jit
 def log1p(e):
     """log(1 + e) for e in [0, 1]; what is lost in the sum is added again."""
     u = 1.0 + e
@@ -93,13 +98,33 @@ def logaddexp(a, b):
 
 
 @triton.jit
+def is_negative(x):
+    """Whether the sign of a number is minus, that of a zero too."""
+    if x.dtype == tl.float64:
+        return x.to(tl.int64, bitcast=True) < 0
+    else:
+        return x.to(tl.int32, bitcast=True) < 0
+
+
+@triton.jit
 def power(a, b):
-    """a^b; of a negative a where b is a whole number, else NaN."""
+    """a^b as in C: of a negative a where b is a whole number, else NaN; 1^b and a^0 are 1 whatever the other is."""
     size = tl.exp(b * tl.log(tl.abs(a)))
-    whole = tl.floor(b) == b
-    odd = tl.floor(0.5 * b) * 2.0 != b
-    below = tl.where(whole, tl.where(odd, -size, size), float("nan"))
-    return tl.where(b == 0, 1.0, tl.where(a < 0, below, size))
+    size = tl.where((tl.abs(a) == 1) | (b == 0), 1.0, size)
+    odd = (tl.floor(b) == b) & (tl.floor(0.5 * b) * 2.0 != b)
+    negative = is_negative(a)
+    signed = tl.where(negative & odd, -size, size)
+    no_root = (a < 0) & (a > float("-inf")) & (tl.floor(b) != b)
+    return tl.where(no_root | ((a != a) & (b != 0)) | ((b != b) & (a != 1)), float("nan"), signed)
+
+
+@triton.jit
+def integer_power(x, n: tl.constexpr):
+    """x^n for a small whole number n below 0."""
+    product = x
+    for _ in tl.static_range(-n - 1):
+        product *= x
+    return 1.0 / product
 
 
 @triton.jit

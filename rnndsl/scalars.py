@@ -1,0 +1,127 @@
+"""The functions of the language on plain numbers, in double precision, by the rules of IEEE 754: nothing raises.
+
+The compiler folds numbers with them, and generated modules call them for what sizes and hyperparameters alone make, so that the numbers
+are the same on every backend.
+"""
+
+import math
+
+
+class Scalars:
+    """Each takes numbers and gives a float."""
+
+    @staticmethod
+    def exp(x: float) -> float:
+        return math.inf if x > 709.782712893384 else math.exp(x)
+
+    @staticmethod
+    def expm1(x: float) -> float:
+        return math.inf if x > 709.782712893384 else math.expm1(x)
+
+    @staticmethod
+    def log(x: float) -> float:
+        return math.log(x) if x > 0 else -math.inf if x == 0 else math.nan
+
+    @staticmethod
+    def sqrt(x: float) -> float:
+        return math.nan if x < 0 else math.sqrt(x)
+
+    @staticmethod
+    def sin(x: float) -> float:
+        return math.nan if math.isinf(x) else math.sin(x)
+
+    @staticmethod
+    def cos(x: float) -> float:
+        return math.nan if math.isinf(x) else math.cos(x)
+
+    @staticmethod
+    def floor(x: float) -> float:
+        return float(math.floor(x)) if math.isfinite(x) else x
+
+    @staticmethod
+    def sign(x: float) -> float:
+        return float(x > 0) - float(x < 0)
+
+    @staticmethod
+    def relu(x: float) -> float:
+        return 0.0 if x <= 0 else x
+
+    @staticmethod
+    def heaviside(x: float) -> float:
+        return float(x > 0)
+
+    @staticmethod
+    def sigmoid(x: float) -> float:
+        e = math.exp(-abs(x))
+        return (e if x < 0 else 1.0) / (1.0 + e)
+
+    @staticmethod
+    def softplus(x: float) -> float:
+        return Scalars.relu(x) + math.log1p(math.exp(-abs(x)))
+
+    @staticmethod
+    def logsigmoid(x: float) -> float:
+        return -Scalars.softplus(-x)
+
+    @staticmethod
+    def silu(x: float) -> float:
+        return x * Scalars.sigmoid(x)
+
+    @staticmethod
+    def gelu(x: float) -> float:
+        return 0.5 * x * (1.0 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+    @staticmethod
+    def elu(x: float) -> float:
+        return Scalars.expm1(x) if x <= 0 else x
+
+    @staticmethod
+    def maximum(a: float, b: float) -> float:
+        return a if a >= b or math.isnan(a) else b
+
+    @staticmethod
+    def minimum(a: float, b: float) -> float:
+        return a if a <= b or math.isnan(a) else b
+
+    @staticmethod
+    def logaddexp(a: float, b: float) -> float:
+        apart = 0.0 if a == b else abs(a - b)
+        return Scalars.maximum(a, b) + math.log1p(math.exp(-apart))
+
+    @staticmethod
+    def divide(a: float, b: float) -> float:
+        if b != 0:
+            return a / b
+        return math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a) * math.copysign(1.0, b)
+
+    @staticmethod
+    def mod(a: float, b: float) -> float:
+        return a - b * Scalars.floor(Scalars.divide(a, b))
+
+    @staticmethod
+    def power(a: float, b: float) -> float:
+        try:
+            return math.pow(a, b)
+        except OverflowError:
+            return -math.inf if a < 0 and math.fmod(b, 2) != 0 else math.inf
+        except ValueError:  # 0 to a power below 0, or a root of a number below 0
+            if a != 0:
+                return math.nan
+            return math.copysign(math.inf, a) if math.fmod(b, 2) in (-1.0, 1.0) else math.inf
+
+    @staticmethod
+    def where(condition: float, a: float, b: float) -> float:
+        return a if condition != 0 else b
+
+    @staticmethod
+    def tanh(x: float) -> float:
+        return math.tanh(x)
+
+    @staticmethod
+    def rsqrt(x: float) -> float:
+        return Scalars.divide(1.0, Scalars.sqrt(x))
+
+    @staticmethod
+    def angle(a: float, b: float) -> float:
+        """Of a + ib."""
+        return math.atan2(b, a)

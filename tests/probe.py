@@ -1,0 +1,62 @@
+"""Functions of the language at given points, on any backend: a cell whose old states are arguments, and one step of it."""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+import rnndsl
+from rnndsl.checks.builtins import BUILTINS, OPERATORS, elementwise
+
+INF, NAN = float("inf"), float("nan")
+ARITY = {op: 2 for op, rule in OPERATORS.items() if rule is elementwise}
+ARITY |= {name: b.arity[0] for name, b in BUILTINS.items() if b.rule is elementwise}  # every function of entries, with its arguments
+
+
+def applied(op: str, *arguments: str) -> str:
+    """An operation of arguments, as text of the language."""
+    return f"{op}({', '.join(arguments)})" if op.isidentifier() else f"({arguments[0]}) {op} ({arguments[1]})"
+
+
+def cell(formulas: tuple[str, ...], shape: str = "[H]", hypers: str = "") -> str:
+    """A cell whose state `f{k}` becomes formula k, in `{0}`, its own old value, and in the inputs `{1}` and `{2}`.
+
+    A kernel computes it: PyTorch has what no old value of a state reaches.
+    """
+    lines = [f"cell P(H{hypers}):", f"  input u, v: {shape}"]
+    for k, formula in enumerate(formulas):
+        lines += [f"  state f{k}: {shape}", f"  f{k}[t] = {formula.format(f'f{k}[t-1]', 'u', 'v')}"]
+    return "\n".join([*lines, f"  output {', '.join(f'y{k} = f{k}[t]' for k in range(len(formulas)))}", ""])
+
+
+@cache
+def _class(text: str) -> type:
+    return rnndsl.load(text).P
+
+
+def probe(text: str, backend: str, points: tuple[Tensor, ...], hypers: dict | None = None) -> list[tuple[Tensor, ...]]:
+    """Of each formula of a cell: its values at points [H, …], and its derivatives in the arguments."""
+    size = points[0].shape[0]
+    dtype = points[0].dtype
+    real = dtype.to_real() if dtype.is_complex else dtype
+    layer = _class(text)(H=size, dtype=real, backend=backend, **(hypers or {}))
+    count = len(layer.State._fields)
+    own = [points[0].clone().requires_grad_() for _ in range(count)]
+    given = [(points[i] if i < len(points) else torch.zeros_like(points[0])).clone().requires_grad_() for i in (1, 2)]
+    y, _ = layer(*(g[None, None] for g in given), state=tuple(s[None] for s in own))
+    found = []
+    for k, value in enumerate(y if isinstance(y, tuple) else (y,)):
+        leaves = [own[k], *given][: len(points)]
+        slopes = [torch.zeros_like(leaf) for leaf in leaves]
+        if value.requires_grad:
+            slopes = torch.autograd.grad(value.real.sum(), leaves, retain_graph=True, allow_unused=True, materialize_grads=True)
+        found.append((value[0, 0].detach(), *slopes))
+    return found
+
+
+def disagreement(got: Tensor, want: Tensor, tolerance: float, small: float) -> Tensor:
+    """Where values differ: in being NaN, in an infinity, or by more than a tolerance relative to the value, or to `small`."""
+    special = ~torch.isfinite(want) | ~torch.isfinite(got)
+    same = (got == want) | (torch.isnan(got) & torch.isnan(want))
+    close = (got - want).abs() <= tolerance * want.abs() + small
+    return torch.where(special, ~same, ~close)
