@@ -4,6 +4,7 @@ The compiler folds numbers with them, and generated modules call them for what s
 are the same on every backend.
 """
 
+import cmath
 import math
 
 
@@ -120,6 +121,57 @@ class Scalars:
     @staticmethod
     def rsqrt(x: float) -> float:
         return Scalars.divide(1.0, Scalars.sqrt(x))
+
+    @staticmethod
+    def modulus(a: float, b: float) -> float:
+        """Of a + ib."""
+        return math.hypot(a, b)
+
+    @staticmethod
+    def log_modulus(a: float, b: float) -> float:
+        return Scalars.log(math.hypot(a, b))
+
+    @staticmethod
+    def quotient_re(a: float, b: float, c: float, d: float) -> float:
+        """The real part of (a + ib) / (c + id)."""
+        return (complex(a, b) / complex(c, d)).real if c != 0 or d != 0 else math.nan
+
+    @staticmethod
+    def quotient_im(a: float, b: float, c: float, d: float) -> float:
+        return (complex(a, b) / complex(c, d)).imag if c != 0 or d != 0 else math.nan
+
+    @staticmethod
+    def root_re(a: float, b: float) -> float:
+        return cmath.sqrt(complex(a, b)).real
+
+    @staticmethod
+    def root_im(a: float, b: float) -> float:
+        return cmath.sqrt(complex(a, b)).imag
+
+    @staticmethod
+    def exp_re(a: float, b: float) -> float:
+        half = Scalars.exp(0.5 * a)
+        return half * Scalars.cos(b) * half
+
+    @staticmethod
+    def exp_im(a: float, b: float) -> float:
+        half = Scalars.exp(0.5 * a)
+        return b if b == 0 else half * Scalars.sin(b) * half
+
+    @staticmethod
+    def power_re(a: float, b: float, c: float, d: float) -> float:
+        """The real part of (a + ib)^(c + id)."""
+        return Scalars.exp_re(*Scalars._exponent(a, b, c, d))
+
+    @staticmethod
+    def power_im(a: float, b: float, c: float, d: float) -> float:
+        return Scalars.exp_im(*Scalars._exponent(a, b, c, d))
+
+    @staticmethod
+    def _exponent(a: float, b: float, c: float, d: float) -> tuple[float, float]:
+        size, turn = Scalars.log_modulus(a, b), Scalars.angle(a, b)
+        parts = [x * y if x != 0 else 0.0 for x, y in ((c, size), (d, turn), (d, size), (c, turn))]
+        return parts[0] - parts[1], parts[2] + parts[3]
 
     @staticmethod
     def angle(a: float, b: float) -> float:

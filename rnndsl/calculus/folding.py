@@ -14,7 +14,8 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
     **{name: getattr(Scalars, name) for name in
        ("tanh", "sigmoid", "relu", "exp", "log", "sqrt", "sign", "softplus", "logsigmoid", "silu", "gelu", "elu", "sin", "cos", "floor",
         "heaviside", "logaddexp", "mod", "where",
-        "expm1", "rsqrt", "angle")},
+        "expm1", "rsqrt", "angle", "modulus", "log_modulus", "quotient_re", "quotient_im", "root_re", "root_im", "exp_re", "exp_im",
+        "power_re", "power_im")},
 }  # fmt: skip
 
 

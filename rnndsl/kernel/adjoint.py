@@ -11,6 +11,7 @@ import sympy
 
 from rnndsl.calculus import functions
 from rnndsl.checks.dims import Dim
+from rnndsl.kernel import complexes
 from rnndsl.kernel.graph import SCALARS, Builder, Map, Node, Shape
 from rnndsl.kernel.repeats import LoopBack, inside, outside
 from rnndsl.kernel.values import Unsupported
@@ -274,16 +275,32 @@ class Adjoint:
                 return part
             case "expm1", _:
                 return apply("*", g, (apply("exp", arguments[0]), whole))
-            case "angle", _:  # of a + ib: (-b, a) / (a² + b²); arguments are (a, b)
-                square = apply("+", (apply("*", arguments[0], arguments[0]), whole), (apply("*", arguments[1], arguments[1]), whole))
-                other = arguments[1] if i == 0 else arguments[0]
-                part = apply("/", (apply("*", g, other), whole), (square, whole))
-                return apply("neg", (part, whole)) if i == 0 else part
+            case "modulus", _:
+                along = apply("*", g, (apply("/", arguments[i], (n, whole)), whole))
+                at_zero = apply("eq", (n, whole), (b.number(0.0), ()))
+                return apply("select", (at_zero, whole), (b.number(0.0), ()), (along, whole))
+        if node.op in complexes.HOLOMORPHIC:
+            return self._holomorphic(node, i, gradient)
         if node.op in _FLAT:
             return None
         if node.op not in _CALCULUS:
             raise Unsupported(node.op)
         return self._formula(derivative(node.op, len(node.args), i), arguments, node.shape, gradient)
+
+    def _holomorphic(self, node: Node, i: int, gradient: int) -> int:
+        """gradient · ∂node/∂argument i of one part of f(z): by ∂ re f / ∂ re z = ∂ im f / ∂ im z = re f', ∂ im f / ∂ re z =
+        -∂ re f / ∂ im z = im f'."""
+        b = self.builder
+        whole = tuple(range(len(node.shape)))
+
+        def make(op: str, *args: tuple[int, Map] | float) -> tuple[int, Map]:
+            placed = [(b.number(a), ()) if isinstance(a, float) else a for a in args]
+            return b.apply(op, [a for a, _ in placed], [m for _, m in placed], node.shape), whole
+
+        function, part = complexes.HOLOMORPHIC[node.op]
+        found = complexes.slope(function, i // 2, tuple(zip(node.args, node.maps, strict=True)), make)
+        product = make("*", (gradient, whole), found[(i + part) % 2])
+        return (make("neg", product) if (i % 2, part) == (1, 0) else product)[0]
 
     def _formula(self, formula: sympy.Expr, arguments: list[tuple[int, Map]], shape: Shape, gradient: int) -> int:
         """gradient · a formula of the calculus in the arguments of a node."""

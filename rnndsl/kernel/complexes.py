@@ -1,9 +1,14 @@
-"""Complex arithmetic on pairs of real values."""
+"""Complex arithmetic on pairs of real values.
+
+Products and sums are made of real ones. What would square a value, and so be 0 or infinite where it is not, is an operation of its own
+for each part of the result, `f_re` and `f_im` of the parts of the arguments: `HOLOMORPHIC`, whose derivatives are complex ones.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rnndsl.checks.cell import Type
+from rnndsl.kernel.graph import Map
 from rnndsl.kernel.values import Unsupported, Value
 
 if TYPE_CHECKING:
@@ -62,10 +67,7 @@ def apply(low: "Lowering", op: str, args: list[Value], t: Type) -> Value:
             a, b = parts(low, args[0])
             return pair(make("/", a, args[1]), make("/", b, args[1]))
         (a, b), (c, d) = (parts(low, v) for v in args)
-        below = make("+", make("*", c, c), make("*", d, d))
-        re = make("/", make("+", make("*", a, c), make("*", b, d)), below)
-        im = make("/", make("-", make("*", b, c), make("*", a, d)), below)
-        return pair(re, im)
+        return pair(make("quotient_re", a, b, c, d), make("quotient_im", a, b, c, d))
     if op == "^":
         return _power(low, args, t)
     if op in ("==", "!="):
@@ -76,18 +78,13 @@ def apply(low: "Lowering", op: str, args: list[Value], t: Type) -> Value:
     a, b = parts(low, args[0])
     match op:
         case "abs":
-            return make("root", make("+", make("*", a, a), make("*", b, b)))
+            return make("modulus", a, b)
         case "exp":
-            size = make("exp", a)
-            return pair(make("*", size, make("cos", b)), make("*", size, make("sin", b)))
+            return pair(make("exp_re", a, b), make("exp_im", a, b))
         case "log":
-            square = make("+", make("*", a, a), make("*", b, b))
-            return pair(make("*", 0.5, make("log", square)), make("angle", a, b))
+            return pair(make("log_modulus", a, b), make("angle", a, b))
         case "sqrt":
-            size = make("root", make("+", make("*", a, a), make("*", b, b)))
-            re = make("root", make("*", 0.5, make("max", make("+", size, a), 0.0)))
-            im = make("root", make("*", 0.5, make("max", make("-", size, a), 0.0)))
-            return pair(re, make("select", make("lt", b, 0.0), make("neg", im), im))
+            return pair(make("root_re", a, b), make("root_im", a, b))
         case "tanh":  # tanh(a + ib) = (tanh(2a) + i sin(2b) / cosh(2a)) / (1 + cos(2b) / cosh(2a))
             e = make("exp", make("neg", make("abs", make("*", 2.0, a))))
             inverse = make("/", make("*", 2.0, e), make("+", 1.0, make("*", e, e)))  # 1 / cosh(2a)
@@ -112,5 +109,53 @@ def _power(low: "Lowering", args: list[Value], t: Type) -> Value:
     n = low.builder.number_of(exponent.parts[0]) if not exponent.type.is_complex else None
     if n is not None and n.is_integer() and 0 < n <= 16:
         return low.integer_power(base, int(n), t, lambda a, b: apply(low, "*", [a, b], t))
-    product = apply(low, "*", [exponent, apply(low, "log", [base], t)], t)
-    return apply(low, "exp", [product], t)
+    if n == 0.5:
+        return apply(low, "sqrt", [base], t)
+    real = low.real(t)
+    four = [*parts(low, base), *parts(low, exponent)]
+    return Value(tuple(low.make(f"power_{part}", real, *four).parts[0] for part in ("re", "im")), t)
+
+
+# Derivatives
+
+
+Placed = tuple[int, Map]  # a node, and along which axes of a domain its own run
+Make = Callable[..., Placed]  # an operation of such nodes and of numbers
+HOLOMORPHIC = {"log_modulus": ("log", 0), "angle": ("log", 1)}
+HOLOMORPHIC |= {f"{f}_{part}": (f, k) for f in ("quotient", "root", "exp", "power") for k, part in enumerate(("re", "im"))}
+
+
+def slope(function: str, i: int, z: tuple[Placed, ...], make: Make) -> tuple[Placed, Placed]:
+    """The complex derivative of a function in its argument number i, as a pair; `z` are the parts of all arguments."""
+
+    def both(f: str, *args: Placed | float) -> tuple[Placed, Placed]:
+        return make(f"{f}_re", *args), make(f"{f}_im", *args)
+
+    def times(p: tuple[Placed, Placed], q: tuple[Placed, Placed]) -> tuple[Placed, Placed]:
+        re = make("-", make("*", p[0], q[0]), make("*", p[1], q[1]))
+        return re, make("+", make("*", p[0], q[1]), make("*", p[1], q[0]))
+
+    def unless(condition: Placed, p: tuple[Placed, Placed]) -> tuple[Placed, Placed]:
+        return make("select", condition, 0.0, p[0]), make("select", condition, 0.0, p[1])
+
+    def is_zero(re: Placed, im: Placed) -> Placed:
+        return make("min", make("eq", re, 0.0), make("eq", im, 0.0))
+
+    match function, i:
+        case "log", _:
+            return both("quotient", 1.0, 0.0, *z)
+        case "root", _:
+            return both("quotient", 0.5, 0.0, *both("root", *z))
+        case "exp", _:
+            return both("exp", *z)
+        case "quotient", 0:
+            return both("quotient", 1.0, 0.0, *z[2:])
+        case "quotient", 1:
+            re, im = both("quotient", *both("quotient", *z), *z[2:])
+            return make("neg", re), make("neg", im)
+        case "power", 0:
+            a, b, c, d = z
+            return unless(is_zero(c, d), times((c, d), both("power", a, b, make("-", c, 1.0), d)))
+    a, b, c, d = z
+    flat = make("min", is_zero(a, b), make("ge", c, 0.0))
+    return unless(flat, times(both("power", *z), (make("log_modulus", a, b), make("angle", a, b))))

@@ -46,6 +46,7 @@ def _affine(channel: Channel) -> Exact | None:
             node.op in ("old", "copy", "neg", "+", "-")
             or (node.op == "*" and not all(moving))
             or (node.op == "/" and not moving[1])
+            or (node.op in ("quotient_re", "quotient_im") and not any(moving[2:]))
             or (node.op == "select" and not moving[0])
         )
         if not linear:

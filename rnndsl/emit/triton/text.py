@@ -19,7 +19,8 @@ _TL = {"exp": "tl.exp", "log": "tl.log", "sqrt": "tl.sqrt", "root": "tl.sqrt", "
        "sin": "tl.sin", "cos": "tl.cos"}  # fmt: skip
 _LIBRARY = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "relu", "softplus": "softplus", "logsigmoid": "logsigmoid",
             "logaddexp": "logaddexp", "max": "maximum", "min": "minimum", "sign": "sign", "heaviside": "heaviside", "pow": "power",
-            "expm1": "expm1", "elu": "elu"}  # fmt: skip
+            "expm1": "expm1", "elu": "elu",
+            **{name: name for name in ("modulus", "quotient_re", "quotient_im", "root_re", "root_im", "exp_re", "exp_im")}}  # fmt: skip
 LIBRARY = frozenset(_LIBRARY.values()) | {"full", "integer_power"}  # functions of rnndsl.runtime.triton.functions
 
 

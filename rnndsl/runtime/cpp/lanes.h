@@ -163,6 +163,44 @@ template <class V> INLINE V angle(V a, V b) {
   else return one_by_one<V>([](auto a, auto b) { return std::atan2(b, a); }, a, b);
 }
 
+// |a + ib|: by a power of two into the range of numbers whose squares neither vanish nor overflow, and back
+template <class V> INLINE V modulus(V a, V b) {
+  using T = Entry<V>;
+  constexpr T UP = T(IS_FLOAT<V> ? 0x1p96 : 0x1p700), LARGE = T(IS_FLOAT<V> ? 0x1p50 : 0x1p400);
+  const V size = max(abs(a), abs(b)), one = broadcast<V>(1);
+  const V down = size > broadcast<V>(LARGE) ? broadcast<V>(1 / UP) : one, up = size < broadcast<V>(1 / LARGE) ? broadcast<V>(UP) : one;
+  const V x = a * down * up, y = b * down * up;
+  return sqrt(V(x * x + y * y)) * (size > broadcast<V>(LARGE) ? broadcast<V>(UP) : one) * (size < broadcast<V>(1 / LARGE) ? broadcast<V>(1 / UP) : one);
+}
+
+// (a + ib) / (c + id), by the ratio of the smaller of c and d to the larger one
+template <class V> struct Divisor { V ratio, below; };
+template <class V> INLINE Divisor<V> divisor(V c, V d) {
+  const auto steep = abs(c) < abs(d);
+  const V large = steep ? d : c, small = steep ? c : d, ratio = small / large;
+  return {ratio, large + small * ratio};
+}
+template <class V> INLINE V quotient_re(V a, V b, V c, V d) {
+  const auto [ratio, below] = divisor(c, d);
+  return (abs(c) < abs(d) ? a * ratio + b : a + b * ratio) / below;
+}
+template <class V> INLINE V quotient_im(V a, V b, V c, V d) {
+  const auto [ratio, below] = divisor(c, d);
+  return (abs(c) < abs(d) ? b * ratio - a : b - a * ratio) / below;
+}
+
+// The root of a + ib whose real part is not negative: the larger of its parts has no difference in it, the other is b over twice that.
+template <class V> INLINE V larger_of_root(V a, V b) { return sqrt(V(abs(a) * Entry<V>(0.5) + modulus(a, b) * Entry<V>(0.5))); }
+template <class V> INLINE V smaller_of_root(V b, V larger) { return larger == V{} ? b : b / (larger * 2); }
+template <class V> INLINE V root_re(V a, V b) {
+  const V larger = larger_of_root(a, b);
+  return a >= V{} ? larger : abs(smaller_of_root(b, larger));
+}
+template <class V> INLINE V root_im(V a, V b) {
+  const V larger = larger_of_root(a, b);
+  return a >= V{} ? smaller_of_root(b, larger) : flip_sign(larger, sign_bit(b));
+}
+
 template <int n, class V> INLINE V pow_int(V x) {
   if constexpr (n < 0) return reciprocal(pow_int<-n>(x));
   else if constexpr (n == 0) return broadcast<V>(1);
@@ -407,6 +445,41 @@ template <int quarters, class V> INLINE V sine_anywhere(V x) {
 template <class V> INLINE V sin(V x) { return sine_anywhere<0>(x); }
 template <class V> INLINE V cos(V x) { return sine_anywhere<1>(x); }
 
+// -- Exponentials, logarithms and powers of complex numbers -----------------------------------------------------------
+
+// exp(a + ib): the size by halves, since it may overflow where the product with a cosine does not
+template <class V> INLINE V exp_re(V a, V b) {
+  const V half = exp(V(a * Entry<V>(0.5)));
+  return half * cos(b) * half;
+}
+template <class V> INLINE V exp_im(V a, V b) {
+  const V half = exp(V(a * Entry<V>(0.5)));
+  return b == V{} ? b : half * sin(b) * half;
+}
+
+// log |a + ib|
+template <class V> INLINE V log_modulus(V a, V b) {
+  const V x = abs(a), y = abs(b), large = max(x, y), small = min(x, y);
+  const V ratio = large == small ? broadcast<V>(1) : small / large;
+  return log(large) + log1p(V(ratio * ratio)) * Entry<V>(0.5);
+}
+
+// (a + ib)^(c + id) = exp((c + id) log(a + ib)); what is multiplied by nothing is left out, since the logarithm may be infinite
+template <class V> struct Exponent { V re, im; };
+template <class V> INLINE Exponent<V> exponent_of_power(V a, V b, V c, V d) {
+  const V size = log_modulus(a, b), turn = angle(a, b);
+  const auto zero = [](V x, V y) INLINED { return x == V{} ? V{} : x * y; };
+  return {zero(c, size) - zero(d, turn), zero(d, size) + zero(c, turn)};
+}
+template <class V> INLINE V power_re(V a, V b, V c, V d) {
+  const auto [re, im] = exponent_of_power(a, b, c, d);
+  return exp_re(re, im);
+}
+template <class V> INLINE V power_im(V a, V b, V c, V d) {
+  const auto [re, im] = exponent_of_power(a, b, c, d);
+  return exp_im(re, im);
+}
+
 #undef INSTRUCTION
 #undef FUSED
 }  // namespace math
@@ -534,7 +607,16 @@ UNARY(relu) UNARY(heaviside) UNARY(elu)
   }
 BINARY(lt) BINARY(le) BINARY(gt) BINARY(ge) BINARY(eq) BINARY(ne)
 BINARY(max) BINARY(min) BINARY(pow) BINARY(logaddexp) BINARY(angle)
+BINARY(modulus) BINARY(log_modulus) BINARY(root_re) BINARY(root_im) BINARY(exp_re) BINARY(exp_im)
 #undef BINARY
+
+#define OF_TWO_COMPLEX(name)                                                              \
+  template <class A, class B, class C, class D, class R = Result<A, B, C, D>>             \
+  INLINE R name(const A& a, const B& b, const C& c, const D& d) {                         \
+    return each(EACH(math::name(a, b...)), R(a), R(b), R(c), R(d));                       \
+  }
+OF_TWO_COMPLEX(quotient_re) OF_TWO_COMPLEX(quotient_im) OF_TWO_COMPLEX(power_re) OF_TWO_COMPLEX(power_im)
+#undef OF_TWO_COMPLEX
 
 #define OPERATOR(op)                                                                                  \
   template <class A, class B, class R = LanesOf<A, B>> INLINE R operator op(const A& a, const B& b) { \

@@ -128,6 +128,72 @@ def integer_power(x, n: tl.constexpr):
 
 
 @triton.jit
+def modulus(a, b):
+    """|a + ib|: by a power of two into the range of numbers whose squares neither vanish nor overflow, and back."""
+    size = maximum(tl.abs(a), tl.abs(b))
+    if a.dtype == tl.float64:
+        up = tl.where(size > 2.0**400, 2.0**-700, tl.where(size < 2.0**-400, full(2.0**700, size), 1.0))
+    else:
+        up = tl.where(size > 2.0**50, 2.0**-96, tl.where(size < 2.0**-50, full(2.0**96, size), 1.0))
+    x, y = a * up, b * up
+    return tl.sqrt(x * x + y * y) * (1.0 / up)
+
+
+@triton.jit
+def _divisor(c, d):
+    """The ratio of the smaller of c and d to the larger one, and what a quotient by c + id is over."""
+    steep = tl.abs(c) < tl.abs(d)
+    large, small = tl.where(steep, d, c), tl.where(steep, c, d)
+    ratio = small / large
+    return ratio, large + small * ratio
+
+
+@triton.jit
+def quotient_re(a, b, c, d):
+    """The real part of (a + ib) / (c + id)."""
+    ratio, below = _divisor(c, d)
+    return tl.where(tl.abs(c) < tl.abs(d), a * ratio + b, a + b * ratio) / below
+
+
+@triton.jit
+def quotient_im(a, b, c, d):
+    ratio, below = _divisor(c, d)
+    return tl.where(tl.abs(c) < tl.abs(d), b * ratio - a, b - a * ratio) / below
+
+
+@triton.jit
+def _parts_of_root(a, b):
+    """Of the root of a + ib whose real part is not negative: the larger of its parts, which has no difference in it, and the other."""
+    larger = tl.sqrt(0.5 * tl.abs(a) + 0.5 * modulus(a, b))
+    return larger, tl.where(larger == 0, b, b / (2.0 * tl.where(larger == 0, 1.0, larger)))
+
+
+@triton.jit
+def root_re(a, b):
+    larger, smaller = _parts_of_root(a, b)
+    return tl.where(a >= 0, larger, tl.abs(smaller))
+
+
+@triton.jit
+def root_im(a, b):
+    larger, smaller = _parts_of_root(a, b)
+    return tl.where(a >= 0, smaller, tl.where(is_negative(b), -larger, larger))
+
+
+@triton.jit
+def exp_re(a, b):
+    """The real part of exp(a + ib): the size by halves, since it may overflow where the product with a cosine does not."""
+    half = tl.exp(0.5 * a)
+    return half * tl.cos(b) * half
+
+
+@triton.jit
+def exp_im(a, b):
+    half = tl.exp(0.5 * a)
+    return tl.where(b == 0, b, half * tl.sin(b) * half)
+
+
+@triton.jit
 def full(value, like):
-    """A number, as many times as another value has entries."""
+    """A number, as many times as another value has entries, of its type."""
     return tl.full(like.shape, value, like.dtype)
