@@ -4,7 +4,6 @@ The compiler folds numbers with them, and generated modules call them for what s
 are the same on every backend.
 """
 
-import cmath
 import math
 
 
@@ -142,11 +141,19 @@ class Scalars:
 
     @staticmethod
     def root_re(a: float, b: float) -> float:
-        return cmath.sqrt(complex(a, b)).real
+        """The real part of the root of a + ib, which is not negative."""
+        larger, smaller = Scalars._parts_of_root(a, b)
+        return larger if a >= 0 else abs(smaller)
 
     @staticmethod
     def root_im(a: float, b: float) -> float:
-        return cmath.sqrt(complex(a, b)).imag
+        larger, smaller = Scalars._parts_of_root(a, b)
+        return smaller if a >= 0 else math.copysign(larger, b)
+
+    @staticmethod
+    def _parts_of_root(a: float, b: float) -> tuple[float, float]:
+        larger = math.sqrt(0.5 * abs(a) + 0.5 * math.hypot(a, b))
+        return larger, b if larger == 0 else b / (2.0 * larger)
 
     @staticmethod
     def exp_re(a: float, b: float) -> float:
