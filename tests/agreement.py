@@ -306,27 +306,3 @@ def kernels_run(text: str, cell: str, backend: str) -> bool:
     """Whether a backend has kernels for every recurrence of a cell."""
     cls = getattr(rnndsl.load(text), cell)
     return backend == "reference" or not {"cpu": cls._kernels, "triton": cls._triton}[backend].refused
-
-
-def assert_agrees_without_gradients(case: Case, tolerance: float = TOLERANCE) -> None:
-    """A call and single steps without gradients, which have kernels of their own, agree with the reference."""
-    torch.manual_seed(case.seed)
-    layer = layer_of(case.text, case.cell, case.sizes)
-    with torch.no_grad():
-        for p in layer.parameters():
-            p.add_(0.3 * torch.randn_like(p))
-        inputs = [x.detach() for x in random_inputs(layer, case.batch, case.steps, case.seed)]
-        want, want_end = layer(*inputs)
-        layer.backend = case.backend
-        got, end = layer(*inputs)
-        names = [f"output {i}" for i in range(len(want))] if isinstance(want, tuple) else ["output"]
-        want = as_dict(want, names)
-        for name, value in as_dict(got, names).items():
-            assert difference(value, want[name]) < tolerance, f"without gradients: {name}"
-        state = layer.initial_state(case.batch)
-        for t in range(case.steps):
-            one, state = layer.step(*[x[:, t] for x in inputs], state)
-            for name, value in as_dict(one, names).items():
-                assert difference(value, want[name][:, t]) < tolerance, f"step {t} without gradients: {name}"
-        for name, a, b, c in zip(end._fields, end, state, want_end, strict=True):
-            assert difference(a, c) < tolerance and difference(b, c) < tolerance, f"without gradients: state {name}"

@@ -280,7 +280,7 @@ class _Run:
                 return Value(-value.tensor, value.heads) if op == "-" else value
             case ast.Binary(op="@", left=left, right=right):
                 return self.product(self.evaluate(left, scope), self.evaluate(right, scope))
-            case ast.Binary(op="^", left=left, right=ast.Number(value=float() as power)) if power.is_integer():
+            case ast.Binary(op="^", left=left, right=ast.Number(value=float() as power)) if power.is_integer() and abs(power) < 2**53:
                 return self.elementwise(lambda a: a ** int(power), self.evaluate(left, scope))
             case ast.Binary(op=op, left=left, right=right):
                 return self.elementwise(self.operators()[op], self.evaluate(left, scope), self.evaluate(right, scope))

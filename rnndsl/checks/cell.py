@@ -166,6 +166,11 @@ class Repeat:
     span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
+def always_runs(low: Dim, high: Dim) -> bool:
+    """Whether a repeat has a round whatever the sizes are: each is at least 1, and the checks refuse one between numbers that never runs."""
+    return low.number is not None and (high.number is not None or low.number <= 1)
+
+
 Statement = Let | Update | Repeat
 
 

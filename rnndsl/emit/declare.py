@@ -1,11 +1,12 @@
 """The methods of a generated class that say what it holds: `_declare` and `_initial`."""
 
-from rnndsl.checks.cell import Variable, walk
+from rnndsl.checks.cell import Repeat, Variable, always_runs, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.emit.naming import field_names
 from rnndsl.emit.part import Part, mentioned, quoted, tensors, tuple_text, unpacked
 from rnndsl.emit.torch_text import TorchText
 from rnndsl.plan.ir import Carry
+from rnndsl.plan.single import own_name
 
 
 class Declare(Part):
@@ -15,6 +16,9 @@ class Declare(Part):
         text = self.printer()
         for dim in self._divisions():
             self.out.append(f"{text.dim(dim)}  # {dim} must be a whole number")
+        for repeat in (s for s in self.cell.body if isinstance(s, Repeat) and not always_runs(s.low, s.high)):
+            for name in sorted(set(repeat.results) - {p.last for p in repeat.passed}):
+                self.out.append(f"self._require_rounds({quoted(own_name(name))}, {text.dim(repeat.low)}, {text.dim(repeat.high)})")
         for v in self.cell.of_role("input"):
             self.out.append(
                 f"self._input({quoted(v.name)}, {self.shape(v.type, text)}{', is_complex=True' if v.type.is_complex else ''})"

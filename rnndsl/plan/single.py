@@ -5,7 +5,7 @@ The first binding keeps its name; `v:2`, `v:3` are those of a `repeat` that bind
 
 from dataclasses import dataclass, field, replace
 
-from rnndsl.checks.cell import Apply, Cell, Expr, Let, Passed, Ref, Repeat, Returned, Statement, Type, walk
+from rnndsl.checks.cell import Apply, Cell, Expr, Let, Passed, Ref, Repeat, Returned, Statement, Type, always_runs, walk
 
 
 def own_name(name: str) -> str:
@@ -41,7 +41,7 @@ def _without_unread(repeat: Repeat) -> Repeat:
         wanted |= found
         found = {n.name for let in repeat.body if let.name in wanted for n in walk(let.value) if isinstance(n, Ref)}
         found |= {p.last for p in repeat.passed if p.name in wanted}
-    runs = repeat.low.number is not None and (repeat.high.number is not None or repeat.low.number <= 1)  # a size is at least 1
+    runs = always_runs(repeat.low, repeat.high)
     passed = tuple(p for p in repeat.passed if p.name in wanted or (p.last in repeat.results and not runs))
     return replace(repeat, body=tuple(let for let in repeat.body if let.name in wanted), passed=passed)
 

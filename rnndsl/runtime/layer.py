@@ -214,6 +214,12 @@ class Layer(nn.Module):
         if any(s < 1 for s in shape):
             raise ValueError(f"{name}: [{', '.join(_shown(shape))}] has an axis that is not positive")
 
+    @staticmethod
+    def _require_rounds(name: str, low: int, high: int) -> None:
+        """Raises ValueError where a repeat that gives a local its value never runs."""
+        if high < low:
+            raise ValueError(f"{name}: it has no value, since the repeat from {int(low)} to {' = '.join(_shown([high]))} never runs")
+
     # Backend and schedule
 
     @property

@@ -1,5 +1,6 @@
 """Loops inside a step: the rounds of a `repeat`, forwards, and backwards over what the rounds forwards began with."""
 
+from rnndsl.checks.cell import always_runs
 from rnndsl.emit.cpp import text as cpp_text
 from rnndsl.emit.cpp.entries import Rows, loops, value
 from rnndsl.emit.cpp.scope import Scope
@@ -83,7 +84,8 @@ def _tape(f: Scope, leaf: int) -> str:
 
 def round_count(f: Scope, loop: Loop) -> str:
     """How many rounds there are."""
-    return f"{f.dim(loop.high)} - {cpp_text.bracketed(f.dim(loop.low))} + 1"
+    count = f"{f.dim(loop.high)} - {cpp_text.bracketed(f.dim(loop.low))} + 1"
+    return count if always_runs(loop.low, loop.high) else f"({count} > 0 ? {count} : 0)"
 
 
 def round_number(f: Scope, loop: Loop) -> str:
