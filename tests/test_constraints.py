@@ -327,7 +327,7 @@ def test_a_parametrization_of_the_users_own(backend):
     layer.tau = torch.full((4,), 3.0)
     torch.testing.assert_close(layer.tau, torch.full((4,), 3.0))
     with torch.no_grad():
-        y, state = layer.step(X[:, 0])
+        y, _ = layer.step(X[:, 0])
     torch.testing.assert_close(y, layer(X[:, :1])[0][:, 0].detach())
 
 

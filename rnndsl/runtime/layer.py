@@ -120,7 +120,6 @@ class Layer(nn.Module):
     Output: ClassVar[Any] = None  # the named tuple of outputs, where there are several
     _states: ClassVar[dict[str, int]] = {}  # how many states each recurrence has
     _raw: ClassVar[dict[str, str]] = {}  # of each constrained param: the name under which it is stored
-    _bounds: dict[str, Bounds] = {}
     _kernels: ClassVar[Any] = None  # the recurrences in C++; a standalone module has none
     _triton: ClassVar[Any] = None  # and in Triton
 
@@ -152,7 +151,7 @@ class Layer(nn.Module):
         self._inputs: list[tuple[str, tuple[int, ...], bool]] = []
         self._fields: list[tuple[str, tuple[int, ...], str]] = []
         self._tensors: dict[str, tuple[int, ...]] = {}  # params and consts, and their declared shapes
-        self._bounds = {}  # of constrained params
+        self._bounds: dict[str, Bounds] = {}  # of constrained params
         self._kind: dict[str, Any] = {
             "dtype": dtype,
             "device": torch.device(device) if device is not None else torch.get_default_device(),
@@ -582,6 +581,9 @@ class Layer(nn.Module):
             object.__setattr__(self, name, value)  # torch would take a Parameter for a new one
         else:
             super().__setattr__(name, value)
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__({"_bounds": {}} | state)  # pickles of earlier versions have none
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *further: Any) -> None:
         """Takes checkpoints of earlier versions too, which stored a constrained param `tau` as `parametrizations.tau.original`."""
