@@ -38,7 +38,7 @@ MODULE_NAMES = (
     frozenset(dir(builtins))
     | RUNTIME_NAMES
     | frozenset("""
-Any BACKENDS Bounds FIXED KERNELS Plan TILES checkpoint dataclass Callable ClassVar Draw F NamedTuple SCHEDULES Sequence Tensor default_draw initialise math nn os
+Any BACKENDS Bounds CELLS FIXED KERNELS Plan TILES checkpoint dataclass Callable ClassVar Draw F NamedTuple SCHEDULES Sequence Tensor default_draw initialise math nn os
 real_of scan torch warnings widest
 """.split())
 )

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import _register_namedtuple
 from torch.utils.checkpoint import checkpoint
 
 from rnndsl.runtime.initialise import FIXED, Bounds, Draw, default_draw, initialise, widest
@@ -17,6 +18,7 @@ BACKENDS = ("auto", "reference", "cpu", "triton")
 SCHEDULES = ("auto", "sequential", "newton")
 TILES = ("channels", "ahead", "lanes", "lane_steps", "warps")
 KERNELS: dict[str, Any] = {}  # the backends with generated kernels; each puts itself here
+CELLS: dict[str, Any] = {}  # the generated classes, by the digests of their kernels
 _OF_DEVICE = {"cpu": "cpu", "cuda": "triton"}  # the backend that `auto` takes
 _HALF = (torch.bfloat16, torch.float16)
 
@@ -125,8 +127,13 @@ class Layer(nn.Module):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        for name in cls.__dict__.get("_raw", ()):
+        own = cls.__dict__
+        for name in own.get("_raw", ()):
             setattr(cls, name, _constrained(name))
+        for fields in filter(None, (own.get("State"), own.get("Output"))):
+            _register_namedtuple(fields, serialized_type_name=f"{fields.__module__}.{fields.__qualname__}")  # for torch.export.save
+            torch.serialization.add_safe_globals([fields])  # for torch.load
+        CELLS.update({own[kernels].digest: cls for kernels in ("_kernels", "_triton") if own.get(kernels) is not None})
 
     # Construction
 
