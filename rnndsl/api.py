@@ -1,12 +1,6 @@
 """The public functions: check, format, compile, load, explain, verify. Text or a path goes in; diagnostics, source or classes come out."""
 
-import hashlib
-import importlib.util
-import sys
-import tempfile
-import threading
-from collections.abc import Callable
-from functools import cache
+import importlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,9 +50,14 @@ def as_source(text_or_path: str | Path, name: str | None = None) -> Source:
         raise TypeError(f"expected the text of a program, or its path, got {type(text_or_path).__name__}")
     if isinstance(text_or_path, Path) or ("\n" not in text_or_path and text_or_path.endswith(".rnn")):
         return read_source(text_or_path)
-    if len(text_or_path) > MAX_BYTES:
-        raise _too_large(name or "<string>")
-    return Source(name or "<string>", normalised(text_or_path))
+    return as_program(text_or_path, name or "<string>")
+
+
+def as_program(text: str, name: str) -> Source:
+    """A program from its text, whatever that looks like. Raises RnnError where it is too large."""
+    if len(text) > MAX_BYTES:
+        raise _too_large(name)
+    return Source(name, normalised(text))
 
 
 def check(text_or_path: str | Path, name: str | None = None) -> list[Diagnostic]:
@@ -87,7 +86,11 @@ def compile(text_or_path: str | Path, name: str | None = None, *, standalone: bo
 
     standalone: a module that needs torch alone, without rnndsl. Raises RnnError for a wrong program or one without a cell.
     """
-    source = as_source(text_or_path, name)
+    return compiled(as_source(text_or_path, name), standalone)
+
+
+def compiled(source: Source, standalone: bool = False) -> str:
+    """What `compile` returns, of a program."""
     program = compiler.checked(source).program
     require_cells(program)
     return compiler.module(program, standalone)
@@ -150,53 +153,9 @@ def verify(
 def load(text_or_path: str | Path, name: str | None = None) -> ModuleType:
     """The classes of a program, as attributes of a module: `load("gru.rnn").GRU`.
 
-    The generated module lies in a temporary folder until Python ends, so that tracebacks show its lines; the same program
-    gives the same module. Raises RnnError for a wrong program, OSError where the file cannot be read.
+    The same program gives the same module. Its classes, layers and states can be pickled: what is stored is the program, which is compiled again
+    where it is read. Raises RnnError for a wrong program, OSError where the file cannot be read.
     """
-    source = as_source(text_or_path, name)
-    text = compile(source.text, source.name)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    module_name = f"rnndsl_cells_{digest}"
-    with _loading:
-        if module_name in sys.modules:
-            return sys.modules[module_name]
-        path = Path(_folder().name) / f"{module_name}.py"
-        path.write_text(text, encoding="utf-8")
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[module_name]
-            raise
-        _show_in_notebooks(module, source)
-        return module
+    from rnndsl.programs import module_name
 
-
-def _show_in_notebooks(module: ModuleType, source: Source) -> None:
-    """Layers of a loaded module show their cell's page in a notebook; it is made when it is asked for."""
-
-    def shown(cell: str, form: str) -> Callable[[Any], str]:
-        def show(layer: Any) -> str:
-            from rnndsl.tools.explain import explain
-
-            return getattr(explain(source, cell, sizes=dict(layer._sizes)), form)()
-
-        return show
-
-    for cell in compiler.checked(source).program.cells:
-        if isinstance(found := getattr(module, cell.name, None), type):
-            for form in ("_repr_html_", "_repr_latex_"):
-                setattr(found, form, shown(cell.name, form))
-
-
-_loading = threading.RLock()
-
-
-@cache
-def _folder() -> tempfile.TemporaryDirectory:
-    """Where loaded modules lie; removed when Python ends."""
-    return tempfile.TemporaryDirectory(prefix="rnndsl-")
-
+    return importlib.import_module(module_name(as_source(text_or_path, name)))

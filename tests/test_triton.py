@@ -24,6 +24,7 @@ from rnndsl.kernel.semiring import exact_form
 from rnndsl.kernel.values import Unsupported
 from rnndsl.plan.recurrence import recurrences
 from rnndsl.runtime import recurrence
+from rnndsl.runtime.key import Key
 from rnndsl.runtime.triton import backend, tuned
 from rnndsl.runtime.triton.channels import Access
 from rnndsl.runtime.triton.tiles import PARALLEL, SEQUENTIAL, Device, Tiles, candidates, choose
@@ -558,7 +559,7 @@ def test_measured_tiles_are_taken(tmp_path, monkeypatch):
     layer = triton_layer(*example("para_gru"), {"D": 3, "H": 4}, "sequential")
     layer.tiles, layer.schedule = None, "auto"
     x = torch.randn(2, 9, 3, device=DEVICE)
-    label = backend._label(layer, "h", torch.float32)
+    label = backend._label(Key.of(backend._key(layer, "h", torch.float32)))
     wanted = Tiles(PARALLEL, 2, lanes=16, lane_steps=2, warps=1)
     tuned.store(backend.device_of(x.device).name, {tuned.entry(label, 8, 9, False): wanted})
     (plan,) = layer.plan_for(x)

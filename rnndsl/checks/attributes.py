@@ -12,16 +12,16 @@ LAYER_ATTRIBUTES = frozenset("""
 Output State T_destination __annotations__ __call__ __class__ __deepcopy__ __delattr__ __dict__ __dir__ __doc__
 __eq__ __format__ __ge__ __getattr__ __getattribute__ __getstate__ __gt__ __hash__ __init__ __init_subclass__ __le__
 __lt__ __module__ __ne__ __new__ __reduce__ __reduce_ex__ __repr__ __setattr__ __setstate__ __sizeof__ __str__
-__subclasshook__ __weakref__ _apply _backend _backend_for _backward_hooks _backward_pre_hooks _begin _buffers
-_call_impl _carried _check_inputs _check_reset _check_state _checked _compiled_call_impl _const _declare _field
-_fields _follow _forward_hooks _forward_hooks_always_called _forward_hooks_with_kwargs _forward_pre_hooks
+__subclasshook__ __weakref__ _apply _backend _backend_for _backward_hooks _backward_pre_hooks _begin _bounds
+_buffers _call_impl _carried _check_inputs _check_reset _check_state _checked _compiled_call_impl _const _declare
+_field _fields _follow _forward_hooks _forward_hooks_always_called _forward_hooks_with_kwargs _forward_pre_hooks
 _forward_pre_hooks_with_kwargs _get_backward_hooks _get_backward_pre_hooks _get_name _header _held _hypers _initial
 _initial_values _input _inputs _is_alone _is_full_backward_hook _kernels _kind _load_from_state_dict
 _load_state_dict_post_hooks _load_state_dict_pre_hooks _maybe_warn_non_full_backward_hook _modules _named_members
-_no_kernels _non_persistent_buffers_set _own_device _own_dtype _packed _param _parameters _recomputed
+_no_kernels _non_persistent_buffers_set _own_device _own_dtype _packed _param _parameters _raw _recomputed
 _register_load_state_dict_pre_hook _register_state_dict_hook _replicate_for_data_parallel _reports _repr_html_
 _repr_latex_ _require_positive _require_rounds _run _save_to_state_dict _scan _schedule _setup _sizes _slow_forward
-_state_dict_hooks _state_dict_pre_hooks _states _step_by_kernel _tensors _tiles _triton _values _version
+_state_dict_hooks _state_dict_pre_hooks _states _step_by_kernel _stored _tensors _tiles _triton _version
 _wrapped_call_impl add_module apply backend bfloat16 buffers call_super_init children compile cpu cuda double
 dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half initial_state
 ipu load_state_dict modules mtia named_buffers named_children named_modules named_parameters parameters
@@ -40,7 +40,7 @@ MODULE_NAMES = (
     frozenset(dir(builtins))
     | RUNTIME_NAMES
     | frozenset("""
-Above Any BACKENDS KERNELS Between Plan TILES checkpoint dataclass Callable ClassVar Draw F NamedTuple SCHEDULES Sequence Tensor clamped default_draw initialise math nn os
-parametrize real_of scan torch warnings
+Any BACKENDS Bounds CELLS FIXED KERNELS Plan TILES checkpoint dataclass Callable ClassVar Draw F NamedTuple SCHEDULES Sequence Tensor default_draw initialise math nn os
+real_of scan torch warnings widest
 """.split())
 )

@@ -9,7 +9,7 @@ from rnndsl.diagnostics import Source
 from rnndsl.emit.cpp.library import CppText, cpp_text
 from rnndsl.emit.declare import Declare, Initial
 from rnndsl.emit.naming import Names, field_names
-from rnndsl.emit.part import header_name, quoted, tuple_text
+from rnndsl.emit.part import header_name, quoted, raw_names, tuple_text
 from rnndsl.emit.run import Run
 from rnndsl.emit.triton.library import TritonText, kernels_text
 from rnndsl.plan.ir import Plan
@@ -36,6 +36,7 @@ class CellText:
     run: list[str]
     methods: list[list[str]]
     states: str  # how many each recurrence has
+    raw: str  # where constrained params are stored
     kernels: CppText
     kernel_name: str
     triton: TritonText
@@ -130,6 +131,7 @@ def cell_text(plan: Plan, source: Source, class_names: Names) -> CellText:
         run=lines,
         methods=run.methods,
         states="{" + ", ".join(f"{quoted(run.label(r))}: {len(r.scan.states)}" for r in run.recurrences.values()) + "}",
+        raw=_names(tuple(raw_names(cell).items())),
         kernels=kernels,
         kernel_name=class_names(("kernels", cell.name), f"{cell.name}_KERNELS"),
         triton=triton,

@@ -110,6 +110,20 @@ def _words(lines: list[str]) -> set[str]:
     return set(re.findall(r'"[^"\n]*"|(?<![\w.])[^\W\d]\w*', code))
 
 
+def raw_names(cell: Cell) -> dict[str, str]:
+    """Under which name a layer stores each constrained param: `raw_tau` for `tau`, with underscores behind it where the cell has that name."""
+    taken = {header_name(h) for h in cell.header} | {v.name for v in cell.variables}
+    found = {}
+    for v in tensors(cell):
+        if v.interval is not None:
+            name = f"raw_{v.name}"
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            found[v.name] = name
+    return found
+
+
 def mentioned(names: list[str], give: Names, lines: list[str]) -> list[str]:
     """Identifiers for unpacking, `_` for what no line mentions."""
     words = _words(lines)

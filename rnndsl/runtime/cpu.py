@@ -13,8 +13,9 @@ from torch import Tensor
 from rnndsl.runtime import build, call, recurrence
 from rnndsl.runtime.cpu_step import step
 from rnndsl.runtime.kernels import Kernels
+from rnndsl.runtime.key import Key
 from rnndsl.runtime.layer import KERNELS, Layer
-from rnndsl.runtime.loaded import TYPES, Loaded, load
+from rnndsl.runtime.loaded import Loaded, load
 from rnndsl.runtime.reference import reference_of
 
 __all__ = ["chosen", "run", "step", "unavailable"]
@@ -60,16 +61,17 @@ def _key(layer: Layer, name: str, dtype: torch.dtype) -> str:
 
     Raises what `build.load` does.
     """
-    cls, sizes, hypers = type(layer), layer._sizes, layer._hypers
+    key = Key.text_of("cpu", layer, layer._kernels, name, dtype)
+    recurrence.known(key)
+    return key
 
-    def make() -> Compiled:
-        kernel = cls._kernels.kernels[name]
-        forms = (kernel.streams, kernel.statics, kernel.carries)
-        reference = reference_of(cls, name, forms, kernel.lags, sizes, hypers, dtype)
-        return Compiled(load(cls, name, sizes, hypers, dtype), forms, kernel.lags, dtype, reference)
 
-    values = ",".join(f"{n}={v!r}" for n, v in [*sizes.items(), *hypers.items()])
-    return recurrence.remember(f"cpu:{cls.__module__}.{cls.__qualname__}:{id(cls._kernels)}:{name}:{TYPES[dtype]}:{values}", make)
+def _made(key: Key) -> "Compiled":
+    """The kernels that a key names. Raises what `build.load` does."""
+    kernel = key.cls._kernels.kernels[key.name]
+    forms = (kernel.streams, kernel.statics, kernel.carries)
+    reference = reference_of(key.cls, key.name, forms, kernel.lags, key.sizes, key.hypers, key.dtype)
+    return Compiled(load(key.cls, key.name, key.sizes, key.hypers, key.dtype), forms, kernel.lags, key.dtype, reference)
 
 
 def _given(
@@ -154,4 +156,5 @@ class Compiled:
         return [*stream_grads, *static_grads, *first_grads, *initial_grads]
 
 
+recurrence.MAKERS["cpu"] = _made
 KERNELS["cpu"] = sys.modules[__name__]

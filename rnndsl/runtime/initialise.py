@@ -1,4 +1,4 @@
-"""Fills new params, as the language page says; constraints as parametrizations."""
+"""Fills new params, as the language page says, and keeps constrained ones inside their bounds."""
 
 import math
 
@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from rnndsl.runtime.ops import real_of
 
 Draw = tuple[str, tuple[float, ...]]
+FIXED = ("zeros", "ones", "constant", "eye")  # draws that are never moved inside a constraint
 
 
 def default_draw(name: str, rank: int, fan_in: int) -> Draw:
@@ -83,43 +84,72 @@ def _fill(v: Tensor, name: str, args: tuple[float, ...]) -> None:
             nn.init.eye_(v)
 
 
-class Above(nn.Module):
-    """Keeps a param above `low`: low + softplus(stored)."""
+class Bounds:
+    """The open interval of a constrained param, which is stored without bounds: its value is low + softplus(stored), or, where there is an
+    upper bound, low + (high - low) * sigmoid(stored).
 
-    def __init__(self, low: float):
-        super().__init__()
-        self.low = low
+    Both directions are computed in float64 and rounded once. A value that rounds to a bound is the nearest number inside, with the gradient
+    that it has anyway.
+    """
 
-    def forward(self, stored: Tensor) -> Tensor:
-        return self.low + F.softplus(stored, threshold=40.0)
+    def __init__(self, low: float, high: float | None = None):
+        if not math.isfinite(low) or not (high is None or low < high < math.inf):
+            raise ValueError(f"a constraint needs finite bounds in their order, got {low:g}{'' if high is None else f' and {high:g}'}")
+        self.low, self.high = low, math.inf if high is None else high
+        self.edges = {dtype: (_beside(low, dtype), -_beside(-self.high, dtype)) for dtype in _REAL_TYPES}  # the numbers next to the bounds
 
-    def right_inverse(self, value: Tensor) -> Tensor:
-        if not bool((value > self.low).all()):
-            raise ValueError(f"every value must be above {self.low:g}")
-        excess = value - self.low
-        return excess + torch.log(-torch.expm1(-excess))
+    def __str__(self) -> str:
+        return f"above {self.low:g}" if self.high == math.inf else f"between {self.low:g} and {self.high:g}"
+
+    def value(self, stored: Tensor, dtype: torch.dtype) -> Tensor:
+        """The param, in a dtype."""
+        wide = stored.to(widest(stored.device))
+        if self.high == math.inf:
+            value = self.low + F.softplus(wide, threshold=40.0)
+        else:
+            value = self.low + (self.high - self.low) * torch.sigmoid(wide)
+        inside = value.clamp(*self.edges[dtype])
+        return (value + (inside - value).detach() if torch.is_grad_enabled() else inside).to(dtype)
+
+    def holds(self, value: Tensor) -> Tensor:
+        """Where a value lies inside."""
+        return (value > self.low) & (value < self.high)
+
+    def stored(self, value: Tensor) -> Tensor:
+        """What is stored for a value that lies inside, in float64."""
+        value = value.to(widest(value.device))
+        above = value - self.low
+        if self.high == math.inf:
+            return above + torch.log(-torch.expm1(-above))
+        return torch.log(above) - torch.log(self.high - value)
+
+    def moved_inside(self, value: Tensor) -> Tensor:
+        """Values on a bound or outside of it moved inside by a millionth: of the interval, and at most of the distance that another value has."""
+        inside = self.holds(value)
+        for bound, other, outside in ((self.low, self.high, value <= self.low), (self.high, self.low, value >= self.high)):
+            if math.isinf(bound):
+                continue
+            width = abs(other - bound) if math.isfinite(other) else max(1.0, abs(bound))
+            nearest = torch.where(inside, (value - bound).abs(), width).amin()
+            edge = (1e-6 * nearest).clamp(min=4 * torch.finfo(value.dtype).eps * abs(bound))
+            value = torch.where(outside, bound + edge if bound == self.low else bound - edge, value)
+        return value
 
 
-class Between(nn.Module):
-    """Keeps a param in the open interval (low, high): low + (high - low) * sigmoid(stored)."""
-
-    def __init__(self, low: float, high: float):
-        super().__init__()
-        self.low, self.high = low, high
-
-    def forward(self, stored: Tensor) -> Tensor:
-        return self.low + (self.high - self.low) * torch.sigmoid(stored)
-
-    def right_inverse(self, value: Tensor) -> Tensor:
-        if not bool(((value > self.low) & (value < self.high)).all()):
-            raise ValueError(f"every value must lie between {self.low:g} and {self.high:g}")
-        return torch.log(value - self.low) - torch.log(self.high - value)
+_REAL_TYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
-def clamped(value: Tensor, constraint: nn.Module) -> Tensor:
-    """Initial values on or outside the ends of their constraint moved just inside."""
-    if isinstance(constraint, Between):
-        edge = 1e-6 * (constraint.high - constraint.low)
-        return value.clamp(constraint.low + edge, constraint.high - edge)
-    assert isinstance(constraint, Above)
-    return value.clamp(min=constraint.low + 1e-6)
+def widest(device: torch.device) -> torch.dtype:
+    """float64, where a device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _beside(bound: float, dtype: torch.dtype) -> float:
+    """The smallest number of a dtype above a bound, which is rounded to the dtype."""
+    if math.isinf(bound) or bound == 0:
+        return torch.finfo(dtype).tiny * torch.finfo(dtype).eps if bound == 0 else bound
+    digits = 1 - round(math.log2(torch.finfo(dtype).eps))
+    part, exponent = math.frexp(bound)
+    rounded = math.ldexp(round(math.ldexp(part, digits)), exponent - digits)
+    part, exponent = math.frexp(rounded)
+    return rounded + math.ldexp(0.5 if part == -0.5 else 1.0, exponent - digits)

@@ -1,6 +1,22 @@
 """What a generated module says of its kernels, so that the runtime can build and call them."""
 
-from dataclasses import dataclass, field
+import hashlib
+import re
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import ClassVar
+
+
+class _Text:
+    """What both kinds of kernels have: a digest of all that they say, but for the comments of their text, which name lines of the program."""
+
+    source: str
+    COMMENT: ClassVar[str]
+
+    @cached_property
+    def digest(self) -> str:
+        source = re.sub(rf"^[ \t]*{self.COMMENT}.*\n", "", self.source, flags=re.M)
+        return hashlib.sha256(repr(replace(self, source=source)).encode()).hexdigest()[:32]  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)
@@ -44,10 +60,11 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Kernels:
+class Kernels(_Text):
     """The kernels of a cell: C++ source, the C++ name of each size, its recurrences, one step of the whole, and why a recurrence has
     no kernel."""
 
+    COMMENT = "//"
     source: str = ""
     sizes: dict[str, str] = field(default_factory=dict)
     kernels: dict[str, Kernel] = field(default_factory=dict)
@@ -56,10 +73,11 @@ class Kernels:
 
 
 @dataclass(frozen=True)
-class TritonKernels:
+class TritonKernels(_Text):
     """The Triton kernels of a cell: their text, the names in it of sizes, hyperparameters and the kernels of recurrences, whether one step of the
     whole is a kernel too (of the arguments of the C++ one), and why recurrences have none."""
 
+    COMMENT = "#"
     source: str = ""
     sizes: dict[str, str] = field(default_factory=dict)
     hypers: dict[str, str] = field(default_factory=dict)

@@ -8,16 +8,17 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch.utils._pytree import _register_namedtuple
 from torch.utils.checkpoint import checkpoint
 
-from rnndsl.runtime.initialise import Above, Between, Draw, clamped, default_draw, initialise
+from rnndsl.runtime.initialise import FIXED, Bounds, Draw, default_draw, initialise, widest
 from rnndsl.runtime.ops import complex_of, fill, real_of, scan
 
 BACKENDS = ("auto", "reference", "cpu", "triton")
 SCHEDULES = ("auto", "sequential", "newton")
 TILES = ("channels", "ahead", "lanes", "lane_steps", "warps")
 KERNELS: dict[str, Any] = {}  # the backends with generated kernels; each puts itself here
+CELLS: dict[str, Any] = {}  # the generated classes, by the digests of their kernels
 _OF_DEVICE = {"cpu": "cpu", "cuda": "triton"}  # the backend that `auto` takes
 _HALF = (torch.bfloat16, torch.float16)
 
@@ -165,23 +166,33 @@ class Layer(nn.Module):
     State: ClassVar[Any]  # the named tuple of carried values
     Output: ClassVar[Any] = None  # the named tuple of outputs, where there are several
     _states: ClassVar[dict[str, int]] = {}  # how many states each recurrence has
+    _raw: ClassVar[dict[str, str]] = {}  # of each constrained param: the name under which it is stored
     _kernels: ClassVar[Any] = None  # the recurrences in C++; a standalone module has none
     _triton: ClassVar[Any] = None  # and in Triton
     _header: ClassVar[tuple[str, ...]] = ()  # the sizes and hyperparameters that are attributes
 
-    # Construction
-
-    def __init_subclass__(cls, **settings: Any) -> None:
-        """Gives a generated class its header as attributes to read."""
-        super().__init_subclass__(**settings)
-        for name in vars(cls).get("_header", ()):
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Gives a generated class its attributes, and makes it known to what reads programs, states and checkpoints."""
+        super().__init_subclass__(**keywords)
+        own = cls.__dict__
+        for name in own.get("_header", ()):
             setattr(cls, name, _read_only(name))
+        for name in own.get("_raw", ()):
+            setattr(cls, name, _constrained(name))
+        for fields in filter(None, (own.get("State"), own.get("Output"))):
+            _register_namedtuple(fields, serialized_type_name=f"{fields.__module__}.{fields.__qualname__}")  # for torch.export.save
+            torch.serialization.add_safe_globals([fields])  # for torch.load
+        CELLS.update({own[kernels].digest: cls for kernels in ("_kernels", "_triton") if own.get(kernels) is not None})
+
+    # Construction
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._header and not _is_same(value, getattr(self, name)):
             kind = "size" if name in self._sizes else "hyperparameter"
             raise AttributeError(f"{name}: a {kind} is fixed when a layer is made; make another with {name}={value!r}")
-        if name not in self._header:
+        if name in self._raw:
+            object.__setattr__(self, name, value)  # torch would take a Parameter for a new one
+        elif name not in self._header:
             super().__setattr__(name, value)
 
     def _setup(
@@ -205,6 +216,7 @@ class Layer(nn.Module):
         self._inputs: list[tuple[str, tuple[int, ...], bool]] = []
         self._fields: list[tuple[str, tuple[int, ...], str]] = []
         self._tensors: dict[str, _Declared] = {}  # params and consts
+        self._bounds: dict[str, Bounds] = {}  # of constrained params
         self._kind: dict[str, Any] = {
             "dtype": dtype,
             "device": torch.device(device) if device is not None else torch.get_default_device(),
@@ -241,23 +253,36 @@ class Layer(nn.Module):
         plain = tuple(int(s) for s in shape)
         self._require_positive(name, shape)
         dtype, device = self._kind["dtype"], self._kind["device"]
-        if draw is None:
-            draw = default_draw(name, rank, plain[-1] if plain else 1)
-            explicit = False
-        else:
-            draw, explicit = (draw[0], tuple(float(a) for a in draw[1])), True
-        value = initialise(plain, rank, draw, complex_of(dtype) if is_complex else dtype, device)
         self._tensors[name] = _Declared(shape, plain, is_complex)
+        explicit = draw is not None
+        chosen = default_draw(name, rank, plain[-1] if plain else 1) if draw is None else (draw[0], tuple(float(a) for a in draw[1]))
         if above is None and between is None:
-            self.register_parameter(name, nn.Parameter(value))
+            kind = complex_of(dtype) if is_complex else dtype
+            self.register_parameter(name, nn.Parameter(initialise(plain, rank, chosen, kind, device)))
             return
-        constraint: nn.Module = Above(float(above)) if above is not None else Between(*map(float, between))
-        # without an initialiser, the stored, unconstrained value has the usual default
-        start = clamped(value, constraint) if explicit else constraint(value)
-        if draw[0] == "constant" and explicit and not torch.equal(start, value):
-            raise ValueError(f"{name}: the initial value {draw[1][0]:g} does not lie inside the constraint")
-        self.register_parameter(name, nn.Parameter(start.detach()))
-        parametrize.register_parametrization(self, name, constraint)
+        try:
+            self._bounds[name] = bounds = Bounds(*map(float, (above,) if between is None else between))
+        except ValueError as e:
+            raise ValueError(f"{name}: {e}") from None
+        if explicit:
+            value = initialise(plain, rank, chosen, widest(device), device)
+            value = value if chosen[0] in FIXED else bounds.moved_inside(value)
+            stored = self._stored(name, value, dtype, "the initial value")
+        else:  # what is stored has the usual default
+            stored = initialise(plain, rank, chosen, dtype, device)
+        self.register_parameter(self._raw[name], nn.Parameter(stored))
+
+    def _stored(self, name: str, value: Tensor, dtype: torch.dtype, what: str) -> Tensor:
+        """What is stored of a constrained param for a value. Raises ValueError, with the value, where it is out of bounds or of range."""
+        bounds = self._bounds[name]
+        if not value.is_meta and not bool((inside := bounds.holds(value)).all()):
+            wrong = value[~inside].flatten()[0].item()
+            raise ValueError(f"{name}: {what} {wrong:.9g} is out of bounds: every value must be {bounds}")
+        stored = bounds.stored(value).to(dtype)
+        if not value.is_meta and not bool((finite := stored.isfinite()).all()):
+            wrong = value[~finite].flatten()[0].item()
+            raise ValueError(f"{name}: {what} {wrong:.9g} is too large to be stored in {dtype}")
+        return stored
 
     def _const(self, name: str, shape: tuple[int, ...], value: Any = 0.0, is_complex: bool = False) -> Tensor:
         """A buffer, zero where no value is given; returns it."""
@@ -513,14 +538,15 @@ class Layer(nn.Module):
         )
 
     def _held(self) -> tuple[tuple[Tensor, ...], set[torch.dtype]]:
-        """Params and consts in declared order, and their dtypes. Raises what `_checked` does for one that was replaced or changed."""
+        """Params and consts as they are stored, in declared order, and their dtypes. Raises what `_checked` does for one that was replaced or changed."""
         params, device = self._parameters, None
         found: list[Tensor] = []
         dtypes: set[torch.dtype] = set()
         for name, declared in self._tensors.items():
-            t: Any = params.get(name)
+            stored = self._raw.get(name, name)
+            t: Any = params.get(stored)
             if t is None:
-                t = getattr(self, name)
+                t = getattr(self, stored)
             if (
                 (type(t) is not nn.Parameter and type(t) is not Tensor)
                 or t.shape != declared.sizes
@@ -571,6 +597,8 @@ class Layer(nn.Module):
             if x.device != device:
                 raise ValueError(f"{name}: expected on {device} as {'the layer' if held else self._inputs[0][0]}, got {x.device}")
             cast.append(_cast(x, wide if is_complex else dtype))
+        if self._bounds:
+            held = tuple(self._bounds[n].value(t, dtype) if n in self._bounds else t for n, t in zip(self._tensors, held, strict=True))
         if not dtypes <= {dtype, wide}:
             held = tuple(_cast(t, wide if t.is_complex() else dtype) for t in held)
         return {"dtype": dtype, "device": device}, held, tuple(cast)
@@ -654,33 +682,52 @@ class Layer(nn.Module):
             self._kind = {"dtype": probe.dtype, "device": probe.device}
         return super()._apply(apply, recurse)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickles a layer with constrained params by its constructor and state_dict: torch cannot pickle parametrizations."""
-        if not parametrize.is_parametrized(self):
-            return super().__reduce_ex__(protocol)
-        cls = next(
-            c
-            for c in type(self).__mro__
-            if not hasattr(c, "parametrizations") and not c.__name__.startswith("Parametrized")
-        )
-        settings = {
-            "backend": self._backend,
-            "schedule": self._schedule,
-            "dtype": self._own_dtype(),
-            "device": self._own_device(),
-        }
-        further = {"tiles": self._tiles, "recompute": self.recompute}
-        frozen = [n for n, p in self.named_parameters() if not p.requires_grad]
-        return _rebuilt, (cls, self._sizes, self._hypers, settings, further, self.state_dict(), self.training, frozen)
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__({"_bounds": {}} | state)  # pickles of earlier versions have none
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *further: Any) -> None:
+        """Takes checkpoints of earlier versions too, which stored a constrained param `tau` as `parametrizations.tau.original`."""
+        for name, raw in self._raw.items():
+            earlier = f"{prefix}parametrizations.{name}.original"
+            if earlier in state_dict:
+                state_dict[prefix + raw] = state_dict.pop(earlier)
+        super()._load_from_state_dict(state_dict, prefix, *further)
+
+
+def _constrained(name: str) -> property:
+    """The attribute of a constrained param: it reads and takes the constrained value. What is trained is `raw_` and its name."""
+
+    def read(layer: Layer) -> Tensor:
+        stored = getattr(layer, layer._raw[name])
+        return layer._bounds[name].value(stored, stored.dtype)
+
+    def write(layer: Layer, value: Any) -> None:
+        raw = layer._raw[name]
+        stored = getattr(layer, raw)
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
+        if value.shape != stored.shape:
+            raise ValueError(f"{name}: expected [{', '.join(_shown(layer._tensors[name].shape))}], got {list(value.shape)}")
+        if value.is_complex():
+            raise TypeError(f"{name}: expected real values, got {value.dtype}")
+        with torch.no_grad():
+            wanted = layer._stored(name, value, stored.dtype, "the value")
+            if isinstance(stored, nn.Parameter):
+                stored.copy_(wanted)
+            else:  # made of something else, by a parametrization of torch's
+                setattr(layer, raw, wanted.to(stored.device))
+
+    return property(read, write)
 
 
 def _rebuilt(
     cls: type, sizes: dict, hypers: dict, settings: dict, further: dict, values: dict, training: bool, frozen: list[str]
 ) -> Layer:
-    """A layer with constrained params, as pickled."""
+    """A layer with constrained params, as earlier versions pickled it."""
     layer = cls(**sizes, **hypers, **settings)
     layer.tiles, layer.recompute = further["tiles"], further["recompute"]
     layer.load_state_dict(values)
+    earlier = {raw: f"parametrizations.{name}.original" for name, raw in layer._raw.items()}
     for name, param in layer.named_parameters():
-        param.requires_grad_(name not in frozen)
+        param.requires_grad_(earlier.get(name, name) not in frozen)
     return layer.train(training)

@@ -2,7 +2,6 @@
 
 import ctypes
 import itertools
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +66,6 @@ class LoadedStep:
     function: Any
     hypers: Any
     shapes: tuple[tuple[int, ...], ...]  # of the outputs
-    owner: Kernels  # kept alive, since its identity is part of the key
 
 
 _steps: dict[tuple, LoadedStep] = {}
@@ -127,13 +125,12 @@ def _check_slices(read: Iterator[int]) -> None:
 
 def step_of(layer: Layer, dtype: torch.dtype) -> LoadedStep:
     """The function of one step of a layer; builds it where it is not built yet. Raises what `build.load` does."""
-    hypers = struct.pack(f"{len(layer._hypers)}d", *layer._hypers.values())  # bits: -0.0 equals 0.0, and NaN not itself
-    key = (id(layer._kernels), tuple(layer._sizes.values()), hypers, dtype)
+    key = (layer._kernels.digest, tuple(layer._sizes.values()), tuple(map(repr, layer._hypers.values())), dtype)  # 0.0 and -0.0 differ
     if key not in _steps:
         library = build.load(source_of(layer._kernels, layer._sizes, dtype), type(layer).__name__)
         name = layer._kernels.step.name
         _check_slices(_table(library, f"{name}_slices"))
         read = _table(library, f"{name}_shapes")
         shapes = tuple(tuple(next(read) for _ in range(next(read))) for _ in layer._kernels.step.outputs)
-        _steps[key] = LoadedStep(_function(library, name), _doubles(layer._hypers), shapes, layer._kernels)
+        _steps[key] = LoadedStep(_function(library, name), _doubles(layer._hypers), shapes)
     return _steps[key]

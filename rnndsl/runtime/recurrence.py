@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from rnndsl.runtime.complex_parts import joined, parts
+from rnndsl.runtime.key import Key
 from rnndsl.runtime.rules import Call, Gradient, Recurrence, over_grads
 
 Groups = Sequence[Sequence[Tensor]]
@@ -66,22 +67,22 @@ class Runnable(Protocol):
         ...
 
 
+MAKERS: dict[str, Callable[[Key], Runnable]] = {}  # each backend's way from a key to kernels
 _known: dict[str, Runnable] = {}
 _making = threading.RLock()
 
 
 def known(key: str) -> Runnable:
-    """The kernels that a key names."""
-    return _known[key]
-
-
-def remember(key: str, make: Callable[[], Runnable]) -> str:
-    """Makes what a key names, where it is not made yet; returns the key. Raises what `make` does."""
-    if key not in _known:
+    """The kernels that a key names, made from what it says where they are not made yet. Raises RuntimeError where the cell that it names is not
+    there, and what the backend raises."""
+    found = _known.get(key)
+    if found is None:
         with _making:
             if key not in _known:
-                _known[key] = make()
-    return key
+                named = Key.of(key)
+                _known[key] = MAKERS[named.backend](named)
+            found = _known[key]
+    return found
 
 
 def kept(lags: Sequence[int]) -> int:
@@ -102,7 +103,7 @@ def run(
     key: str, streams: Sequence[Tensor], statics: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor], reset: Tensor | None, steps: int
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:
     """What `Layer._scan` does, by the kernels that a key names."""
-    kernels = _known[key]
+    kernels = known(key)
     of_streams, of_statics, of_carries = kernels.forms
     groups = ((statics, of_statics), (first, of_carries), (initial, of_carries))
     rest = [[kernels.cast(p, False) for p in parts(values, forms)] for values, forms in groups]
@@ -125,17 +126,17 @@ torch.library.define(
 
 @torch.library.impl("rnndsl::recurrence", ("CPU", "CUDA"))
 def _forward(key: str, *arguments: Any) -> list[Tensor]:
-    return _known[key].forward(*arguments)
+    return known(key).forward(*arguments)
 
 
 @torch.library.impl("rnndsl::recurrence_backward", ("CPU", "CUDA"))
 def _backward(key: str, *arguments: Any) -> list[Tensor]:
-    return list(itertools.compress(_known[key].backward(*arguments), arguments[-1]))
+    return list(itertools.compress(known(key).backward(*arguments), arguments[-1]))
 
 
 @torch.library.register_fake("rnndsl::recurrence")
 def _forward_fake(key, streams, statics, first, initial, reset, steps):
-    kernels, begin = _known[key], first[0]
+    kernels, begin = known(key), first[0]
     sequences = [f.new_empty((f.shape[0], steps, *f.shape[1:])) for f, lag in zip(first, kernels.lags, strict=True) if lag == 1]
     follows = [begin.new_empty((begin.shape[0], steps, *begin.shape[1:])) for _ in range(sum(kernels.follows))]
     return [*sequences, *(f.new_empty(f.shape) for f in first), *follows]
@@ -147,7 +148,7 @@ def _backward_fake(key, streams, statics, first, initial, reset, steps, sequence
 
 
 def _call(key: str, groups: Sequence[Sequence[Tensor]], steps: int) -> Call:
-    return Call(key, _known[key], tuple(len(g) for g in groups), steps)
+    return Call(key, known(key), tuple(len(g) for g in groups), steps)
 
 
 def _differentiated(tensors: Iterable[Tensor | None]) -> bool:

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from rnndsl.runtime import recurrence
 from rnndsl.runtime.kernels import TritonKernels
+from rnndsl.runtime.key import Key
 from rnndsl.runtime.layer import KERNELS, Layer, Plan
 from rnndsl.runtime.reference import reference_of
 from rnndsl.runtime.triton import launch, tuned
 from rnndsl.runtime.triton.channels import Channels
-from rnndsl.runtime.triton.files import REAL, module_of, text_of
+from rnndsl.runtime.triton.files import module_of, text_of
 from rnndsl.runtime.triton.report import SolveReport
 from rnndsl.runtime.triton.step import step
 from rnndsl.runtime.triton.tiles import SEQUENTIAL, Device, Tiles, choose
@@ -140,33 +141,36 @@ class Launched:
         return launch.backward(self.kernels, tiles, streams, statics, first, initial, reset, steps, sequences, grads)
 
 
-def _label(layer: Layer, name: str, dtype: torch.dtype) -> str:
+def _label(key: Key) -> str:
     """What tells one recurrence from another in a table of measurements."""
-    sizes = ",".join(f"{n}={v}" for n, v in layer._sizes.items())
-    return f"{type(layer).__name__}.{name}({sizes}) {str(dtype).removeprefix('torch.')}"
+    sizes = ",".join(f"{n}={v}" for n, v in key.sizes.items())
+    return f"{key.cls.__name__}.{key.name}({sizes}) {str(key.dtype).removeprefix('torch.')}"
 
 
 @torch.compiler.assume_constant_result
 def _key(layer: Layer, name: str, dtype: torch.dtype) -> str:
     """The key of a layer's recurrence; writes its kernels where they are not written yet. A compiled layer asks for it once."""
-    cls, sizes, hypers = type(layer), layer._sizes, layer._hypers
-    schedule, wish = layer.schedule, dict(layer.tiles or {})
-
-    def make() -> Launched:
-        module = module_of(text_of(cls._triton, sizes, hypers, dtype), cls.__name__)
-        kernels: Channels = getattr(module, cls._triton.kernels[name])
-        reference = reference_of(cls, name, kernels.forms, kernels.lags, sizes, hypers, dtype, kernels.own, kernels.follows)
-        return Launched(kernels, _boxes(layer, kernels), dtype, schedule, wish, _label(layer, name, dtype), reference)
-
-    values = ",".join(f"{n}={v!r}" for n, v in [*sizes.items(), *hypers.items(), *wish.items()])
-    key = f"triton:{cls.__module__}.{cls.__qualname__}:{id(cls._triton)}:{name}:{REAL[dtype]}:{schedule}:{values}"
-    return recurrence.remember(key, make)
+    wish = ",".join([layer.schedule, *(f"{n}={v}" for n, v in (layer.tiles or {}).items())])
+    key = Key.text_of("triton", layer, layer._triton, name, dtype, wish)
+    recurrence.known(key)
+    return key
 
 
-def _boxes(layer: Layer, kernels: Channels) -> tuple[tuple[float, float], ...]:
+def _made(key: Key) -> Launched:
+    """The kernels that a key names; writes them where they are not written yet."""
+    cls, name = key.cls, key.name
+    module = module_of(text_of(cls._triton, key.sizes, key.hypers, key.dtype), cls.__name__)
+    kernels: Channels = getattr(module, cls._triton.kernels[name])
+    reference = reference_of(cls, name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype, kernels.own, kernels.follows)
+    schedule, *tiles = key.wish.split(",")
+    wish = {n: int(v) for n, v in (tile.split("=") for tile in tiles)}
+    return Launched(kernels, _boxes(key, kernels), key.dtype, schedule, wish, _label(key), reference)
+
+
+def _boxes(key: Key, kernels: Channels) -> tuple[tuple[float, float], ...]:
     """Bounds for the guesses of a solver, a little wider than what was proven; none where a hyperparameter that they need was changed."""
-    defaults = inspect.signature(type(layer).__init__).parameters
-    holds = all(layer._hypers[n] == defaults[n].default for n in kernels.assumes)
+    defaults = inspect.signature(key.cls).parameters
+    holds = all(key.hypers[n] == defaults[n].default for n in kernels.assumes)
 
     def wider(low: float, high: float) -> tuple[float, float]:
         return (low - 1e-5 * (1 + abs(low)), high + 1e-5 * (1 + abs(high))) if holds else (float("-inf"), float("inf"))
@@ -200,4 +204,5 @@ def solve_report(layer: Layer) -> tuple[SolveReport, ...]:
     return tuple(SolveReport.of(name, *last) for name, last in layer._reports.items() if last is not None)
 
 
+recurrence.MAKERS["triton"] = _made
 KERNELS["triton"] = sys.modules[__name__]

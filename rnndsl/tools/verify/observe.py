@@ -37,7 +37,8 @@ def observe(subject: Subject, run: Run, layer: Any, given: Arguments, gradients:
     )
     outputs, fields = run(layer, given)
     found = _returned(subject, layer, outputs, fields)
-    params = {_shown(n): p for n, p in layer.named_parameters()}
+    declared = {raw: name for name, raw in layer._raw.items()}
+    params = {declared.get(n, n): p for n, p in layer.named_parameters()}
     inputs = {n: x for (n, _, _), x in zip(layer._inputs, given.inputs, strict=True)}
     state = {f"the given {n}": s for (n, _, _), s in zip(layer._fields, given.state or (), strict=False) if s.requires_grad}
     leads = {**dict.fromkeys(params, ()), **dict.fromkeys(inputs, ("sequence", "step")), **dict.fromkeys(state, ("sequence",))}
@@ -56,11 +57,6 @@ def _returned(subject: Subject, layer: Any, outputs: Fields, fields: Fields) -> 
 
 def _leaf(t: Tensor) -> Tensor:
     return t.detach().clone().requires_grad_() if t.is_floating_point() or t.is_complex() else t
-
-
-def _shown(name: str) -> str:
-    """A param by the program's name for it: a constrained one is stored as `parametrizations.beta.original`."""
-    return name.split(".")[1] if name.startswith("parametrizations.") else name
 
 
 def _value(t: Tensor, lead: tuple[str, ...]) -> Value:
