@@ -244,6 +244,19 @@ FEATURES: dict[str, str] = {
   s[t] = v
   output s, last = g
 """,
+    "rounds that read what needs no gradient": """
+  input x: [H]
+  state h, g: [H]
+  v = h[t-1]
+  w = g[t-1]
+  repeat k in 1..L:
+    v = 0.5 * v * sin(H)
+    w = 0.5 * w * (g[t-1] > 0.1)
+  end
+  h[t] = tanh(v + x)
+  g[t] = tanh(w + x)
+  output h, g
+""",
     "repeat from a scalar": """
   input x: [H]
   state h: [H]

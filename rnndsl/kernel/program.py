@@ -65,10 +65,13 @@ def _copied(builder: Builder, n: int) -> int:
 
 
 def _with_rounds(b: Builder, sinks: list[Sink]) -> tuple[Sink, ...]:
-    """Sinks and what the rounds of the loops that they need hand on. A loop backwards first runs forwards."""
+    """Sinks and what the rounds of the loops that they need hand on. A loop backwards first runs forwards; of its totals, those that nothing
+    reads, since they are the gradients of what needs none, are left out."""
     found: dict[tuple[Target, int], Sink] = {}
     regions: dict[int, set[int]] = {}  # of the loops backwards: what their rounds compute
-    for n in sorted(reachable(b.nodes, [s.node for s in sinks])):
+    needed = reachable(b.nodes, [s.node for s in sinks])
+    totals = {(b[n].args[0], b[n].data[1]) for n in needed if b[n].op == "result" and b[n].data[0] == "totals"}
+    for n in sorted(needed):
         node = b[n]
         if node.op not in ("loop", "loop_back"):
             continue
@@ -79,6 +82,8 @@ def _with_rounds(b: Builder, sinks: list[Sink]) -> tuple[Sink, ...]:
             groups += [("round_gradient", node.data.outputs, region), ("total", node.data.totals, region)]
         for name, outputs, region in groups:
             for j, o in enumerate(outputs):
+                if name == "total" and (n, j) not in totals:
+                    continue
                 target = Target(name, j)
                 found[target, loop.number] = Sink(target, _in_round(b, o, region), tuple(range(len(b[o].shape))), loop=loop.number)
     outermost = [replace(s, node=_elementwise(b, s.node)) for s in sinks if s.loop is None]
