@@ -38,6 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _ended("there is not enough memory for this", MISUSE)
 
 
+def _parser() -> Any:
+    from rnndsl.commands import parser
+
+    return parser()
+
+
 def _ended(why: str, status: int) -> int:
     _silence()
     with suppress(OSError, ValueError):

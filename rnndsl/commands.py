@@ -32,7 +32,7 @@ def _complain(problem: object) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status. Raises OSError where standard output cannot be written."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         return options.run(options)
     except Misuse as e:
@@ -46,9 +46,10 @@ class _Parser(argparse.ArgumentParser):
         (file or sys.stderr).write(message)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Reads the arguments of every command."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(
+    main = _Parser(
         prog="rnndsl",
         formatter_class=raw,
         description="Write the equations of a recurrent cell; get a PyTorch layer.",
@@ -61,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         "  rnndsl bench my_cell.rnn      says how fast it is here\n"
         "  rnndsl tune my_cell.rnn --shape 8,4096    looks for the fastest kernels on this GPU\n",
     )
-    parser.add_argument("--version", action="version", version=f"rnndsl {VERSION}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    main.add_argument("--version", action="version", version=f"rnndsl {VERSION}")
+    commands = main.add_subparsers(metavar="COMMAND", required=True)
 
     c = commands.add_parser(
         "compile",
@@ -223,7 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     s.add_argument("--clear", action="store_true", help="remove the kernels, and nothing that was measured")
     s.add_argument("--json", action="store_true", help="print plain data")
     s.set_defaults(run=_cache)
-    return parser
+    return main
 
 
 def _read(name: str) -> Source:

@@ -24,7 +24,8 @@ class Checked:
 
 
 @contextmanager
-def _deep_trees():
+def deep_trees():
+    """Lets Python go deeper than it does by itself."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _RECURSION))
     try:
@@ -35,7 +36,7 @@ def _deep_trees():
 
 def checked(source: Source) -> Checked:
     """Parses and checks. Raises RnnError with every error of the stage that failed."""
-    with _deep_trees():
+    with deep_trees():
         file = parse(source)
         program, warnings = check(file, source)
         return Checked(file, program, tuple(warnings))
@@ -46,16 +47,17 @@ def plans(program: Program) -> tuple:
     from rnndsl.plan.build import make_plan
     from rnndsl.plan.verify import verify
 
-    with _deep_trees():
+    with deep_trees():
         return tuple(verify(make_plan(cell)) for cell in program.cells)
 
 
-def system(plan: Any, source: Source, sizes: dict[str, int] | None = None) -> Any:
-    """What the calculus finds of a cell: the family, structure and derivatives of its components."""
+def system(plan: Any, source: Source, sizes: dict[str, int] | None = None, longest: int | None = None) -> Any:
+    """What the calculus finds of a cell: the family, structure and derivatives of its components; repeats of more than `longest` rounds stand
+    for themselves. Raises RnnError where it is too large for that."""
     from rnndsl.calculus.analysis import analyse
 
-    with _deep_trees():
-        return analyse(plan, source, sizes)
+    with deep_trees():
+        return analyse(plan, source, sizes, longest)
 
 
 def systems(program: Program) -> tuple:
@@ -67,7 +69,7 @@ def kernels(program: Program) -> tuple[str, ...]:
     """The C++ of the recurrences of each cell of a checked program."""
     from rnndsl.emit.cpp.library import cpp_text
 
-    with _deep_trees():
+    with deep_trees():
         return tuple(cpp_text(plan, program.source).text for plan in plans(program))
 
 
@@ -75,7 +77,7 @@ def triton_kernels(program: Program) -> tuple:
     """The Triton kernels of the recurrences of each cell of a checked program."""
     from rnndsl.emit.triton.library import kernels_text
 
-    with _deep_trees():
+    with deep_trees():
         return tuple(kernels_text(plan, program.source) for plan in plans(program))
 
 
@@ -83,5 +85,5 @@ def module(program: Program, standalone: bool = False) -> str:
     """The Python module of a checked program."""
     from rnndsl.emit.module import module_text
 
-    with _deep_trees():
+    with deep_trees():
         return module_text(plans(program), program.source, standalone)

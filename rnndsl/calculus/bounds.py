@@ -6,15 +6,12 @@ The box is grown from the initial value until the step maps it into itself, in t
 import math
 from dataclasses import dataclass
 
-from rnndsl.calculus.intervals import ALL, Evaluation, Interval, evaluate, node_count, point, transparent
+from rnndsl.calculus.intervals import ALL, Evaluation, Interval, TooMuch, Work, evaluate, is_short, point, transparent
 from rnndsl.checks.cell import Apply, Expr, Let, Ref, Update
 from rnndsl.checks.shapes import fold
 from rnndsl.plan.ir import Plan, Scan
 
 _ROUNDS = 6
-_LONG = 100  # nodes of an expression from which its name is kept
-
-
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,12 @@ def _close(inner: Interval, outer: Interval) -> bool:
 
 
 def bounds_of(scan: Scan, plan: Plan) -> dict[str, Bounds]:
-    """A box for each state of a component."""
+    """A box for each state of a component; an infinite one where it takes too long to find."""
     analysis = BoxAnalysis(scan, plan)
-    boxes = analysis.fixpoint()
+    try:
+        boxes = analysis.fixpoint()
+    except TooMuch:
+        return {s: Bounds(ALL) for s in scan.states}
     return {s: Bounds(b, tuple(sorted(analysis.hypers))) for s, b in boxes.items()}
 
 
@@ -73,6 +73,8 @@ class BoxAnalysis:
                 self.definitions[let.name] = let.value
         self.updates = {o.state: o.value for o in scan.body if isinstance(o, Update)}
         self.inlined: dict[str, Expr] = {}
+        self.seen: dict[str, Expr] = {}
+        self.work = Work()
 
     def fixpoint(self) -> dict[str, Interval]:
         """Grows the initial values until the step maps the box into itself.
@@ -102,7 +104,7 @@ class BoxAnalysis:
 
     def _grown(self, boxes: dict[str, Interval]) -> dict[str, Interval]:
         leaf = self._leaf_interval(boxes)
-        values = Evaluation(leaf)
+        values = Evaluation(leaf, self.work)
         return {s: boxes[s].hull(values.of(self._update(s))) for s in boxes}
 
     def _stays(self, boxes: dict[str, Interval]) -> bool:
@@ -111,7 +113,7 @@ class BoxAnalysis:
 
     def _update(self, state: str) -> Expr:
         if state not in self.inlined:
-            self.inlined[state] = self.inline(self.updates[state], {}, {})
+            self.inlined[state] = self.inline(self.updates[state])
         return self.inlined[state]
 
     def _initial(self, state: str) -> Interval:
@@ -124,22 +126,20 @@ class BoxAnalysis:
 
     def interval(self, expr: Expr, boxes: dict[str, Interval]) -> Interval:
         """An interval that holds every value of an expression."""
-        inlined = self.inline(expr, boxes, {})
-        return evaluate(inlined, self._leaf_interval(boxes))
+        return evaluate(self.inline(expr), self._leaf_interval(boxes), self.work)
 
-    def inline(self, expr: Expr, boxes: dict, seen: dict) -> Expr:
+    def inline(self, expr: Expr) -> Expr:
         """The expression with locals replaced, up to those that are bounded by themselves."""
         if isinstance(expr, Ref) and expr.role == "local" and expr.name in self.definitions:
-            if expr.name not in seen:
-                value = self.definitions[expr.name]
-                whole = self.inline(value, boxes, seen)
-                seen[expr.name] = whole if transparent(whole) and node_count(whole) < _LONG else expr
-            return seen[expr.name]
+            if expr.name not in self.seen:
+                whole = self.inline(self.definitions[expr.name])
+                self.seen[expr.name] = whole if transparent(whole) and is_short(whole) else expr
+            return self.seen[expr.name]
         if isinstance(expr, Ref) and expr.role == "state" and expr.lag == 0 and expr.name in self.updates:
             value = self._update(expr.name)
-            return value if transparent(value) and node_count(value) < _LONG else expr
+            return value if transparent(value) and is_short(value) else expr
         if isinstance(expr, Apply):
-            return Apply(expr.op, tuple(self.inline(a, boxes, seen) for a in expr.args), expr.type, expr.static)
+            return Apply(expr.op, tuple(self.inline(a) for a in expr.args), expr.type, expr.static)
         return expr
 
     def _leaf_interval(self, boxes: dict[str, Interval]):
@@ -170,13 +170,13 @@ class BoxAnalysis:
                 case "state" if ref.name in boxes:
                     return boxes[ref.name]
                 case "local" if ref.name in self.definitions:
-                    return values.of(self.inline(self.definitions[ref.name], boxes, {}))
+                    return values.of(self.inline(self.definitions[ref.name]))
                 case "noise":
                     v = self.plan.variable(ref.name)
                     return self._noise(v.draw, leaf) if v.draw else ALL
             return ALL
 
-        values = Evaluation(leaf)
+        values = Evaluation(leaf, self.work)
         return leaf
 
     def _param(self, name: str) -> Interval:

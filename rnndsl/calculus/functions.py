@@ -9,6 +9,8 @@ from collections.abc import Callable
 import sympy
 from sympy import Expr, Function, Integer
 
+from rnndsl.calculus.budget import raised
+
 
 class root(Function):
     """A square root whose derivative at zero is zero: that of a norm or modulus."""
@@ -186,7 +188,7 @@ ARITHMETIC: dict[str, Callable[..., Expr]] = {
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
     "/": lambda a, b: a / b,
-    "^": lambda a, b: a**b if b.is_Number else power(a, b),
+    "^": lambda a, b: power(a, b) if not b.is_Number or (whole := raised(a, b)) is None else whole,
     "neg": lambda a: -a,
 }
 

@@ -6,6 +6,7 @@ bounded.
 """
 
 import math
+from contextlib import suppress
 
 import sympy
 from sympy import Expr as Formula
@@ -13,7 +14,7 @@ from sympy import Symbol
 
 from rnndsl.calculus.bounds import Bounds, BoxAnalysis
 from rnndsl.calculus.functions import ELEMENTWISE, surrogate
-from rnndsl.calculus.intervals import ALL, Interval, evaluate, transparent
+from rnndsl.calculus.intervals import ALL, Interval, TooMuch, evaluate, is_short, transparent
 from rnndsl.calculus.jacobian import Jacobian
 from rnndsl.calculus.lanes import Lanes
 from rnndsl.checks.cell import Apply, Expr, Number, Ref, Type
@@ -29,7 +30,16 @@ def growth(scan: Scan, plan: Plan, lanes: Lanes, jacobian: Jacobian, boxes: dict
         return {}
     analysis = _Growth(scan, plan, lanes, jacobian, boxes)
     slots = [s.symbol for s in lanes.slots]
-    return {(p.root, str(s)): analysis.size(p.by[s]) for p in jacobian.updates for s in slots if s in p.by}
+    found: dict[tuple[str, str], Interval] = {}
+    try:
+        for symbol in analysis.definitions:  # in order, so that none leads to a long chain of those before it
+            with suppress(NotImplementedError):
+                analysis.known_before(symbol)
+        for p in jacobian.updates:
+            found |= {(p.root, str(s)): analysis.size(p.by[s]) for s in slots if s in p.by}
+    except TooMuch:
+        return {}
+    return found
 
 
 class _Growth:
@@ -42,6 +52,9 @@ class _Growth:
         self.slots = {s.symbol: s for s in lanes.slots}
         self.leaves = {leaf.symbol: leaf for leaf in lanes.leaves}
         self.known: dict[str, Interval] = {}
+        self.moduli: dict[Ref, Interval] = {}
+        self.reals: dict[Ref, Interval] = {}
+        self.wholes: dict[Symbol, Expr] = {}
 
     def size(self, formula: Formula) -> Interval:
         """An interval that holds the absolute value of a formula."""
@@ -51,7 +64,7 @@ class _Growth:
             return Interval(0.0, math.inf)
         if _is_complex(expr):
             return self.modulus(expr)
-        return _absolute(evaluate(expr, self.leaf))
+        return _absolute(evaluate(expr, self.leaf, self.analysis.work))
 
     def expression(self, formula: Formula) -> Expr:
         """The formula as an expression of the language, arithmetic locals replaced by what they stand for."""
@@ -94,11 +107,14 @@ class _Growth:
         t = self.lanes.types.get(symbol, Type())
         ref = Ref(str(symbol), _LANE, Type(is_complex=t.is_complex))
         if definition is not None:
-            whole = self.expression(definition)
-            return whole if transparent(whole) else ref
+            if symbol not in self.wholes:
+                self.wholes[symbol] = whole = self.expression(definition)
+                if not transparent(whole) or not is_short(whole):
+                    self.wholes[symbol] = ref
+            return self.wholes[symbol]
         leaf = self.leaves.get(symbol)
         if leaf is not None and leaf.name in self.analysis.definitions:  # 1 - z keeps its z
-            return self.analysis.inline(Ref(leaf.name, "local", leaf.type), self.boxes, {})
+            return self.analysis.inline(Ref(leaf.name, "local", leaf.type))
         return ref
 
     def leaf(self, ref: Ref) -> Interval:
@@ -116,7 +132,17 @@ class _Growth:
             return self.boxes.get(self.slots[symbol].state, ALL)
         if symbol in self.leaves:
             return self.analysis.interval(self._named(symbol), self.boxes)
-        return evaluate(self.expression(self.definitions[symbol]), self.leaf)
+        return evaluate(self.expression(self.definitions[symbol]), self.leaf, self.analysis.work)
+
+    def known_before(self, symbol: Symbol) -> None:
+        """Finds what is known of a local, before what reads it."""
+        ref = self._symbol(symbol)
+        if isinstance(ref, Ref) and ref.role == _LANE:
+            if _is_complex(ref):
+                self.modulus(ref)
+                self.real(ref)
+            else:
+                self.leaf(ref)
 
     def _named(self, symbol: Symbol) -> Ref:
         """The name in the program that a leaf stands for."""
@@ -135,13 +161,16 @@ class _Growth:
 
     def modulus(self, expr: Expr) -> Interval:
         """An interval that holds |expr|: |e^z| = e^re(z), |a b| = |a| |b|."""
+        self.analysis.work.spend(1)
         if not _is_complex(expr):
-            return _absolute(evaluate(expr, self.leaf))
+            return _absolute(evaluate(expr, self.leaf, self.analysis.work))
         if isinstance(expr, Number):
             return _absolute(Interval(abs(expr.value), abs(expr.value)))
         if isinstance(expr, Ref):
-            definition = self._definition(expr)
-            return Interval(0.0, math.inf) if definition is None else self.modulus(definition)
+            if expr not in self.moduli:
+                definition = self._definition(expr)
+                self.moduli[expr] = Interval(0.0, math.inf) if definition is None else self.modulus(definition)
+            return self.moduli[expr]
         args = [self.modulus(a) for a in expr.args] if expr.op in ("*", "neg", "conj", "broadcast") else []
         match expr.op:
             case "*":
@@ -158,14 +187,17 @@ class _Growth:
 
     def real(self, expr: Expr) -> Interval:
         """An interval that holds the real part of an expression."""
+        self.analysis.work.spend(1)
         if not _is_complex(expr):
-            return evaluate(expr, self.leaf)
+            return evaluate(expr, self.leaf, self.analysis.work)
         if isinstance(expr, Number):
             value = complex(expr.value).real
             return Interval(value, value)
         if isinstance(expr, Ref):
-            definition = self._definition(expr)
-            return ALL if definition is None else self.real(definition)
+            if expr not in self.reals:
+                definition = self._definition(expr)
+                self.reals[expr] = ALL if definition is None else self.real(definition)
+            return self.reals[expr]
         match expr.op:
             case "+":
                 a, b = (self.real(e) for e in expr.args)

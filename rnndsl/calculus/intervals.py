@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from rnndsl.checks.cell import Apply, Expr, Number, Ref, walk
 from rnndsl.checks.shapes import fold
 
+LONG = 100  # nodes of an expression from which its name is kept
 _SPLITS = 6  # values held at their ends at once
 
 
@@ -40,8 +41,25 @@ def point(value: float) -> Interval:
     return Interval(value, value)
 
 
-def node_count(expr: Expr) -> int:
-    return sum(1 for _ in walk(expr))
+def is_short(expr: Expr) -> bool:
+    """Whether an expression has few enough nodes to stand for its name."""
+    return all(n < LONG for n, _ in enumerate(walk(expr), 1))
+
+
+class TooMuch(Exception):
+    """Intervals that take too long to find; they are unknown then."""
+
+
+class Work:
+    """Counts steps of interval arithmetic. Raises TooMuch where there are too many."""
+
+    def __init__(self, left: int = 300_000):
+        self.left = left
+
+    def spend(self, steps: int) -> None:
+        self.left -= steps
+        if self.left < 0:
+            raise TooMuch
 
 
 def transparent(expr: Expr) -> bool:
@@ -50,9 +68,9 @@ def transparent(expr: Expr) -> bool:
     return isinstance(expr, Ref | Number) or (isinstance(expr, Apply) and expr.op in ("+", "-", "*", "neg", "/"))
 
 
-def evaluate(expr: Expr, leaf: Callable[[Ref], Interval]) -> Interval:
-    """Interval arithmetic, with values that are read twice held at their ends."""
-    return Evaluation(leaf).of(expr)
+def evaluate(expr: Expr, leaf: Callable[[Ref], Interval], work: Work | None = None) -> Interval:
+    """Interval arithmetic, with values that are read twice held at their ends. Raises TooMuch."""
+    return Evaluation(leaf, work).of(expr)
 
 
 class _Node:
@@ -78,8 +96,9 @@ class _Node:
 class Evaluation:
     """Intervals of expressions, given those of names. Equal expressions have one key and are evaluated once."""
 
-    def __init__(self, leaf: Callable[[Ref], Interval]):
+    def __init__(self, leaf: Callable[[Ref], Interval], work: Work | None = None):
         self.leaf = leaf
+        self.work = work or Work()
         self.keys: dict[tuple, int] = {}
         self.seen: dict[int, tuple[Expr, int]] = {}  # by id, the expression kept alive
         self.known: dict[int, Interval] = {}
@@ -118,7 +137,9 @@ class Evaluation:
     def _node(self, expr: Expr, atoms: dict[int, Interval]) -> _Node:
         key = self.key(expr)
         if isinstance(expr, Apply) and expr.op in _ARITHMETIC and not expr.type.is_complex:
-            return _Node(expr.op, tuple(self._node(a, atoms) for a in expr.args), key)
+            node = _Node(expr.op, tuple(self._node(a, atoms) for a in expr.args), key)
+            self.work.spend(1 + len(node.reads) // 4)
+            return node
         if key not in atoms:
             atoms[key] = self.of(expr)
         if isinstance(expr, Number):
@@ -127,6 +148,7 @@ class Evaluation:
 
     def _at_ends(self, node: _Node, atoms: dict[int, Interval], held: frozenset[int], splits: int) -> Interval:
         """A node's interval; an atom that it is affine in and reads more than once takes both of its ends in turn."""
+        self.work.spend(1)
         if not node.args:
             return atoms[node.key]
         for k in node.repeated if splits else ():

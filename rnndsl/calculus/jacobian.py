@@ -14,6 +14,7 @@ import sympy
 from sympy import Expr as Formula
 from sympy import Integer, Symbol
 
+from rnndsl.calculus.budget import Budget
 from rnndsl.calculus.functions import derivative, equal, imag_part, modulus, real_part, surrogate, where
 from rnndsl.calculus.lanes import SHIFT_MAX, Lanes
 
@@ -72,7 +73,7 @@ class Jacobian:
 
 
 def differentiate(lanes: Lanes, backward: bool = False) -> Jacobian:
-    """The Jacobian of a component; `backward` takes surrogate derivatives where the program gives them."""
+    """The Jacobian of a component; `backward` takes surrogate derivatives where the program gives them. Raises TooLarge."""
     return _Chain(lanes, backward).run()
 
 
@@ -86,6 +87,7 @@ class _Chain:
     bars: dict[Symbol, Symbol] = field(default_factory=dict)  # z to z̄
     plain: dict[Symbol, Symbol] = field(default_factory=dict)  # z̄ to z
     locals: list[tuple[Symbol, Formula]] = field(default_factory=list)
+    budget: Budget = field(default_factory=Budget)
 
     def run(self) -> Jacobian:
         definitions = self.lanes.definitions
@@ -153,14 +155,16 @@ class _Chain:
         """The chain rule over a formula's symbols."""
         if formula.has(sympy.conjugate):
             formula = formula.replace(lambda e: isinstance(e, sympy.conjugate), lambda e: self.conjugated(e.args[0]))
-        total: dict[Symbol, Formula] = {}
+        terms: dict[Symbol, list[Formula]] = {}
         for symbol in sorted(formula.free_symbols, key=str):
-            direct = derivative(formula, symbol)
+            self.budget.spend(self.budget.size(formula))
+            direct = self.budget.made(derivative(formula, symbol))
             if direct == 0:
                 continue
             for leaf, d in self.gradient(symbol).items():
-                total[leaf] = total.get(leaf, Integer(0)) + direct * d
+                terms.setdefault(leaf, []).append(self.budget.made(direct * d))
         back = self.back()
+        total = {s: sympy.Add(*t) for s, t in terms.items()}
         return {s: e.xreplace(back) if back else e for s, e in total.items() if e != 0}
 
     def gradient(self, symbol: Symbol) -> dict[Symbol, Formula]:

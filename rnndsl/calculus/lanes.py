@@ -14,6 +14,7 @@ from sympy import Expr as Formula
 from sympy import Symbol
 
 from rnndsl.calculus import family
+from rnndsl.calculus.budget import NAMED, Budget
 from rnndsl.calculus.functions import ARITHMETIC, ELEMENTWISE, absolute, imag_part, modulus, real_part, root, surrogate
 from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Update, walk
 from rnndsl.checks.dims import Dim
@@ -130,14 +131,20 @@ def lower(
     state_types: dict[str, Type],
     sizes: dict[str, int],
     definitions: dict[str, Expr] | None = None,
+    longest: int | None = None,
 ) -> Lanes:
-    """The lane form of a component.
+    """The lane form of a component. Raises TooLarge.
 
-    static: locals that depend on params alone. sizes: the dimensions that are known; a repeat over an unknown one stands for
-    itself with as many rounds as a value needs to reach every local. definitions: locals of earlier stages, so that `A @ h` with
+    static: locals that depend on params alone. sizes: the dimensions that are known; a repeat over an unknown one, or of more than `longest`
+    rounds, stands for itself with as many rounds as a value needs to reach every local. definitions: locals of earlier stages, so that `A @ h` with
     `A = diag(a)` is seen to scale.
     """
-    return _Lowering(scan, static, state_types, sizes, definitions or {}).run()
+    return _Lowering(scan, static, state_types, sizes, definitions or {}, longest).run()
+
+
+def shown_rounds(repeat: Repeat) -> int:
+    """How many rounds stand for a repeat that is not written out: a value reaches every local in them."""
+    return max(UNROLL, len(repeat.body) + 1)
 
 
 @dataclass
@@ -147,6 +154,8 @@ class _Lowering:
     state_types: dict[str, Type]
     sizes: dict[str, int]
     definitions: dict[str, Expr] = field(default_factory=dict)
+    longest: int | None = None
+    budget: Budget = field(default_factory=Budget)
     env: dict[tuple, _Value] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     leaves: dict[tuple, Leaf] = field(default_factory=dict)
@@ -167,6 +176,7 @@ class _Lowering:
         for lag in range(1, max(lags.values()) + 1):
             for s in self.scan.states:
                 if lag <= lags[s]:
+                    self.budget.spend(10)
                     t = self.state_types[s]
                     symbol = self._symbol(s if lag == 1 else f"{s}_{lag}", t)
                     slots.append(Slot(s, lag, t, symbol))
@@ -243,7 +253,10 @@ class _Lowering:
                     self.env["local", name] = self.value(product)
             case Repeat():
                 low = self._bound(operation.low, 1)
-                high = self._bound(operation.high, low + max(UNROLL, len(operation.body) + 1) - 1)
+                stands = low + shown_rounds(operation) - 1
+                high = self._bound(operation.high, stands)
+                if self.longest is not None and high - low >= self.longest:
+                    high = min(high, stands)
                 begins = {p.name: self._ref(p.start) for p in operation.passed}
                 for k in range(low, high + 1):
                     self.env["local", operation.counter] = _Value(sympy.Integer(k), Type())
@@ -369,7 +382,8 @@ class _Lowering:
             formula = ELEMENTWISE[expr.op](*formulas)
         if formula.has(sympy.Abs):  # sqrt(x^2)
             formula = formula.replace(sympy.Abs, absolute)
-        return self._settled(formula, expr.type, kind, axes, crossed)
+        value = self._settled(self.budget.made(formula), expr.type, kind, axes, crossed)
+        return self._named("v", value) if self.budget.size(formula) > NAMED else value
 
     def _settled(self, formula: Formula, t: Type, kind: str, axes: tuple[str, ...], crossed: frozenset[str]) -> _Value:
         """A value as its formula shows it to be, once SymPy has cancelled what cancels: `h - h`, `-(-h)`, `h^1`."""

@@ -4,6 +4,7 @@ Affine: s'_i = Σ_j a_ij s_j + b_i. Max-plus: s'_i = max(max_j (a_ij + s_j), b_i
 A coefficient that is absent is the zero of its semiring: 0, or -inf.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import sympy
@@ -11,74 +12,111 @@ from sympy import Expr as Formula
 from sympy import Integer, Symbol
 
 from rnndsl.calculus import family
+from rnndsl.calculus.budget import NAMED, Budget
 from rnndsl.calculus.functions import logaddexp, maximum, relu, softplus, where
 from rnndsl.calculus.jacobian import Jacobian
 from rnndsl.calculus.lanes import Lanes
 
+Terms = dict[Symbol | None, Formula]
+
 
 @dataclass(frozen=True)
 class ScanForm:
-    """a[i][j] multiplies (or is added to) slot j in new state i; b[i] stands alone. None is the semiring's zero."""
+    """a[i][j] multiplies (or is added to) slot j in new state i; b[i] stands alone. None is the semiring's zero.
+
+    `locals` are parts of these under names, in order, where the coefficients have grown long.
+    """
 
     family: str
     a: tuple[tuple[Formula | None, ...], ...]
     b: tuple[Formula | None, ...]
+    locals: tuple[tuple[Symbol, Formula], ...] = ()
+
+
+def has_scan_form(lanes: Lanes, kind: str) -> bool:
+    """Whether there is a scan form: channels do not mix, and the family is a semiring's."""
+    return not (lanes.mixes or lanes.complex_pairs or kind == family.NONLINEAR)
 
 
 def scan_form(lanes: Lanes, kind: str, jacobian: Jacobian) -> ScanForm | None:
-    """The scan form of a component whose channels do not mix; None where it has none."""
-    if lanes.mixes or lanes.complex_pairs or kind == family.NONLINEAR:
+    """The scan form of a component; None where it has none. Raises TooLarge."""
+    if not has_scan_form(lanes, kind):
         return None
     slots = [s.symbol for s in lanes.slots]
+    form = _Form(lanes, maximum if kind == family.MAX_PLUS else logaddexp)
     if kind == family.AFFINE:
         a = tuple(tuple(p.by.get(s) for s in slots) for p in jacobian.updates)
-        b = tuple(_at_zero(formula, lanes, slots) for _, formula in lanes.updates)
-        return ScanForm(kind, a, b)
-    join = maximum if kind == family.MAX_PLUS else logaddexp
-    rows = [_tropical(formula, lanes, set(slots), join) for _, formula in lanes.updates]
-    return ScanForm(kind, tuple(tuple(r.get(s) for s in slots) for r in rows), tuple(r.get(None) for r in rows))
+        b = tuple(None if (value := form.at_zero(formula)) == 0 else value for _, formula in lanes.updates)
+        return ScanForm(kind, a, b, tuple(form.locals))
+    rows = [form.terms(formula) for _, formula in lanes.updates]
+    a = tuple(tuple(r.get(s) for s in slots) for r in rows)
+    return ScanForm(kind, a, tuple(r.get(None) for r in rows), tuple(form.locals))
 
 
-def _expanded(formula: Formula, lanes: Lanes) -> Formula:
-    """The formula with locals replaced by what they stand for."""
-    definitions = lanes.definitions
-    while names := formula.free_symbols & definitions.keys():
-        formula = formula.xreplace({n: definitions[n] for n in names})
-    return formula
+class _Form:
+    """The coefficients of one component; each local is looked at once, and what is long has a name."""
 
+    def __init__(self, lanes: Lanes, join: Callable):
+        self.definitions = lanes.definitions
+        self.slots = {s.symbol for s in lanes.slots}
+        self.moving = set(self.slots)  # what depends on them
+        self.join = join
+        self.locals: list[tuple[Symbol, Formula]] = []
+        self.budget = Budget()
+        self.zeros: dict[Symbol, Formula] = {s: Integer(0) for s in self.slots}
+        self.parts: dict[Symbol, Terms] = {s: {s: Integer(0)} for s in self.slots}
+        for symbol, formula in lanes.locals:
+            if formula.free_symbols & self.moving:
+                self.moving.add(symbol)
 
-def _at_zero(formula: Formula, lanes: Lanes, slots: list[Symbol]) -> Formula | None:
-    """What is left where every old state is zero."""
-    value = _expanded(formula, lanes).xreplace({s: Integer(0) for s in slots})
-    return None if value == 0 else value
+    def short(self, formula: Formula) -> Formula:
+        """The formula, or a name for it where it is long."""
+        if self.budget.size(self.budget.made(formula)) <= NAMED:
+            return formula
+        name = Symbol(f"part {len(self.locals) + 1}", real=True if all(s.is_real for s in formula.free_symbols) else None)
+        self.locals.append((name, formula))
+        return name
 
+    def at_zero(self, formula: Formula) -> Formula:
+        """What is left where every old state is zero."""
+        for s, definition in self.definitions.items():  # in order: each in terms of those before it
+            if s not in self.zeros:
+                self.zeros[s] = self.short(definition.xreplace(self.zeros))
+        return self.budget.made(formula.xreplace(self.zeros))
 
-def _tropical(formula: Formula, lanes: Lanes, slots: set[Symbol], join) -> dict[Symbol | None, Formula]:
-    """The formula as join over slots of (coefficient + slot), and a constant under the key None."""
-    formula = _expanded(formula, lanes)
+    def constant(self, formula: Formula) -> Formula:
+        """A formula that no old state reaches."""
+        return self.at_zero(formula)
 
-    def visit(f: Formula) -> dict[Symbol | None, Formula]:
-        if not f.free_symbols & slots:
-            return {None: f}
-        if f in slots:
-            return {f: Integer(0)}
+    def terms(self, formula: Formula) -> Terms:
+        """The formula as join over slots of (coefficient + slot), and a constant under the key None."""
+        for s, definition in self.definitions.items():
+            if s in self.moving and s not in self.parts:
+                self.parts[s] = {k: self.short(v) for k, v in self.visit(definition).items()}
+        return self.visit(formula)
+
+    def visit(self, f: Formula) -> Terms:
+        self.budget.spend(1)
+        if not f.free_symbols & self.moving:
+            return {None: self.constant(f)}
+        if f in self.parts:
+            return self.parts[f]
         if f.is_Add:
-            moving = [t for t in f.args if t.free_symbols & slots]
-            constant = sympy.Add(*(t for t in f.args if not t.free_symbols & slots))
+            moving = [t for t in f.args if t.free_symbols & self.moving]
+            constant = self.constant(sympy.Add(*(t for t in f.args if not t.free_symbols & self.moving)))
             (inner,) = moving
-            return {k: v + constant for k, v in visit(inner).items()}
+            return {k: self.budget.made(v + constant) for k, v in self.visit(inner).items()}
         if isinstance(f, relu | softplus):
-            return merged(visit(f.args[0]), {None: Integer(0)})
+            return self.merged(self.visit(f.args[0]), {None: Integer(0)})
         if isinstance(f, where):
-            yes, no = visit(f.args[1]), visit(f.args[2])
-            return {k: where(f.args[0], yes.get(k, -sympy.oo), no.get(k, -sympy.oo)) for k in {**yes, **no}}
-        return merged(*(visit(a) for a in f.args))
+            yes, no = self.visit(f.args[1]), self.visit(f.args[2])
+            condition = self.constant(f.args[0])
+            return {k: self.budget.made(where(condition, yes.get(k, -sympy.oo), no.get(k, -sympy.oo))) for k in {**yes, **no}}
+        return self.merged(*(self.visit(a) for a in f.args))
 
-    def merged(*parts: dict[Symbol | None, Formula]) -> dict[Symbol | None, Formula]:
-        out: dict[Symbol | None, Formula] = {}
+    def merged(self, *parts: Terms) -> Terms:
+        out: Terms = {}
         for part in parts:
             for k, v in part.items():
-                out[k] = join(out[k], v) if k in out else v
+                out[k] = self.budget.made(self.join(out[k], v)) if k in out else v
         return out
-
-    return visit(formula)

@@ -43,7 +43,7 @@ def legal_schedules(component: Component) -> tuple[str, ...]:
     if component.scan is None:
         return (ALL_STEPS,)
     within_a_channel = component.structure.kind in (DIAGONAL, BLOCK)
-    if within_a_channel and component.scan_form is not None:
+    if within_a_channel and component.is_exact:
         return (EXACT, SEQUENTIAL)
     if within_a_channel and component.structure.slots <= MAX_SLOTS:
         return (SEQUENTIAL, NEWTON)

@@ -8,13 +8,13 @@ from rnndsl.calculus import family
 from rnndsl.calculus.analysis import Component, System
 from rnndsl.calculus.cost import Cost, cost_of_map, cost_of_scan, total
 from rnndsl.calculus.intervals import Interval
-from rnndsl.calculus.lanes import UNROLL
+from rnndsl.calculus.lanes import shown_rounds
 from rnndsl.calculus.schedule import legal_schedules, predict, saved_tensors
 from rnndsl.calculus.structure import BLOCK, DIAGONAL
 from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Update, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source, Span
-from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan
+from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, names_of
 from rnndsl.syntax import ast
 from rnndsl.tools.expr_text import expr_text, size_text
 from rnndsl.tools.formula_text import formula_text, mix_text, symbol_names
@@ -169,7 +169,7 @@ def _component(c: Component, shown: Shown, source: Source, shape: tuple[int, int
         "slots": c.structure.slots,
         "reason": c.structure.reason,
         "line": source.line_of(c.structure.span.start) if c.structure.span else _first_line(c, source),
-        "time_invariant": c.time_invariant,
+        "time_invariant": c.time_invariant if not c.too_large else None,
         "bounds": {s: _bounds(c, s) for s in c.bounds},
         "jacobian": _jacobian(c, shown, repeat_sizes(c.plan, sizes) if c.plan else {}),
         "scan": _scan(c, shown),
@@ -204,8 +204,12 @@ def _bounds(c: Component, state: str) -> dict[str, Any]:
 
 def _jacobian(c: Component, shown: Shown, sizes: dict[str, int]) -> dict[str, Any] | None:
     """∂s[t]/∂slots, with what passes through operations that mix channels in factored form."""
-    if c.jacobian is None or c.lanes is None or c.scan is None:
+    if c.lanes is None or c.scan is None:
         return None
+    if c.too_large:
+        empty: dict[str, Any] = {key: [] for key in ("rows", "columns", "pattern", "entries", "through", "locals")}
+        return {**empty, "form": f"too large to show: {c.too_large}", "rounds": None, "too_large": c.too_large}
+    assert c.jacobian is not None
     names = symbol_names(c.lanes, c.jacobian, c.scan, shown)
     place = [*(s.symbol for s in c.lanes.slots), *(m.symbol for m in c.lanes.mixes)]
     place += [bar for bar, symbol in c.jacobian.conjugates.items() if symbol in place]
@@ -224,7 +228,11 @@ def _jacobian(c: Component, shown: Shown, sizes: dict[str, int]) -> dict[str, An
         }
         for m, p in zip(c.lanes.mixes, c.jacobian.operands, strict=True)
     ]
-    locals_ = [{"name": names[s], "text": formula_text(f, names)} for s, f in (*c.lanes.locals, *c.jacobian.locals)]
+    own = {n for o in c.scan.body for n in names_of(o)}
+    locals_ = [
+        {"name": names[s], "text": formula_text(f, names), **({"made": True} if s in long or (str(s) not in own and str(s)[-1] != "'") else {})}
+        for s, f in (*c.lanes.locals, *c.jacobian.locals)
+    ]
     return {
         "rows": [timed(p.root, 0) for p in c.jacobian.updates],
         "columns": [names[s.symbol] for s in c.lanes.slots],
@@ -257,10 +265,13 @@ def repeat_sizes(plan: Plan, sizes: dict[str, int]) -> dict[str, int]:
 
 
 def _rounds(c: Component, sizes: dict[str, int]) -> int | None:
-    """The rounds of a repeat that are shown where its length is not known."""
+    """The rounds of a repeat that are shown where its length is not known, or too long to read."""
+
+    def written(o: Repeat) -> bool:
+        return o.high.names | o.low.names <= sizes.keys() and o.high.evaluate(sizes) - o.low.evaluate(sizes) < ROUNDS
+
     body = c.scan.body if c.scan else ()
-    unknown = [max(UNROLL, len(o.body) + 1) for o in body if isinstance(o, Repeat) and not o.high.names | o.low.names <= sizes.keys()]
-    return max(unknown, default=None)
+    return max((shown_rounds(o) for o in body if isinstance(o, Repeat) and not written(o)), default=None)
 
 
 def _form(c: Component, names: dict) -> str:
@@ -282,15 +293,18 @@ def _form(c: Component, names: dict) -> str:
 
 def _scan(c: Component, shown: Shown) -> dict[str, Any] | None:
     """The coefficients of the exact scan; None where there is none."""
-    form = c.scan_form
+    form = None if c.too_large else c.scan_form
     if form is None or c.lanes is None or c.jacobian is None or c.scan is None:
         return None
     names = symbol_names(c.lanes, c.jacobian, c.scan, shown)
 
+    names |= {s: shown(f"part{i}.") for i, (s, _) in enumerate(form.locals, 1)}
+
     def text(f: Any) -> str | None:
         return None if f is None else formula_text(f, names)
 
-    return {"a": [[text(f) for f in row] for row in form.a], "b": [text(f) for f in form.b]}
+    parts = {"locals": [{"name": names[s], "text": text(f)} for s, f in form.locals]} if form.locals else {}
+    return {**parts, "a": [[text(f) for f in row] for row in form.a], "b": [text(f) for f in form.b]}
 
 
 def _warnings(c: Component, shown: Shown) -> list[str]:

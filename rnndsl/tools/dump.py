@@ -170,6 +170,9 @@ def _system(system: Any, source: Source) -> Iterator[str]:
         yield f"  {c.structure.reason}{'; time-invariant' if c.time_invariant else ''}"
         for state, b in c.bounds.items():
             yield f"  {state} in [{b.box.low:g}, {b.box.high:g}]{' assuming ' + ', '.join(b.assumes) if b.assumes and b.box != ALL else ''}"
+        if c.too_large:
+            yield f"  too large to show: {c.too_large}"
+            continue
         if c.lanes is None or c.jacobian is None:
             continue
         names = symbol_names(c.lanes, c.jacobian, c.scan, shown)

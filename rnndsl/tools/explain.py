@@ -11,7 +11,7 @@ from rnndsl.calculus.analysis import System
 from rnndsl.diagnostics import Source
 from rnndsl.syntax import ast
 from rnndsl.tools import Unfit
-from rnndsl.tools.data import VERSION, cell_data, repeat_sizes
+from rnndsl.tools.data import ROUNDS, VERSION, cell_data, repeat_sizes
 from rnndsl.tools.page import page, sections, title
 
 
@@ -38,7 +38,8 @@ class CellExplanation:
         """Equations and Jacobian entries, for a document with amsmath."""
         from rnndsl.tools.latex import cell_latex
 
-        return cell_latex(self.system, self.file)
+        with compiler.deep_trees():
+            return cell_latex(self.system, self.file)
 
     def html(self, equations: bool = True) -> str:
         """The page for a notebook; without its equations where they are set beside it."""
@@ -139,7 +140,8 @@ def explain(
     for plan in compiler.plans(program):
         if cell in (None, plan.cell.name):
             own = {n: v for n, v in (sizes or {}).items() if n in plan.cell.sizes}
-            system = compiler.system(plan, program.source, repeat_sizes(plan, own))
-            data = cell_data(system, checked.file, program.source, shape, own)
+            system = compiler.system(plan, program.source, repeat_sizes(plan, own), ROUNDS)
+            with compiler.deep_trees():
+                data = cell_data(system, checked.file, program.source, shape, own)
             found.append(CellExplanation(system, checked.file, program.source, data))
     return Explanation(tuple(found))

@@ -258,6 +258,8 @@ class _Formulas(LatexPrinter):
 
 
 def _jacobian(c: Component, system: System) -> list[str]:
+    if c.lanes is not None and c.too_large:
+        return [f"&\\text{{too large to show: {c.too_large}}}"]
     if c.jacobian is None or c.lanes is None or c.scan is None:
         return []
     given = LatexNames()

@@ -108,9 +108,10 @@ def _component(c: dict[str, Any]) -> list[str]:
     if not c["schedules"] or c["schedules"] == ["all steps at once"]:
         return [f"no recurrence: {c['reason']}; computed for all steps at once"]
     family = c["family"] + (": one exact scan, no iteration" if "exact scan" in c["schedules"] else "")
-    slots = f"{c['slots']}: {', '.join(c['jacobian']['columns'])}"
+    columns = c["jacobian"]["columns"]
+    slots = f"{c['slots']}: {', '.join(columns)}" if columns else str(c["slots"])
     rows = [("family", family), ("structure", f"{c['structure']}, {c['reason'].split(' ', 1)[1]}"), ("slots", slots)]
-    if c["family"] == "affine":
+    if c["family"] == "affine" and c["time_invariant"] is not None:
         rows.append(("in time", "invariant: the same factor at every step" if c["time_invariant"] else "the factor changes with the step"))
     rows += [("box", text) for text in boxes(c)]
     rows.append(("streams", ", ".join(c["streams"]) or "none"))
@@ -119,6 +120,18 @@ def _component(c: dict[str, Any]) -> list[str]:
     if c["scan"]:
         lines += ["", *_scan(c)]
     return lines
+
+
+def _mentioned(texts: Iterable[str], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of some named formulas that texts mention, and the compiler's own that these are made of."""
+    words = set().union(*map(_words, texts))
+    kept = []
+    for row in reversed(rows):  # one mentions those before it alone
+        if row["name"] in words:
+            kept.append(row)
+            if row.get("made"):
+                words |= _words(row["text"])
+    return kept[::-1]
 
 
 def _facts(rows: list[tuple[str, str]]) -> list[str]:
@@ -158,8 +171,7 @@ def derivatives(j: dict[str, Any]) -> list[str]:
     """The entries of a Jacobian, what the names in them stand for, and the derivatives inside those."""
     lines = ["  " + line for line in _entries(j["entries"])]
     through = [t for t in j["through"] if t["entries"] or t["text"]]
-    used = " ".join([e["text"] for e in j["entries"]] + [e["text"] for t in through for e in t["entries"]])
-    named = [row for row in j["locals"] if mentions(used, row["name"])]
+    named = _mentioned([e["text"] for e in (*j["entries"], *(e for t in through for e in t["entries"]))], j["locals"])
     where = [(f"{row['name']}", f"= {row['text']}") for row in named if not row["name"].endswith("[t]")]
     where += [(t["name"], f"= {t['text']}") for t in through]
     if where:
@@ -183,8 +195,11 @@ def _entries(entries: list[dict[str, Any]]) -> list[str]:
 
 def mentions(text: str, name: str) -> bool:
     """Whether a name stands in a formula, as a word of its own."""
-    words = "".join(c if c.isalnum() or c == "_" or combining(c) else " " for c in text).split()
-    return name in words
+    return name in _words(text)
+
+
+def _words(text: str) -> set[str]:
+    return set("".join(c if c.isalnum() or c == "_" or combining(c) else " " for c in text).split())
 
 
 def pattern(j: dict[str, Any]) -> list[str]:
@@ -217,6 +232,7 @@ def _scan(c: dict[str, Any]) -> list[str]:
         lines.append(f"  {state} = {text or zero}")
         rows += [(n, f"= {a}") for n, a in zip(names, row, strict=True) if a is not None]
         rows += [(own, f"= {b}")] if b is not None else []
+    rows += [(part["name"], f"= {part['text']}") for part in c["scan"].get("locals", ())]
     return lines + ["  " + line for line in _table(rows)]
 
 

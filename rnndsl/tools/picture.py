@@ -36,7 +36,7 @@ def draw(system: System, path: str | Path) -> None:
     except ImportError:
         raise NoMatplotlib from None
     graph = state_graph(system)
-    solved = [c for c in system.components if c.jacobian is not None]
+    solved = [c for c in system.components if not c.too_large and c.jacobian is not None]
     beside = len(solved) == 1  # one Jacobian stands beside the graph, several in a row below it
     rows = max(max((len(c) for c in graph.columns), default=1), 2)
     graph_wide, graph_high = 1.9 * len(graph.columns) + 0.6, 0.72 * rows + 1.0

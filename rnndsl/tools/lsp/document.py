@@ -19,6 +19,7 @@ class Analysis:
     def __init__(self, checked: compiler.Checked):
         self.checked = checked
         self._found: dict[str, dict[str, Any] | None] = {}
+        self.refused: dict[str, str] = {}  # why there is nothing of a cell
 
     def cell(self, name: str) -> Cell | None:
         return next((c for c in self.checked.program.cells if c.name == name), None)
@@ -34,6 +35,9 @@ class Analysis:
 
         try:
             return explain(self.checked.program.source, cell).cells[0].data
+        except RnnError as e:
+            self.refused[cell] = e.diagnostics[0].title
+            return None
         except Exception:  # a hover with less in it is better than none
             log.exception("the analysis of %s failed", cell)
             return None

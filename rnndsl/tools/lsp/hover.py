@@ -67,6 +67,8 @@ def _symbol(document: Document, found: Outline, symbol: Symbol) -> str:
         said = list(facts(symbol, data, item.names if item else ()))
         if said and not document.is_current:
             said.append("*(as of the last text without errors)*")
+    elif analysis and owner in analysis.refused:
+        said.append(f"*{analysis.refused[owner]}*")
     return _titled(definition(found, symbol), what, *said)
 
 
