@@ -7,8 +7,8 @@ from functools import cached_property
 from sympy import Expr as Formula
 
 from rnndsl.calculus import family
-from rnndsl.calculus.budget import SHOWN, Budget, TooLarge
 from rnndsl.calculus.bounds import Bounds, bounds_of
+from rnndsl.calculus.budget import SHOWN, Budget, TooLarge
 from rnndsl.calculus.growth import growth
 from rnndsl.calculus.intervals import Interval
 from rnndsl.calculus.jacobian import Jacobian, differentiate

@@ -23,8 +23,9 @@ class Classes:
     parent: dict[Hashable, Hashable] = field(default_factory=dict)
 
     def find(self, a: Hashable) -> Hashable:
-        while (up := self.parent.get(a, a)) != a:
-            a = up
+        parent = self.parent
+        while (up := parent.get(a, a)) != a:
+            parent[a] = a = parent.get(up, up)  # shortens the way for the next one
         return a
 
     def join(self, a: Hashable, b: Hashable) -> None:
