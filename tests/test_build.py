@@ -255,6 +255,120 @@ def test_an_entry_of_another_user_is_not_loaded(cache, wrapper, monkeypatch):
     assert wrapper.builds() == 2 and len(entries(cache)) == 1
 
 
+def planted(cache: Path, path: Path) -> None:
+    """Puts a library that answers 666 in the place of a built one, with a record that fits."""
+    record = json.loads((path.parent / "build.json").read_text())
+    subprocess.run([GXX, "-shared", "-fPIC", "-x", "c++", "-", "-o", str(path)], input=ANSWER.replace("42", "666"), text=True, check=True)
+    record["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (path.parent / "build.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o707, 0o1777])
+def test_a_cache_that_others_may_write_to_is_refused(cache, mode):
+    path = build(ANSWER, "answer")
+    planted(cache, path)
+    cache.chmod(mode)
+    with pytest.warns(RuntimeWarning, match="cannot be used: .*cache: other users may write to it"):
+        assert load(ANSWER, "answer").answer() == 42
+
+
+def test_a_folder_above_that_all_may_write_to_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    monkeypatch.setenv("RNNDSL_CACHE", str(tmp_path / "open" / "cache"))
+    with pytest.warns(RuntimeWarning, match="cannot be used: .*open: other users may write to it"):
+        assert load(ANSWER, "answer").answer() == 42
+    (tmp_path / "open").chmod(0o1777)  # as /tmp: nobody may take another's folder away
+    monkeypatch.setattr(building, "_open", {})
+    assert load(ANSWER, "answer").answer() == 42
+
+
+def test_parts_of_an_entry_that_others_may_write_to_are_built_again(cache, wrapper):
+    path = build(ANSWER, "answer")
+    for n, part in enumerate((path.parent, path, path.parent / "build.json"), 2):
+        part.chmod(0o777)
+        assert build(ANSWER, "answer") == path and wrapper.builds() == n and not part.stat().st_mode & 0o022
+
+
+def test_a_library_that_was_exchanged_during_the_build_is_not_loaded(cache, wrapper):
+    wrapper.does(f'chmod 777 "{cache}"')
+    with pytest.warns(RuntimeWarning, match="other users may write to it"):
+        assert cache not in build(ANSWER, "answer").parents
+
+
+@pytest.mark.parametrize("there", ["file", "link", "dangling", "empty folder"])
+def test_what_lies_in_an_entrys_place_is_replaced(cache, tmp_path, there):
+    place = build(ANSWER, "answer").parent
+    elsewhere = tmp_path / "elsewhere"
+    place.rename(elsewhere)
+    match there:
+        case "file":
+            place.write_text("no folder")
+        case "link":
+            place.symlink_to(elsewhere)
+        case "dangling":
+            place.symlink_to("nowhere")
+        case "empty folder":
+            place.mkdir()
+    assert load(ANSWER, "answer").answer() == 42
+    assert place.is_dir() and not place.is_symlink() and (elsewhere / "answer.so").is_file()
+
+
+def test_any_umask_does(cache, wrapper):
+    old = os.umask(0)
+    try:
+        build(ANSWER, "answer")
+        build(ANSWER, "answer")
+    finally:
+        os.umask(old)
+    assert wrapper.builds() == 1 and cache.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("script", "word"),
+    [
+        ("exit 0", "made no answer.so"), ("printf 'f\\374\\377 error'; exit 1", "failed on the kernel"), ("exit 3", "status 3"),
+        ('while [ "$1" != -o ]; do shift; done; echo no library > "$2"; exit 0', "is no library"), ("kill -9 $$", "status -9"),
+    ],
+)  # fmt: skip
+def test_a_compiler_that_makes_nothing_of_use_is_told(wrapper, script, word):
+    wrapper.does(script)
+    with pytest.raises(BuildFailed, match=word):
+        load(ANSWER, "answer")
+
+
+def test_triton_files_are_trusted_as_libraries_are(cache):
+    from rnndsl.runtime.triton.files import module_of
+
+    text = "ANSWER = 42\n"
+    path = Path(module_of(text, "answer").__file__)
+    assert cache in path.parents
+    for plant in ("file", "root"):
+        del sys.modules[next(n for n in sys.modules if n.startswith("rnndsl_kernels_answer"))]
+        if plant == "file":
+            shutil.rmtree(path.parent)
+            path.parent.write_text("no folder")
+            assert module_of(text, "answer").ANSWER == 42 and path.is_file()
+        else:
+            cache.chmod(0o777)
+            assert cache not in Path(module_of(text, "answer").__file__).parents
+
+
+def test_measurements_that_others_may_write_are_not_read(cache):
+    from rnndsl.runtime.triton import tuned
+    from rnndsl.runtime.triton.tiles import Tiles
+
+    fields = Tiles.__dataclass_fields__
+    tiles = Tiles(**dict.fromkeys(fields, 1))
+    tuned.store("a GPU", {tuned.entry("h", 4, 8, False): tiles})
+    assert tuned.find("a GPU", "h", 4, 8, False) == tiles
+    cache.chmod(0o777)
+    tuned._table.cache_clear()
+    assert tuned.find("a GPU", "h", 4, 8, False) is None
+    with pytest.raises(OSError, match="other users"):
+        tuned.store("a GPU", {})
+
+
 def test_a_cache_that_cannot_be_written_is_replaced_for_the_process(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RNNDSL_CACHE", str(tmp_path / "file" / "cache"))

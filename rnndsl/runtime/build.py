@@ -7,6 +7,7 @@ there whole; a library that does not fit its record is built again.
 import atexit
 import contextlib
 import ctypes
+import errno
 import functools
 import hashlib
 import json
@@ -14,7 +15,6 @@ import os
 import platform
 import re
 import shlex
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rnndsl.cache_folder import RECORD, cache_folder
+from rnndsl.cache_folder import RECORD, cache_folder, is_own, make_private, remove
 from rnndsl.runtime.compilers import Compiler, NoCompiler, compiler, run
 
 try:
@@ -92,7 +92,7 @@ _opening = threading.RLock()
 
 
 def load(source: str, name: str) -> ctypes.CDLL:
-    """The library of `build`, opened once in a process. Raises what `build` does, and OSError where it cannot be opened."""
+    """The library of `build`, opened once in a process. Raises what `build` does, also where it cannot be opened."""
     job = _job(source, name)
     if job.label not in _open:
         path = _build(job)
@@ -101,8 +101,12 @@ def load(source: str, name: str) -> ctypes.CDLL:
                 try:
                     library = ctypes.CDLL(str(path))
                 except OSError:  # whole, but not for this system, or just removed
-                    _remove(path.parent)
-                    library = ctypes.CDLL(str(_build(job)))
+                    remove(path.parent)
+                    path = _build(job)
+                    try:
+                        library = ctypes.CDLL(str(path))
+                    except OSError as e:
+                        raise BuildFailed(f"what the C++ compiler made of the kernel `{job.name}` is no library: {e}") from None
                 _open[job.label] = library
     return _open[job.label]
 
@@ -138,11 +142,15 @@ def _build(job: _Job) -> Path:
 def _build_in(root: Path, job: _Job) -> Path:
     """The library in a cache folder. Raises OSError where the folder cannot be used."""
     place = root / job.label
+    make_private(root)
     if not _whole(place, job):
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = None
         with _alone(root, job):
             if not _whole(place, job):  # no other process has built it meanwhile
-                _make(place, job)
+                owner = _make(place, job)
+        make_private(root)
+        if not _whole(place, job, owner):
+            raise OSError(errno.EIO, "what was built there is not what lies there", str(place))
     return place / job.library
 
 
@@ -164,19 +172,15 @@ def _own_folder(problem: OSError) -> Path:
 
 def _remove_as(process: int, folder: Path) -> None:
     if os.getpid() == process:  # and not a fork of it
-        _remove(folder)
+        remove(folder)
 
 
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _whole(place: Path, job: _Job) -> bool:
-    """Whether an entry is there, complete, unchanged, and this user's own."""
+def _whole(place: Path, job: _Job, owner: int | None = None) -> bool:
+    """Whether an entry is there, complete, unchanged, and this user's own, or of the one whom the file system makes the owner of new files."""
     try:
         record = json.loads((place / RECORD).read_bytes())
         digest = hashlib.sha256((place / job.library).read_bytes()).hexdigest()
-        own = not hasattr(os, "geteuid") or {p.lstat().st_uid for p in (place, place / job.library)} == {os.geteuid()}
+        own = all(is_own(p, owner) for p in (place, place / RECORD, place / job.library))
         return own and record["key"] == job.key and record["sha256"] == digest
     except (OSError, ValueError, KeyError, TypeError):
         return False
@@ -204,18 +208,20 @@ def _alone(root: Path, job: _Job) -> Iterator[None]:
                 fcntl.flock(lock, fcntl.LOCK_UN)  # a fork made meanwhile would hold it on
 
 
-def _make(place: Path, job: _Job) -> None:
-    """Compiles beside the place, and moves the finished entry there."""
+def _make(place: Path, job: _Job) -> int:
+    """Compiles beside the place, and moves the finished entry there. Returns its owner."""
     work = Path(tempfile.mkdtemp(prefix=f".{job.label}.", dir=place.parent))
+    owner = work.lstat().st_uid
     try:
         (work / f"{job.name}.cpp").write_text(job.source, encoding="utf-8")
         seconds, problem = _compile(work, job)
         if problem:
             kept = place.with_name(f"{job.label}.failed")
-            _remove(kept)
+            remove(kept)
             work.rename(kept)
             source, folder = kept / f"{job.name}.cpp", shlex.quote(str(kept))
             raise BuildFailed(f"the C++ compiler failed on the kernel `{job.name}`, {source}\n  cd {folder} && {problem}")
+        (work / job.library).chmod(0o700)  # whatever the umask
         record = {
             "name": job.name,
             "key": job.key,
@@ -226,14 +232,16 @@ def _make(place: Path, job: _Job) -> None:
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         (work / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        (work / RECORD).chmod(0o600)
         try:
             work.rename(place)
         except OSError:
             if not _whole(place, job):  # broken; else another process was faster
-                _remove(place)
+                remove(place)
                 work.rename(place)
+        return owner
     finally:
-        _remove(work)
+        remove(work)
 
 
 def _compile(work: Path, job: _Job) -> tuple[float, str]:
@@ -245,6 +253,8 @@ def _compile(work: Path, job: _Job) -> tuple[float, str]:
                 break
         else:
             return 0.0, f"{shlex.join(command)}\n{problem}"
+    if not (work / job.library).is_file():
+        return 0.0, f"{shlex.join(command)}\nit ended well, but made no {job.library}"
     return time.perf_counter() - start, ""
 
 

@@ -16,7 +16,7 @@ from types import ModuleType
 
 import torch
 
-from rnndsl.cache_folder import RECORD, cache_folder
+from rnndsl.cache_folder import RECORD, cache_folder, is_own, make_private, remove
 from rnndsl.runtime.kernels import TritonKernels
 
 REAL = {torch.float32: "tl.float32", torch.float64: "tl.float64"}  # what kernels compute in
@@ -61,12 +61,14 @@ def _written(label: str, key: str, text: str) -> Path:
 def _write(root: Path, label: str, key: str, text: str) -> Path:
     place = root / label
     path = place / f"{label.split('-')[0]}.py"
+    make_private(root)
     try:
-        if path.read_text(encoding="utf-8") == text:
+        if is_own(place) and is_own(path) and path.read_text(encoding="utf-8") == text:
             return path
     except (OSError, ValueError):
         pass
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (place.is_symlink() or place.exists()) and not (place.is_dir() and is_own(place)):
+        remove(place)
     place.mkdir(mode=0o700, exist_ok=True)
     record = {
         "name": label.split("-")[0], "key": key, "sha256": key, "compiler": "triton", "flags": [], "seconds": 0.0,

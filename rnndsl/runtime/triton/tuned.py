@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from rnndsl.cache_folder import cache_folder
+from rnndsl.cache_folder import cache_folder, make_private, refuse_shared
 from rnndsl.runtime.triton.tiles import Tiles
 
 FILE = "tuned.json"
@@ -35,7 +35,7 @@ def store(device: str, measured: dict[str, Tiles]) -> Path:
     table = {d: dict(entries) for d, entries in _table().items()}
     table.setdefault(device, {}).update({name: asdict(tiles) for name, tiles in measured.items()})
     path = _path()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE}.")
     with os.fdopen(handle, "w", encoding="utf-8") as f:
         json.dump(table, f, indent=2, sort_keys=True)
@@ -53,7 +53,9 @@ def _path() -> Path:
 def _table() -> dict[str, dict[str, dict]]:
     """The file's content; nothing where there is none, or it cannot be read."""
     try:
-        table = json.loads(_path().read_text(encoding="utf-8"))
+        path = _path()
+        refuse_shared(path.parent)
+        table = json.loads(path.read_text(encoding="utf-8"))
         for entries in table.values():
             for values in entries.values():
                 Tiles(**values)
