@@ -2,12 +2,23 @@
 
 from functools import cache
 
+import numpy
+import pytest
 import torch
 from torch import Tensor
 
 import rnndsl
 from rnndsl.checks.builtins import BUILTINS, OPERATORS, elementwise
 
+try:
+    import triton
+except ImportError:
+    triton = None
+
+needs_triton = pytest.mark.skipif(
+    triton is None or (not torch.cuda.is_available() and triton.__version__.startswith("3.6") and numpy.lib.NumpyVersion(numpy.__version__) >= "2.4.0"),
+    reason="there is no triton, or its interpreter of 3.6, which does not work with numpy 2.4",
+)
 INF, NAN = float("inf"), float("nan")
 ARITY = {op: 2 for op, rule in OPERATORS.items() if rule is elementwise}
 ARITY |= {name: b.arity[0] for name, b in BUILTINS.items() if b.rule is elementwise}  # every function of entries, with its arguments

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.probe import cell, probe
-from tests.test_triton import needs_numpy
+from tests.probe import cell, needs_triton, probe
 
 # Relative to the modulus of the result (of a derivative: of the derivative), in units of the type's precision. A power magnifies the
 # error of the logarithm by its exponent; a logarithm of tiny and huge values is about 90 in float32, 700 in float64.
@@ -57,7 +56,7 @@ def compare(formulas: dict[str, tuple[str, float]], backend: str, z: Tensor) -> 
 
 
 @pytest.mark.parametrize("dtype", PRECISION, ids=str)
-@pytest.mark.parametrize("backend", ["cpu", pytest.param("triton", marks=needs_numpy)])
+@pytest.mark.parametrize("backend", ["cpu", pytest.param("triton", marks=needs_triton)])
 def test_all_magnitudes_and_angles(backend, dtype):
     compare(FUNCTIONS, backend, points(dtype))
 
@@ -68,7 +67,7 @@ def test_logarithms_and_powers(dtype):
 
 
 @pytest.mark.parametrize("dtype", PRECISION, ids=str)
-@pytest.mark.parametrize("backend", ["cpu", pytest.param("triton", marks=needs_numpy)])
+@pytest.mark.parametrize("backend", ["cpu", pytest.param("triton", marks=needs_triton)])
 def test_exponentials(backend, dtype):
     """Up to where the size of the result overflows, though the real exponential would do so before."""
     most = 89.0 if dtype == torch.complex64 else 709.9
@@ -77,7 +76,7 @@ def test_exponentials(backend, dtype):
     compare(EXPONENTIALS, backend, torch.complex(*torch.broadcast_tensors(a[:, None], b)).flatten().to(dtype))
 
 
-@pytest.mark.parametrize("backend", ["cpu", pytest.param("triton", marks=needs_numpy)])
+@pytest.mark.parametrize("backend", ["cpu", pytest.param("triton", marks=needs_triton)])
 def test_a_modulus_of_zero(backend):
     """Its derivative is 0, as PyTorch's."""
     z = torch.zeros(3, dtype=torch.complex64)

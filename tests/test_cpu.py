@@ -329,6 +329,26 @@ def test_the_same_numbers_in_every_run_and_with_any_number_of_threads():
             assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("name", ZOO)
+def test_published_kernels_give_the_same_bits_again(name, monkeypatch):
+    """With one number of threads or another, the same call twice."""
+    text = ZOO[name].text
+    torch.manual_seed(0)
+    layer = layer_of(text, name, sizes_of(text, name), backend="cpu")
+    inputs = random_inputs(layer, 5, 6)
+    leaves, outcomes = [*layer.parameters(), *inputs], []
+    for threads in (2, 2, 3, 3):
+        monkeypatch.setattr(call, "threads", lambda work, threads=threads: threads)
+        y, state = layer(*inputs, reset=some_resets(5, 6))
+        values = [*(y if isinstance(y, tuple) else (y,)), *state]
+        some = sum(torch.where(torch.isfinite(v.abs()), v, 0.0).abs().square().sum() for v in values)
+        grads = torch.autograd.grad(some, leaves, allow_unused=True) if some.requires_grad else ()
+        outcomes.append([*values, *(g for g in grads if g is not None)])
+    for first, second in (outcomes[:2], outcomes[2:]):
+        for a, b in zip(first, second, strict=True):
+            assert torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num())
+
+
 def test_several_threads_call_one_layer():
     layer = layer_of(*example("gru"), {"D": 4, "H": 24}, backend="cpu", dtype=torch.float32)
     x = torch.randn(3, 50, 4)

@@ -7,12 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.probe import ARITY, INF, NAN, applied, cell, disagreement, probe
-from tests.test_triton import needs_numpy
+from tests.probe import ARITY, INF, NAN, applied, cell, disagreement, needs_triton, probe
 
 REAL = {op: n for op, n in ARITY.items() if op not in ("re", "im", "conj")}  # of real arguments those say nothing
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-BACKENDS = ["cpu", pytest.param("triton", marks=needs_numpy)]
+BACKENDS = ["cpu", pytest.param("triton", marks=needs_triton)]
 ALL = [NAN, 0.0, -0.0, INF, -INF, 1e-45, -1e-45, 1.2e-38, -1.2e-38, 1e-30, 1e-10, -1e-10, 1e-3, -1e-3, 0.3, -0.3, 0.5, -0.5, 1, -1, 1.5,
        -1.5, 2, -2, 3, -3, 7.3, -7.3, 20, -20, 45, -45, 90, -90, 1e5, -1e5, 1e20, -1e20, 3e38, -3e38]  # fmt: skip
 FEW = [NAN, 0.0, -0.0, INF, -INF, 1e-30, 0.3, -0.5, 1, -1, 2, -3, 1e20]
