@@ -490,6 +490,8 @@ class Programs(Expressions):
         sizes = {"D": numbers[0], "H": numbers[1], "N": c.one_of((2, 3, 1)), "K": numbers[2], "V": numbers[3], "L": c.one_of((2, 3))}
         if "H/2" in self.dims:
             sizes["H"] = c.one_of((4, 2))
+        if any("heads(" in line for line in (*self.lines, *self.declarations)):  # the oracle tells [N*K] from [N] by numbers
+            sizes = {size: 6 if n == 1 else n for size, n in sizes.items()}
         words = set(_words("\n".join((*self.lines, *self.declarations))))
         known = {size: n for size, n in sizes.items() if self.names[size] in words or size in ("D", "H")}
         names = [self.names[size] for size in known]
