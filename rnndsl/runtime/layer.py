@@ -683,7 +683,10 @@ class Layer(nn.Module):
         return super()._apply(apply, recurse)
 
     def __setstate__(self, state: dict) -> None:
-        super().__setstate__({"_bounds": {}} | state)  # pickles of earlier versions have none
+        known = {"_bounds": {}} | state  # pickles of earlier versions have no bounds, and of params and consts the shapes alone
+        held = {**state["_parameters"], **state["_buffers"]}
+        known["_tensors"] = {n: d if isinstance(d, _Declared) else _Declared(d, tuple(map(int, d)), held[n].is_complex()) for n, d in state["_tensors"].items()}
+        super().__setstate__(known)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *further: Any) -> None:
         """Takes checkpoints of earlier versions too, which stored a constrained param `tau` as `parametrizations.tau.original`."""
