@@ -6,6 +6,9 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections import defaultdict
+from zlib import crc32
+
 import pytest
 import torch
 from hypothesis import settings
@@ -25,6 +28,21 @@ if os.environ.get("CI"):
 
 def pytest_addoption(parser):
     parser.addoption("--accept", action="store_true", help="write the golden files anew from what the tests get")
+    parser.addoption("--all", action="store_true", help="run every case of tests over whole populations of cells, not one in a few")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Of the cases of a test that is marked `one_in(n)`, one in n is run, always the same ones; with `--all`, each. So is one that is named."""
+    if config.getoption("--all") or any("[" in argument for argument in config.args):
+        return
+    cases = defaultdict(list)
+    for item in items:
+        if mark := item.get_closest_marker("one_in"):
+            cases[(item.path, item.originalname)].append((crc32(item.name.encode()), item, mark.args[0]))
+    left = {id(item) for found in cases.values() for _, item, n in sorted(found, key=lambda case: case[0])[-(-len(found) // found[0][2]) :]}
+    if left:
+        config.hook.pytest_deselected(items=[item for item in items if id(item) in left])
+        items[:] = [item for item in items if id(item) not in left]
 
 
 @pytest.fixture

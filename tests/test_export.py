@@ -68,6 +68,7 @@ def in_a_new_process(script: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("name", ZOO)
 def test_a_key_says_all_that_kernels_are_made_from(name):
     text = ZOO[name].text

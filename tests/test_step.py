@@ -53,7 +53,7 @@ def run(layer: nn.Module, inputs: list[Tensor], state: list[Tensor], single: boo
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", TEXTS)
-def test_steps_are_those_of_a_sequence(name, backend, monkeypatch, request):
+def test_steps_are_those_of_a_sequence(name, backend, monkeypatch):
     """From a given state; where the layer has a kernel for a step, every step is made by it."""
     text = TEXTS[name]
     if backend == "cpu" and build.compiler() is None:
@@ -62,8 +62,6 @@ def test_steps_are_those_of_a_sequence(name, backend, monkeypatch, request):
         pytest.importorskip("triton")
     kernels = class_of(text)._kernels if backend == "cpu" else class_of(text)._triton
     there = kernels.step is not None if backend == "cpu" else kernels.decodes
-    if (name, backend) == ("zoo/rg_lru", "triton"):
-        request.applymarker(pytest.mark.xfail(reason="the interpreter takes no power whose exponent is a hyperparameter times a value"))
     if kernels.refused or not kernels.kernels or (backend == "triton" and not there):
         pytest.skip("it has no such kernels")
     reference, layer = layer_of(text, "reference"), layer_of(text, backend)
