@@ -3,6 +3,7 @@
 Time is CPU time that the system allows a process, several times what is needed; a machine that is slow or busy changes no outcome.
 """
 
+import ctypes
 import json
 import os
 import resource
@@ -12,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from rnndsl import api
+from rnndsl import api, compiler
+from rnndsl.diagnostics import RnnError, Source
+from rnndsl.runtime import loaded
+from rnndsl.runtime.build import BuildFailed
 from tests.hostile_programs import FAMILIES, LIMIT, largest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,7 +75,8 @@ def sizes(name: str) -> list[str]:
     return list(dict.fromkeys([texts[0], *right[:1]]))
 
 
-SOME = ["squares and tanh", "products", "affine chain", "of params", "states, all of all", "repeat, products", "doubling", "integer powers"]
+SOME = ["squares and tanh", "products", "affine chain", "of params", "states, all of all", "repeat, products", "doubling", "integer powers",
+        "states, lag 64", "max chain", "many repeats", "huge powers", "powers of ten"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -95,3 +100,31 @@ def test_a_chain_of_locals_has_an_answer(name):
     found = api.explain(FAMILIES[name](17)).cells[0]
     (c,) = found.data["components"]
     assert c["jacobian"]["entries"] and "too_large" not in c["jacobian"] and "too large" not in found.text + found.latex
+
+
+def refused(family: str) -> list[str]:
+    """Why the recurrences of a family's largest program have no kernel, of each backend."""
+    text = largest(FAMILIES[family])
+    namespace: dict = {}
+    exec(compile(api.compile(text), "module", "exec"), namespace)
+    cls = namespace["A"]
+    return [why for kernels in (cls._kernels, cls._triton) for why in kernels.refused.values()]
+
+
+@pytest.mark.parametrize(("family", "backends"), [("states, lag 64", 2), ("many repeats", 1)])
+def test_a_step_that_is_too_large_for_a_kernel_is_refused_by_name(family, backends):
+    found = refused(family)
+    assert len(found) == backends and all(why.startswith("too large for a kernel: ") and "at most" in why for why in found)
+
+
+@pytest.mark.parametrize("error", [RecursionError, MemoryError])
+def test_what_is_too_deep_for_python_is_a_diagnostic(error):
+    with pytest.raises(RnnError) as e, compiler.deep_trees(Source("a.rnn", "cell A(H):\n")):
+        raise error
+    (found,) = e.value.diagnostics
+    assert found.code == "too-large" and found.hints and found.span.end == len("cell A(H):")
+
+
+def test_a_library_without_its_functions_is_a_failed_build():
+    with pytest.raises(BuildFailed, match="lacks `K_forward`"):
+        loaded._function(ctypes.CDLL(None), "K_forward")

@@ -19,9 +19,9 @@ import rnndsl
 from rnndsl import compiler
 from rnndsl.diagnostics import Source
 from rnndsl.kernel.channels import channel_of
+from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.lowering import lower
 from rnndsl.kernel.semiring import exact_form
-from rnndsl.kernel.values import Unsupported
 from rnndsl.plan.recurrence import recurrences
 from rnndsl.runtime import recurrence
 from rnndsl.runtime.key import Key

@@ -143,6 +143,6 @@ def _too_large(plan: Plan, scan: Scan, size: str) -> Diagnostic:
     """What there is to say of a component whose equations are too large for the calculus."""
     names = ", ".join(scan.states[:4]) + (", …" if len(scan.states) > 4 else "")
     span = next((o.span for o in scan.body if isinstance(o, Update) and o.span != NOWHERE), plan.cell.span)
-    hint = "its layers can be compiled all the same; fewer states, shorter lags, or fewer rounds of a repeat are shown"
+    hint = "its layers can be compiled all the same, though perhaps without kernels; fewer states, shorter lags, or fewer rounds of a repeat are shown"
     title = f"the recurrence of `{names}` in `{plan.cell.name}` is too large to show"
     return Diagnostic("too-large", title, span, size, hints=(hint,))

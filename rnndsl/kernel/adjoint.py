@@ -13,8 +13,8 @@ from rnndsl.calculus import functions
 from rnndsl.checks.dims import Dim
 from rnndsl.kernel import complexes
 from rnndsl.kernel.graph import SCALARS, Builder, Map, Node, Shape
+from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.repeats import LoopBack, inside, outside
-from rnndsl.kernel.values import Unsupported
 
 # Derivatives come from the calculus' functions; these are the names of the two tables where they differ.
 _CALCULUS = {

@@ -11,8 +11,9 @@ from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Span
 from rnndsl.kernel.adjoint import Adjoint
 from rnndsl.kernel.graph import Builder, Shape
+from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.lowering import Step
-from rnndsl.kernel.values import Array, Unsupported
+from rnndsl.kernel.values import Array
 
 NOTHING = Dim.of(0)
 

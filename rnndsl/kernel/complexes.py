@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from rnndsl.checks.cell import Type
 from rnndsl.kernel.graph import Map
-from rnndsl.kernel.values import Unsupported, Value
+from rnndsl.kernel.limits import Unsupported
+from rnndsl.kernel.values import Value
 
 if TYPE_CHECKING:
     from rnndsl.kernel.lowering import Lowering

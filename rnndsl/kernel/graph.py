@@ -12,6 +12,7 @@ from typing import Any
 from rnndsl.calculus import folding
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import NOWHERE, Span
+from rnndsl.kernel.limits import VALUES, TooLarge
 
 Shape = tuple[Dim, ...]
 Map = tuple[int, ...]
@@ -73,8 +74,10 @@ class Builder:
         return self.nodes[n]
 
     def add(self, node: Node) -> int:
-        """The number of a node, new or known."""
+        """The number of a node, new or known. Raises TooLarge where there are too many, as everything does that makes nodes."""
         if node not in self.numbers:
+            if len(self.nodes) >= VALUES:
+                raise TooLarge("the values of a step and their gradients", VALUES)
             self.numbers[node] = len(self.nodes)
             self.nodes.append(replace(node, span=self.span))
         return self.numbers[node]

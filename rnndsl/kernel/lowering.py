@@ -9,8 +9,9 @@ from rnndsl.checks.cell import SCALAR, Apply, Expr, Let, Number, Ref, Repeat, Re
 from rnndsl.checks.dims import Dim
 from rnndsl.kernel import complexes
 from rnndsl.kernel.graph import Builder, Map, Node
+from rnndsl.kernel.limits import SLOTS, TooLarge, Unsupported
 from rnndsl.kernel.repeats import lower_repeat, unroll
-from rnndsl.kernel.values import Array, Unsupported, Value, parts_of
+from rnndsl.kernel.values import Array, Value, parts_of
 from rnndsl.plan.ir import Gemm, Operation, Plan, Scan
 from rnndsl.plan.recurrence import Recurrence, product_name, product_type
 
@@ -82,7 +83,9 @@ class Lowering:
     places: dict[tuple, int] = field(default_factory=dict)  # (kind, name, role, lag) -> the first of its arrays
 
     def step(self, carried: list[tuple[str, str, int]], returned: Sequence[Returned] = ()) -> Step:
-        """The step that carries some values, (name, role, lag), and returns others."""
+        """The step that carries some values, (name, role, lag), and returns others. Raises Unsupported."""
+        if len(carried) > SLOTS:
+            raise TooLarge(f"{len(carried):,} past values of its states", SLOTS)
         r = self.recurrence
         streams = [((ref.name, ref.role, ref.lag), ref.type) for ref in r.streams]
         streams += [((product_name(g), "local", 0), product_type(g)) for g in r.products]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from rnndsl.checks.cell import SCALAR, Repeat
 from rnndsl.checks.dims import Dim
 from rnndsl.kernel.graph import Builder, Node
-from rnndsl.kernel.values import Unsupported, Value
+from rnndsl.kernel.limits import Unsupported
+from rnndsl.kernel.values import Value
 
 if TYPE_CHECKING:
     from rnndsl.kernel.lowering import Lowering

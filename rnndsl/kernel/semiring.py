@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rnndsl.kernel.channels import Channel, jacobian
 from rnndsl.kernel.graph import Builder
-from rnndsl.kernel.values import Unsupported
+from rnndsl.kernel.limits import Unsupported
 
 AFFINE, MAX_PLUS, LOG = "affine", "max-plus", "log-semiring"
 _JOIN = {MAX_PLUS: "max", LOG: "logaddexp"}
@@ -106,7 +106,14 @@ def _tropical(channel: Channel, family: str) -> Exact | None:
     def shifted(row: Row, op: str, n: int) -> Row:
         return {key: _apply(b, op, [m, n]) for key, m in row.items()}
 
+    known: dict[int, Row] = {}
+
     def visit(n: int) -> Row:
+        if n not in known:
+            known[n] = row_of(n)
+        return known[n]
+
+    def row_of(n: int) -> Row:
         node = b[n]
         if n not in depends:
             return {None: n}

@@ -6,10 +6,6 @@ from rnndsl.checks.cell import Type
 from rnndsl.kernel.graph import Shape
 
 
-class Unsupported(Exception):
-    """An operation that no kernel can be made for."""
-
-
 @dataclass(frozen=True)
 class Value:
     """A value of the language: its real part, and its imaginary part where it is complex. A part may be a scalar that broadcasts."""

@@ -89,10 +89,18 @@ def load(cls: Any, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> 
 
 
 def _function(library: ctypes.CDLL, name: str) -> Any:
-    """A function of a library that takes kernel.h's Call."""
-    found = getattr(library, name)
+    """A function of a library that takes kernel.h's Call. Raises BuildFailed where the library lacks it."""
+    found = _symbol(library, name)
     found.argtypes, found.restype = [ctypes.c_char_p], None
     return found
+
+
+def _symbol(library: ctypes.CDLL, name: str) -> Any:
+    try:
+        return getattr(library, name)
+    except AttributeError:
+        hint = "remove it, and it is built again"
+        raise build.BuildFailed(f"the library of a kernel lacks `{name}`; it was made by another compiler, or is damaged: {library._name}; {hint}") from None
 
 
 def _doubles(hypers: dict[str, float]) -> Any:
@@ -101,7 +109,7 @@ def _doubles(hypers: dict[str, float]) -> Any:
 
 def _table(library: ctypes.CDLL, name: str) -> Iterator[int]:
     """The numbers of a table in a library; its first one says how many entries follow, of as many numbers as its reader knows."""
-    numbers = ctypes.cast(getattr(library, name), ctypes.POINTER(ctypes.c_int64))
+    numbers = ctypes.cast(_symbol(library, name), ctypes.POINTER(ctypes.c_int64))
     return (numbers[i] for i in itertools.count())
 
 

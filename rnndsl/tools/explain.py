@@ -38,7 +38,7 @@ class CellExplanation:
         """Equations and Jacobian entries, for a document with amsmath."""
         from rnndsl.tools.latex import cell_latex
 
-        with compiler.deep_trees():
+        with compiler.deep_trees(self.source):
             return cell_latex(self.system, self.file)
 
     def html(self, equations: bool = True) -> str:
@@ -141,7 +141,7 @@ def explain(
         if cell in (None, plan.cell.name):
             own = {n: v for n, v in (sizes or {}).items() if n in plan.cell.sizes}
             system = compiler.system(plan, program.source, repeat_sizes(plan, own), ROUNDS)
-            with compiler.deep_trees():
+            with compiler.deep_trees(program.source):
                 data = cell_data(system, checked.file, program.source, shape, own)
             found.append(CellExplanation(system, checked.file, program.source, data))
     return Explanation(tuple(found))

@@ -11,10 +11,11 @@ from rnndsl.emit.labels import labels_of
 from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.templates import rendered
 from rnndsl.kernel import program as programs
+from rnndsl.kernel.limits import TooLarge, Unsupported
 from rnndsl.kernel.lowering import Step, lower, lower_cell
 from rnndsl.kernel.program import Program
 from rnndsl.kernel.separate import Split, reachable, separate
-from rnndsl.kernel.values import Array, Unsupported
+from rnndsl.kernel.values import Array
 from rnndsl.plan.ir import Plan
 from rnndsl.plan.recurrence import Recurrence, recurrences
 from rnndsl.version import VERSION
@@ -76,6 +77,8 @@ def cpp_text(plan: Plan, source: Source) -> CppText:
         label = labels[recurrence.scan.states]
         try:
             kernels.append(_kernel(plan, recurrence, source, names, label))
+        except TooLarge as e:
+            refused.append((label, str(e)))
         except Unsupported as e:
             refused.append((label, f"`{e}` has no kernel"))
     step = _step(plan, source, names) if not refused else None

@@ -7,8 +7,8 @@ from rnndsl.emit.cpp.entries import Rows, entry, loops
 from rnndsl.emit.cpp.scope import Scope
 from rnndsl.emit.cpp.text import plus, product, times
 from rnndsl.kernel.graph import ROUNDS, Leaf, Map
+from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.schedule import viewed
-from rnndsl.kernel.values import Unsupported
 
 
 @dataclass(frozen=True)

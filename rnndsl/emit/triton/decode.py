@@ -11,8 +11,8 @@ from rnndsl.emit.triton.text import dim
 from rnndsl.kernel.channels import Access
 from rnndsl.kernel.decode import SUMMED, decode_of
 from rnndsl.kernel.graph import Node
+from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.lowering import lower_cell
-from rnndsl.kernel.values import Unsupported
 from rnndsl.plan.ir import Plan
 
 

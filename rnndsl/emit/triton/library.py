@@ -14,8 +14,8 @@ from rnndsl.emit.triton.function import Constants
 from rnndsl.emit.triton.recurrence import RecurrenceText, recurrence_text
 from rnndsl.emit.triton.text import LIBRARY
 from rnndsl.kernel.channels import Mixed, channel_of
+from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.lowering import lower, lower_with_exit
-from rnndsl.kernel.values import Unsupported
 from rnndsl.plan.ir import Plan
 from rnndsl.plan.recurrence import Recurrence, recurrences
 from rnndsl.version import VERSION
@@ -77,7 +77,8 @@ def _file(plan: Plan, source: Source, constants: Constants, made: list[Recurrenc
     title = triton_text.comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
     given = {"made": title, "constants": list(constants.found.values()), "recurrences": made, "decode": decode}
     text = rendered("triton/kernels.py.jinja", **given, functions=_FUNCTIONS)
-    used = sorted(n for n in LIBRARY if re.search(rf"(?<![\w.]){n}\(", text))
+    called = {m[1] for m in re.finditer(r"(?<![\w.])(\w+)\(", text)}
+    used = sorted(n for n in LIBRARY if n in called)
     text = text.replace(_FUNCTIONS, f"from rnndsl.runtime.triton.functions import {', '.join(used)}" if used else "")
     return _laid_out(text)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rnndsl.calculus import folding
 from rnndsl.checks.dims import Dim
 from rnndsl.kernel.graph import SMALL_POWER, language_name
-from rnndsl.kernel.values import Unsupported
+from rnndsl.kernel.limits import Unsupported
 
 COMPARE, ADD, MUL, NEG, ATOM = 0, 1, 2, 3, 4
 _INFIX = {"+": ("+", ADD), "-": ("-", ADD), "*": ("*", MUL), "/": ("/", MUL)}
