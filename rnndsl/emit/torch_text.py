@@ -6,7 +6,7 @@ text counts from the left, the same text serves all three.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rnndsl.calculus import folding
 from rnndsl.checks.builtins import BUILTINS
@@ -38,6 +38,7 @@ class TorchText:
     has_lead: Callable[[Ref], bool]
     size_name: Callable[[str], str]
     used: set[str]  # runtime functions and modules that the text needs
+    numbers: dict[int, tuple[Expr, bool]] = field(default_factory=dict)  # by id, with what keeps the id its own: whether it is a number
 
     def __call__(self, expr: Expr, target: Type | None = None) -> str:
         """The code of an expression, with its axes placed to broadcast into `target`."""
@@ -45,6 +46,11 @@ class TorchText:
 
     def is_number(self, expr: Expr) -> bool:
         """Whether the code is a plain number of Python's: a number, a size, a hyperparameter, the counter, and what they alone make."""
+        if id(expr) not in self.numbers:
+            self.numbers[id(expr)] = expr, self._is_number(expr)
+        return self.numbers[id(expr)][1]
+
+    def _is_number(self, expr: Expr) -> bool:
         match expr:
             case Number():
                 return True
