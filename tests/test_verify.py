@@ -81,11 +81,11 @@ def backend(monkeypatch):
         found = scan(lambda *v: step(kind, *v, *statics), entered, first, initial, seen, layer._states[name], steps)
         return *faulty.fault(layer, reset, *found), ()
 
-    def step(layer, inputs, carried):
+    def step(layer, inputs, values, carried, dtype):
         if faulty.step_fault is None:
             return None
-        outputs, fields = layer._call(tuple(x.unsqueeze(1) for x in inputs), carried, None, (inputs[0].shape[0], 1))
-        return faulty.step_fault([o.squeeze(1) for o in outputs], list(fields))
+        y, state = layer.forward(*(x.unsqueeze(1) for x in inputs), state=carried)
+        return faulty.step_fault([o.squeeze(1) for o in (y if isinstance(y, tuple) else (y,))], list(state))
 
     for name, replacement in (("run", run), ("step", step), ("unavailable", lambda kernels: None)):
         monkeypatch.setattr(cpu, name, replacement)
