@@ -7,11 +7,8 @@ with the oracle, on every backend; see `random_run.py`.
 import random
 from dataclasses import dataclass, field, replace
 
-import torch
 from hypothesis import strategies as st
-from torch import Tensor
 
-from tests.oracle import Oracle, Slot
 from tests.random_expressions import (
     CONSTS,
     INPUTS,
@@ -47,33 +44,6 @@ def cells(draw: st.DrawFn, *, complex_values: bool = True, spikes: bool = True, 
 def program(seed: int) -> RandomCell:
     """The random program of a number: the same one every time."""
     return Programs(Choices(random.Random(seed).randrange), noise=True).build()
-
-
-def sample(
-    text: str,
-    sizes: dict[str, int],
-    *,
-    cell: str | None = None,
-    batch: int = 2,
-    steps: int = 5,
-    seed: int = 0,
-    dtype: torch.dtype = torch.float64,
-) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """Random (params and consts, inputs) for a program, in the declared shapes; params lie inside their constraint."""
-    oracle = Oracle(text, cell)
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(slot: Slot, lead: tuple[int, ...], scale: float) -> Tensor:
-        kind = dtype.to_complex() if slot.is_complex else dtype
-        value = scale * torch.randn((*lead, *slot.shape), generator=generator, dtype=kind)
-        if slot.high != float("inf"):
-            return slot.low + (slot.high - slot.low) * torch.sigmoid(value)
-        return value if slot.low == -float("inf") else slot.low + torch.exp(value)
-
-    slots = oracle.declared("param", sizes) | oracle.declared("const", sizes)
-    tensors = {name: draw(slot, (), 0.5) for name, slot in slots.items()}
-    inputs = [draw(slot, (batch, steps), 1.0) for slot in oracle.declared("input", sizes).values()]
-    return tensors, inputs
 
 
 def _same(shape: Shape) -> tuple[Shape, ...] | None:

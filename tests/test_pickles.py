@@ -17,19 +17,9 @@ from torch.utils._pytree import tree_leaves
 import rnndsl
 from rnndsl.diagnostics import RnnError, Source
 from rnndsl.programs import module_name
-from tests.test_export import in_a_new_process
+from tests.test_export import CELL, in_a_new_process
 from tests.zoo_cells import ZOO, name_of
 
-CELL = """
-cell Leaky(D, H, rate = 0.1):
-  input x: [D]
-  state h: [H]
-  param W: [H, D]
-  param R: [H, H]
-  param tau: [H] > 0
-  h[t] = rate * tau * h[t-1] + tanh(W @ x + R @ h[t-1])
-  output h, e = h[t]^2
-"""
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 X = torch.ones(2, 5, 3)
 
