@@ -13,8 +13,9 @@ from rnndsl.emit.cpp.text import Cpp, bracketed, number, operation, plus, times
 from rnndsl.emit.naming import KernelNames
 from rnndsl.kernel import program as programs
 from rnndsl.kernel.graph import Builder
+from rnndsl.kernel.loops import reachable
 from rnndsl.kernel.lowering import lower
-from rnndsl.kernel.separate import Split, reachable, separate
+from rnndsl.kernel.separate import Split, separate
 from rnndsl.plan.recurrence import Recurrence, recurrences
 from tests.features import FEATURES, program
 from tests.zoo_cells import ZOO

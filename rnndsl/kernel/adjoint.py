@@ -14,7 +14,7 @@ from rnndsl.checks.dims import Dim
 from rnndsl.kernel import complexes
 from rnndsl.kernel.graph import SCALARS, Builder, Map, Node, Shape
 from rnndsl.kernel.limits import Unsupported
-from rnndsl.kernel.repeats import LoopBack, inside, outside
+from rnndsl.kernel.loops import LoopBack, inside, outside
 
 # Derivatives come from the calculus' functions; these are the names of the two tables where they differ.
 _CALCULUS = {

@@ -12,7 +12,7 @@ from rnndsl.diagnostics import Span
 from rnndsl.kernel.adjoint import Adjoint
 from rnndsl.kernel.graph import Builder, Shape
 from rnndsl.kernel.limits import Unsupported
-from rnndsl.kernel.lowering import Step
+from rnndsl.kernel.step import Step
 from rnndsl.kernel.values import Array
 
 NOTHING = Dim.of(0)

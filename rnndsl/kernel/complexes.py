@@ -5,78 +5,75 @@ for each part of the result, `f_re` and `f_im` of the parts of the arguments: `H
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from rnndsl.checks.cell import Type
+from rnndsl.kernel.arithmetic import Arithmetic
 from rnndsl.kernel.graph import Map
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.values import Value
 
-if TYPE_CHECKING:
-    from rnndsl.kernel.lowering import Lowering
 
-
-def parts(low: "Lowering", value: Value) -> tuple[Value, Value]:
+def parts(m: Arithmetic, value: Value) -> tuple[Value, Value]:
     """The real and imaginary part, each as a real value; that of a real value is zero."""
-    t = low.real(value.type)
-    im = value.parts[1] if len(value.parts) == 2 else low.builder.number(0.0)
+    t = m.real(value.type)
+    im = value.parts[1] if len(value.parts) == 2 else m.builder.number(0.0)
     return Value(value.parts[:1], t), Value((im,), t)
 
 
-def bilinear(low: "Lowering", args: list[Value], t: Type, times: Callable[[int, int], Value]) -> Value:
+def bilinear(m: Arithmetic, args: list[Value], t: Type, times: Callable[[int, int], Value]) -> Value:
     """A product of two values, `times` being that of their real parts by number."""
     a, b = (len(v.parts) == 2 for v in args)
     if not (a or b):
         return times(0, 0)
-    real = low.real(t)
+    real = m.real(t)
     if not b:
         return Value((times(0, 0).parts[0], times(1, 0).parts[0]), t)
     if not a:
         return Value((times(0, 0).parts[0], times(0, 1).parts[0]), t)
-    re = low.make("-", real, times(0, 0), times(1, 1))
-    im = low.make("+", real, times(0, 1), times(1, 0))
+    re = m.make("-", real, times(0, 0), times(1, 1))
+    im = m.make("+", real, times(0, 1), times(1, 0))
     return Value((re.parts[0], im.parts[0]), t)
 
 
-def nonzero(low: "Lowering", value: Value) -> int:
+def nonzero(m: Arithmetic, value: Value) -> int:
     """1 where a complex value is not zero."""
-    re, im = parts(low, value)
-    return low.make("max", re.type, low.make("ne", re.type, re, 0.0), low.make("ne", re.type, im, 0.0)).parts[0]
+    re, im = parts(m, value)
+    return m.make("max", re.type, m.make("ne", re.type, re, 0.0), m.make("ne", re.type, im, 0.0)).parts[0]
 
 
-def apply(low: "Lowering", op: str, args: list[Value], t: Type) -> Value:
+def apply(m: Arithmetic, op: str, args: list[Value], t: Type) -> Value:
     """An elementwise function of complex arguments. Raises Unsupported."""
-    real = low.real(t)
+    real = m.real(t)
 
     def pair(re: Value, im: Value) -> Value:
         return Value((re.parts[0], im.parts[0]), t)
 
     def make(name: str, *values: Value | float) -> Value:
-        return low.make(name, real, *values)
+        return m.make(name, real, *values)
 
     if op in ("+", "-"):
-        (a, b), (c, d) = (parts(low, v) for v in args)
+        (a, b), (c, d) = (parts(m, v) for v in args)
         return pair(make(op, a, c), make(op, b, d))
     if op == "*":
-        fitted = [Value(low.fitted(v, Type(t.heads, t.axes, v.type.is_complex)), Type(t.heads, t.axes, v.type.is_complex)) for v in args]
-        return bilinear(low, fitted, t, lambda i, j: make("*", Value((fitted[0].parts[i],), real), Value((fitted[1].parts[j],), real)))
+        fitted = [Value(m.fitted(v, Type(t.heads, t.axes, v.type.is_complex)), Type(t.heads, t.axes, v.type.is_complex)) for v in args]
+        return bilinear(m, fitted, t, lambda i, j: make("*", Value((fitted[0].parts[i],), real), Value((fitted[1].parts[j],), real)))
     if op == "neg":
-        a, b = parts(low, args[0])
+        a, b = parts(m, args[0])
         return pair(make("neg", a), make("neg", b))
     if op == "/":
         if not args[1].type.is_complex:
-            a, b = parts(low, args[0])
+            a, b = parts(m, args[0])
             return pair(make("/", a, args[1]), make("/", b, args[1]))
-        (a, b), (c, d) = (parts(low, v) for v in args)
+        (a, b), (c, d) = (parts(m, v) for v in args)
         return pair(make("quotient_re", a, b, c, d), make("quotient_im", a, b, c, d))
     if op == "^":
-        return _power(low, args, t)
+        return _power(m, args, t)
     if op in ("==", "!="):
-        (a, b), (c, d) = (parts(low, v) for v in args)
+        (a, b), (c, d) = (parts(m, v) for v in args)
         join = "min" if op == "==" else "max"
         name = "eq" if op == "==" else "ne"
         return make(join, make(name, a, c), make(name, b, d))
-    a, b = parts(low, args[0])
+    a, b = parts(m, args[0])
     match op:
         case "abs":
             return make("modulus", a, b)
@@ -93,7 +90,7 @@ def apply(low: "Lowering", op: str, args: list[Value], t: Type) -> Value:
             return pair(make("/", make("tanh", make("*", 2.0, a)), below), make("/", make("*", inverse, make("sin", make("*", 2.0, b))), below))
         case "sigmoid":  # (1 + tanh(z / 2)) / 2
             half = pair(make("*", 0.5, a), make("*", 0.5, b))
-            c, d = parts(low, apply(low, "tanh", [half], t))
+            c, d = parts(m, apply(m, "tanh", [half], t))
             return pair(make("+", 0.5, make("*", 0.5, c)), make("*", 0.5, d))
         case "sin" | "cos":  # sin(a + ib) = sin a cosh b + i cos a sinh b; cos(a + ib) = cos a cosh b - i sin a sinh b
             up, down = make("exp", b), make("exp", make("neg", b))
@@ -105,16 +102,16 @@ def apply(low: "Lowering", op: str, args: list[Value], t: Type) -> Value:
     raise Unsupported(op)
 
 
-def _power(low: "Lowering", args: list[Value], t: Type) -> Value:
+def _power(m: Arithmetic, args: list[Value], t: Type) -> Value:
     base, exponent = args
-    n = low.builder.number_of(exponent.parts[0]) if not exponent.type.is_complex else None
+    n = m.builder.number_of(exponent.parts[0]) if not exponent.type.is_complex else None
     if n is not None and n.is_integer() and 0 < n <= 16:
-        return low.integer_power(base, int(n), t, lambda a, b: apply(low, "*", [a, b], t))
+        return m.integer_power(base, int(n), t, lambda a, b: apply(m, "*", [a, b], t))
     if n == 0.5:
-        return apply(low, "sqrt", [base], t)
-    real = low.real(t)
-    four = [*parts(low, base), *parts(low, exponent)]
-    return Value(tuple(low.make(f"power_{part}", real, *four).parts[0] for part in ("re", "im")), t)
+        return apply(m, "sqrt", [base], t)
+    real = m.real(t)
+    four = [*parts(m, base), *parts(m, exponent)]
+    return Value(tuple(m.make(f"power_{part}", real, *four).parts[0] for part in ("re", "im")), t)
 
 
 # Derivatives

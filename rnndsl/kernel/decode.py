@@ -9,7 +9,7 @@ from rnndsl.checks.dims import Dim
 from rnndsl.kernel.channels import NOTHING, Access, Channel, ChannelRewriter, Mixed
 from rnndsl.kernel.graph import Node
 from rnndsl.kernel.limits import Unsupported
-from rnndsl.kernel.lowering import Step
+from rnndsl.kernel.step import Step
 
 SUMMED = -1  # the axis that a product sums over, among those of the grid
 

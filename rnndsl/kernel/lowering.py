@@ -1,37 +1,21 @@
 """Recurrence -> Step: the equations of one step as a graph of real values. A complex value is a pair of real ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import pi, sqrt
 
 from rnndsl.checks.cell import SCALAR, Apply, Expr, Let, Number, Ref, Repeat, Returned, Type, Update
 from rnndsl.checks.dims import Dim
-from rnndsl.kernel import complexes
-from rnndsl.kernel.graph import Builder, Map, Node
+from rnndsl.kernel import operations
+from rnndsl.kernel.arithmetic import Arithmetic
+from rnndsl.kernel.graph import Builder, Node
 from rnndsl.kernel.limits import SLOTS, TooLarge, Unsupported
-from rnndsl.kernel.repeats import lower_repeat, unroll
+from rnndsl.kernel.loops import Loop, outside
+from rnndsl.kernel.products import matmul
+from rnndsl.kernel.step import Step
 from rnndsl.kernel.values import Array, Value, parts_of
 from rnndsl.plan.ir import Gemm, Operation, Plan, Scan
 from rnndsl.plan.recurrence import Recurrence, product_name, product_type
-
-COMPARE = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
-_DIRECT = frozenset(
-    "tanh sigmoid relu exp log sqrt abs sign softplus logsigmoid elu sin cos floor heaviside max min logaddexp".split()
-)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step: `updates` are the nodes of the values that the carries (state[t-lag], by lag) take next."""
-
-    builder: Builder
-    streams: tuple[Array, ...]
-    statics: tuple[Array, ...]
-    carries: tuple[tuple[Array, int], ...]  # and their lag
-    updates: tuple[int, ...]
-    names: tuple[tuple[int, str], ...]  # of nodes that are locals of the program
-    outputs: tuple[tuple[Array, int], ...] = ()
 
 
 def lower(plan: Plan, recurrence: Recurrence, unroll: bool = False) -> Step:
@@ -78,7 +62,7 @@ class Lowering:
     plan: Plan
     recurrence: Recurrence
     unroll: bool = False
-    builder: Builder = field(default_factory=Builder)
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
     locals: dict[str, Value] = field(default_factory=dict)
     places: dict[tuple, int] = field(default_factory=dict)  # (kind, name, role, lag) -> the first of its arrays
 
@@ -108,11 +92,11 @@ class Lowering:
                 value = self._leaf("old", (name, role, lag - 1), types[name])
             else:
                 value = new[name] if role == "state" else self._leaf("stream", (name, role, 0), types[name])
-            updates.extend(self.fitted(value, types[name]))
+            updates.extend(self.arithmetic.fitted(value, types[name]))
         outputs = tuple(
             (array, p)
             for o in returned
-            for array, p in zip(parts_of(o.name, o.value.type), self.fitted(self.value(o.value), o.value.type), strict=True)
+            for array, p in zip(parts_of(o.name, o.value.type), self.arithmetic.fitted(self.value(o.value), o.value.type), strict=True)
         )
         names: dict[int, str] = {}
         for name, value in self.locals.items():
@@ -137,6 +121,10 @@ class Lowering:
         shape = t.heads + t.axes
         return Value(tuple(self.builder.leaf(kind, first + i, shape, select) for i in range(1 + t.is_complex)), t)
 
+    @property
+    def builder(self) -> Builder:
+        return self.arithmetic.builder
+
     # Operations
 
     def operation(self, operation: Operation, new: dict[str, Value]) -> None:
@@ -148,17 +136,17 @@ class Lowering:
             case Update():
                 self.builder.span = operation.span
                 t = self.plan.variable(operation.state).type
-                value = Value(self.fitted(self.value(operation.value), t), t)
+                value = Value(self.arithmetic.fitted(self.value(operation.value), t), t)
                 new[operation.state] = self.locals[f"{operation.state}[t]"] = value
             case Gemm():
                 self.builder.span = operation.products[0].span
                 t = product_type(operation)
-                self._cut(operation, self._matmul(self.value(operation.matrix), self.value(operation.operand), t))
+                self._cut(operation, matmul(self.arithmetic, self.value(operation.matrix), self.value(operation.operand), t))
             case Repeat():
                 if self.unroll:
-                    unroll(self, operation)
+                    self._unrolled(operation)
                 else:
-                    lower_repeat(self, operation)
+                    self._loop(operation)
 
     def _cut(self, gemm: Gemm, whole: Value) -> None:
         """Binds the results of a merged product to its row blocks."""
@@ -166,43 +154,55 @@ class Lowering:
         for name, rows, product in zip(gemm.results, gemm.rows, gemm.products, strict=True):
             self.builder.span = product.span
             axis = len(whole.type.heads)
-            self.locals[name] = self.map_parts(whole, product.type, partial(self._rows, axis, offset, rows))
+            self.locals[name] = self.arithmetic.map_parts(whole, product.type, partial(self._rows, axis, offset, rows))
             offset = offset + rows
 
     def _rows(self, axis: int, offset: Dim, size: Dim, part: int) -> int:
         return self.builder.slice(part, axis, offset, size)
 
+    # Repeats
+
+    def _loop(self, repeat: Repeat) -> None:
+        """Binds what a repeat leaves behind."""
+        b = self.builder
+        number = len([n for n in b.nodes if n.op == "loop"])
+        passed = {p.last: p for p in repeat.passed}
+        types = {let.name: let.value.type for let in repeat.body if let.name in passed or let.name in repeat.results}
+        starts: list[int] = []
+        leaves: list[int] = []
+        for name, t in types.items():
+            shape = t.heads + t.axes
+            starts.extend(self.arithmetic.fitted(self.value(passed[name].start), t) if name in passed else [b.zeros(shape)] * (1 + t.is_complex))
+            for _ in range(1 + t.is_complex):
+                leaves.append(b.add(Node("round", (), shape, data=(number, len(leaves)))))
+            if name in passed:
+                self.locals[passed[name].name] = Value(tuple(leaves[-1 - t.is_complex :]), t)
+        for let in repeat.body:
+            self.operation(let, {})
+        outputs = [p for name, t in types.items() for p in self.arithmetic.fitted(self.locals[name], t)]
+        body = Loop(number, repeat.counter, repeat.low, repeat.high, tuple(leaves), tuple(outputs))
+        node = b.add(Node("loop", (*starts, *outside(b, body.rounds, repeat.counter, outputs)), (), data=body))
+        results = iter(b.add(Node("result", (node,), b[o].shape, data=("rounds", i))) for i, o in enumerate(outputs))
+        for name, t in types.items():
+            self.locals[name] = Value(tuple(next(results) for _ in range(1 + t.is_complex)), t)
+
+    def _unrolled(self, repeat: Repeat) -> None:
+        """Binds what a repeat leaves behind, round by round. Raises Unsupported where their number is a size."""
+        low_end, high_end = repeat.low.number, repeat.high.number
+        if low_end is None or high_end is None:
+            raise Unsupported(f"the rounds of `repeat {repeat.counter}` are not a number but {repeat.low} to {repeat.high}")
+        begins = [self.value(p.start) for p in repeat.passed]
+        for k in range(int(low_end), int(high_end) + 1):
+            self.locals[repeat.counter] = Value((self.builder.number(float(k)),), SCALAR)
+            self.locals |= {p.name: value for p, value in zip(repeat.passed, begins, strict=True)}
+            for let in repeat.body:
+                self.operation(let, {})
+            begins = [self.locals[p.last] for p in repeat.passed]
+        self.locals |= {p.last: value for p, value in zip(repeat.passed, begins, strict=True)}  # of no rounds too
+        for name in (repeat.counter, *(p.name for p in repeat.passed)):
+            self.locals.pop(name, None)
+
     # Values
-
-    def fitted(self, value: Value, t: Type) -> tuple[int, ...]:
-        """The parts of a value broadcast to a full type."""
-        shape = t.heads + t.axes
-        parts = [self.builder.apply("copy", [p], [self.map_to(value, p, t)], shape) for p in value.parts]
-        if t.is_complex and len(parts) == 1:
-            parts.append(self.builder.zeros(shape))
-        return tuple(parts)
-
-    def map_to(self, value: Value, part: int, t: Type) -> Map:
-        """Along which axes of a value of type `t` those of an argument run."""
-        if not self.builder[part].shape:
-            return ()
-        heads = tuple(range(len(value.type.heads)))
-        return heads + tuple(len(t.heads) + i for i in range(value.type.rank))
-
-    def map_parts(self, value: Value, t: Type, f: Callable[[int], int]) -> Value:
-        """A value whose parts are those of another, each made into another of a new shape; a scalar that broadcasts stays one."""
-        full = value.type.heads + value.type.axes
-        return Value(tuple(f(p) if self.builder[p].shape == full else p for p in value.parts), t)
-
-    def elementwise(self, op: str, values: Sequence[Value], t: Type) -> int:
-        """One real node of the real parts of its arguments."""
-        parts = [v.parts[0] for v in values]
-        shape = t.heads + t.axes if any(self.builder[p].shape for p in parts) else ()
-        maps = [self.map_to(v, p, t) for v, p in zip(values, parts, strict=True)]
-        return self.builder.apply(op, parts, maps, shape)
-
-    def real(self, t: Type) -> Type:
-        return Type(t.heads, t.axes)
 
     def value(self, expr: Expr) -> Value:
         """The value of an expression. Raises Unsupported."""
@@ -238,21 +238,7 @@ class Lowering:
     def _apply(self, expr: Apply) -> Value:
         if expr.op == "slice":
             return self._selected(expr)
-        method = getattr(self, f"_{expr.op}", None) if expr.op.isidentifier() else None
-        args = [self.value(a) for a in expr.args]
-        if method is not None:
-            return method(expr, args)
-        if expr.op == "@":
-            return self._matmul(args[0], args[1], expr.type)
-        if any(a.type.is_complex for a in args):
-            return complexes.apply(self, expr.op, args, expr.type)
-        if expr.op in COMPARE:
-            return Value((self.elementwise(COMPARE[expr.op], args, expr.type),), expr.type)
-        if expr.op == "^":
-            return self.make("pow", expr.type, *args)
-        if expr.op in ("+", "-", "*", "/", "neg") or expr.op in _DIRECT:
-            return Value((self.elementwise(expr.op, args, expr.type),), expr.type)
-        raise Unsupported(expr.op)
+        return operations.apply(self.arithmetic, expr, [self.value(a) for a in expr.args])
 
     def _selected(self, expr: Apply) -> Value:
         """`W[k]`: a slice of a param along its leading head axis."""
@@ -260,251 +246,3 @@ class Lowering:
         assert isinstance(base, Ref)
         (k,) = self.value(index).parts
         return self._leaf("static", (base.name, base.role, 0), expr.type, select=k)
-
-    # Arithmetic on values of one type, for the compound functions
-
-    def make(self, op: str, t: Type, *args: "Value | float") -> Value:
-        """A real elementwise value; numbers are numbers."""
-        values = [a if isinstance(a, Value) else Value((self.builder.number(a),), SCALAR) for a in args]
-        return Value((self.elementwise(op, values, t),), t)
-
-    def integer_power(self, base: Value, n: int, t: Type, times: Callable[[Value, Value], Value]) -> Value:
-        """A power above 0 by repeated multiplication."""
-        result: Value | None = None
-        square = base
-        while n:
-            if n & 1:
-                result = square if result is None else times(result, square)
-            n >>= 1
-            if n:
-                square = times(square, square)
-        assert result is not None
-        return result
-
-    def _where(self, expr: Apply, args: list[Value]) -> Value:
-        condition, a, b = args
-        if condition.type.is_complex:
-            condition = Value((complexes.nonzero(self, condition),), self.real(condition.type))
-        if not expr.type.is_complex:
-            return self.make("select", expr.type, condition, a, b)
-        t = self.real(expr.type)
-        pairs = [complexes.parts(self, v) for v in (a, b)]
-        return Value(tuple(self.make("select", t, condition, pairs[0][i], pairs[1][i]).parts[0] for i in (0, 1)), expr.type)
-
-    def _silu(self, expr: Apply, args: list[Value]) -> Value:
-        return self.make("*", expr.type, args[0], self.make("sigmoid", expr.type, args[0]))
-
-    def _gelu(self, expr: Apply, args: list[Value]) -> Value:
-        (x,), t = args, expr.type
-        inner = self.make("+", t, x, self.make("*", t, 0.044715, self.make("*", t, x, self.make("*", t, x, x))))
-        gate = self.make("+", t, 1.0, self.make("tanh", t, self.make("*", t, sqrt(2 / pi), inner)))
-        return self.make("*", t, self.make("*", t, 0.5, x), gate)
-
-    def _mod(self, expr: Apply, args: list[Value]) -> Value:
-        (a, b), t = args, expr.type
-        return self.make("-", t, a, self.make("*", t, b, self.make("floor", t, self.make("/", t, a, b))))
-
-    def _surrogate(self, expr: Apply, args: list[Value]) -> Value:
-        return self.make("surrogate", expr.type, *args)
-
-    def _broadcast(self, expr: Apply, args: list[Value]) -> Value:
-        return Value(self.fitted(args[0], expr.type), expr.type)
-
-    # Parts of complex values
-
-    def _re(self, expr: Apply, args: list[Value]) -> Value:
-        return Value(args[0].parts[:1], expr.type)
-
-    def _im(self, expr: Apply, args: list[Value]) -> Value:
-        return Value((args[0].parts[1] if args[0].type.is_complex else self.builder.number(0.0),), expr.type)
-
-    def _conj(self, expr: Apply, args: list[Value]) -> Value:
-        if not args[0].type.is_complex:
-            return args[0]
-        re, im = complexes.parts(self, args[0])
-        return Value((re.parts[0], self.make("neg", im.type, im).parts[0]), expr.type)
-
-    # Along a vector
-
-    def full(self, value: Value) -> Value:
-        """A value none of whose parts is a scalar that broadcasts."""
-        return Value(self.fitted(value, value.type), value.type)
-
-    def total(self, value: Value, op: str = "sum") -> Value:
-        """`sum` or `largest` along the last axis."""
-        value = self.full(value)
-        last = len(value.type.heads) + value.type.rank - 1
-        t = Type(value.type.heads, value.type.axes[:-1], value.type.is_complex)
-        return Value(tuple(self.builder.reduce(op, p, [last]) for p in value.parts), t)
-
-    def length(self, value: Value) -> Value:
-        size = value.type.axes[-1]
-        n = size.number
-        return Value((self.builder.number(float(n)) if n is not None else self.builder.add(Node("size", (), (), data=size)),), SCALAR)
-
-    def scaled(self, value: Value, factor: Value) -> Value:
-        """A value times, part by part, a real scalar a head."""
-        t = self.real(value.type)
-        return Value(tuple(self.make("*", t, Value((p,), t), factor).parts[0] for p in value.parts), value.type)
-
-    def _sum(self, expr: Apply, args: list[Value]) -> Value:
-        return self.total(args[0])
-
-    def mean(self, value: Value) -> Value:
-        total = self.total(value)
-        t = self.real(total.type)
-        n = self.length(value)
-        return Value(tuple(self.make("/", t, Value((p,), t), n).parts[0] for p in total.parts), total.type)
-
-    def _mean(self, expr: Apply, args: list[Value]) -> Value:
-        return self.mean(args[0])
-
-    def _dot(self, expr: Apply, args: list[Value]) -> Value:
-        wide = Type(expr.type.heads, args[0].type.axes, expr.type.is_complex)
-        if expr.type.is_complex:
-            return self.total(complexes.apply(self, "*", args, wide))
-        return self.total(self.make("*", wide, *args))
-
-    def squares(self, value: Value) -> Value:
-        """|v|², entry by entry."""
-        t = self.real(value.type)
-        parts = [Value((p,), t) for p in value.parts]
-        square = self.make("*", t, parts[0], parts[0])
-        return square if len(parts) == 1 else self.make("+", t, square, self.make("*", t, parts[1], parts[1]))
-
-    def _norm(self, expr: Apply, args: list[Value]) -> Value:
-        return self.make("root", expr.type, self.total(self.squares(args[0])))
-
-    def _normalize(self, expr: Apply, args: list[Value]) -> Value:
-        v = args[0]
-        if v.type.is_complex:
-            total = self.total(complexes.apply(self, "*", [v, v], v.type))
-            small = Value((self.builder.number(1e-12),), SCALAR)
-            return complexes.apply(self, "/", [v, complexes.apply(self, "sqrt", [complexes.apply(self, "+", [total, small], total.type)], total.type)], v.type)
-        total = self.total(self.make("*", v.type, v, v))
-        return self.scaled(v, self.make("rsqrt", total.type, self.make("+", total.type, total, 1e-12)))
-
-    def _layernorm(self, expr: Apply, args: list[Value]) -> Value:
-        v = self.full(args[0])
-        centred = self.make("-", v.type, v, self.mean(v))
-        variance = self.mean(self.make("*", v.type, centred, centred))
-        return self.scaled(centred, self.make("rsqrt", variance.type, self.make("+", variance.type, variance, 1e-5)))
-
-    def _rmsnorm(self, expr: Apply, args: list[Value]) -> Value:
-        v = self.full(args[0])
-        square = self.mean(self.make("*", v.type, v, v))
-        return self.scaled(v, self.make("rsqrt", square.type, self.make("+", square.type, square, 1e-5)))
-
-    def _softmax(self, expr: Apply, args: list[Value]) -> Value:
-        v = self.full(args[0])
-        exponentials = self.make("exp", v.type, self.make("-", v.type, v, self.total(v, "largest")))
-        return self.make("/", v.type, exponentials, self.total(exponentials))
-
-    def _cumsum(self, expr: Apply, args: list[Value]) -> Value:
-        v = self.full(args[0])
-        return Value(tuple(self.builder.add(Node("cumsum", (p,), self.builder[p].shape, data=False)) for p in v.parts), expr.type)
-
-    # Shapes
-
-    def _outer(self, expr: Apply, args: list[Value]) -> Value:
-        t = expr.type
-        heads = len(t.heads)
-        columns = [Value(v.parts, Type(v.type.heads, v.type.axes, v.type.is_complex)) for v in args]
-
-        def times(i: int, j: int) -> Value:
-            parts = [columns[0].parts[i], columns[1].parts[j]]
-            maps = []
-            for v, p, axis in zip(columns, parts, (heads, heads + 1), strict=True):
-                maps.append(() if not self.builder[p].shape else (*range(len(v.type.heads)), axis))
-            real = self.real(t)
-            shape = real.heads + real.axes if any(maps) else ()
-            return Value((self.builder.apply("*", parts, maps, shape),), real)
-
-        return complexes.bilinear(self, args, t, times)
-
-    def _matmul(self, a: Value, b: Value, t: Type) -> Value:
-        """a @ b: every pair of ranks, heads broadcasting."""
-        for scaled in (self._diagonal_left(a, b, t), self._diagonal_right(a, b, t)):
-            if scaled is not None:
-                return scaled
-        heads, rows, columns = len(t.heads), a.type.rank - 1, b.type.rank - 1
-        kept = heads + rows + columns
-
-        def times(i: int, j: int) -> Value:
-            left, right = self.full(Value((a.parts[i],), self.real(a.type))), self.full(Value((b.parts[j],), self.real(b.type)))
-            map_a = (*range(len(a.type.heads)), *([heads] if rows else []), kept)
-            map_b = (*range(len(b.type.heads)), kept, *([heads + rows] if columns else []))
-            shape = t.heads + t.axes
-            node = self.builder.contract(left.parts[0], right.parts[0], (map_a, map_b), shape, (b.type.axes[0],))
-            return Value((node,), self.real(t))
-
-        return complexes.bilinear(self, [a, b], t, times)
-
-    def _diagonal_left(self, a: Value, b: Value, t: Type) -> Value | None:
-        """diag(a) @ B scales the rows of B."""
-        return self._scaling(a, b, t, 0) if a.type.rank == 2 else None
-
-    def _diagonal_right(self, a: Value, b: Value, t: Type) -> Value | None:
-        """A @ diag(b) scales the columns of A."""
-        return self._scaling(b, a, t, t.rank - 1) if b.type.rank == 2 else None
-
-    def _scaling(self, d: Value, other: Value, t: Type, axis: int) -> Value | None:
-        nodes = [self.builder[p] for p in d.parts]
-        if not all(n.op == "diag" for n in nodes):
-            return None
-        vectors = [n.args[0] for n in nodes]
-        heads = len(t.heads)
-
-        def times(i: int, j: int) -> Value:
-            parts = [vectors[i], other.parts[j]]
-            maps = [(*range(len(d.type.heads)), heads + axis), self.map_to(other, other.parts[j], t)]
-            return Value((self.builder.apply("*", parts, maps, t.heads + t.axes),), self.real(t))
-
-        return complexes.bilinear(self, [d, other], t, times)
-
-    def _transpose(self, expr: Apply, args: list[Value]) -> Value:
-        heads = len(expr.type.heads)
-        flip = (*range(heads), heads + 1, heads)
-        shape = expr.type.heads + expr.type.axes
-        return self.map_parts(args[0], expr.type, lambda p: self.builder.apply("copy", [p], [flip], shape))
-
-    def _diag(self, expr: Apply, args: list[Value]) -> Value:
-        shape = expr.type.heads + expr.type.axes
-        v = self.full(args[0])
-        return Value(tuple(self.builder.add(Node("diag", (p,), shape)) for p in v.parts), expr.type)
-
-    def _merge(self, expr: Apply, args: list[Value]) -> Value:
-        return self._reshaped(args[0], expr.type)
-
-    def _heads(self, expr: Apply, args: list[Value]) -> Value:
-        return self._reshaped(args[0], expr.type)
-
-    def _reshape(self, expr: Apply, args: list[Value]) -> Value:
-        return self._reshaped(args[0], expr.type)
-
-    def _reshaped(self, value: Value, t: Type) -> Value:
-        shape = t.heads + t.axes
-        value = self.full(value)
-        if not value.type.heads and not value.type.rank:  # a scalar becomes a vector or matrix of one entry
-            return Value(tuple(self.builder.apply("copy", [p], [()], shape) for p in value.parts), t)
-        return Value(tuple(self.builder.reshape(p, shape) for p in value.parts), t)
-
-    def _split(self, expr: Apply, args: list[Value]) -> Value:
-        _count, i = expr.static
-        size = expr.type.axes[-1]
-        axis = len(args[0].type.heads) + args[0].type.rank - 1
-        offset = size * Dim.of(int(i))  # type: ignore[arg-type]
-        return self.map_parts(args[0], expr.type, lambda p: self.builder.slice(p, axis, offset, size))
-
-    def _concat(self, expr: Apply, args: list[Value]) -> Value:
-        axis = len(expr.type.heads)
-        count = 1 + expr.type.is_complex
-        full = [self.fitted(v, Type(expr.type.heads, v.type.axes, expr.type.is_complex)) for v in args]
-        return Value(tuple(self.builder.concat([f[i] for f in full], axis) for i in range(count)), expr.type)
-
-    def _eye(self, expr: Apply, args: list[Value]) -> Value:
-        ones = self.builder.apply("copy", [self.builder.number(1.0)], [()], expr.type.axes[:1])
-        return Value((self.builder.add(Node("diag", (ones,), expr.type.axes)),), expr.type)
-
-    def _ones(self, expr: Apply, args: list[Value]) -> Value:
-        return Value((self.builder.apply("copy", [self.builder.number(1.0)], [()], expr.type.axes),), expr.type)

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from rnndsl.checks.dims import Dim
 from rnndsl.kernel.adjoint import Adjoint, Outer, in_order
 from rnndsl.kernel.graph import Builder, Leaf, Map, Node
-from rnndsl.kernel.lowering import Step
-from rnndsl.kernel.repeats import inside, loop_of
-from rnndsl.kernel.separate import reachable
+from rnndsl.kernel.loops import inside, loop_of, reachable
+from rnndsl.kernel.step import Step
 
 _START = Dim.of(0)
 

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from rnndsl.kernel.graph import Node
+from rnndsl.kernel.loops import inside, loop_of, reachable
 from rnndsl.kernel.program import Sink
-from rnndsl.kernel.repeats import inside, loop_of
 from rnndsl.kernel.schedule import DomainKey, Schedule, schedule
-from rnndsl.kernel.separate import reachable
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ Axes that run together (those of an elementwise operation) are of one class. A c
 operation rearranges it, and every state has it once.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rnndsl.kernel.graph import ROUNDS, Leaf, Node
+from rnndsl.kernel.graph import ROUNDS, Leaf
 
 if TYPE_CHECKING:
     from rnndsl.kernel.program import Program
@@ -152,26 +152,3 @@ def separate(program: "Program", used: set[int], shapes: list[tuple[int, int]], 
     heads = min((shapes[s][1] for s in states), default=0)
     apart = tuple(k for k in range(heads) if not (block and k in last.values()) and separable(dict.fromkeys(states, k)))
     return Split(apart, block)
-
-
-def reachable(nodes: Sequence[Node], wanted: list[int], rounds: bool = True) -> set[int]:
-    """The nodes that some nodes need, themselves among them; those in the rounds of loops may be left out."""
-    found: set[int] = set()
-    stack = list(wanted)
-    while stack:
-        n = stack.pop()
-        if n not in found:
-            found.add(n)
-            stack.extend(nodes[n].args)
-            if rounds:
-                stack.extend(bodies(nodes[n]))
-    return found
-
-
-def bodies(node: Node) -> tuple[int, ...]:
-    """What the rounds of a loop compute."""
-    if node.op == "loop":
-        return (*node.data.rounds, *node.data.outputs)
-    if node.op == "loop_back":
-        return (*node.data.loop.rounds, *node.data.loop.outputs, *node.data.gradients, *node.data.outputs, *node.data.totals)
-    return ()

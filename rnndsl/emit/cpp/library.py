@@ -12,9 +12,11 @@ from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.templates import rendered
 from rnndsl.kernel import program as programs
 from rnndsl.kernel.limits import TooLarge, Unsupported
-from rnndsl.kernel.lowering import Step, lower, lower_cell
+from rnndsl.kernel.loops import reachable
+from rnndsl.kernel.lowering import lower, lower_cell
 from rnndsl.kernel.program import Program
-from rnndsl.kernel.separate import Split, reachable, separate
+from rnndsl.kernel.separate import Split, separate
+from rnndsl.kernel.step import Step
 from rnndsl.kernel.values import Array
 from rnndsl.plan.ir import Plan
 from rnndsl.plan.recurrence import Recurrence, recurrences

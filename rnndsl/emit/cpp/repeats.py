@@ -6,7 +6,7 @@ from rnndsl.emit.cpp.entries import Rows, loops, value
 from rnndsl.emit.cpp.scope import Scope
 from rnndsl.emit.cpp.text import plus, times
 from rnndsl.kernel.graph import SCALARS
-from rnndsl.kernel.repeats import Loop, LoopBack, loop_of
+from rnndsl.kernel.loops import Loop, LoopBack, loop_of
 
 
 def take_memory(f: Scope, depth: int) -> None:

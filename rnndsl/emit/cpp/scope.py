@@ -9,12 +9,12 @@ from rnndsl.emit.cpp import text as cpp_text
 from rnndsl.emit.cpp.text import Cpp, plus, product, times
 from rnndsl.emit.naming import KernelNames
 from rnndsl.kernel.graph import Leaf, Node
-from rnndsl.kernel.lowering import Step
+from rnndsl.kernel.loops import loop_of, reachable
 from rnndsl.kernel.program import Program
-from rnndsl.kernel.repeats import loop_of
 from rnndsl.kernel.rounds import rounds_of
 from rnndsl.kernel.schedule import DomainKey, Group, schedule
-from rnndsl.kernel.separate import Split, classes_of, reachable
+from rnndsl.kernel.separate import Split, classes_of
+from rnndsl.kernel.step import Step
 from rnndsl.kernel.values import Array
 
 GIVEN = frozenset(("old", "state_gradient", "stream", "static", "carry_gradient"))  # leaves that lie in memory before a step

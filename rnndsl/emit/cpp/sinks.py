@@ -5,8 +5,8 @@ from rnndsl.emit.cpp.repeats import next_name, round_count, round_number
 from rnndsl.emit.cpp.scope import Scope
 from rnndsl.emit.cpp.sums import new_carry_name, shared_index, shared_streams
 from rnndsl.emit.cpp.text import plus, times
+from rnndsl.kernel.loops import Loop, loop_of
 from rnndsl.kernel.program import Sink
-from rnndsl.kernel.repeats import Loop, loop_of
 
 
 def sink_address(f: Scope, s: Sink, domain: tuple, lane_axis: int | None) -> tuple[str, str]:

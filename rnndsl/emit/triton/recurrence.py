@@ -13,8 +13,8 @@ from rnndsl.emit.triton.records import AccessText, ArrayText, FollowText, Functi
 from rnndsl.emit.triton.text import dim, times
 from rnndsl.kernel.channels import Access, Channel, jacobian, pullback
 from rnndsl.kernel.graph import Node
-from rnndsl.kernel.lowering import Step
 from rnndsl.kernel.semiring import AFFINE, exact_form
+from rnndsl.kernel.step import Step
 from rnndsl.kernel.values import Array
 from rnndsl.plan.ir import Plan
 from rnndsl.plan.recurrence import Recurrence

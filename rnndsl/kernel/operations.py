@@ -1,0 +1,249 @@
+"""What each operation of the language is as nodes: a handler an operation, found by its name."""
+
+from collections.abc import Callable
+from math import pi, sqrt
+
+from rnndsl.checks.cell import SCALAR, Apply, Type
+from rnndsl.checks.dims import Dim
+from rnndsl.kernel import complexes
+from rnndsl.kernel.arithmetic import Arithmetic
+from rnndsl.kernel.graph import Node
+from rnndsl.kernel.limits import Unsupported
+from rnndsl.kernel.products import matmul
+from rnndsl.kernel.values import Value
+
+Handler = Callable[[Arithmetic, Apply, list[Value]], Value]
+HANDLERS: dict[str, Handler] = {}
+COMPARE = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
+_DIRECT = frozenset(
+    "+ - * / neg tanh sigmoid relu exp log sqrt abs sign softplus logsigmoid elu sin cos floor heaviside max min logaddexp".split()
+)
+
+
+def lowers(*operations: str) -> Callable[[Handler], Handler]:
+    """Says of a function which operations it lowers."""
+
+    def known(handler: Handler) -> Handler:
+        HANDLERS.update(dict.fromkeys(operations, handler))
+        return handler
+
+    return known
+
+
+def apply(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    """The value of an operation on the values of its arguments. Raises Unsupported."""
+    handler = HANDLERS.get(expr.op)
+    return handler(m, expr, args) if handler is not None else elementwise(m, expr.op, args, expr.type)
+
+
+def elementwise(m: Arithmetic, op: str, args: list[Value], t: Type) -> Value:
+    """An operation that is one node for real arguments. Raises Unsupported."""
+    if any(a.type.is_complex for a in args):
+        return complexes.apply(m, op, args, t)
+    if op in COMPARE:
+        return m.make(COMPARE[op], t, *args)
+    if op == "^":
+        return m.make("pow", t, *args)
+    if op in _DIRECT:
+        return m.make(op, t, *args)
+    raise Unsupported(op)
+
+
+@lowers("where")
+def _where(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    condition, a, b = args
+    if condition.type.is_complex:
+        condition = Value((complexes.nonzero(m, condition),), m.real(condition.type))
+    if not expr.type.is_complex:
+        return m.make("select", expr.type, condition, a, b)
+    t = m.real(expr.type)
+    pairs = [complexes.parts(m, v) for v in (a, b)]
+    return Value(tuple(m.make("select", t, condition, pairs[0][i], pairs[1][i]).parts[0] for i in (0, 1)), expr.type)
+
+
+@lowers("silu")
+def _silu(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    return m.make("*", expr.type, args[0], m.make("sigmoid", expr.type, args[0]))
+
+
+@lowers("gelu")
+def _gelu(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    (x,), t = args, expr.type
+    inner = m.make("+", t, x, m.make("*", t, 0.044715, m.make("*", t, x, m.make("*", t, x, x))))
+    gate = m.make("+", t, 1.0, m.make("tanh", t, m.make("*", t, sqrt(2 / pi), inner)))
+    return m.make("*", t, m.make("*", t, 0.5, x), gate)
+
+
+@lowers("mod")
+def _mod(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    (a, b), t = args, expr.type
+    return m.make("-", t, a, m.make("*", t, b, m.make("floor", t, m.make("/", t, a, b))))
+
+
+@lowers("surrogate")
+def _surrogate(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    return m.make("surrogate", expr.type, *args)
+
+
+@lowers("broadcast")
+def _broadcast(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    return Value(m.fitted(args[0], expr.type), expr.type)
+
+
+@lowers("re")
+def _re(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    return Value(args[0].parts[:1], expr.type)
+
+
+@lowers("im")
+def _im(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    return Value((args[0].parts[1] if args[0].type.is_complex else m.builder.number(0.0),), expr.type)
+
+
+@lowers("conj")
+def _conj(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    if not args[0].type.is_complex:
+        return args[0]
+    re, im = complexes.parts(m, args[0])
+    return Value((re.parts[0], m.make("neg", im.type, im).parts[0]), expr.type)
+
+
+@lowers("sum")
+def _sum(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    return m.total(args[0])
+
+
+@lowers("mean")
+def _mean(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    return m.mean(args[0])
+
+
+@lowers("dot")
+def _dot(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    wide = Type(expr.type.heads, args[0].type.axes, expr.type.is_complex)
+    if expr.type.is_complex:
+        return m.total(complexes.apply(m, "*", args, wide))
+    return m.total(m.make("*", wide, *args))
+
+
+@lowers("norm")
+def _norm(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    return m.make("root", expr.type, m.total(m.squares(args[0])))
+
+
+@lowers("normalize")
+def _normalize(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    v = args[0]
+    if v.type.is_complex:
+        total = m.total(complexes.apply(m, "*", [v, v], v.type))
+        small = Value((m.builder.number(1e-12),), SCALAR)
+        return complexes.apply(m, "/", [v, complexes.apply(m, "sqrt", [complexes.apply(m, "+", [total, small], total.type)], total.type)], v.type)
+    total = m.total(m.make("*", v.type, v, v))
+    return m.scaled(v, m.make("rsqrt", total.type, m.make("+", total.type, total, 1e-12)))
+
+
+@lowers("layernorm")
+def _layernorm(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    v = m.full(args[0])
+    centred = m.make("-", v.type, v, m.mean(v))
+    variance = m.mean(m.make("*", v.type, centred, centred))
+    return m.scaled(centred, m.make("rsqrt", variance.type, m.make("+", variance.type, variance, 1e-5)))
+
+
+@lowers("rmsnorm")
+def _rmsnorm(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    v = m.full(args[0])
+    square = m.mean(m.make("*", v.type, v, v))
+    return m.scaled(v, m.make("rsqrt", square.type, m.make("+", square.type, square, 1e-5)))
+
+
+@lowers("softmax")
+def _softmax(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    v = m.full(args[0])
+    exponentials = m.make("exp", v.type, m.make("-", v.type, v, m.total(v, "largest")))
+    return m.make("/", v.type, exponentials, m.total(exponentials))
+
+
+@lowers("cumsum")
+def _cumsum(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    v = m.full(args[0])
+    return Value(tuple(m.builder.add(Node("cumsum", (p,), m.builder[p].shape, data=False)) for p in v.parts), expr.type)
+
+
+@lowers("outer")
+def _outer(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    t = expr.type
+    heads = len(t.heads)
+    columns = [Value(v.parts, Type(v.type.heads, v.type.axes, v.type.is_complex)) for v in args]
+
+    def times(i: int, j: int) -> Value:
+        parts = [columns[0].parts[i], columns[1].parts[j]]
+        maps = []
+        for v, p, axis in zip(columns, parts, (heads, heads + 1), strict=True):
+            maps.append(() if not m.builder[p].shape else (*range(len(v.type.heads)), axis))
+        real = m.real(t)
+        shape = real.heads + real.axes if any(maps) else ()
+        return Value((m.builder.apply("*", parts, maps, shape),), real)
+
+    return complexes.bilinear(m, args, t, times)
+
+
+@lowers("transpose")
+def _transpose(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    heads = len(expr.type.heads)
+    flip = (*range(heads), heads + 1, heads)
+    shape = expr.type.heads + expr.type.axes
+    return m.map_parts(args[0], expr.type, lambda p: m.builder.apply("copy", [p], [flip], shape))
+
+
+@lowers("diag")
+def _diag(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    shape = expr.type.heads + expr.type.axes
+    v = m.full(args[0])
+    return Value(tuple(m.builder.add(Node("diag", (p,), shape)) for p in v.parts), expr.type)
+
+
+@lowers("split")
+def _split(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    _count, i = expr.static
+    size = expr.type.axes[-1]
+    axis = len(args[0].type.heads) + args[0].type.rank - 1
+    offset = size * Dim.of(int(i))  # type: ignore[arg-type]
+    return m.map_parts(args[0], expr.type, lambda p: m.builder.slice(p, axis, offset, size))
+
+
+@lowers("concat")
+def _concat(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    axis = len(expr.type.heads)
+    count = 1 + expr.type.is_complex
+    full = [m.fitted(v, Type(expr.type.heads, v.type.axes, expr.type.is_complex)) for v in args]
+    return Value(tuple(m.builder.concat([f[i] for f in full], axis) for i in range(count)), expr.type)
+
+
+@lowers("eye")
+def _eye(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    ones = m.builder.apply("copy", [m.builder.number(1.0)], [()], expr.type.axes[:1])
+    return Value((m.builder.add(Node("diag", (ones,), expr.type.axes)),), expr.type)
+
+
+@lowers("ones")
+def _ones(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    return Value((m.builder.apply("copy", [m.builder.number(1.0)], [()], expr.type.axes),), expr.type)
+
+
+def _reshaped(m: Arithmetic, value: Value, t: Type) -> Value:
+    shape = t.heads + t.axes
+    value = m.full(value)
+    if not value.type.heads and not value.type.rank:  # a scalar becomes a vector or matrix of one entry
+        return Value(tuple(m.builder.apply("copy", [p], [()], shape) for p in value.parts), t)
+    return Value(tuple(m.builder.reshape(p, shape) for p in value.parts), t)
+
+
+@lowers("merge", "heads", "reshape")
+def _shaped(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    return _reshaped(m, args[0], expr.type)
+
+
+@lowers("@")
+def _product(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    return matmul(m, args[0], args[1], expr.type)
