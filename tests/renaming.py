@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from rnndsl.runtime.choice import no_kernels
 from tests import alpha
 from tests.agreement import difference, layer_of, random_inputs, sizes_of, some_resets, total
 from tests.harvest import assignments, renamed, texts_of
@@ -96,7 +97,7 @@ def main() -> int:
             continue
         try:
             want = original(text) if options.backend != "text" else None
-            if want and options.backend != "reference" and want[0]._no_kernels(options.backend) is not None:
+            if want and options.backend != "reference" and no_kernels(want[0], options.backend) is not None:
                 continue
             given = assignments(text, options.seed)
             for k in range(options.rounds):

@@ -13,7 +13,7 @@ import torch
 import rnndsl
 from rnndsl import cli, commands, compiler
 from rnndsl.diagnostics import Source
-from rnndsl.runtime.layer import _OF_DEVICE
+from rnndsl.runtime.choice import _OF_DEVICE
 from rnndsl.runtime.triton import launch, tuned
 from rnndsl.runtime.triton.tiles import PARALLEL, SEQUENTIAL, Device, Tiles
 from rnndsl.tools import Unfit

@@ -15,7 +15,7 @@ import rnndsl
 from rnndsl import cli, compiler
 from rnndsl.diagnostics import Source
 from rnndsl.runtime import cpu
-from rnndsl.runtime.layer import KERNELS
+from rnndsl.runtime.choice import KERNELS
 from rnndsl.runtime.ops import scan
 from rnndsl.tools import Unfit
 from rnndsl.tools.bench.progress import Progress

@@ -12,13 +12,13 @@ LAYER_ATTRIBUTES = frozenset("""
 Output State T_destination __annotations__ __call__ __class__ __deepcopy__ __delattr__ __dict__ __dir__ __doc__
 __eq__ __format__ __ge__ __getattr__ __getattribute__ __getstate__ __gt__ __hash__ __init__ __init_subclass__ __le__
 __lt__ __module__ __ne__ __new__ __reduce__ __reduce_ex__ __repr__ __setattr__ __setstate__ __sizeof__ __str__
-__subclasshook__ __weakref__ _apply _backend _backend_for _backward_hooks _backward_pre_hooks _begin _bounds
-_buffers _call_impl _carried _check_inputs _check_reset _check_state _checked _compiled_call_impl _const _declare
+__subclasshook__ __weakref__ _apply _backend _backward_hooks _backward_pre_hooks _begin _bounds
+_buffers _call_impl _carried _checked _compiled_call_impl _const _declare
 _field _fields _follow _forward_hooks _forward_hooks_always_called _forward_hooks_with_kwargs _forward_pre_hooks
-_forward_pre_hooks_with_kwargs _get_backward_hooks _get_backward_pre_hooks _get_name _header _held _hypers _initial
+_forward_pre_hooks_with_kwargs _get_backward_hooks _get_backward_pre_hooks _get_name _header _held _hold _hypers _initial
 _initial_values _input _inputs _is_alone _is_full_backward_hook _kernels _kind _load_from_state_dict
 _load_state_dict_post_hooks _load_state_dict_pre_hooks _maybe_warn_non_full_backward_hook _modules _named_members
-_no_kernels _non_persistent_buffers_set _own_device _own_dtype _packed _param _parameters _raw _recomputed
+_non_persistent_buffers_set _own_device _own_dtype _packed _param _parameters _raw _recomputed
 _register_load_state_dict_pre_hook _register_state_dict_hook _replicate_for_data_parallel _reports _repr_html_
 _repr_latex_ _require_positive _require_rounds _run _save_to_state_dict _scan _schedule _setup _sizes _slow_forward
 _state_dict_hooks _state_dict_pre_hooks _states _step_by_kernel _stored _tensors _tiles _triton _version
@@ -40,7 +40,9 @@ MODULE_NAMES = (
     frozenset(dir(builtins))
     | RUNTIME_NAMES
     | frozenset("""
-Any BACKENDS Bounds CELLS FIXED KERNELS Plan TILES checkpoint dataclass Callable ClassVar Draw F NamedTuple SCHEDULES Sequence Tensor default_draw initialise math nn os
-real_of scan torch warnings widest
+Any axes_text backend_for BACKENDS Bounds Callable cast_to CELLS check_backend check_dense check_inputs check_reset check_schedule check_state
+check_tiles checkpoint ClassVar constrained_param dataclass default_draw Draw dtypes_of_fields F FIXED HALF header_value initialise is_narrower
+KERNELS math NamedTuple nn no_kernels os ParamModule Plan plan_of real_of say_once scan SCHEDULES Sequence Tensor TILES torch warnings widest
+widest_dtype
 """.split())
 )

@@ -12,7 +12,9 @@ from rnndsl.resources import resource_folder
 from rnndsl.runtime_names import RUNTIME_NAMES
 from rnndsl.version import VERSION
 
-_RUNTIME_PARTS = ("../scalars.py", "ops.py", "initialise.py", "layer.py")
+_RUNTIME_PARTS = (
+    "../scalars.py", "sizes.py", "dtypes.py", "ops.py", "initialise.py", "arguments.py", "params.py", "choice.py", "layer.py",
+)  # fmt: skip
 
 
 def module_text(plans: tuple[Plan, ...], source: Source, standalone: bool = False) -> str:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from rnndsl.runtime import build, call, recurrence
+from rnndsl.runtime.choice import KERNELS
 from rnndsl.runtime.cpu_step import step
 from rnndsl.runtime.kernels import Kernels
 from rnndsl.runtime.key import Key
-from rnndsl.runtime.layer import KERNELS, Layer
+from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.loaded import Loaded, load
 from rnndsl.runtime.reference import reference_of
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnndsl.runtime.ops import real_of
+from rnndsl.runtime.dtypes import real_of
 
 Draw = tuple[str, tuple[float, ...]]
 FIXED = ("zeros", "ones", "constant", "eye")  # draws that are never moved inside a constraint

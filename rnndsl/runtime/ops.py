@@ -9,23 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_COMPLEX = {
-    torch.float16: torch.complex32,
-    torch.bfloat16: torch.complex64,
-    torch.float32: torch.complex64,
-    torch.float64: torch.complex128,
-}
-_REAL = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}
-
-
-def complex_of(dtype: torch.dtype) -> torch.dtype:
-    """The complex dtype of the same precision (complex64 for bfloat16, which has none)."""
-    return _COMPLEX.get(dtype, dtype)
-
-
-def real_of(dtype: torch.dtype) -> torch.dtype:
-    """The real dtype of the same precision."""
-    return _REAL.get(dtype, dtype)
+from rnndsl.runtime.dtypes import complex_of
 
 
 def scalar(value: complex, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from rnndsl.runtime import recurrence
+from rnndsl.runtime.choice import KERNELS, Plan
 from rnndsl.runtime.kernels import TritonKernels
 from rnndsl.runtime.key import Key
-from rnndsl.runtime.layer import KERNELS, Layer, Plan
+from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.reference import reference_of
 from rnndsl.runtime.triton import launch, tuned
 from rnndsl.runtime.triton.channels import Channels

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnndsl.runtime.layer import KERNELS
+from rnndsl.runtime.choice import KERNELS
 from rnndsl.tools.bench.subject import Recurrence, Subject, weights_like
 
 SAME = 1e-4  # how far numbers of the same cell may lie apart

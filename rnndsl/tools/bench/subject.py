@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rnndsl.checks.cell import Cell
-from rnndsl.runtime.ops import complex_of
+from rnndsl.runtime.dtypes import complex_of
 from rnndsl.tools import Unfit
 
 DEFAULT_SIZES = {"D": 64, "H": 256, "N": 4, "L": 2}

@@ -13,7 +13,7 @@ from rnndsl.calculus.analysis import System
 from rnndsl.checks.cell import Cell
 from rnndsl.diagnostics import Source
 from rnndsl.plan.ir import Plan
-from rnndsl.runtime.layer import KERNELS
+from rnndsl.runtime.choice import KERNELS
 from rnndsl.runtime.triton.launch import TOLERANCE
 from rnndsl.syntax import ast
 from rnndsl.tools import Unfit

@@ -1,0 +1,83 @@
+"""What is asked of the arguments of a call: shapes, dtypes, devices. Errors are in the words of the cell."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnndsl.runtime.dtypes import cast_to, complex_of, is_narrower
+from rnndsl.runtime.sizes import axes_text
+
+
+def check_dense(name: str, value: Any) -> None:
+    """Raises TypeError for what is no tensor of entries in a row: sparse ones and their like have no recurrence."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
+    if value.layout is not torch.strided or value.is_nested or value.is_quantized:
+        kind = "a nested one" if value.is_nested else "a quantized one" if value.is_quantized else f"one of layout {value.layout}"
+        raise TypeError(f"{name}: expected a dense tensor, got {kind}")
+
+
+def check_inputs(inputs: tuple, declared: Sequence[tuple[str, tuple[int, ...], bool]], lead_names: tuple[str, ...]) -> tuple[int, ...]:
+    """The leading axes, [B, T] or [B], of inputs. declared: of each its name, its further axes, and whether it may be complex. Raises TypeError
+    for another number of them or another kind of values, ValueError for a shape that does not fit."""
+    if len(inputs) != len(declared):
+        names = ", ".join(n for n, _, _ in declared)
+        raise TypeError(f"expected {len(declared)} input{'s' * (len(declared) != 1)} ({names}), got {len(inputs)}")
+    lead: tuple[int, ...] | None = None
+    for x, (name, shape, is_complex) in zip(inputs, declared, strict=True):
+        check_dense(name, x)
+        n = len(lead_names)
+        fits = x.dim() == n + len(shape) and all(a == int(b) for a, b in zip(x.shape[n:], shape, strict=True))
+        if not fits or (lead is not None and tuple(x.shape[:n]) != lead):
+            known = lead_names if lead is None else [f"{k}={v}" for k, v in zip(lead_names, lead, strict=True)]
+            raise ValueError(f"{name}: expected [{', '.join([*known, *axes_text(shape)])}], got {list(x.shape)}")
+        if x.is_complex() and not is_complex:
+            raise TypeError(f"{name}: expected real values, got {x.dtype}")
+        if not x.is_floating_point() and not x.is_complex():
+            raise TypeError(f"{name}: expected floating-point values, got {x.dtype}; convert with {name}.float()")
+        lead = tuple(x.shape[:n])
+    assert lead is not None
+    return lead
+
+
+def check_reset(reset: Any, lead: tuple[int, ...], device: torch.device) -> None:
+    """Raises TypeError or ValueError for what is no bool tensor [B, T] on the device of the inputs."""
+    if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
+        raise TypeError(f"reset: expected a bool tensor, got {reset.dtype if isinstance(reset, Tensor) else type(reset).__name__}")
+    check_dense("reset", reset)
+    if tuple(reset.shape) != lead:
+        raise ValueError(f"reset: expected [B={lead[0]}, T={lead[1]}], got {list(reset.shape)}")
+    if reset.device != device:
+        raise ValueError(f"reset: expected on {device} as the inputs, got {reset.device}")
+
+
+def dtypes_of_fields(dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """Of each kind of number that a field of the state may hold: its dtype, where a call computes in a real one."""
+    return {"real": dtype, "complex": complex_of(dtype), "int": torch.int64}
+
+
+def check_state(
+    state: Any, wanted: str, fields: Sequence[tuple[str, tuple[int, ...], str]], batch: int, kind: dict[str, Any]
+) -> tuple[Tensor, ...]:
+    """The fields of a state, in what a call computes in. wanted: the name of the named tuple; fields: of each its name, its axes, and real,
+    complex or int. Raises TypeError or ValueError for what does not fit."""
+    names = ", ".join(n for n, _, _ in fields)
+    if not isinstance(state, tuple | list):
+        raise TypeError(f"state: expected {wanted}({names}), got {type(state).__name__}")
+    if len(state) != len(fields):
+        raise ValueError(f"state: expected {len(fields)} fields ({names}), got {len(state)}")
+    dtypes = dtypes_of_fields(kind["dtype"])
+    checked = []
+    for v, (name, shape, number) in zip(state, fields, strict=True):
+        check_dense(f"state.{name}", v)
+        if tuple(v.shape) != (batch, *(int(s) for s in shape)):
+            raise ValueError(f"state.{name}: expected [{', '.join([f'B={batch}', *axes_text(shape)])}], got {list(v.shape)}")
+        if v.dtype is not dtypes[number] and not is_narrower(v.dtype, dtypes[number]):
+            hint = "; a step number is counted in whole numbers" if number == "int" else ""
+            raise TypeError(f"state.{name}: expected {dtypes[number]}, got {v.dtype}{hint}")
+        if v.device != kind["device"]:
+            raise ValueError(f"state.{name}: expected on {kind['device']} as the inputs, got {v.device}")
+        checked.append(cast_to(v, dtypes[number]))
+    return tuple(checked)

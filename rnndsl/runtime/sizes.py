@@ -1,0 +1,57 @@
+"""Sizes that remember how they were written."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class Size(int):
+    """A size that remembers how it was written, for messages: `4*H` = 512."""
+
+    text: str
+
+    def __new__(cls, value: int, text: str) -> "Size":
+        size = super().__new__(cls, value)
+        size.text = text
+        return size
+
+    def __reduce__(self) -> tuple:
+        return Size, (int(self), self.text)
+
+    @staticmethod
+    def _text(value: Any) -> str:
+        return value.text if isinstance(value, Size) else str(value)
+
+    def _with(self, other: Any, value: Any, text: str) -> Any:
+        """A size where the other is a whole number too; else a plain value, of whatever kind."""
+        return Size(value, text) if isinstance(other, int) else value
+
+    def __mul__(self, other: Any) -> Any:
+        return self._with(other, int(self) * other, f"{self.text}*{self._text(other)}")
+
+    def __rmul__(self, other: Any) -> Any:
+        return self._with(other, other * int(self), f"{self._text(other)}*{self.text}")
+
+    def __add__(self, other: Any) -> Any:
+        return self._with(other, int(self) + other, f"{self.text} + {self._text(other)}")
+
+    def __radd__(self, other: Any) -> Any:
+        return self._with(other, other + int(self), f"{self._text(other)} + {self.text}")
+
+    def __sub__(self, other: Any) -> Any:
+        return self._with(other, int(self) - other, f"{self.text} - {self._text(other)}")
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._with(other, other - int(self), f"{self._text(other)} - {self.text}")
+
+
+def divide(a: int, b: int) -> int:
+    """a / b, where it is a whole number; raises ValueError elsewhere."""
+    text = f"{Size._text(a)} / {Size._text(b)}"
+    if a % b:
+        raise ValueError(f"{text} is not a whole number: {int(a)} / {int(b)}")
+    return Size(a // b, text.replace(" ", ""))
+
+
+def axes_text(shape: Sequence[int]) -> list[str]:
+    """Axes as the cell writes them: `D=64`; a number where they are not written there."""
+    return [f"{s.text}={int(s)}" if isinstance(s, Size) else str(s) for s in shape]
