@@ -18,6 +18,7 @@ from rnndsl import api, cli, compiler
 from rnndsl.calculus import schedule
 from rnndsl.calculus.cost import cost_of_scan
 from rnndsl.checks.dims import Dim
+from rnndsl.cli.compile import STAGES as CHOICES
 from rnndsl.diagnostics import Source
 from rnndsl.tools.dump import STAGES, dump
 from rnndsl.tools.explain import explain, parse_shape, parse_sizes
@@ -468,7 +469,7 @@ def test_help_has_examples(capsys):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_dump(folder, capsys, stage):
-    assert cli.STAGES == STAGES
+    assert CHOICES == STAGES
     assert run("compile", "c.rnn", "--dump", stage) == 0
     out = capsys.readouterr().out
     words = {"ast": "CellDef", "cell": "param a: [D]", "plan": "scan h", "system": "component h", "kernels": "EXPORT void h_forward", "triton": "def h__newton(", "module": "class C(Layer)"}

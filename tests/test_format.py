@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import rnndsl
 from rnndsl import api, cli
+from rnndsl.cli.fmt import format_bytes, replace_file
 from rnndsl.diagnostics import RnnError, Source
 from rnndsl.syntax import formatter, parser
-from rnndsl.tools.fmt import format_bytes, replace_file
 from tests import test_grammar
 from tests.features import FEATURES, HEADER
 from tests.random_cells import cells, damage

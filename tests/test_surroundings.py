@@ -271,7 +271,7 @@ sys.exit(main())
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
-        ("rnndsl.commands", ["check", "good.rnn"]), ("lark", ["check", "good.rnn"]), ("rnndsl.checks.shapes", ["compile", "good.rnn"]),
+        ("rnndsl.cli.parser", ["check", "good.rnn"]), ("lark", ["check", "good.rnn"]), ("rnndsl.checks.shapes", ["compile", "good.rnn"]),
         ("jinja2", ["compile", "good.rnn"]), ("sympy", ["explain", "good.rnn"]), ("torch", ["verify", "good.rnn"]),
     ],
 )  # fmt: skip
@@ -290,11 +290,11 @@ def test_a_removed_working_directory_is_told_or_does_not_matter(folder):
 
 
 def test_memory_that_runs_out_is_told(folder, monkeypatch, capsys):
-    from rnndsl import commands
+    from rnndsl.cli import check
 
     def run_out(*_) -> int:
         raise MemoryError
 
-    monkeypatch.setattr(commands, "run", run_out)
+    monkeypatch.setattr(check, "run", run_out)
     with contextlib.redirect_stderr(sys.stderr):
         assert cli.main(["check", "good.rnn"]) == cli.MISUSE

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import rnndsl
-from rnndsl import cli, commands, compiler
+from rnndsl import cli, compiler
+from rnndsl.cli.parser import parser
 from rnndsl.diagnostics import Source
 from rnndsl.runtime.choice import _OF_DEVICE
 from rnndsl.runtime.triton import launch, tuned
@@ -399,6 +400,6 @@ def test_settings_need_no_torch():
 
 
 def test_parse():
-    options = commands.parser().parse_args(["tune", "c.rnn", "--shape", "8,16", "--size", "H=4", "--dtype", "bfloat16", "--direction", "forward"])
+    options = parser().parse_args(["tune", "c.rnn", "--shape", "8,16", "--size", "H=4", "--dtype", "bfloat16", "--direction", "forward"])
     assert parse(options) == Settings(8, 16, {"H": 4}, "bfloat16", False)
-    assert parse(commands.parser().parse_args(["tune", "c.rnn", "--shape", "8,16"])) == Settings(8, 16)
+    assert parse(parser().parse_args(["tune", "c.rnn", "--shape", "8,16"])) == Settings(8, 16)

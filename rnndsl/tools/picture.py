@@ -7,7 +7,7 @@ from typing import Any
 from rnndsl.calculus.analysis import Component, System
 from rnndsl.calculus.structure import LEFT, PER_HEAD, RIGHT
 from rnndsl.files import write_whole
-from rnndsl.tools import Unfit
+from rnndsl.tools import NoMatplotlib, Unfit
 from rnndsl.tools.graph import Graph, state_graph
 from rnndsl.tools.names import timed
 
@@ -17,13 +17,6 @@ _EDGE = {"input": "#7b8794", "stream": "#7b8794", "state": BLUE, "output": "#5f8
 _TITLE, _PANEL = 0.75, 2.4  # inches
 _LARGEST = 1500  # square inches of a picture
 _SIDE = 12  # pixels of one Jacobian block
-
-
-class NoMatplotlib(RuntimeError):
-    """Pictures need the extra `plot`."""
-
-    def __init__(self) -> None:
-        super().__init__("a picture needs matplotlib; install it with: pip install rnndsl[plot]")
 
 
 def draw(system: System, path: str | Path) -> None:

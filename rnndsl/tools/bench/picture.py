@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from rnndsl.tools import Unfit
+from rnndsl.tools import NoMatplotlib, Unfit
 from rnndsl.tools.bench.report import heading, seconds_text
 from rnndsl.tools.bench.run import COPY, Group, Result
-from rnndsl.tools.picture import BLUE, GREY, INK, PAPER, RED, NoMatplotlib, save
+from rnndsl.tools.picture import BLUE, GREY, INK, PAPER, RED, save
 
 _OURS = (BLUE, "#1f8a70", "#6b4fbb")
 _OTHERS = {"loop": INK, "compile": "#b7791f", "nn": RED, "pararnn": "#a23b72", COPY: GREY}

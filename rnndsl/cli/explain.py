@@ -1,0 +1,56 @@
+"""`rnndsl explain`: says what the compiler finds in the equations."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from rnndsl import api, compiler
+from rnndsl.cli.output import write
+from rnndsl.cli.programs import read
+from rnndsl.files import same_file
+from rnndsl.tools import Unfit
+
+
+def add(commands: Any) -> None:
+    """Adds the command's parser."""
+    p = commands.add_parser(
+        "explain",
+        help="say what the compiler finds in the equations",
+        description="Prints a page a cell: what is computed once, what for all steps at once, the components of the recurrence with\n"
+        "their family, structure and Jacobian, what a step costs, and the schedule that a model predicts. docs/explain.md explains it.",
+        epilog="examples:\n  rnndsl explain gru.rnn\n  rnndsl explain gru.rnn --shape 8,4096 --size H=256 D=64\n"
+        "  rnndsl explain cells.rnn --cell GRU --json\n  rnndsl explain gru.rnn --latex > gru.tex\n"
+        "  rnndsl explain gru.rnn --picture gru.svg\n",
+    )
+    p.add_argument("file", metavar="FILE", help="a .rnn file, or - for standard input")
+    p.add_argument("--cell", metavar="NAME", help="this cell alone")
+    p.add_argument("--shape", metavar="B,T", help="sequences and steps of a call: the schedule for them")
+    p.add_argument("--size", nargs="+", action="extend", default=[], metavar="H=256", help="sizes of the cell; counts become numbers")
+    form = p.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print plain data")
+    form.add_argument("--latex", action="store_true", help="print equations and Jacobian for a document with amsmath")
+    form.add_argument("--picture", metavar="OUT", help="draw states, streams and the Jacobian's sparsity: a .png or .svg file")
+    p.set_defaults(run=run)
+
+
+def run(options: Namespace) -> int:
+    """Prints the page of a program's cells, or draws it."""
+    from rnndsl.tools.explain import explain, parse_shape, parse_sizes
+
+    shape, sizes = parse_shape(options.shape), parse_sizes(options.size)
+    source = read(options.file)
+    api.require_cells(compiler.checked(source).program)
+    found = explain(source, options.cell, shape, sizes)
+    if options.json:
+        print(json.dumps(found.data, indent=2))
+    elif options.picture:
+        if same_file(Path(options.picture), [Path(options.file)]):
+            raise Unfit(f"{options.picture} is the program itself; name another file")
+        if len(found.cells) > 1:
+            raise Unfit(f"a picture shows one cell; choose one with --cell: {', '.join(c.name for c in found.cells)}")
+        found.cells[0].picture(options.picture)
+        print(f"wrote {options.picture}")
+    else:
+        write((found.latex if options.latex else found.text) + "\n")
+    return 0
