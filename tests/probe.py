@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import rnndsl
-from rnndsl.checks.builtins import BUILTINS, OPERATORS, elementwise
+from rnndsl.functions import ENTRIES
 
 try:
     import triton
@@ -20,8 +20,7 @@ needs_triton = pytest.mark.skipif(
     reason="there is no triton, or its interpreter of 3.6, which does not work with numpy 2.4",
 )
 INF, NAN = float("inf"), float("nan")
-ARITY = {op: 2 for op, rule in OPERATORS.items() if rule is elementwise}
-ARITY |= {name: b.arity[0] for name, b in BUILTINS.items() if b.rule is elementwise}  # every function of entries, with its arguments
+ARITY = {name: row.arity[0] for name, row in ENTRIES.items() if name != "neg"}  # every operation of entries, with its arguments
 
 
 def applied(op: str, *arguments: str) -> str:

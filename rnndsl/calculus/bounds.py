@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rnndsl.calculus.intervals import ALL, Evaluation, Interval, TooMuch, Work, evaluate, is_short, point, transparent
 from rnndsl.checks.cell import Apply, Expr, Let, Ref, Update
-from rnndsl.checks.shapes import fold
+from rnndsl.checks.folding import fold
 from rnndsl.plan.ir import Plan, Scan
 
 _ROUNDS = 6

@@ -13,22 +13,14 @@ from operator import add
 
 from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Update, walk
 from rnndsl.checks.dims import Dim
-from rnndsl.checks.shapes import fold
+from rnndsl.checks.folding import fold
+from rnndsl.functions import FUNCTIONS
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan
 
 NONE = Dim.of(0)
 BYTES = 4  # of a real value in float32
 
-# (operations, special functions) for each value of a result. A special function is one that hardware evaluates by table or series.
-_SPECIAL: dict[str, tuple[int, int]] = {
-    "tanh": (0, 1), "sigmoid": (0, 1), "exp": (0, 1), "log": (0, 1), "sqrt": (0, 1), "sin": (0, 1), "cos": (0, 1),
-    "softplus": (2, 2), "logsigmoid": (2, 2), "silu": (1, 1), "gelu": (8, 1), "elu": (2, 1), "logaddexp": (4, 2),
-    "softmax": (3, 1), "normalize": (3, 0), "layernorm": (7, 0), "rmsnorm": (3, 0), "mod": (3, 0),
-}  # fmt: skip
-_FREE = frozenset(
-    ("broadcast", "split", "concat", "merge", "heads", "reshape", "transpose", "diag", "slice", "rows", "re", "im", "conj", "eye", "ones")
-)
-_ONE_ROOT = frozenset(("normalize", "layernorm", "rmsnorm", "norm"))  # and one square root a vector
+_FREE = frozenset(("broadcast", "transpose", "slice", "rows", "surrogate"))  # operations of a plan that compute nothing
 
 
 @dataclass(frozen=True)
@@ -169,7 +161,10 @@ def _of_expr(expr: Expr) -> tuple[Dim, Dim]:
 
 def _of_operation(expr: Apply) -> tuple[Dim, Dim]:
     op, n = expr.op, size_of(expr.type)
-    if op in _FREE or op == "surrogate" or (not expr.type.axes and all(_plain(a) for a in expr.args)):
+    if op in _FREE or (not expr.type.axes and all(_plain(a) for a in expr.args)):
+        return NONE, NONE
+    row = FUNCTIONS.get(op)
+    if row is not None and row.cost == (0, 0):
         return NONE, NONE
     factor = Dim.of(_complex_factor(expr))
     if op == "@":
@@ -185,10 +180,10 @@ def _of_operation(expr: Apply) -> tuple[Dim, Dim]:
         return n * Dim.of(3), n
     if op == "^":
         return _power(expr, n)
-    if op in _SPECIAL:
-        flops, special = (n * Dim.of(k) for k in _SPECIAL[op])
-        return flops, special + (size_of(Type(expr.type.heads)) if op in _ONE_ROOT else NONE)
-    return n * factor, NONE
+    if row is None or row.cost == (1, 0):
+        return n * factor, NONE
+    flops, special = (n * Dim.of(k) for k in row.cost)
+    return flops, special + size_of(Type(expr.type.heads)) * Dim.of(row.roots)
 
 
 def _plain(expr: Expr) -> bool:

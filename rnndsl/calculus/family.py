@@ -6,12 +6,12 @@ of max and + alone; LOG of logaddexp and + alone; NONLINEAR is everything else, 
 
 from collections.abc import Sequence
 
+from rnndsl.functions import FUNCTIONS
+
 CONST, SHIFT, AFFINE, MAX_PLUS, LOG, NONLINEAR = "const", "shift", "affine", "max-plus", "log-semiring", "nonlinear"
 
 # Linear in their dependent argument, wherever the others are constant.
-LINEAR = frozenset(
-    ("sum", "mean", "cumsum", "split", "concat", "merge", "heads", "reshape", "transpose", "diag", "re", "im", "conj", "broadcast")
-)
+LINEAR = frozenset(row.name for row in FUNCTIONS.values() if row.linear) | {"transpose", "broadcast"}
 BILINEAR = frozenset(("*", "@", "outer", "dot"))
 
 

@@ -1,15 +1,22 @@
 """The elementwise functions of the language as SymPy functions that know their derivatives.
 
-Named as in the builtin table; a test holds the two against each other. Expressions are built from these and never simplified.
-Where a function has a kink, the derivative is PyTorch's, at NaN too, which no comparison holds for; a test compares all of them.
+They are made of the table of functions, a class each, whose slopes are read as formulas when they are first asked for. Expressions are built from
+these and never simplified. Where a function has a kink, the derivative is PyTorch's, at NaN too, which no comparison holds for; a test compares all
+of them.
 """
 
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import sympy
 from sympy import Expr, Function, Integer
 
 from rnndsl.calculus.budget import raised
+from rnndsl.functions import ENTRIES
+from rnndsl.functions import Function as Row
+from rnndsl.syntax import ast
+from rnndsl.syntax.parser import parse_expression
 
 
 class root(Function):
@@ -49,126 +56,6 @@ class modulus(_Part):
     pass
 
 
-class sigmoid(Function):
-    def fdiff(self, argindex=1):
-        return self * (1 - self)
-
-
-class relu(Function):
-    def fdiff(self, argindex=1):
-        return where(less_equal(self.args[0], Integer(0)), Integer(0), Integer(1))
-
-
-class softplus(Function):
-    def fdiff(self, argindex=1):
-        return sigmoid(self.args[0])
-
-
-class logsigmoid(Function):
-    def fdiff(self, argindex=1):
-        return sigmoid(-self.args[0])
-
-
-class silu(Function):
-    def fdiff(self, argindex=1):
-        s = sigmoid(self.args[0])
-        return s + self * (1 - s)
-
-
-class gelu(Function):
-    def fdiff(self, argindex=1):
-        (x,) = self.args
-        c = sympy.sqrt(2 / sympy.pi)
-        t = sympy.tanh(c * (x + sympy.Float("0.044715") * x**3))
-        return (1 + t) / 2 + x * (1 - t**2) / 2 * c * (1 + 3 * sympy.Float("0.044715") * x**2)
-
-
-class elu(Function):
-    def fdiff(self, argindex=1):
-        (x,) = self.args
-        return where(less_equal(x, Integer(0)), sympy.exp(x), Integer(1))
-
-
-class _Flat(Function):
-    """A function whose derivative is zero wherever it has one."""
-
-    def fdiff(self, argindex=1):
-        return Integer(0)
-
-
-class heaviside(_Flat):
-    pass
-
-
-class sign(_Flat):
-    pass
-
-
-class floor(_Flat):
-    pass
-
-
-class less(_Flat):
-    pass
-
-
-class less_equal(_Flat):
-    pass
-
-
-class greater(_Flat):
-    pass
-
-
-class greater_equal(_Flat):
-    pass
-
-
-class equal(_Flat):
-    pass
-
-
-class not_equal(_Flat):
-    pass
-
-
-class absolute(Function):
-    def fdiff(self, argindex=1):
-        return sign(self.args[0])
-
-
-class maximum(Function):
-    def fdiff(self, argindex=1):
-        a, b = self.args if argindex == 1 else self.args[::-1]
-        return where(equal(a, b), sympy.Rational(1, 2), where(less(a, b), Integer(0), Integer(1)))
-
-
-class minimum(Function):
-    def fdiff(self, argindex=1):
-        a, b = self.args if argindex == 1 else self.args[::-1]
-        return where(equal(a, b), sympy.Rational(1, 2), where(greater(a, b), Integer(0), Integer(1)))
-
-
-class logaddexp(Function):
-    def fdiff(self, argindex=1):
-        a, b = self.args if argindex == 1 else self.args[::-1]
-        return where(equal(a, b), sympy.Rational(1, 2), sigmoid(a - b))  # both may be -inf
-
-
-class mod(Function):
-    def fdiff(self, argindex=1):
-        a, b = self.args
-        return Integer(1) if argindex == 1 else -floor(a / b)
-
-
-class where(Function):
-    def fdiff(self, argindex=1):
-        condition = self.args[0]
-        if argindex == 1:
-            return Integer(0)
-        return where(condition, Integer(argindex == 2), Integer(argindex == 3))
-
-
 class surrogate(Function):
     """surrogate(v, value, slope): the value going forward; going backward its derivative in v is the slope, in nothing else."""
 
@@ -176,12 +63,36 @@ class surrogate(Function):
         return self.args[2] if argindex == 1 else Integer(0)
 
 
-ELEMENTWISE = {
-    "tanh": sympy.tanh, "sigmoid": sigmoid, "relu": relu, "exp": sympy.exp, "log": sympy.log, "sqrt": sympy.sqrt, "abs": absolute,
-    "sign": sign, "softplus": softplus, "logsigmoid": logsigmoid, "silu": silu, "gelu": gelu, "elu": elu, "sin": sympy.sin,
-    "cos": sympy.cos, "floor": floor, "heaviside": heaviside, "max": maximum, "min": minimum, "logaddexp": logaddexp, "mod": mod,
-    "where": where, "<": less, "<=": less_equal, ">": greater, ">=": greater_equal, "==": equal, "!=": not_equal,
-}  # fmt: skip
+class _Row(Function):
+    """A function of the table."""
+
+    row: Row
+
+    def fdiff(self, argindex=1):
+        named = dict(zip(self.row.parameters, self.args, strict=True))
+        return formula_of(_slopes(self.row)[argindex - 1], named)
+
+
+@cache
+def _slopes(row: Row) -> tuple[ast.Expr, ...]:
+    return tuple(parse_expression(text) for text in row.slopes)
+
+
+def _class_of(row: Row) -> Any:
+    """SymPy's own function, or one with the row's slopes."""
+    name = row.formula or row.name
+    if name.startswith("sympy."):
+        return getattr(sympy, name.removeprefix("sympy."))
+    return type(name, (_Row,), {"row": row, "nargs": len(row.parameters)})
+
+
+ELEMENTWISE: dict[str, Any] = {name: _class_of(row) for name, row in ENTRIES.items() if row.formula or row.slopes}
+OPERATIONS: dict[str, Any] = {ENTRIES[name].operation: f for name, f in ELEMENTWISE.items()}
+
+# Those that analyses know by themselves.
+absolute, sign, sigmoid = ELEMENTWISE["abs"], ELEMENTWISE["sign"], ELEMENTWISE["sigmoid"]
+relu, softplus, logaddexp, maximum, where = (ELEMENTWISE[name] for name in ("relu", "softplus", "logaddexp", "max", "where"))
+less, less_equal, greater, greater_equal, equal, not_equal = (ELEMENTWISE[name] for name in ("<", "<=", ">", ">=", "==", "!="))
 
 ARITHMETIC: dict[str, Callable[..., Expr]] = {
     "+": lambda a, b: a + b,
@@ -191,6 +102,36 @@ ARITHMETIC: dict[str, Callable[..., Expr]] = {
     "^": lambda a, b: power(a, b) if not b.is_Number or (whole := raised(a, b)) is None else whole,
     "neg": lambda a: -a,
 }
+
+
+def number(value: float | complex) -> Expr:
+    """A number of the language as SymPy has it: whole ones exactly, pi and infinities by name."""
+    if isinstance(value, complex):
+        return sympy.Float(repr(value.imag)) * sympy.I
+    if value != value:
+        return sympy.nan
+    if value in (float("inf"), float("-inf")):
+        return sympy.oo if value > 0 else -sympy.oo
+    if value == 3.141592653589793:
+        return sympy.pi
+    return sympy.Integer(int(value)) if value == int(value) and abs(value) < 2**53 else sympy.Float(repr(value))
+
+
+def formula_of(expr: ast.Expr, named: dict[str, Expr]) -> Expr:
+    """An expression as it is written, of numbers, names and functions of entries, as a formula."""
+    match expr:
+        case ast.Number():
+            return number(expr.value)
+        case ast.Name():
+            return named[expr.id]
+        case ast.Prefix():
+            return -formula_of(expr.operand, named)
+        case ast.Binary():
+            function = ARITHMETIC.get(expr.op) or ELEMENTWISE[expr.op]
+            return function(formula_of(expr.left, named), formula_of(expr.right, named))
+        case ast.Call():
+            return ELEMENTWISE[expr.function.id](*(formula_of(a, named) for a in expr.arguments))
+    raise AssertionError(expr)
 
 
 def derivative(expr: Expr, symbol: sympy.Symbol) -> Expr:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rnndsl.checks.cell import Apply, Expr, Number, Ref, walk
-from rnndsl.checks.shapes import fold
+from rnndsl.checks.folding import fold
+from rnndsl.functions import FUNCTIONS, OPERATORS, ranges
 
 LONG = 100  # nodes of an expression from which its name is kept
 _SPLITS = 6  # values held at their ends at once
@@ -168,16 +169,13 @@ class Evaluation:
 
 
 def _of_complex(op: str) -> Interval:
-    return Interval(0.0, math.inf) if op in ("abs", "norm") else ALL
-
-
-def _product(a: float, b: float) -> float:
-    return 0.0 if a == 0 or b == 0 else a * b  # an unbounded value is finite all the same
+    """What is known of a real value that is made of a complex one."""
+    row = FUNCTIONS.get(op)
+    return Interval(*row.interval(*[(-math.inf, math.inf)] * len(row.parameters))) if row is not None and row.domain == "to-real" and row.interval else ALL
 
 
 def _times(a: Interval, b: Interval) -> Interval:
-    ends = [_product(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
-    return Interval(min(ends), max(ends))
+    return Interval(*ranges.product((a.low, a.high), (b.low, b.high)))
 
 
 def _plus(a: Interval, b: Interval) -> Interval:
@@ -186,89 +184,26 @@ def _plus(a: Interval, b: Interval) -> Interval:
     return Interval(low, high)
 
 
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
-
-
-def _exp(x: float) -> float:
-    return math.inf if x > 709 else math.exp(x)
-
-
-def _softplus(x: float) -> float:
-    return x if x > 40 else math.log1p(math.exp(x))
-
-
-def _log(x: float) -> float:
-    return -math.inf if x <= 0 else math.log(x)
-
-
-def _gelu(x: float) -> float:
-    return 0.0 if x == -math.inf else x if x == math.inf else 0.5 * x * (1 + math.tanh(0.7978845608028654 * (x + 0.044715 * x**3)))
-
-
-# Functions that never fall.
-_RISING = {
-    "tanh": math.tanh, "sigmoid": _sigmoid, "exp": _exp, "relu": lambda x: max(x, 0.0), "softplus": _softplus,
-    "logsigmoid": lambda x: -_softplus(-x), "log": _log, "sqrt": lambda x: math.sqrt(max(x, 0.0)),
-    "sign": lambda x: float((x > 0) - (x < 0)), "heaviside": lambda x: float(x > 0), "elu": lambda x: x if x > 0 else math.expm1(x),
-    "floor": lambda x: x if math.isinf(x) else float(math.floor(x)),
-}  # fmt: skip
-_FIXED = {"sin": (-1.0, 1.0), "cos": (-1.0, 1.0), "softmax": (0.0, 1.0), "normalize": (-1.0, 1.0), "norm": (0.0, math.inf)}
 _ARITHMETIC = frozenset(("+", "-", "*", "neg"))
-_COMPARES = frozenset(("<", "<=", ">", ">=", "==", "!="))
-_KEEPS = frozenset(("split", "merge", "heads", "reshape", "transpose", "broadcast", "slice", "mean", "re", "conj"))
+_KEEPS = frozenset(("transpose", "broadcast", "slice"))
 
 
 def _apply(expr: Apply, args: list[Interval]) -> Interval:
-    op = expr.op
-    if op in _FIXED:
-        return Interval(*_FIXED[op])
-    if op in _COMPARES:
-        return Interval(0.0, 1.0)
-    if op in _RISING:
-        return Interval(_RISING[op](args[0].low), _RISING[op](args[0].high))
-    match op:
+    match expr.op:
         case "/":
             return _quotient(*args)
         case "^":
             return _power(expr, args)
-        case "max":
-            return Interval(max(args[0].low, args[1].low), max(args[0].high, args[1].high))
-        case "min":
-            return Interval(min(args[0].low, args[1].low), min(args[0].high, args[1].high))
-        case "abs":
-            low = 0.0 if args[0].low <= 0 <= args[0].high else min(abs(args[0].low), abs(args[0].high))
-            return Interval(low, max(abs(args[0].low), abs(args[0].high)))
-        case "where":
-            return args[1].hull(args[2])
-        case "logaddexp":
-            return Interval(max(args[0].low, args[1].low), math.inf if math.inf in (args[0].high, args[1].high) else _lae(args))
-        case "silu" | "gelu":
-            return Interval(-0.279 if args[0].low < 0 else 0.0, max(args[0].high, 0.0))
-        case "mod" if args[1].low > 0:
-            return Interval(0.0, args[1].high)
-        case "outer":
-            return _times(*args)
-        case "diag":
-            return args[0].hull(point(0.0))
-        case "concat":
-            return Interval(min(a.low for a in args), max(a.high for a in args))
         case "surrogate":
             return args[1]
-        case "eye":
-            return Interval(0.0, 1.0)
-        case "ones":
-            return point(1.0)
-        case "im":
-            return point(0.0)
-    if op in _KEEPS:
+    if expr.op in _KEEPS:
         return args[0]
+    row = OPERATORS.get(expr.op) or FUNCTIONS.get(expr.op)
+    if row is not None and row.rising and row.number is not None:
+        return Interval(row.number(args[0].low), row.number(args[0].high))
+    if row is not None and row.interval is not None:
+        return Interval(*row.interval(*((a.low, a.high) for a in args)))
     return ALL
-
-
-def _lae(args: list[Interval]) -> float:
-    top = max(args[0].high, args[1].high)
-    return top if top == -math.inf else top + math.log1p(math.exp(-abs(args[0].high - args[1].high))) if math.isfinite(min(args[0].high, args[1].high)) else top  # fmt: skip
 
 
 def _square(a: Interval) -> Interval:

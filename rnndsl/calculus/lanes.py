@@ -15,10 +15,20 @@ from sympy import Symbol
 
 from rnndsl.calculus import family
 from rnndsl.calculus.budget import NAMED, Budget
-from rnndsl.calculus.functions import ARITHMETIC, ELEMENTWISE, absolute, imag_part, modulus, real_part, root, surrogate
+from rnndsl.calculus.functions import (
+    ARITHMETIC,
+    ELEMENTWISE,
+    absolute,
+    imag_part,
+    modulus,
+    number,
+    real_part,
+    root,
+    surrogate,
+)
 from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Update, walk
 from rnndsl.checks.dims import Dim
-from rnndsl.checks.shapes import fold
+from rnndsl.checks.folding import fold
 from rnndsl.diagnostics import NOWHERE, Span
 from rnndsl.plan.ir import Gemm, Operation, Scan, expressions_of
 from rnndsl.plan.single import own_name
@@ -302,11 +312,11 @@ class _Lowering:
         """The lane form of an expression."""
         match expr:
             case Number():
-                return _Value(_number(expr.value), expr.type)
+                return _Value(number(expr.value), expr.type)
             case Ref():
                 return self._ref(expr)
-        if isinstance(number := fold(expr), float) and not expr.type.axes:
-            return _Value(_number(number), expr.type)
+        if isinstance(known := fold(expr), float) and not expr.type.axes:
+            return _Value(number(known), expr.type)
         if expr.op == "slice":
             return self._slice(expr)
         if expr.op == "surrogate":
@@ -694,17 +704,3 @@ class _Product(sympy.Function):
 
     def fdiff(self, argindex=1):
         return sympy.Integer(1)
-
-
-def _number(value: float | complex) -> Formula:
-    if isinstance(value, complex):
-        return sympy.Float(repr(value.imag)) * sympy.I
-    if value != value:
-        return sympy.nan
-    if value in (float("inf"), float("-inf")):
-        return sympy.oo if value > 0 else -sympy.oo
-    if value == 3.141592653589793:
-        return sympy.pi
-    return sympy.Integer(int(value)) if value == int(value) and abs(value) < 2**53 else sympy.Float(repr(value))
-
-

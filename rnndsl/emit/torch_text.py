@@ -8,10 +8,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rnndsl.calculus import folding
-from rnndsl.checks.builtins import BUILTINS
 from rnndsl.checks.cell import Apply, Expr, Number, Ref, Type, walk
 from rnndsl.checks.dims import Dim
+from rnndsl.functions import FUNCTIONS, numbers
 
 # How tightly a text binds; higher binds tighter.
 COMPARE, ADD, MUL, NEG, POW, ATOM = 1, 2, 3, 4, 5, 6
@@ -59,7 +58,7 @@ class TorchText:
             case Apply(op="+" | "-" | "*" | "neg"):
                 return all(self.is_number(a) for a in expr.args)
             case Apply():
-                real = expr.op in folding.FUNCTIONS and not any(a.type.is_complex for a in expr.args)
+                real = expr.op in numbers.NUMBERS and not any(a.type.is_complex for a in expr.args)
                 return real and all(self.is_number(a) for a in expr.args)
         return False
 
@@ -145,8 +144,7 @@ class TorchText:
         """A function of numbers alone, in double precision, as kernels have it."""
         if expr.op == "/" and isinstance(expr.args[1], Number) and expr.args[1].value != 0:  # Python's own
             return Text(f"{self.text(expr.args[0]).within(MUL)} / {self.text(expr.args[1]).within(POW)}", MUL)
-        code = folding.call(expr.op, [self.text(a).within(ADD) for a in expr.args])
-        assert code is not None
+        code = numbers.call(numbers.NUMBERS[expr.op], [self.text(a).within(ADD) for a in expr.args])
         if "Scalars." in code:
             self.used.add("Scalars")
         return Text(code)
@@ -297,10 +295,10 @@ class TorchText:
         return Text(f"torch.diag_embed({self.text(expr.args[0]).code})")
 
     def _builtin(self, expr: Apply) -> Text:
-        builtin = BUILTINS[expr.op]
+        row = FUNCTIONS[expr.op]
         target = expr.type if len(expr.args) > 1 else None
         args = [self.tensor(a, target).code if target else self.tensor(a).code for a in expr.args]
-        code = builtin.torch.format(*args)
+        code = row.torch.format(*args)
         if code.startswith("ops."):
             code = code[4:]
             self.used.add(code.split("(")[0])

@@ -16,20 +16,8 @@ from rnndsl.kernel.graph import SCALARS, Builder, Map, Node, Shape
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.loops import LoopBack, inside, outside
 
-# Derivatives come from the calculus' functions; these are the names of the two tables where they differ.
-_CALCULUS = {
-    **{name: functions.ELEMENTWISE[name] for name in
-       ("tanh", "sigmoid", "relu", "exp", "log", "sqrt", "abs", "sign", "softplus", "logsigmoid", "elu", "sin", "cos", "floor", "heaviside",
-        "max", "min", "logaddexp")},
-    "root": functions.root, "pow": functions.power, "lt": functions.less, "le": functions.less_equal,
-    "gt": functions.greater, "ge": functions.greater_equal, "eq": functions.equal, "ne": functions.not_equal,
-}  # fmt: skip
-_NAMES = {
-    functions.sigmoid: "sigmoid", functions.heaviside: "heaviside", functions.sign: "sign", functions.floor: "floor",
-    functions.equal: "eq", functions.greater: "gt", functions.greater_equal: "ge", functions.less: "lt", functions.less_equal: "le", functions.where: "select", functions.root: "root",
-    functions.power: "pow", sympy.tanh: "tanh", sympy.exp: "exp", sympy.sin: "sin", sympy.cos: "cos", sympy.log: "log",
-}  # fmt: skip
-_FLAT = frozenset(("sign", "floor", "heaviside", "lt", "le", "gt", "ge", "eq", "ne"))
+_FORMULAS = functions.OPERATIONS | {"root": functions.root, "pow": functions.power}  # of operations of a graph
+_NAMES = {f: op for op, f in _FORMULAS.items()}
 
 
 @dataclass(frozen=True)
@@ -281,11 +269,10 @@ class Adjoint:
                 return apply("select", (at_zero, whole), (b.number(0.0), ()), (along, whole))
         if node.op in complexes.HOLOMORPHIC:
             return self._holomorphic(node, i, gradient)
-        if node.op in _FLAT:
-            return None
-        if node.op not in _CALCULUS:
+        if node.op not in _FORMULAS:
             raise Unsupported(node.op)
-        return self._formula(derivative(node.op, len(node.args), i), arguments, node.shape, gradient)
+        slope = derivative(node.op, len(node.args), i)
+        return None if slope == 0 else self._formula(slope, arguments, node.shape, gradient)
 
     def _holomorphic(self, node: Node, i: int, gradient: int) -> int:
         """gradient · ∂node/∂argument i of one part of f(z): by ∂ re f / ∂ re z = ∂ im f / ∂ im z = re f', ∂ im f / ∂ re z =
@@ -374,7 +361,7 @@ _ARGUMENTS = sympy.symbols("a b c")
 def derivative(op: str, count: int, i: int) -> sympy.Expr:
     """∂op(a, b, …)/∂ its argument i, of the calculus' table."""
     arguments = _ARGUMENTS[:count]
-    return _CALCULUS[op](*arguments).diff(arguments[i])
+    return _FORMULAS[op](*arguments).diff(arguments[i])
 
 
 def in_order(pieces: dict[tuple[int, Dim], tuple[Dim, int]]) -> list[tuple[tuple[int, Dim], tuple[Dim, int]]]:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rnndsl.calculus import folding
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import NOWHERE, Span
+from rnndsl.functions import OPERATIONS
 from rnndsl.kernel.limits import VALUES, TooLarge
 
 Shape = tuple[Dim, ...]
@@ -263,21 +263,10 @@ def _mixes(m: Map, kept: int) -> bool:
     return any(k < kept for k in m) and any(k >= kept for k in m)
 
 
-# Operations of nodes that have another name in the language.
-_LANGUAGE = {
-    "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "select": "where", "pow": "^", "root": "sqrt",
-}  # fmt: skip
-
-
-def language_name(op: str) -> str:
-    """What the language calls an elementwise operation."""
-    return _LANGUAGE.get(op, op)
-
-
 def _folded(op: str, values: Sequence[float | None]) -> float | None:
     """What an operation makes of numbers; None where one of them is none, and of an operation that computes nothing."""
-    function = folding.FUNCTIONS.get(language_name(op))
-    if function is None or not values:
+    row = OPERATIONS.get(op)
+    if row is None or row.number is None or not values:
         return None
     numbers = [v for v in values if v is not None]
-    return function(*numbers) if len(numbers) == len(values) else None
+    return row.number(*numbers) if len(numbers) == len(values) else None

@@ -5,6 +5,7 @@ from math import pi, sqrt
 
 from rnndsl.checks.cell import SCALAR, Apply, Type
 from rnndsl.checks.dims import Dim
+from rnndsl.functions import ENTRIES
 from rnndsl.kernel import complexes
 from rnndsl.kernel.arithmetic import Arithmetic
 from rnndsl.kernel.graph import Node
@@ -14,10 +15,6 @@ from rnndsl.kernel.values import Value
 
 Handler = Callable[[Arithmetic, Apply, list[Value]], Value]
 HANDLERS: dict[str, Handler] = {}
-COMPARE = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
-_DIRECT = frozenset(
-    "+ - * / neg tanh sigmoid relu exp log sqrt abs sign softplus logsigmoid elu sin cos floor heaviside max min logaddexp".split()
-)
 
 
 def lowers(*operations: str) -> Callable[[Handler], Handler]:
@@ -40,13 +37,9 @@ def elementwise(m: Arithmetic, op: str, args: list[Value], t: Type) -> Value:
     """An operation that is one node for real arguments. Raises Unsupported."""
     if any(a.type.is_complex for a in args):
         return complexes.apply(m, op, args, t)
-    if op in COMPARE:
-        return m.make(COMPARE[op], t, *args)
-    if op == "^":
-        return m.make("pow", t, *args)
-    if op in _DIRECT:
-        return m.make(op, t, *args)
-    raise Unsupported(op)
+    if op not in ENTRIES:
+        raise Unsupported(op)
+    return m.make(ENTRIES[op].operation, t, *args)
 
 
 @lowers("where")

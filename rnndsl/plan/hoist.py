@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
-from rnndsl.checks.builtins import OPERATORS
 from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Repeat, Update, walk
+from rnndsl.checks.shapes.rules import elementwise
 from rnndsl.diagnostics import Span
 from rnndsl.plan.dependence import STATIC, Dependence
 from rnndsl.plan.ir import inner_names
@@ -99,7 +99,7 @@ def _terms(expr: Expr, sign: int):
 
 
 def _binary(op: str, left: Expr, right: Expr, span: Span) -> Apply:
-    return Apply(op, (left, right), OPERATORS[op]((left.type, right.type)), span=span)
+    return Apply(op, (left, right), elementwise((left.type, right.type)), span=span)
 
 
 def _total(terms: list[tuple[int, Expr]], span: Span) -> Expr:

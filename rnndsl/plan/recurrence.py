@@ -7,6 +7,7 @@ streams that are no larger, a kernel takes those and makes it on the way.
 from dataclasses import dataclass, replace
 
 from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Type, walk
+from rnndsl.functions import ENTRIES
 from rnndsl.plan.dependence import strongly_connected
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of, names_of
 
@@ -14,13 +15,7 @@ _TYPICAL = 64  # the value of a size where two formulas are compared
 _HEADS = 8
 _RETURNED = 4  # values that an exit gives: each is a stream more to write, and its gradient one to read
 _GIVEN = frozenset(("input", "noise", "clock"))  # roles of what is there at every step before anything is computed
-_FUSED = frozenset(
-    (
-        "+", "-", "*", "/", "^", "neg", "<", "<=", ">", ">=", "==", "!=", "tanh", "sigmoid", "relu", "exp", "log", "sqrt", "abs", "sign",
-        "softplus", "logsigmoid", "silu", "gelu", "elu", "sin", "cos", "floor", "heaviside", "re", "im", "conj", "max", "min", "logaddexp",
-        "mod", "where", "outer", "surrogate", "broadcast", "split", "transpose",
-    )
-)  # fmt: skip
+_FUSED = ENTRIES.keys() | {"outer", "surrogate", "broadcast", "split", "transpose"}
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,12 @@ def parse(source: Source) -> ast.File:
     return ast.File(tuple(items))
 
 
+def parse_expression(text: str) -> ast.Expr:
+    """The tree of one expression. Raises RnnError."""
+    (function,) = parse(Source("expression", f"def f() = {text}\n")).functions
+    return function.body
+
+
 def _chunks(found: list[Statement], out: Collector) -> list[list[Statement]]:
     """Groups statements by the `cell` or `def` that they belong to."""
     chunks: list[list[Statement]] = []

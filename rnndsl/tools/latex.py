@@ -8,6 +8,7 @@ from rnndsl.calculus.analysis import Component, System
 from rnndsl.calculus.functions import ELEMENTWISE, surrogate
 from rnndsl.calculus.lanes import Mix
 from rnndsl.checks.cell import Cell, Let, Repeat
+from rnndsl.functions import FUNCTIONS, OPERATORS
 from rnndsl.plan.single import own_name
 from rnndsl.syntax import ast
 from rnndsl.tools.data import called
@@ -16,11 +17,6 @@ from rnndsl.tools.latex_names import LatexNames
 from rnndsl.tools.names import Shown
 
 _CALLED = {f: op for op, f in ELEMENTWISE.items()}
-_FUNCTIONS = {
-    "sigmoid": r"\sigma", "tanh": r"\tanh", "exp": r"\exp", "log": r"\log", "sin": r"\sin", "cos": r"\cos", "max": r"\max",
-    "min": r"\min", "re": r"\operatorname{Re}", "im": r"\operatorname{Im}",
-}  # fmt: skip
-_COMPARE = {"<": "<", "<=": r"\le", ">": ">", ">=": r"\ge", "==": "=", "!=": r"\ne"}
 _ADD, _MUL, _AT, _POW, _ATOM = range(5)
 
 
@@ -50,7 +46,8 @@ def _display(rows: list[str]) -> str:
 
 def function_name(name: str) -> str:
     """A function of the language or of the program."""
-    return _FUNCTIONS.get(name, f"\\operatorname{{{name.replace('_', chr(92) + '_')}}}")
+    known = FUNCTIONS[name].latex if name in FUNCTIONS else None
+    return known or f"\\operatorname{{{name.replace('_', chr(92) + '_')}}}"
 
 
 def _transposed(text: str) -> str:
@@ -170,7 +167,7 @@ class _Writer:
                 return f"{self._within(left, _AT)} \\, {self._within(right, _AT)}", _AT
             case "^":
                 return f"{{{self._within(left, _ATOM)}}}^{{{self.text(right)}}}", _POW
-        return f"\\left[{self.text(left)} {_COMPARE[e.op]} {self.text(right)}\\right]", _ATOM
+        return f"\\left[{self.text(left)} {OPERATORS[e.op].latex} {self.text(right)}\\right]", _ATOM
 
     def _condition(self, e: ast.Expr) -> str:
         """A condition without the brackets that a comparison has as a value."""
@@ -194,9 +191,10 @@ class _Writer:
             case ast.Attribute():
                 return self.rank(e.base)
             case ast.Call():
-                if e.function.id in ("dot", "sum", "mean", "norm"):
+                shape = FUNCTIONS[e.function.id].shape if e.function.id in FUNCTIONS else ""
+                if shape in ("reducing", "inner"):
                     return 0
-                if e.function.id in ("outer", "diag"):
+                if shape in ("outer", "diagonal"):
                     return 2
                 return max((self.rank(a) for a in e.arguments), default=0)
             case ast.Binary():
@@ -247,7 +245,7 @@ class _Formulas(LatexPrinter):
             return self._print(expr.args[1])
         if type(expr) in COMPARED:
             a, b = (self._print(x) for x in expr.args)
-            text = f"\\left[{a} {_COMPARE[COMPARED[type(expr)]]} {b}\\right]"
+            text = f"\\left[{a} {OPERATORS[COMPARED[type(expr)]].latex} {b}\\right]"
         else:
             name = function_name(_CALLED.get(expr.func, expr.func.__name__.strip("_")))
             text = f"{name}\\left({', '.join(self._print(a) for a in expr.args)}\\right)"

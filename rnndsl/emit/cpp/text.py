@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import reduce
 
 from rnndsl.checks.dims import Dim
+from rnndsl.functions import OPERATIONS
 from rnndsl.kernel.graph import SMALL_POWER
 
 ADD, MUL, NEG, ATOM = 1, 2, 3, 4
 _INFIX = {"+": ("+", ADD), "-": ("-", ADD), "*": ("*", MUL), "/": ("/", MUL)}
-_FUNCTIONS = {"root": "sqrt"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ def operation(op: str, args: list[Cpp]) -> Cpp:
     if op in _INFIX:
         symbol, level = _INFIX[op]
         return Cpp(f"{args[0].within(level)} {symbol} {args[1].within(level + 1)}", level, all(a.plain for a in args))
-    return Cpp(f"{_FUNCTIONS.get(op, op)}({', '.join(a.lanes for a in args)})")
+    function = OPERATIONS[op].cpp or op
+    printed = [a.lanes for a in args]
+    return Cpp(f"({function.format(*printed)})" if "{" in function else f"{function}({', '.join(printed)})")
 
 
 def dim(d: Dim, name: Callable[[str], str]) -> str:

@@ -7,21 +7,17 @@ printed as it is beside an operator alone, and by `Text.lanes` elsewhere.
 import math
 from dataclasses import dataclass
 
-from rnndsl.calculus import folding
 from rnndsl.checks.dims import Dim
-from rnndsl.kernel.graph import SMALL_POWER, language_name
+from rnndsl.functions import COMPARISONS, OPERATIONS, OPERATORS, numbers
+from rnndsl.kernel.graph import SMALL_POWER
 from rnndsl.kernel.limits import Unsupported
 
 COMPARE, ADD, MUL, NEG, ATOM = 0, 1, 2, 3, 4
 _INFIX = {"+": ("+", ADD), "-": ("-", ADD), "*": ("*", MUL), "/": ("/", MUL)}
-_COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
-_TL = {"exp": "tl.exp", "log": "tl.log", "sqrt": "tl.sqrt", "root": "tl.sqrt", "rsqrt": "tl.rsqrt", "abs": "tl.abs", "floor": "tl.floor",
-       "sin": "tl.sin", "cos": "tl.cos"}  # fmt: skip
-_LIBRARY = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "relu", "softplus": "softplus", "logsigmoid": "logsigmoid",
-            "logaddexp": "logaddexp", "max": "maximum", "min": "minimum", "sign": "sign", "heaviside": "heaviside", "pow": "power",
-            "expm1": "expm1", "elu": "elu",
-            **{name: name for name in ("modulus", "quotient_re", "quotient_im", "root_re", "root_im", "exp_re", "exp_im")}}  # fmt: skip
-LIBRARY = frozenset(_LIBRARY.values()) | {"full", "integer_power"}  # functions of rnndsl.runtime.triton.functions
+_COMPARE = {row.operation: row.name for row in OPERATORS.values() if row.name in COMPARISONS}
+
+# The functions of rnndsl.runtime.triton.functions that text calls.
+LIBRARY = frozenset(row.triton for row in OPERATIONS.values() if row.triton.isidentifier()) | {"full", "integer_power"}
 
 
 @dataclass(frozen=True)
@@ -72,18 +68,20 @@ def operation(op: str, args: list[Text], like: str) -> Text:
         return Text(f"tl.rsqrt({args[0].code})")
     if op == "pow" and args[1].literal is not None and args[1].literal.is_integer() and -SMALL_POWER - 1 <= args[1].literal < 0:
         return Text(f"integer_power({args[0].code}, {int(args[1].literal)})")
-    function = _TL.get(op) or _LIBRARY.get(op)
-    if function is None:
+    function = OPERATIONS[op].triton
+    if not function:
         raise Unsupported(f"`{op}` has no Triton function")
-    return Text(f"{function}({', '.join(a.lanes(like) for a in args)})")
+    printed = [a.lanes(like) for a in args]
+    return Text(f"({function.format(*printed)})" if "{" in function else f"{function}({', '.join(printed)})")
 
 
 def uniform(op: str, args: list[str]) -> str:
     """An operation of numbers, sizes and hyperparameters, in Python. Raises Unsupported."""
-    code = args[0] if op == "copy" else folding.call(language_name(op), args)
-    if code is None:
+    if op == "copy":
+        return args[0]
+    if op not in OPERATIONS or OPERATIONS[op].number is None:
         raise Unsupported(f"`{op}` of numbers alone")
-    return code
+    return numbers.call(OPERATIONS[op], args)
 
 
 def dim(d: Dim, names: dict[str, str]) -> str:

@@ -1,13 +1,14 @@
 """The words of the language by what an editor makes of them, all taken from the tables that the compiler itself uses."""
 
-from rnndsl.checks.builtins import BUILTINS, DISTRIBUTIONS, INITIALISERS
+from rnndsl import functions
+from rnndsl.checks.draws import DISTRIBUTIONS, INITIALISERS
 from rnndsl.syntax.keywords import KEYWORDS, TIME
 
 ITEMS = ("cell", "def")  # open what stands at the left margin
 CONSTANTS = ("inf", "pi")
 MODIFIERS = ("complex", "grad", "in")  # stand inside a statement
 OPENERS = tuple(w for w in KEYWORDS if w not in (*ITEMS, *CONSTANTS, *MODIFIERS))  # begin a statement of a cell
-FUNCTIONS = tuple(BUILTINS)
+FUNCTIONS = tuple(functions.FUNCTIONS)
 DRAWS = tuple(dict.fromkeys((*INITIALISERS, *DISTRIBUTIONS)))  # what may stand after `~`
 
 # As in grammar/rnn.lark; both Python and the Oniguruma of editors read them.

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from lark import Token
 
-from rnndsl.checks.builtins import BUILTINS, DISTRIBUTIONS, INITIALISERS
+from rnndsl.checks.draws import DISTRIBUTIONS, INITIALISERS
 from rnndsl.diagnostics import Span
+from rnndsl.functions import FUNCTIONS
 from rnndsl.syntax.keywords import KEYWORDS, TIME
 from rnndsl.syntax.tree import token_span
 from rnndsl.tools.editors.words import CONSTANTS, ITEMS, OPENERS
@@ -162,4 +163,4 @@ def _constants() -> Iterator[Choice]:
 
 def _functions(found: Outline) -> Iterator[Choice]:
     yield from (Choice(f.name, "function", definition(found, f), meanings.ROLES["function"]) for f in found.functions())
-    yield from (Choice(n, "function", *meanings.FUNCTIONS[n]) for n in BUILTINS)
+    yield from (Choice(n, "function", row.form, row.means) for n, row in FUNCTIONS.items())

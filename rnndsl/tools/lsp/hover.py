@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lark import Token
 
 from rnndsl.diagnostics import Span
+from rnndsl.functions import FUNCTIONS
 from rnndsl.syntax.keywords import KEYWORDS, TIME
 from rnndsl.syntax.spacing import spaced
 from rnndsl.syntax.tree import token_span
@@ -45,7 +46,7 @@ def _text(document: Document, found: Outline, word: Token) -> str | None:
     symbol = found.meaning(word)
     if symbol is not None:
         return _symbol(document, found, symbol)
-    return _titled(*meanings.FUNCTIONS[name]) if name in meanings.FUNCTIONS else None
+    return _titled(FUNCTIONS[name].form, FUNCTIONS[name].means) if name in FUNCTIONS else None
 
 
 def _titled(code: str, *paragraphs: str) -> str:
