@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rnndsl import compiler
 from rnndsl.checks.attributes import CONSTRUCTOR_ARGUMENTS, LAYER_ATTRIBUTES
-from rnndsl.checks.builtins import BUILTINS
 from rnndsl.diagnostics import Source
+from rnndsl.functions import FUNCTIONS as BUILTINS
 from rnndsl.syntax import ast
 from rnndsl.syntax.keywords import KEYWORDS, TIME
 from rnndsl.syntax.parser import parse, tokens_of

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from rnndsl.checks.attributes import CONSTRUCTOR_ARGUMENTS, LAYER_ATTRIBUTES
-from rnndsl.checks.builtins import BUILTINS
+from rnndsl.functions import FUNCTIONS as BUILTINS
 from rnndsl.syntax.keywords import KEYWORDS
 
 T = TypeVar("T")

@@ -5,7 +5,8 @@ import re
 import pytest
 
 import rnndsl
-from rnndsl.checks.builtins import BUILTINS, COMPARISONS
+from rnndsl.functions import COMPARISONS
+from rnndsl.functions import FUNCTIONS as BUILTINS
 from rnndsl.runtime import build
 from tests.agreement import Case, assert_agrees, runs, well_conditioned
 from tests.minimise import minimised
