@@ -1,5 +1,6 @@
 """Standalone modules, in a virtual environment that has torch and what torch needs, and nothing else."""
 
+import ast
 import importlib.metadata
 import json
 import re
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 import rnndsl
+from rnndsl.emit.standalone import FILES, _making_way
 from tests.agreement import sizes_of
 from tests.zoo_cells import ZOO
 
@@ -77,3 +79,23 @@ def test_standalone_modules_need_torch_alone(name, torch_alone, tmp_path):
     layer = cls(**sizes, dtype=torch.float64)
     y, state = layer(torch.randn(2, 6, sizes["D"], dtype=torch.float64))
     assert json.loads(done.stdout) == pytest.approx([y.abs().sum().item(), *(s.abs().sum().item() for s in state)])
+
+
+def test_the_files_of_the_runtime_are_whole_and_in_order():
+    """Each stands after those that it imports at its top, so that their names are there."""
+    package = Path(rnndsl.__file__).parent
+    before: set[str] = set()
+    for file in FILES:
+        for node in ast.parse((package / file).read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("rnndsl."):
+                assert node.module in before, f"{file} imports {node.module}"
+                assert all(name.asname is None for name in node.names), f"{file} gives a name of {node.module} another"
+            assert not isinstance(node, ast.Import) or not any(name.name.startswith("rnndsl") for name in node.names)
+        before.add("rnndsl." + file.removesuffix(".py").replace("/", "."))
+
+
+@pytest.mark.parametrize("name", ["_RAW", "_scan"])
+def test_a_private_name_of_the_runtime_makes_way(name):
+    """Everywhere, and for a name that neither the text nor a class has."""
+    text = f"def {name}(x):\n    return f'{{{name}_}}' or {name}(x)\n"
+    assert _making_way(text, {name}, {name, f"{name}__"}) == text.replace(f"{name}(", f"{name}___(")
