@@ -75,6 +75,20 @@ class Attribute(Node):
 Expr = Number | Name | Prefix | Binary | Call | Index | Attribute
 
 
+def children(node: Expr) -> tuple[Expr, ...]:
+    """The subexpressions of a node, left to right."""
+    match node:
+        case Prefix():
+            return (node.operand,)
+        case Binary():
+            return (node.left, node.right)
+        case Call() | Index():
+            return node.arguments
+        case Attribute():
+            return (node.base,)
+    return ()
+
+
 # Declarations
 
 

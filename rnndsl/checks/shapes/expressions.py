@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rnndsl.checks.cell import SCALAR, Apply, Expr, Number, Ref
 from rnndsl.checks.folding import fold
-from rnndsl.checks.names import children, time_lag
+from rnndsl.checks.names.times import time_lag
 from rnndsl.checks.shapes.calls import builtin
 from rnndsl.checks.shapes.fitting import by_rule
 from rnndsl.checks.shapes.rules import elementwise, kind, matmul
@@ -155,5 +155,5 @@ def _counts(function: ast.FunctionDef) -> dict[str, int]:
         node = stack.pop()
         if isinstance(node, ast.Name):
             found[node.id] = found.get(node.id, 0) + 1
-        stack.extend(children(node))
+        stack.extend(ast.children(node))
     return found
