@@ -85,7 +85,7 @@ CASES = [
 def measured(case: Case, repeats: int | None, threads: int | None) -> Result:
     """A case's result."""
     source = api.read_source(case.program)
-    (cell,) = compiler.checked(source).program.cells
+    (cell,) = compiler.compiled(source).program.cells
     layer_class = getattr(api.load(source.text, source.name), cell.name)
     settings = replace(case.settings, repeats=repeats, threads=threads)
     progress = Progress()

@@ -66,7 +66,7 @@ def check(text_or_path: str | Path, name: str | None = None) -> list[Diagnostic]
     Errors are those of the first stage that fails. Raises OSError where the file cannot be read.
     """
     try:
-        return list(compiler.checked(as_source(text_or_path, name)).warnings)
+        return list(compiler.compiled(as_source(text_or_path, name)).warnings)
     except RnnError as e:
         return e.diagnostics
 
@@ -86,14 +86,14 @@ def compile(text_or_path: str | Path, name: str | None = None, *, standalone: bo
 
     standalone: a module that needs torch alone, without rnndsl. Raises RnnError for a wrong program or one without a cell.
     """
-    return compiled(as_source(text_or_path, name), standalone)
+    return module_of(as_source(text_or_path, name), standalone)
 
 
-def compiled(source: Source, standalone: bool = False) -> str:
+def module_of(source: Source, standalone: bool = False) -> str:
     """What `compile` returns, of a program."""
-    program = compiler.checked(source).program
-    require_cells(program)
-    return compiler.module(program, standalone)
+    result = compiler.compiled(source)
+    require_cells(result.program)
+    return result.module(standalone)
 
 
 def require_cells(program: Any) -> None:
@@ -123,7 +123,7 @@ def explain(
     from rnndsl.tools.explain import explain
 
     source = as_source(text_or_path, name)
-    require_cells(compiler.checked(source).program)
+    require_cells(compiler.compiled(source).program)
     return explain(source, cell, shape, sizes)
 
 

@@ -1,9 +1,10 @@
-"""THE line: text -> Ast -> Cell -> Plan -> kernels and module. One screen."""
+"""THE line: text -> Ast -> Program -> Plans -> Systems -> Kernels -> their text -> module. One screen."""
 
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from rnndsl.checks import check
 from rnndsl.checks.cell import Program
@@ -11,16 +12,82 @@ from rnndsl.diagnostics import Diagnostic, RnnError, Source, Span
 from rnndsl.syntax import ast
 from rnndsl.syntax.parser import parse
 
+if TYPE_CHECKING:  # each stage is imported when it is asked for: a check needs neither SymPy nor Jinja
+    from rnndsl.calculus.analysis import System
+    from rnndsl.emit.cpp.library import CppText
+    from rnndsl.emit.triton.library import TritonText
+    from rnndsl.kernel.build import CellKernels
+    from rnndsl.plan.ir import Plan
+
+STAGES = ("ast", "cell", "plan", "system", "graph", "kernels", "triton", "module")  # what can be looked at, in order
+
 _RECURSION = 10_000  # trees are at most a few hundred levels deep; every stage takes a few frames a level
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A program without errors."""
+class Compiled:
+    """A program without errors, and what each stage makes of it, when it is first asked for; a value a cell but for `file` and `program`."""
 
+    source: Source
     file: ast.File
     program: Program
     warnings: tuple[Diagnostic, ...]
+
+    @cached_property
+    def plans(self) -> "tuple[Plan, ...]":
+        """When each equation is computed, held against the rules of a legal plan."""
+        from rnndsl.plan.build import make_plan
+        from rnndsl.plan.verify import verify
+
+        with deep_trees(self.source):
+            return tuple(verify(make_plan(cell)) for cell in self.program.cells)
+
+    @cached_property
+    def systems(self) -> "tuple[System, ...]":
+        """What the calculus finds: the family, structure and derivatives of each component."""
+        from rnndsl.calculus.analysis import analyse
+
+        with deep_trees(self.source):
+            return tuple(analyse(plan, self.source) for plan in self.plans)
+
+    @cached_property
+    def kernels(self) -> "tuple[CellKernels, ...]":
+        """What kernels compute, as graphs."""
+        from rnndsl.kernel.build import make_kernels
+
+        with deep_trees(self.source):
+            return tuple(make_kernels(system) for system in self.systems)
+
+    @cached_property
+    def cpp(self) -> "tuple[CppText, ...]":
+        """The kernels as C++."""
+        from rnndsl.emit.cpp.library import cpp_text
+
+        with deep_trees(self.source):
+            return tuple(cpp_text(kernels, self.source) for kernels in self.kernels)
+
+    @cached_property
+    def triton(self) -> "tuple[TritonText, ...]":
+        """The kernels as Triton."""
+        from rnndsl.emit.triton.library import kernels_text
+
+        with deep_trees(self.source):
+            return tuple(kernels_text(kernels, self.source) for kernels in self.kernels)
+
+    def module(self, standalone: bool = False) -> str:
+        """The Python module; `standalone` needs torch alone."""
+        from rnndsl.emit.module import module_text
+
+        with deep_trees(self.source):
+            return module_text(self.kernels, self.cpp, self.triton, self.source, standalone)
+
+
+def compiled(source: Source) -> Compiled:
+    """Parses and checks a program; its further stages run when they are asked for. Raises RnnError with every error of the stage that failed."""
+    with deep_trees(source):
+        file = parse(source)
+        program, warnings = check(file, source)
+        return Compiled(source, file, program, tuple(warnings))
 
 
 @contextmanager
@@ -44,56 +111,10 @@ def _too_large(source: Source, why: str, label: str, hint: str) -> RnnError:
     return RnnError(source, [Diagnostic("too-large", title, Span(0, len(source.text.split("\n", 1)[0])), label, hints=(hint,))])
 
 
-def checked(source: Source) -> Checked:
-    """Parses and checks. Raises RnnError with every error of the stage that failed."""
-    with deep_trees(source):
-        file = parse(source)
-        program, warnings = check(file, source)
-        return Checked(file, program, tuple(warnings))
-
-
-def plans(program: Program) -> tuple:
-    """The plan of each cell of a checked program, held against the rules of a legal plan."""
-    from rnndsl.plan.build import make_plan
-    from rnndsl.plan.verify import verify
-
-    with deep_trees(program.source):
-        return tuple(verify(make_plan(cell)) for cell in program.cells)
-
-
-def system(plan: Any, source: Source, sizes: dict[str, int] | None = None, longest: int | None = None) -> Any:
-    """What the calculus finds of a cell: the family, structure and derivatives of its components; repeats of more than `longest` rounds stand
-    for themselves. Raises RnnError where it is too large for that."""
-    from rnndsl.calculus.analysis import analyse
+def system(plan: "Plan", source: Source, sizes: dict[str, int] | None = None, longest: int | None = None) -> "System":
+    """What the calculus finds of a cell with some sizes known; repeats of more than `longest` rounds stand for themselves. Raises RnnError
+    where it is too large to be shown."""
+    from rnndsl.calculus.analysis import analyse, require_shown
 
     with deep_trees(source):
-        return analyse(plan, source, sizes, longest)
-
-
-def systems(program: Program) -> tuple:
-    """The system of each cell of a checked program."""
-    return tuple(system(plan, program.source) for plan in plans(program))
-
-
-def kernels(program: Program) -> tuple[str, ...]:
-    """The C++ of the recurrences of each cell of a checked program."""
-    from rnndsl.emit.cpp.library import cpp_text
-
-    with deep_trees(program.source):
-        return tuple(cpp_text(plan, program.source).text for plan in plans(program))
-
-
-def triton_kernels(program: Program) -> tuple:
-    """The Triton kernels of the recurrences of each cell of a checked program."""
-    from rnndsl.emit.triton.library import kernels_text
-
-    with deep_trees(program.source):
-        return tuple(kernels_text(plan, program.source) for plan in plans(program))
-
-
-def module(program: Program, standalone: bool = False) -> str:
-    """The Python module of a checked program."""
-    from rnndsl.emit.module import module_text
-
-    with deep_trees(program.source):
-        return module_text(plans(program), program.source, standalone)
+        return require_shown(analyse(plan, source, sizes, longest), source)

@@ -47,10 +47,10 @@ class _Finder(MetaPathFinder):
         if source is None:
             return None
         try:
-            from rnndsl.api import as_program, compiled
+            from rnndsl.api import as_program, module_of
         except ImportError as e:
             raise ImportError(f"a program of rnndsl.load is compiled where it is used, which needs all of rnndsl: {e}", name=fullname) from e
-        text = compiled(as_program(source.text, source.name))
+        text = module_of(as_program(source.text, source.name))
         file = Path(_folder().name) / f"rnndsl_cells_{hashlib.sha256(fullname.encode()).hexdigest()[:16]}.py"
         file.write_text(text, encoding="utf-8")
         return spec_from_file_location(fullname, file, loader=_Loader(fullname, str(file), source))
@@ -84,7 +84,7 @@ def _show_in_notebooks(module: ModuleType, source: Source) -> None:
 
         return show
 
-    for cell in compiler.checked(source).program.cells:
+    for cell in compiler.compiled(source).program.cells:
         if isinstance(found := getattr(module, cell.name, None), type):
             for form in ("_repr_html_", "_repr_latex_"):
                 setattr(found, form, shown(cell.name, form))

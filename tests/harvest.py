@@ -21,11 +21,11 @@ _FIXED = ("rnndsl/runtime/cpp/*.h", "rnndsl/runtime/triton/functions.py", "rnnds
 
 def texts_of(text: str) -> dict[str, str]:
     """What is generated of a program, by language: cpp, triton, python."""
-    program = compiler.checked(Source("c.rnn", text)).program
+    found = compiler.compiled(Source("c.rnn", text))
     return {
-        "cpp": "\n".join(compiler.kernels(program)),
-        "triton": "\n".join(t.text for t in compiler.triton_kernels(program)),
-        "python": compiler.module(program),
+        "cpp": "\n".join(c.text for c in found.cpp),
+        "triton": "\n".join(t.text for t in found.triton),
+        "python": found.module(),
     }
 
 

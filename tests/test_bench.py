@@ -66,7 +66,7 @@ def bench(*arguments: str) -> int:
 
 def parts(text: str):
     """The one cell of a program, and a small layer."""
-    (cell,) = compiler.checked(Source("c.rnn", text)).program.cells
+    (cell,) = compiler.compiled(Source("c.rnn", text)).program.cells
     layer = getattr(rnndsl.load(text), cell.name)(**dict.fromkeys(cell.sizes, 4))
     return cell, layer
 
@@ -247,7 +247,7 @@ def test_a_copy_moves_that_many_bytes():
 
 
 def test_what_goes_into_a_recurrence_is_run_again():
-    (cell,) = compiler.checked(api.read_source(EXAMPLES / "para_lstm.rnn")).program.cells
+    (cell,) = compiler.compiled(api.read_source(EXAMPLES / "para_lstm.rnn")).program.cells
     layer = make_layer(cell, rnndsl.load(EXAMPLES / "para_lstm.rnn").ParaLSTM, {"D": 3, "H": 4}, "float64")
     subject = Subject(cell, layer, 2, 7)
     (r,) = subject.recurrences
@@ -354,7 +354,7 @@ def test_pararnn_is_optional(folder, capsys, monkeypatch):
 def test_pararnn_gives_the_same_numbers():
     pytest.importorskip("pararnn", reason="pararnn-torch is not installed; what is done without it is tested above")
     for name in ("para_gru", "para_lstm"):
-        (cell,) = compiler.checked(api.read_source(EXAMPLES / f"{name}.rnn")).program.cells
+        (cell,) = compiler.compiled(api.read_source(EXAMPLES / f"{name}.rnn")).program.cells
         settings = Settings(2, 12, {"D": 3, "H": 4}, against=("loop", "pararnn"), backends=(), repeats=1)
         result = run(name, cell, getattr(rnndsl.load(EXAMPLES / f"{name}.rnn"), cell.name), settings, lambda *t: None)
         assert all("pararnn" in g.entries for g in result.points[0].groups)
@@ -449,13 +449,13 @@ OTHERS = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_cells_are_not(name):
-    (cell,) = compiler.checked(Source("c.rnn", OTHERS[name])).program.cells
+    (cell,) = compiler.compiled(Source("c.rnn", OTHERS[name])).program.cells
     assert peers.recognised(cell, None, peers.TORCH) is None
 
 
 @pytest.mark.parametrize("path", [*sorted(EXAMPLES.glob("*.rnn")), ROOT / "benchmarks" / "slstm_diagonal.rnn"], ids=lambda p: p.stem)
 def test_examples_are_recognised_as_what_they_are(path):
-    (cell,) = compiler.checked(api.read_source(path)).program.cells
+    (cell,) = compiler.compiled(api.read_source(path)).program.cells
     theirs = {
         "elman": ("RNN", None), "gru": ("GRU", None), "lstm": ("LSTM", None),
         "para_gru": (None, "ParaGRU"), "para_lstm": (None, "ParaLSTM"), "slstm_diagonal": (None, "ParaSLSTM"),

@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 from rnndsl.calculus.analysis import analyse
-from rnndsl.compiler import checked, plans
+from rnndsl.compiler import compiled
 from rnndsl.diagnostics import Source
 from tests.agreement import layer_of
 from tests.features import FEATURES, SIZES, program
@@ -23,7 +23,7 @@ INF = math.inf
 def boxes(text: str, sizes: dict | None = None) -> dict[str, tuple[float, float]]:
     """The box of each state; (-inf, inf) where there is none."""
     source = Source("cell.rnn", text)
-    (plan,) = plans(checked(source).program)
+    (plan,) = compiled(source).plans
     found = {v.name: (-INF, INF) for v in plan.cell.of_role("state")}
     for c in analyse(plan, source, sizes).components:
         found |= {s: (b.box.low, b.box.high) for s, b in c.bounds.items()}
@@ -138,7 +138,7 @@ def test_through_locals(body: str, expected: tuple | None):
 def test_what_a_box_assumes():
     text = "cell C(H, dt = 0.5, k = 2):\n  input x: [H]\n  state h: [H]\n  h[t] = (1 - dt) * h[t-1] + dt * tanh(x + k)\n  output h, y = k\n"
     source = Source("cell.rnn", text)
-    (plan,) = plans(checked(source).program)
+    (plan,) = compiled(source).plans
     (c,) = analyse(plan, source).components
     assert "dt" in c.bounds["h"].assumes
 

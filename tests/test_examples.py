@@ -26,7 +26,7 @@ def by_name(path: Path) -> str:
 
 def cell_class(path: Path) -> type:
     """The class of an example; each example holds one cell."""
-    (cell,) = compiler.checked(read_source(path)).program.cells
+    (cell,) = compiler.compiled(read_source(path)).program.cells
     return getattr(rnndsl.load(path), cell.name)
 
 
@@ -140,7 +140,7 @@ def test_cells_of_the_reference_run(number):
     assert len(found) == 4
     text = found[number]
     assert rnndsl.check(text) == []
-    (cell,) = compiler.checked(rnndsl.Source("docs", text)).program.cells
+    (cell,) = compiler.compiled(rnndsl.Source("docs", text)).program.cells
     layer = getattr(rnndsl.load(text), cell.name)(**{n: SIZES[n] for n in cell.sizes})
     y, _ = layer(torch.randn(2, 6, 3))
     assert y.shape == (2, 6, 5)

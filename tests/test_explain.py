@@ -175,7 +175,7 @@ def test_a_state_without_a_past():
     ],
 )
 def test_size_of_the_derivative(equation, declared, low, high):
-    (system,) = compiler.systems(compiler.checked(Source("c.rnn", scalar_cell(equation, declared))).program)
+    (system,) = compiler.compiled(Source("c.rnn", scalar_cell(equation, declared))).systems
     (found,) = system.components[0].growth.values()
     assert found.low <= low + 1e-9 and found.high >= high - 1e-9, "sound"
     assert found.high == pytest.approx(high) if math.isfinite(high) else found.high == math.inf
@@ -192,7 +192,7 @@ def test_growth_is_never_below_what_sampling_finds():
     import random
 
     text = scalar_cell("(1 - z) * h[t-1] + z * tanh(b * h[t-1])\n", "param b: [D] in (-2, 2)").replace("  h[t]", "  z = sigmoid(x)\n  h[t]")
-    (system,) = compiler.systems(compiler.checked(Source("c.rnn", text)).program)
+    (system,) = compiler.compiled(Source("c.rnn", text)).systems
     (found,) = system.components[0].growth.values()
     rng = random.Random(1)
     for _ in range(500):
@@ -206,7 +206,7 @@ def test_growth_holds_for_random_cells(cell):
     """|∂s'/∂s| by autograd, from states inside their boxes, against the intervals."""
     if " grad " in cell.text:  # autograd takes the surrogate
         return
-    (system,) = compiler.systems(compiler.checked(Source("r.rnn", cell.text)).program)
+    (system,) = compiler.compiled(Source("r.rnn", cell.text)).systems
     bounded = [c for c in system.components if any(math.isfinite(v.high) for v in c.growth.values())]
     if not bounded:
         return
@@ -250,7 +250,7 @@ def test_warnings():
 
 
 def test_counts_of_a_dense_cell():
-    (system,) = compiler.systems(compiler.checked(api.read_source(ROOT / "examples" / "gru.rnn")).program)
+    (system,) = compiler.compiled(api.read_source(ROOT / "examples" / "gru.rnn")).systems
     cost = cost_of_scan(system.components[0].scan)
     assert (size_text(cost.flops), size_text(cost.special)) == ("6*H^2 + 9*H", "3*H")
     assert (size_text(cost.forward_bytes), size_text(cost.backward_bytes)) == ("16*H", "32*H")
@@ -348,7 +348,7 @@ def test_saved_tensors_are_streams_and_states():
 
 def test_only_a_component_with_coefficients_is_an_exact_scan():
     text = HEAD + "  state z: complex [D]\n  z[t] = conj(z[t-1]) * 0.5 + x\n  output y = re(z[t])\n"
-    (system,) = compiler.systems(compiler.checked(Source("c.rnn", text)).program)
+    (system,) = compiler.compiled(Source("c.rnn", text)).systems
     (c,) = system.components
     assert c.scan_form is not None or schedule.EXACT not in schedule.legal_schedules(c)
 
@@ -498,7 +498,7 @@ def test_expression_text_keeps_its_meaning(text):
     """Text of an expression parses to the same expression."""
 
     def value(t: str):
-        (cell,) = compiler.checked(Source("c.rnn", scalar_cell(f"({t}) + 0 * h[t-1]"))).program.cells
+        (cell,) = compiler.compiled(Source("c.rnn", scalar_cell(f"({t}) + 0 * h[t-1]"))).program.cells
         return cell.body[-1].value
 
     first = value(text)
@@ -574,7 +574,7 @@ def test_latex_compiles(tmp_path):
 
 def test_graph_of_a_chain():
     text = HEAD + "  state a, b: [D]\n  param p: [D]\n  a[t] = tanh(a[t-1] * p + x)\n  b[t] = 0.5 * b[t-1] + a[t-1] * x\n  output y = b[t] + x\n"
-    (system,) = compiler.systems(compiler.checked(Source("c.rnn", text)).program)
+    (system,) = compiler.compiled(Source("c.rnn", text)).systems
     graph = state_graph(system)
     edges = {(e.source, e.target, e.recurrent) for e in graph.edges}
     assert {("state a", "state a", True), ("state b", "state b", True), ("input x", "state a", False)} <= edges
@@ -586,7 +586,7 @@ def test_graph_of_a_chain():
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_graph_of_every_feature(name):
-    for system in compiler.systems(compiler.checked(Source("f.rnn", program(name))).program):
+    for system in compiler.compiled(Source("f.rnn", program(name))).systems:
         graph = state_graph(system)
         assert {k for c in graph.columns for k in c} == graph.nodes.keys()
         assert all(e.source in graph.nodes and e.target in graph.nodes for e in graph.edges)
@@ -594,7 +594,7 @@ def test_graph_of_every_feature(name):
 
 def test_blocks_of_structures():
     def pixels(name: str) -> list[list[int]]:
-        (system,) = compiler.systems(compiler.checked(api.read_source(ROOT / "examples" / f"{name}.rnn")).program)
+        (system,) = compiler.compiled(api.read_source(ROOT / "examples" / f"{name}.rnn")).systems
         c = system.components[0]
         return block(c, *blocks(c)[0][0])
 
@@ -654,7 +654,7 @@ def test_layers_of_a_loaded_module_show_their_page():
 
 
 def test_shown_names_are_steady():
-    (cell,) = compiler.checked(Source("c.rnn", scalar_cell("x"))).program.cells
+    (cell,) = compiler.compiled(Source("c.rnn", scalar_cell("x"))).program.cells
     shown = Shown(cell)
     assert shown("z.in") == shown("z.in") == "z_in" and shown("z.in2") == "z_in2" and shown("z_in.") == "z_in_2" and shown("a") == "a"
 

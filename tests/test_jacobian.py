@@ -30,7 +30,7 @@ def close(a: torch.Tensor, b: torch.Tensor, what: str, tolerance: float = TOLERA
 def step_of(text: str, cell: str, layer, inputs: list[torch.Tensor], state: tuple) -> Step:
     """One step of one sequence of a program's cell."""
     source = Source("cell.rnn", text)
-    plan = next(p for p in compiler.plans(compiler.checked(source).program) if p.cell.name == cell)
+    plan = next(p for p in compiler.compiled(source).plans if p.cell.name == cell)
     return Step(compiler.system(plan, source, dict(layer._sizes)), layer, inputs, state)
 
 

@@ -26,7 +26,7 @@ GOLDEN = Path(__file__).parent / "golden" / "kernels"
 
 def recurrences_of(text: str) -> list[tuple]:
     """The plan and each recurrence of a program's one cell."""
-    (plan,) = compiler.plans(compiler.checked(Source("c.rnn", text)).program)
+    (plan,) = compiler.compiled(Source("c.rnn", text)).plans
     return [(plan, r) for r in recurrences(plan)]
 
 
@@ -129,7 +129,7 @@ def test_slices_of_formulas_and_of_joined_vectors():
 @pytest.mark.parametrize("name", ["para_lstm", "gated_delta_net", "gru", "rhn"])
 def test_golden_kernels(name, accept):
     """The C++ of examples of each kind, as people would read it."""
-    (found,) = compiler.kernels(compiler.checked(api.read_source(ROOT / "examples" / f"{name}.rnn")).program)
+    found = compiler.compiled(api.read_source(ROOT / "examples" / f"{name}.rnn")).cpp[0].text
     golden = GOLDEN / f"{name}.cpp"
     if accept:
         golden.parent.mkdir(parents=True, exist_ok=True)
@@ -142,17 +142,14 @@ def test_golden_kernels(name, accept):
 def test_kernels_are_deterministic_and_refuse_nothing(name):
     text = program(name) if name in FEATURES else ZOO[name].text
     source = Source("c.rnn", text)
-    first = compiler.kernels(compiler.checked(source).program)
-    assert first == compiler.kernels(compiler.checked(source).program)
-    from rnndsl.emit.cpp.library import cpp_text
-
-    for plan in compiler.plans(compiler.checked(source).program):
-        assert cpp_text(plan, source).refused == ()
+    first = compiler.compiled(source).cpp
+    assert first == compiler.compiled(source).cpp
+    assert all(c.refused == () for c in first)
 
 
 def test_statements_name_the_lines_they_come_from():
     text = example("para_gru")
-    (found,) = compiler.kernels(compiler.checked(Source("para_gru.rnn", text)).program)
+    found = compiler.compiled(Source("para_gru.rnn", text)).cpp[0].text
     lines = text.split("\n")
     named = re.findall(r"// para_gru\.rnn:(\d+)  (.*)", found)
     assert named
@@ -166,7 +163,7 @@ def test_statements_name_the_lines_they_come_from():
 def test_comments_of_a_program_stay_comments(hostile):
     """A line of a program is shown in the kernel; whatever it holds, it remains one comment."""
     text = f"cell C(H):\n  input x: [H]\n  state h: [H]\n  h[t] = tanh(h[t-1] + x) # {hostile}\n  output h\n"
-    (found,) = compiler.kernels(compiler.checked(Source(f"c{hostile}.rnn", text)).program)
+    found = compiler.compiled(Source(f"c{hostile}.rnn", text)).cpp[0].text
     for line in found.split("\n"):
         if hostile in line:
             assert line.lstrip().startswith("//") and not line.endswith("\\") and "??/" not in line

@@ -31,7 +31,7 @@ TEXT = """cell C(D, H):
 
 
 def plan_of(text: str) -> Plan:
-    (plan,) = compiler.plans(compiler.checked(Source("c.rnn", text)).program)
+    (plan,) = compiler.compiled(Source("c.rnn", text)).plans
     return plan
 
 
@@ -305,7 +305,7 @@ def test_step_number_that_nothing_carries():
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_plans_of_all_features_are_legal(name):
-    for p in compiler.plans(compiler.checked(Source("f.rnn", program(name))).program):
+    for p in compiler.compiled(Source("f.rnn", program(name))).plans:
         verify(p)
 
 

@@ -381,8 +381,8 @@ def test_nothing_to_differentiate(backend):
 
 
 def context(text: str, settings: Settings) -> Context:
-    checked = compiler.checked(Source("c.rnn", text))
-    (plan,) = compiler.plans(checked.program)
+    checked = compiler.compiled(Source("c.rnn", text))
+    (plan,) = checked.plans
     return Context(plan, checked.program.source, checked.file, getattr(rnndsl.load(text), plan.cell.name), settings)
 
 
@@ -432,7 +432,7 @@ def test_triton_in_the_interpreter(interpreted, file, capsys):
 
 
 def sizes(header: str, body: str, given: dict | None = None, wish=ODD) -> dict[str, int]:
-    (cell,) = compiler.checked(Source("c.rnn", f"cell C({header}):\n{body}\n")).program.cells
+    (cell,) = compiler.compiled(Source("c.rnn", f"cell C({header}):\n{body}\n")).program.cells
     return find_sizes(cell, given or {}, wish)
 
 

@@ -47,7 +47,7 @@ class Case:
 @cache
 def _loaded(program: Path) -> tuple[Cell, Any]:
     source = api.read_source(program)
-    (cell,) = compiler.checked(source).program.cells
+    (cell,) = compiler.compiled(source).program.cells
     return cell, getattr(api.load(source.text, source.name), cell.name)
 
 

@@ -76,12 +76,8 @@ def read(path: Path) -> Shown:
 
 def _refused(source: rnndsl.Source) -> tuple[str | None, str | None]:
     """Why each backend has no kernels for a cell; None where it has."""
-    from rnndsl.emit.cpp.library import cpp_text
-    from rnndsl.emit.triton.library import kernels_text
-
-    (plan,) = compiler.plans(compiler.checked(source).program)
-    reasons = (dict(text_of(plan, source).refused) for text_of in (cpp_text, kernels_text))
-    cpu, triton = ("; ".join(dict.fromkeys(r.values())) or None for r in reasons)
+    found = compiler.compiled(source)
+    cpu, triton = ("; ".join(dict.fromkeys(dict(made.refused).values())) or None for (made,) in (found.cpp, found.triton))
     return cpu, triton
 
 

@@ -14,7 +14,7 @@ from rnndsl.calculus.intervals import Interval
 from rnndsl.calculus.jacobian import Jacobian, differentiate
 from rnndsl.calculus.lanes import Lanes, lower
 from rnndsl.calculus.scan_form import ScanForm, has_scan_form, scan_form
-from rnndsl.calculus.structure import DIAGONAL, Structure, structure_of
+from rnndsl.calculus.structure import DIAGONAL, UNKNOWN, Structure, structure_of
 from rnndsl.checks.cell import Let, Update
 from rnndsl.diagnostics import NOWHERE, Diagnostic, RnnError, Source
 from rnndsl.plan.ir import Map, Plan, Scan
@@ -115,7 +115,7 @@ class System:
 
 def analyse(plan: Plan, source: Source, sizes: dict[str, int] | None = None, longest: int | None = None) -> System:
     """The system of a cell. sizes: the dimensions that are known, for the repeats that they bound; longest: the rounds up to which one is
-    written out. Raises RnnError where a component is too large for it."""
+    written out."""
     components = []
     types = {v.name: v.type for v in plan.cell.of_role("state")}
     stages = [plan.constants, *(s.body for s in plan.stages if isinstance(s, Map))]
@@ -128,15 +128,25 @@ def analyse(plan: Plan, source: Source, sizes: dict[str, int] | None = None, lon
                     found = Structure(DIAGONAL, 1, reason, operation.span)
                     components.append(Component((operation.state,), family.AFFINE, found, None, None, {}))
             continue
+        bounds = bounds_of(stage, plan)
         try:
             lanes = lower(stage, plan.static, types, sizes or {}, definitions, longest)
         except TooLarge as e:
-            raise RnnError(source, [_too_large(plan, stage, str(e))]) from None
+            unknown = Structure(UNKNOWN, 0, f"its equations are too large: {e}")
+            components.append(Component(stage.states, family.NONLINEAR, unknown, stage, None, bounds, plan))
+            continue
         kind = family.of_component(lanes.families)
-        components.append(
-            Component(stage.states, kind, structure_of(lanes, source), stage, lanes, bounds_of(stage, plan), plan)
-        )
+        components.append(Component(stage.states, kind, structure_of(lanes, source), stage, lanes, bounds, plan))
     return System(plan, tuple(components))
+
+
+def require_shown(system: System, source: Source) -> System:
+    """The system, where something can be said of each component. Raises RnnError where the equations of one are too large for that."""
+    for c in system.components:
+        if c.structure.kind == UNKNOWN:
+            assert c.scan is not None
+            raise RnnError(source, [_too_large(system.plan, c.scan, c.structure.reason.partition(": ")[2])])
+    return system
 
 
 def _too_large(plan: Plan, scan: Scan, size: str) -> Diagnostic:

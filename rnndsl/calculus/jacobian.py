@@ -19,6 +19,7 @@ from rnndsl.calculus.functions import derivative, equal, imag_part, modulus, rea
 from rnndsl.calculus.lanes import SHIFT_MAX, Lanes
 
 LONG = 60  # operations in a local's derivative from which it gets a name
+SHARED = 2  # and in a derivative by a local that itself depends on several values: each of them is multiplied with it
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,12 @@ class _Chain:
         for symbol in self.lanes.order:
             if symbol in definitions:  # z(1 - z) rather than the sigmoid anew
                 named = {definitions[symbol]: symbol}
-                found = {s: e.xreplace(named) for s, e in self.partials(definitions[symbol]).items()}
-                self.gradients[symbol] = {s: self.short(e, symbol, s) for s, e in found.items()}
+                found = {s: e.xreplace(named) for s, e in self.partials(definitions[symbol], symbol).items()}
+                self.gradients[symbol] = {s: self.short(e, symbol, s, LONG) for s, e in found.items()}
             else:
                 moves = mixes[symbol].operation != SHIFT_MAX
-                operands[symbol] = Partials(str(symbol), self.partials(mixes[symbol].operand) if moves else {})
-        updates = tuple(Partials(state, self.partials(formula)) for state, formula in self.lanes.updates)
+                operands[symbol] = Partials(str(symbol), self.partials(mixes[symbol].operand, symbol) if moves else {})
+        updates = tuple(Partials(state, self.partials(formula, formula)) for state, formula in self.lanes.updates)
         by_mix = tuple(operands[m.symbol] for m in self.lanes.mixes)
         factors = tuple(Partials(str(m.symbol), self.factor(m.others)) for m in self.lanes.mixes)
         return Jacobian(self.lanes, updates, by_mix, dict(self.plain), factors, tuple(self.locals))
@@ -109,11 +110,11 @@ class _Chain:
     def factor(self, others: tuple[Formula, ...]) -> dict[Symbol, Formula]:
         """The derivatives of a product's other factor; none where it depends on the states."""
         changing = {s.symbol for s in self.lanes.slots} | {m.symbol for m in self.lanes.mixes}
-        found = self.partials(others[0]) if others else {}
+        found = self.partials(others[0], others[0]) if others else {}
         return {} if {self.plain.get(s, s) for s in found} & changing else found
 
-    def partials(self, formula: Formula) -> dict[Symbol, Formula]:
-        """The derivatives of a formula in each symbol that is no local."""
+    def partials(self, formula: Formula, root: Formula) -> dict[Symbol, Formula]:
+        """The derivatives of a formula, that of `root`, in each symbol that is no local."""
         formula = formula if self.backward else _without_surrogates(formula)
         parts: dict[Symbol, Formula] = {}
 
@@ -124,7 +125,7 @@ class _Chain:
 
         if formula.has(real_part, imag_part, modulus):
             formula = formula.replace(lambda e: isinstance(e, real_part | imag_part | modulus), hidden)
-        total = self.chain(formula)
+        total = self.chain(formula, root)
         for dummy, call in reversed(parts.items()):
             total = {s: e.xreplace({dummy: call}) for s, e in total.items()}
         return total
@@ -132,7 +133,7 @@ class _Chain:
     def of_part(self, call: Formula) -> dict[Symbol, Formula]:
         """The derivatives of re z, im z or |z|: d(re z) = re(dz), d(im z) = re(-i dz), d|z| = re(conj(z) dz) / |z|."""
         (z,) = call.args
-        inner = self.chain(z)
+        inner = self.chain(z, z)
         factor: Formula = Integer(1)
         if isinstance(call, imag_part):
             factor = -sympy.I
@@ -151,7 +152,7 @@ class _Chain:
     def back(self) -> dict[Symbol, Formula]:
         return {bar: sympy.conjugate(z) for bar, z in self.plain.items()}
 
-    def chain(self, formula: Formula) -> dict[Symbol, Formula]:
+    def chain(self, formula: Formula, root: Formula) -> dict[Symbol, Formula]:
         """The chain rule over a formula's symbols."""
         if formula.has(sympy.conjugate):
             formula = formula.replace(lambda e: isinstance(e, sympy.conjugate), lambda e: self.conjugated(e.args[0]))
@@ -161,10 +162,13 @@ class _Chain:
             direct = self.budget.made(derivative(formula, symbol))
             if direct == 0:
                 continue
-            for leaf, d in self.gradient(symbol).items():
+            inner = self.gradient(symbol)
+            if len(inner) > 1 and not direct.has(sympy.Dummy, where):  # a mask stays where it is seen
+                direct = self.short(direct, root, symbol, SHARED)
+            for leaf, d in inner.items():
                 terms.setdefault(leaf, []).append(self.budget.made(direct * d))
         back = self.back()
-        total = {s: sympy.Add(*t) for s, t in terms.items()}
+        total = {s: _common(sympy.Add(*t)) for s, t in terms.items()}
         return {s: e.xreplace(back) if back else e for s, e in total.items() if e != 0}
 
     def gradient(self, symbol: Symbol) -> dict[Symbol, Formula]:
@@ -202,14 +206,23 @@ class _Chain:
             return formula
         return formula.func(*(self.conjugated(a) for a in formula.args))
 
-    def short(self, e: Formula, root: Symbol, symbol: Symbol) -> Formula:
+    def short(self, e: Formula, root: Formula, symbol: Symbol, limit: int) -> Formula:
         """A derivative under a name of its own where it has grown long: chains of locals would double it at every step."""
-        if e.is_Atom or not _longer(e, LONG):
+        if e.is_Atom or not _longer(e, limit):
             return e
         real = all(s.is_real for s in e.free_symbols) and not e.has(sympy.I)
         name = Symbol(f"∂{root}/∂{symbol}", real=True if real else None)
         self.locals.append((name, e))
         return name
+
+
+def _common(e: Formula) -> Formula:
+    """A sum with what all of its terms are multiplied with taken out: the rest is often that of another entry too."""
+    if not e.is_Add:
+        return e
+    terms = [sympy.Mul.make_args(t) for t in e.args]
+    factors = [f for f in terms[0] if not f.is_number and all(f in others for others in terms[1:])]
+    return sympy.Mul(*factors, sympy.Add(*(sympy.Mul(*(f for f in t if f not in factors)) for t in terms))) if factors else e
 
 
 def _without_surrogates(formula: Formula) -> Formula:

@@ -30,7 +30,7 @@ from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Upda
 from rnndsl.checks.dims import Dim
 from rnndsl.checks.folding import fold
 from rnndsl.diagnostics import NOWHERE, Span
-from rnndsl.plan.ir import Gemm, Operation, Scan, expressions_of
+from rnndsl.plan.ir import Gemm, Operation, Scan
 from rnndsl.plan.single import own_name
 
 ROW, COLUMN, HEAD = "row", "column", "head"
@@ -40,7 +40,7 @@ UNROLL = 2  # rounds, at least, of a repeat whose length is not known
 
 @dataclass(frozen=True)
 class Slot:
-    """One old value that a component reads: state[t-lag]."""
+    """One old value that a component carries: state[t-lag]."""
 
     state: str
     lag: int
@@ -113,6 +113,8 @@ class Lanes:
     causes: tuple[Cause, ...]
     complex_pairs: bool  # a complex state is read through re, im, conj or abs
     types: dict[Symbol, Type] = field(default_factory=dict, compare=False)
+    origins: tuple[tuple[Expr, int, Formula], ...] = field(default=(), compare=False, repr=False)  # of formulas: what the program writes for
+    # them, and when, since an expression in a repeat has a formula a round
 
     @property
     def definitions(self) -> dict[Symbol, Formula]:
@@ -179,19 +181,17 @@ class _Lowering:
     transposed: dict[Symbol, _Value] = field(default_factory=dict)
     complex_pairs: bool = False
     types: dict[Symbol, Type] = field(default_factory=dict)
+    origins: list[tuple[Expr, int, Formula]] = field(default_factory=list)
+    times: dict[int, int] = field(default_factory=dict)  # that an expression, by identity, was lowered
 
     def run(self) -> Lanes:
         slots = []
-        lags = self._lags()
-        for lag in range(1, max(lags.values()) + 1):
-            for s in self.scan.states:
-                if lag <= lags[s]:
-                    self.budget.spend(10)
-                    t = self.state_types[s]
-                    symbol = self._symbol(s if lag == 1 else f"{s}_{lag}", t)
-                    slots.append(Slot(s, lag, t, symbol))
-                    slot = _Value(symbol, t, family.SHIFT, (ROW, COLUMN)[: t.rank])
-                    self.env["state", s, lag] = self.known[symbol] = slot
+        for s, lag in self.scan.carried:
+            self.budget.spend(10)
+            t = self.state_types[s]
+            symbol = self._symbol(s if lag == 1 else f"{s}_{lag}", t)
+            slots.append(Slot(s, lag, t, symbol))
+            self.env["state", s, lag] = self.known[symbol] = _Value(symbol, t, family.SHIFT, (ROW, COLUMN)[: t.rank])
         updates: list[tuple[str, _Value]] = []
         for operation in self.scan.body:
             self._operation(operation, updates)
@@ -211,6 +211,7 @@ class _Lowering:
             tuple(self.causes),
             self.complex_pairs,
             self.types,
+            tuple(self.origins),
         )
 
     def _used(self, formulas: Iterable[Formula]) -> set[Symbol]:
@@ -227,16 +228,6 @@ class _Lowering:
                 waiting += [s for f in needs.get(symbol, ()) for s in f.free_symbols]
         return used
 
-    def _lags(self) -> dict[str, int]:
-        """How many steps back the component itself reads each of its states; what others read are no slots of it."""
-        found = dict.fromkeys(self.scan.states, 1)
-        for operation in self.scan.body:
-            for expr in expressions_of(operation):
-                for n in walk(expr):
-                    if isinstance(n, Ref) and n.role == "state" and n.name in found:
-                        found[n.name] = max(found[n.name], n.lag)
-        return found
-
     def _symbol(self, name: str, t: Type) -> Symbol:
         unique, n = name, 1
         while unique in self.taken:
@@ -251,11 +242,12 @@ class _Lowering:
     def _operation(self, operation: Operation, updates: list) -> None:
         match operation:
             case Let():
-                self._bind(operation.name, self.value(operation.value))
+                self._bind(operation)
             case Update():
                 t = self.state_types[operation.state]
                 value = self._in_place(self._fitted(self.value(operation.value), t), t, operation.value.span)
                 named = self._named(f"{operation.state}'", value)
+                self._again(operation.value, named.formula)
                 updates.append((operation.state, named))
                 self.env["state", operation.state, 0] = named
             case Gemm():
@@ -272,7 +264,7 @@ class _Lowering:
                     self.env["local", operation.counter] = _Value(sympy.Integer(k), Type())
                     self.env |= {("local", name): value for name, value in begins.items()}
                     for let in operation.body:
-                        self._bind(let.name, self.value(let.value))
+                        self._bind(let)
                     begins = {p.name: self.env["local", p.last] for p in operation.passed}
                 self.env |= {("local", p.last): begins[p.name] for p in operation.passed}  # of no rounds too
 
@@ -281,8 +273,9 @@ class _Lowering:
             return int(dim.evaluate(self.sizes))
         return unknown
 
-    def _bind(self, name: str, value: _Value) -> None:
-        self.env["local", name] = self._named(own_name(name), value)
+    def _bind(self, let: Let) -> None:
+        self.env["local", let.name] = named = self._named(own_name(let.name), self.value(let.value))
+        self._again(let.value, named.formula)
 
     def _named(self, name: str, value: _Value) -> _Value:
         """A value under a symbol of its own, unless it is a symbol or number already."""
@@ -315,6 +308,17 @@ class _Lowering:
                 return _Value(number(expr.value), expr.type)
             case Ref():
                 return self._ref(expr)
+        value = self._apply(expr)
+        self.origins.append((expr, self.times.get(id(expr), 0), value.formula))
+        self.times[id(expr)] = self.times.get(id(expr), 0) + 1
+        return value
+
+    def _again(self, expr: Expr, symbol: Symbol) -> None:
+        """Notes that a symbol stands for an expression that was lowered last."""
+        if isinstance(expr, Apply):
+            self.origins.append((expr, self.times[id(expr)] - 1, symbol))
+
+    def _apply(self, expr: Apply) -> _Value:
         if isinstance(known := fold(expr), float) and not expr.type.axes:
             return _Value(number(known), expr.type)
         if expr.op == "slice":

@@ -5,7 +5,7 @@ A coefficient that is absent is the zero of its semiring: 0, or -inf.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sympy
 from sympy import Expr as Formula
@@ -24,18 +24,21 @@ Terms = dict[Symbol | None, Formula]
 class ScanForm:
     """a[i][j] multiplies (or is added to) slot j in new state i; b[i] stands alone. None is the semiring's zero.
 
-    `locals` are parts of these under names, in order, where the coefficients have grown long.
+    `locals` are parts of these under names, in order, where the coefficients have grown long. Where a complex slot is read through its
+    conjugate, `bars[i]` has what multiplies that in new state i, by the symbol that `conjugates` has for it.
     """
 
     family: str
     a: tuple[tuple[Formula | None, ...], ...]
     b: tuple[Formula | None, ...]
     locals: tuple[tuple[Symbol, Formula], ...] = ()
+    bars: tuple[dict[Symbol, Formula], ...] = ()
+    conjugates: dict[Symbol, Symbol] = field(default_factory=dict, compare=False)  # of a slot's symbol
 
 
 def has_scan_form(lanes: Lanes, kind: str) -> bool:
     """Whether there is a scan form: channels do not mix, and the family is a semiring's."""
-    return not (lanes.mixes or lanes.complex_pairs or kind == family.NONLINEAR)
+    return not (lanes.mixes or kind == family.NONLINEAR)
 
 
 def scan_form(lanes: Lanes, kind: str, jacobian: Jacobian) -> ScanForm | None:
@@ -47,7 +50,9 @@ def scan_form(lanes: Lanes, kind: str, jacobian: Jacobian) -> ScanForm | None:
     if kind == family.AFFINE:
         a = tuple(tuple(p.by.get(s) for s in slots) for p in jacobian.updates)
         b = tuple(None if (value := form.at_zero(formula)) == 0 else value for _, formula in lanes.updates)
-        return ScanForm(kind, a, b, tuple(form.locals))
+        bars = {z: bar for bar, z in jacobian.conjugates.items() if z in slots}
+        others = tuple({bar: p.by[bar] for bar in bars.values() if bar in p.by} for p in jacobian.updates)
+        return ScanForm(kind, a, b, (*jacobian.locals, *form.locals), others, bars)
     rows = [form.terms(formula) for _, formula in lanes.updates]
     a = tuple(tuple(r.get(s) for s in slots) for r in rows)
     return ScanForm(kind, a, tuple(r.get(None) for r in rows), tuple(form.locals))

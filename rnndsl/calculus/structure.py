@@ -6,26 +6,31 @@ from rnndsl.calculus.lanes import COLUMN, HEAD, ROW, Cause, Lanes
 from rnndsl.diagnostics import Source, Span
 
 DIAGONAL, BLOCK, PER_HEAD, LEFT, RIGHT, DENSE = "diagonal", "block", "head", "left", "right", "dense"
+UNKNOWN = "unknown"  # of a component that is too large to be looked at
 _MATTERS = {PER_HEAD: {ROW, COLUMN}, LEFT: {ROW}, RIGHT: {COLUMN}, DENSE: {ROW, COLUMN, HEAD}}
 
 
 @dataclass(frozen=True)
 class Structure:
-    """diagonal; block (`slots` old values coupled per channel); head (dense inside a head); left or right (a matrix state
-    multiplied from one side only); dense. `span` is what decided it."""
+    """diagonal; block (several old values coupled per channel); head (dense inside a head); left or right (a matrix state
+    multiplied from one side only); dense. `slots` are the real numbers that a channel carries, two for a complex value; `span` is what decided it."""
 
     kind: str
     slots: int
     reason: str
     span: Span | None = None
 
+    @property
+    def within_a_channel(self) -> bool:
+        """Whether nothing in a step mixes channels."""
+        return self.kind in (DIAGONAL, BLOCK)
+
 
 def structure_of(lanes: Lanes, source: Source) -> Structure:
     """The structure of a component."""
     states = [s for s in lanes.slots if s.lag == 1]
-    # real and imaginary parts that are read apart are two values
-    slots = len(lanes.slots) + (sum(s.type.is_complex for s in lanes.slots) if lanes.complex_pairs else 0)
-    kind = _kind(lanes, slots)
+    slots = sum(1 + s.type.is_complex for s in lanes.slots)
+    kind = _kind(lanes)
     if kind not in _MATTERS:
         return Structure(kind, slots, _reason_within_a_channel(lanes, kind), None)
     cause = _first_cause(lanes.causes, _MATTERS[kind])
@@ -45,12 +50,12 @@ def structure_of(lanes: Lanes, source: Source) -> Structure:
     return Structure(kind, slots, reason, cause.span)
 
 
-def _kind(lanes: Lanes, slots: int) -> str:
+def _kind(lanes: Lanes) -> str:
     states = [s for s in lanes.slots if s.lag == 1]
     mixed = lanes.mixed
     matrix = any(s.type.rank == 2 for s in states)
     if not mixed:
-        return DIAGONAL if slots == 1 and not lanes.complex_pairs else BLOCK
+        return DIAGONAL if len(lanes.slots) == 1 and not lanes.complex_pairs else BLOCK
     if HEAD in mixed:
         return DENSE
     if matrix and mixed == {ROW}:

@@ -44,14 +44,14 @@ def run(options: Namespace) -> int:
     written: dict[Path, str] = {}
     programs = [Path(n) for n in options.files if n != "-"]
 
-    def act(name: str, result: compiler.Checked) -> None:
+    def act(name: str, result: compiler.Compiled) -> None:
         api.require_cells(result.program)
         if options.dump:
             from rnndsl.tools.dump import dump
 
             write(dump(result.program.source, options.dump, options.standalone))
             return
-        text = compiler.module(result.program, options.standalone)
+        text = result.module(options.standalone)
         if options.output == "-" or (options.output is None and name == "-"):
             write(text)
             return

@@ -40,7 +40,7 @@ def run(options: Namespace) -> int:
 
     shape, sizes = parse_shape(options.shape), parse_sizes(options.size)
     source = read(options.file)
-    api.require_cells(compiler.checked(source).program)
+    api.require_cells(compiler.compiled(source).program)
     found = explain(source, options.cell, shape, sizes)
     if options.json:
         print(json.dumps(found.data, indent=2))

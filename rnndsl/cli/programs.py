@@ -37,15 +37,15 @@ def read_bytes(name: str) -> bytes:
         raise Misuse(f"{name!r}: {e}") from None
 
 
-def checked(name: str) -> tuple[compiler.Checked, list[Found]]:
+def checked(name: str) -> tuple[compiler.Compiled, list[Found]]:
     """A checked program and its warnings. Raises Misuse where it cannot be read, RnnError where it is wrong."""
-    result = compiler.checked(read(name))
+    result = compiler.compiled(read(name))
     return result, shown(name, result.warnings, result.program.source.text)
 
 
 def chosen_cell(source: Source, name: str | None) -> Cell:
     """The cell of that name, or the only one. Raises Unfit where that is none, RnnError for a wrong program."""
-    program = compiler.checked(source).program
+    program = compiler.compiled(source).program
     api.require_cells(program)
     names = [c.name for c in program.cells]
     if name is not None and name not in names:

@@ -1,4 +1,4 @@
-"""Plan -> what the module template needs of one class."""
+"""Plan and kernels -> what the module template needs of one class."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -6,13 +6,13 @@ from itertools import pairwise
 from rnndsl.checks.attributes import LAYER_ATTRIBUTES
 from rnndsl.checks.cell import Hyper
 from rnndsl.diagnostics import Source
-from rnndsl.emit.cpp.library import CppText, cpp_text
+from rnndsl.emit.cpp.library import CppText
 from rnndsl.emit.declare import Declare, Initial
 from rnndsl.emit.naming import Names, field_names
 from rnndsl.emit.part import header_name, quoted, raw_names, tuple_text
 from rnndsl.emit.run import Run
-from rnndsl.emit.triton.library import TritonText, kernels_text
-from rnndsl.plan.ir import Plan
+from rnndsl.emit.triton.library import TritonText
+from rnndsl.kernel.build import CellKernels
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,9 @@ def _names(pairs: tuple[tuple[str, str], ...]) -> str:
     return "{" + ", ".join(f"{quoted(a)}: {quoted(b)}" for a, b in pairs) + "}"
 
 
-def cell_text(plan: Plan, source: Source, class_names: Names) -> CellText:
+def cell_text(made: CellKernels, kernels: CppText, triton: TritonText, source: Source, class_names: Names) -> CellText:
     """The text of one cell."""
+    plan = made.plan
     cell = plan.cell
     used: set[str] = {"Layer", "NamedTuple", "Tensor"}
     header = [f"{h.name}={_python(h.default)}" if isinstance(h, Hyper) else h for h in cell.header]
@@ -106,10 +107,8 @@ def cell_text(plan: Plan, source: Source, class_names: Names) -> CellText:
     declare_names = Names()
     for h in cell.header:
         declare_names(header_name(h), header_name(h))
-    run = Run(plan, source, Names(), used)
+    run = Run(plan, tuple(r.recurrence for r in made.recurrences), source, Names(), used)
     lines = run.lines()
-    kernels = cpp_text(plan, source)
-    triton = kernels_text(plan, source)
     used.add("TritonKernels")
     used.update({"Kernel", "Kernels"} if kernels.kernels else {"Kernels"})
     used.update({"Step"} if kernels.kernels and kernels.step else ())

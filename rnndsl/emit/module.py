@@ -1,24 +1,30 @@
-"""Plans -> the text of one Python module."""
+"""Plans and kernels -> the text of one Python module."""
 
 import re
+from collections.abc import Sequence
 
 from rnndsl.checks.attributes import MODULE_NAMES
 from rnndsl.diagnostics import Source
 from rnndsl.emit.cell_text import cell_text
+from rnndsl.emit.cpp.library import CppText
 from rnndsl.emit.naming import RESERVED, Names
 from rnndsl.emit.standalone import runtime
 from rnndsl.emit.templates import rendered
-from rnndsl.plan.ir import Plan
+from rnndsl.emit.triton.library import TritonText
+from rnndsl.kernel.build import CellKernels
 from rnndsl.runtime_names import RUNTIME_NAMES
 from rnndsl.version import VERSION
 
 
-def module_text(plans: tuple[Plan, ...], source: Source, standalone: bool = False) -> str:
+def module_text(
+    kernels: Sequence[CellKernels], cpp: Sequence[CppText], triton: Sequence[TritonText], source: Source, standalone: bool = False
+) -> str:
     """A Python module with one class a cell; `standalone` puts the runtime into it, so that it needs torch alone."""
     class_names = Names(RESERVED | MODULE_NAMES)
-    for p in plans:  # a cell keeps its name; its named tuples make way
-        class_names.keep(("cell", p.cell.name), p.cell.name)
-    cells = [cell_text(p, source, class_names) for p in plans]
+    for k in kernels:  # a cell keeps its name; its named tuples make way
+        name = k.plan.cell.name
+        class_names.keep(("cell", name), name)
+    cells = [cell_text(*made, source, class_names) for made in zip(kernels, cpp, triton, strict=True)]
     used = {name for c in cells for name in c.used}
     classes = {name for c in cells for name in (c.name, c.state_class, c.output_class) if name}
     own = runtime(classes) if standalone else None

@@ -1,5 +1,7 @@
 """The method of a generated class that runs a call: constants, stages in order, outputs; each line names its origin."""
 
+from collections.abc import Sequence
+
 from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, Variable, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source, Span
@@ -7,7 +9,7 @@ from rnndsl.emit.labels import labels_of
 from rnndsl.emit.naming import Names
 from rnndsl.emit.part import WIDTH, Part, call_lines, mentioned, quoted, tensors, tuple_text, unpacked
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of
-from rnndsl.plan.recurrence import Exit, Recurrence, product_name, product_type, recurrences
+from rnndsl.plan.recurrence import Exit, Recurrence, product_name, product_type
 
 _VIEWS = frozenset(("re", "im", "conj", "merge", "heads", "reshape", "split", "transpose", "slice"))  # whose result may be a view of an argument
 
@@ -22,7 +24,7 @@ def _binds(operation: Let | Update, ref: Ref) -> bool:
 class Run(Part):
     """`_run`: one call over a whole sequence."""
 
-    def __init__(self, plan: Plan, source: Source, names: Names, used: set[str]):
+    def __init__(self, plan: Plan, made: Sequence[Recurrence], source: Source, names: Names, used: set[str]):
         super().__init__(plan, names, used)
         self.source = source
         for v in plan.cell.variables:  # declared names come first, and keep their spelling
@@ -33,7 +35,7 @@ class Run(Part):
         self.methods: list[list[str]] = []
         self.labels = labels_of(plan)
         self.nested = False  # inside a method of one step: values are not expanded
-        self.recurrences = {r.scan: r for r in recurrences(plan)}
+        self.recurrences = {r.scan: r for r in made}
         self.entered = {let.name for r in self.recurrences.values() for let in r.entry}
         self.entered |= {let.name for r in self.recurrences.values() if r.exit for let in r.exit.body}
         self.whole = {g for r in self.recurrences.values() for g in r.products}
@@ -238,7 +240,7 @@ class Run(Part):
         """The call that runs a recurrence, and the methods that say what it computes."""
         stage = recurrence.scan
         self._method(recurrence, "enter", recurrence.entry, list(stage.streams), self._given(recurrence))
-        carries = [c for c in self.plan.carries if c.role == "state" and c.source in stage.states]
+        carries = [c for c in self.plan.carries if c.role == "state" and (c.source, c.lag) in stage.carried]
         carries.sort(key=lambda c: (c.lag, stage.states.index(c.source)))
         old = [Ref(c.source, "state", c.type, c.lag) for c in carries]
         new = [Ref(c.source, "state", c.type, c.lag - 1) for c in carries]

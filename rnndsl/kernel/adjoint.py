@@ -11,13 +11,15 @@ import sympy
 
 from rnndsl.calculus import functions
 from rnndsl.checks.dims import Dim
+from rnndsl.functions import ENTRIES
 from rnndsl.kernel import complexes
+from rnndsl.kernel.complexes import Placed
+from rnndsl.kernel.formulas import Converter
 from rnndsl.kernel.graph import SCALARS, Builder, Map, Node, Shape
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.loops import LoopBack, inside, outside
 
 _FORMULAS = functions.OPERATIONS | {"root": functions.root, "pow": functions.power}  # of operations of a graph
-_NAMES = {f: op for op, f in _FORMULAS.items()}
 
 
 @dataclass(frozen=True)
@@ -289,69 +291,31 @@ class Adjoint:
         product = make("*", (gradient, whole), found[(i + part) % 2])
         return (make("neg", product) if (i % 2, part) == (1, 0) else product)[0]
 
-    def _formula(self, formula: sympy.Expr, arguments: list[tuple[int, Map]], shape: Shape, gradient: int) -> int:
+    def _formula(self, formula: sympy.Expr, arguments: list[Placed], shape: Shape, gradient: int) -> int:
         """gradient · a formula of the calculus in the arguments of a node."""
-        b = self.builder
         whole = tuple(range(len(shape)))
-
-        def of(f: sympy.Expr) -> tuple[int, Map]:
-            if isinstance(f, sympy.Symbol):
-                return arguments[_ARGUMENTS.index(f)]
-            if f.is_number:
-                return b.number(float(f)), ()
-            if isinstance(f, sympy.Add):
-                terms = list(f.args)
-                first = next((t for t in terms if not t.could_extract_minus_sign()), terms[0])
-                total = of(first)
-                for t in terms:
-                    if t is not first:
-                        negative = t.could_extract_minus_sign()
-                        total = node("-" if negative else "+", total, of(-t if negative else t))
-                return total
-            if isinstance(f, sympy.Mul):
-                above, below = f.as_numer_denom()
-                if below != 1:
-                    return node("/", of(above), of(below))
-                product = of(f.args[0])
-                for t in f.args[1:]:
-                    product = node("*", product, of(t))
-                return product
-            if isinstance(f, sympy.Pow):
-                base, exponent = f.args
-                if exponent == sympy.Rational(1, 2):
-                    return node("sqrt", of(base))
-                if exponent.is_Integer and exponent > 0:
-                    one = product = of(base)
-                    for _ in range(int(exponent) - 1):
-                        product = node("*", product, one)
-                    return product
-                if exponent.is_number and exponent < 0:
-                    return node("/", (b.number(1.0), ()), of(base**-exponent))
-                raise Unsupported(str(f))
-            return node(_NAMES[type(f)], *(of(a) for a in f.args))
-
-        def node(op: str, *args: tuple[int, Map]) -> tuple[int, Map]:
-            domain = shape if any(m for _, m in args) else ()
-            found = b.apply(op, [a for a, _ in args], [m for _, m in args], domain)
-            return found, whole if domain else ()
-
-        def times(f: sympy.Expr) -> tuple[int, Map]:
-            """gradient · f; where a branch of f is 0 or 1 nothing is multiplied, as in PyTorch, whose masks know no 0 · inf."""
-            if f == 0:
-                return b.number(0.0), ()
-            if f == 1:
-                return gradient, whole
-            if isinstance(f, functions.where) and _masks(f):
-                return node("select", of(f.args[0]), times(f.args[1]), times(f.args[2]))
-            return node("*", (gradient, whole), of(f))
-
-        found, m = times(formula)
-        return found if m == whole else b.apply("copy", [found], [m], shape)
+        found, m = _OfArguments(self.builder, arguments, shape).scaled((gradient, whole), formula)
+        return found if m == whole else self.builder.apply("copy", [found], [m], shape)
 
 
-def _masks(f: sympy.Expr) -> bool:
-    """Whether a formula is 0 or 1, or chooses between formulas of which one is."""
-    return f in (0, 1) or (isinstance(f, functions.where) and any(_masks(branch) for branch in f.args[1:]))
+class _OfArguments(Converter[Placed]):
+    """Formulas in the arguments of a node, over its domain."""
+
+    def __init__(self, builder: Builder, arguments: list[Placed], shape: Shape):
+        super().__init__()
+        self.builder, self.shape = builder, shape
+        self.known |= dict(zip(_ARGUMENTS, arguments, strict=False))
+
+    def number(self, value: float) -> Placed:
+        return self.builder.number(value), ()
+
+    def symbol(self, symbol: sympy.Symbol) -> Placed:
+        raise AssertionError(symbol)
+
+    def apply(self, op: str, *args: Placed) -> Placed:
+        domain = self.shape if any(m for _, m in args) else ()
+        found = self.builder.apply(ENTRIES[op].operation if op in ENTRIES else op, [a for a, _ in args], [m for _, m in args], domain)
+        return found, tuple(range(len(domain)))
 
 
 _ARGUMENTS = sympy.symbols("a b c")

@@ -33,6 +33,12 @@ class Arithmetic:
         heads = tuple(range(len(value.type.heads)))
         return heads + tuple(len(t.heads) + i for i in range(value.type.rank))
 
+    def placed(self, value: Value, axis: int, t: Type) -> Value:
+        """A vector along one axis of a matrix, as each of its columns or rows."""
+        m = (*range(len(value.type.heads)), len(t.heads) + axis)
+        shape = t.heads + t.axes
+        return Value(tuple(self.builder.apply("copy", [p], [m if self.builder[p].shape else ()], shape) for p in value.parts), t)
+
     def map_parts(self, value: Value, t: Type, f: Callable[[int], int]) -> Value:
         """A value whose parts are those of another, each made into another of a new shape; a scalar that broadcasts stays one."""
         full = value.type.heads + value.type.axes

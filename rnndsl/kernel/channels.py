@@ -18,14 +18,6 @@ from rnndsl.kernel.values import Array
 NOTHING = Dim.of(0)
 
 
-class Mixed(Unsupported):
-    """Channels meet in a step; `span` is the statement in which they do."""
-
-    def __init__(self, span: Span):
-        super().__init__("its channels meet")
-        self.span = span
-
-
 @dataclass(frozen=True)
 class Access:
     """Which entry of an array a channel reads: number `offset` + Σ stride · (the channel's position along an axis of the grid)."""
@@ -66,25 +58,16 @@ class Gradients:
     accesses: tuple[int | None, ...]
 
 
-def channel_of(step: Step) -> Channel:
-    """One channel of a step. Raises Mixed, or Unsupported for what no channel has."""
-    grid = step.carries[0][0].shape
-    for array, _ in step.carries:
-        if array.shape != grid:
-            raise Unsupported("its states have different shapes")
-    return ChannelRewriter(step, grid).channel()
-
-
-def jacobian(channel: Channel, surrogates: bool = False, of: Sequence[int] | None = None) -> tuple[tuple[int | None, ...], ...]:
-    """∂ update i / ∂ old slot j, or of other nodes, as nodes; None where it is zero. Extends the channel's graph. Raises Unsupported."""
-    b, k = channel.builder, len(channel.slots)
+def slopes(channel: Channel, of: Sequence[int]) -> tuple[tuple[int | None, ...], ...]:
+    """The derivatives of nodes in the old slots, with surrogates; None where one is zero. Extends the channel's graph. Raises Unsupported."""
+    b = channel.builder
     last = len(b.nodes) - 1
     rows = []
-    for wanted in channel.updates if of is None else of:
-        adjoint = Adjoint(b, surrogates=surrogates)
-        adjoint.seed(wanted, b.number(1.0))
+    for n in of:
+        adjoint = Adjoint(b)
+        adjoint.seed(n, b.number(1.0))
         adjoint.run(last)
-        rows.append(tuple(_unless_zero(b, adjoint.gradient(b.leaf("old", j, ()))) for j in range(k)))
+        rows.append(tuple(unless_zero(b, adjoint.gradient(b.leaf("old", j, ()))) for j in range(len(channel.slots))))
     return tuple(rows)
 
 
@@ -98,12 +81,12 @@ def pullback(channel: Channel) -> Gradients:
     for i, (_, n) in enumerate(channel.follows):
         adjoint.seed(n, b.leaf("follow_gradient", i, ()))
     adjoint.run(last)
-    slots = tuple(_unless_zero(b, adjoint.gradient(b.leaf("old", j, ()))) for j in range(len(channel.slots)))
-    accesses = tuple(_unless_zero(b, adjoint.gradient(b.leaf(a.kind, i, ()))) for i, a in enumerate(channel.accesses))
+    slots = tuple(unless_zero(b, adjoint.gradient(b.leaf("old", j, ()))) for j in range(len(channel.slots)))
+    accesses = tuple(unless_zero(b, adjoint.gradient(b.leaf(a.kind, i, ()))) for i, a in enumerate(channel.accesses))
     return Gradients(slots, accesses)
 
 
-def _unless_zero(b: Builder, n: int | None) -> int | None:
+def unless_zero(b: Builder, n: int | None) -> int | None:
     return None if n is None or b.number_of(n) == 0.0 else n
 
 
@@ -112,13 +95,20 @@ class ChannelRewriter:
     """Rewrites the nodes of a step: each becomes a scalar one for the axes of the grid that its own run along."""
 
     step: Step
-    grid: Shape
+    grid: Shape = field(init=False)
     builder: Builder = field(default_factory=Builder)
     accesses: dict[Access, int] = field(default_factory=dict)
     known: dict[tuple[int, tuple[int, ...]], int] = field(default_factory=dict)
     named: dict[int, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Raises Unsupported where the states have different shapes: then they have no channels in common."""
+        self.grid = self.step.carries[0][0].shape
+        if any(array.shape != self.grid for array, _ in self.step.carries):
+            raise Unsupported("its states have different shapes")
+
     def channel(self) -> Channel:
+        """The channel. Raises Unsupported for what no channel has."""
         whole = tuple(range(len(self.grid)))
         local = dict(self.step.names)
         for n in range(len(self.step.builder.nodes)):  # in the order of the equations
@@ -144,6 +134,13 @@ class ChannelRewriter:
                     stack.extend(self.step.builder[m].args)
         return n in self._wanted
 
+    def entry(self, n: int | None, zero: float = 0.0) -> int | None:
+        """One channel's entry of a node that has the shape of the states; None for what is none, or the number that is a semiring's zero."""
+        if n is None:
+            return None
+        found = self.value(n, tuple(range(len(self.grid))))
+        return None if self.builder.number_of(found) == zero else found
+
     def value(self, n: int, axes: tuple[int, ...]) -> int:
         """The scalar node of a node whose axes run along these axes of the grid."""
         key = (n, axes)
@@ -157,7 +154,7 @@ class ChannelRewriter:
             return b.add(node)
         if node.op == "old":
             if axes != tuple(range(len(self.grid))):
-                raise Mixed(b.span)
+                raise Unsupported("its channels meet")
             return b.leaf("old", node.data.index, ())
         if node.is_elementwise:
             b.span = node.span
@@ -167,7 +164,7 @@ class ChannelRewriter:
         if node.op in ("stream", "static", "slice", "reshape"):
             forms = [(NOTHING, {axis: Dim.of(1)}) for axis in axes]
             return self._read(self._place(n, forms, node.span), node.span)
-        raise Mixed(node.span)
+        raise Unsupported("its channels meet")
 
     def _read(self, access: Access, span: Span) -> int:
         self.builder.span = span
@@ -187,7 +184,7 @@ class ChannelRewriter:
                 return self._place(node.args[0], [forms[k] for k in node.maps[0]], span)
             case "reshape":
                 return self._flat_entry(node.args[0], _flat(node.shape, forms), span)
-        raise Mixed(span)
+        raise Unsupported("its channels meet")
 
     def _flat_entry(self, n: int, form: tuple[Dim, dict[int, Dim]], span: Span) -> Access:
         """Where entry number `form` of a view lies, its entries counted row by row."""
@@ -202,7 +199,7 @@ class ChannelRewriter:
                 for d in node.shape[1:]:
                     skipped = skipped * d
                 return self._flat_entry(node.args[0], (form[0] + skipped, form[1]), span)
-        raise Mixed(span)
+        raise Unsupported("its channels meet")
 
     def _entry(self, n: int, form: tuple[Dim, dict[int, Dim]]) -> Access:
         node = self.step.builder[n]

@@ -6,7 +6,7 @@ It is what one call computes that makes one step, where channels meet in product
 from dataclasses import dataclass, field
 
 from rnndsl.checks.dims import Dim
-from rnndsl.kernel.channels import NOTHING, Access, Channel, ChannelRewriter, Mixed
+from rnndsl.kernel.channels import NOTHING, Access, Channel, ChannelRewriter
 from rnndsl.kernel.graph import Node
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.step import Step
@@ -32,13 +32,13 @@ class Decode:
 
 
 def decode_of(step: Step) -> Decode:
-    """One channel of a cell's step. Raises Mixed, or Unsupported for what no channel has."""
+    """One channel of a cell's step. Raises Unsupported for what no channel has."""
     if not step.carries:
         raise Unsupported("there is no state")
     grid = step.carries[0][0].shape
     if any(array.shape != grid for array, _ in (*step.carries, *step.outputs)):
         raise Unsupported("its states and outputs have different shapes")
-    rewriter = _Decoder(step, grid)
+    rewriter = _Decoder(step)
     channel = rewriter.channel()
     return Decode(channel, tuple(rewriter.products))
 
@@ -58,7 +58,7 @@ class _Decoder(ChannelRewriter):
             access = self._place(a, forms, node.span)
             sides[access.kind] = access
         if len(sides) != 2:
-            raise Mixed(node.span)
+            raise Unsupported("its channels meet")
         product = Product(sides["static"], sides["stream"], node.summed[0])
         self.builder.span = node.span
         return self.builder.leaf("dot", self.products.setdefault(product, len(self.products)), ())

@@ -23,20 +23,13 @@ def lower(plan: Plan, recurrence: Recurrence, unroll: bool = False) -> Step:
 
     Raises Unsupported.
     """
-    return _lower(plan, replace(recurrence, exit=None), unroll)
+    return lowered(plan, replace(recurrence, exit=None), unroll)[1]
 
 
-def lower_with_exit(plan: Plan, recurrence: Recurrence) -> Step:
-    """The step of a recurrence and what follows it, as its outputs; a `repeat` is unrolled. Raises Unsupported."""
-    return _lower(plan, recurrence, True)
-
-
-def _lower(plan: Plan, recurrence: Recurrence, unroll: bool) -> Step:
-    lags = plan.cell.lags("state")
-    states = recurrence.scan.states
-    most = max((lags.get(s, 1) for s in states), default=1)
-    carried = [(s, "state", lag) for lag in range(1, max(1, most) + 1) for s in states if lag <= max(1, lags.get(s, 1))]
-    return Lowering(plan, recurrence, unroll).step(carried)
+def lowered(plan: Plan, recurrence: Recurrence, unroll: bool) -> tuple["Lowering", Step]:
+    """The step of a recurrence, with what follows it as its outputs, and what has lowered it. Raises Unsupported."""
+    lowering = Lowering(plan, recurrence, unroll)
+    return lowering, lowering.step([(state, "state", lag) for state, lag in recurrence.scan.carried])
 
 
 def lower_cell(plan: Plan) -> Step:
@@ -65,6 +58,7 @@ class Lowering:
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
     locals: dict[str, Value] = field(default_factory=dict)
     places: dict[tuple, int] = field(default_factory=dict)  # (kind, name, role, lag) -> the first of its arrays
+    made: dict[int, list[Value]] = field(default_factory=dict)  # of an expression, by identity: its values, one each time that it was lowered
 
     def step(self, carried: list[tuple[str, str, int]], returned: Sequence[Returned] = ()) -> Step:
         """The step that carries some values, (name, role, lag), and returns others. Raises Unsupported."""
@@ -80,7 +74,7 @@ class Lowering:
         carries = self._arrays("old", [((name, role, lag), types[name]) for name, role, lag in carried])
         carry_lags = [lag for name, _, lag in carried for _ in parts_of(name, types[name])]
         for g in r.products:
-            self._cut(g, self._leaf("stream", (product_name(g), "local", 0), product_type(g)))
+            self._cut(g, self.leaf("stream", (product_name(g), "local", 0), product_type(g)))
         new: dict[str, Value] = {}
         for operation in (*r.operations, *(r.exit.body if r.exit else ())):
             self.operation(operation, new)
@@ -89,9 +83,9 @@ class Lowering:
         updates: list[int] = []
         for name, role, lag in carried:
             if lag > 1:
-                value = self._leaf("old", (name, role, lag - 1), types[name])
+                value = self.leaf("old", (name, role, lag - 1), types[name])
             else:
-                value = new[name] if role == "state" else self._leaf("stream", (name, role, 0), types[name])
+                value = new[name] if role == "state" else self.leaf("stream", (name, role, 0), types[name])
             updates.extend(self.arithmetic.fitted(value, types[name]))
         outputs = tuple(
             (array, p)
@@ -113,7 +107,7 @@ class Lowering:
             arrays.extend(parts_of(key[0], t))
         return tuple(arrays)
 
-    def _leaf(self, kind: str, key: tuple, t: Type, select: int | None = None) -> Value:
+    def leaf(self, kind: str, key: tuple, t: Type, select: int | None = None) -> Value:
         """A value that a step is given. Raises Unsupported for one that it is not."""
         if (kind, *key) not in self.places:
             raise Unsupported(f"{key[0]}, which the step is not given")
@@ -214,7 +208,9 @@ class Lowering:
             case Ref():
                 return self._ref(expr)
             case Apply():
-                return self._apply(expr)
+                value = self._apply(expr)
+                self.made.setdefault(id(expr), []).append(value)
+                return value
 
     def _ref(self, ref: Ref) -> Value:
         match ref.role:
@@ -227,13 +223,13 @@ class Lowering:
             case "state" if ref.name in self.recurrence.scan.states:
                 if ref.lag == 0 and f"{ref.name}[t]" in self.locals:
                     return self.locals[f"{ref.name}[t]"]
-                return self._leaf("old", (ref.name, "state", ref.lag), ref.type)
+                return self.leaf("old", (ref.name, "state", ref.lag), ref.type)
         if ref.role == "local" and ref.name in self.locals:
             return self.locals[ref.name]
         if ("old", ref.name, ref.role, ref.lag) in self.places:  # an earlier input
-            return self._leaf("old", (ref.name, ref.role, ref.lag), ref.type)
+            return self.leaf("old", (ref.name, ref.role, ref.lag), ref.type)
         kind = "stream" if ("stream", ref.name, ref.role, ref.lag) in self.places else "static"
-        return self._leaf(kind, (ref.name, ref.role, ref.lag), ref.type)
+        return self.leaf(kind, (ref.name, ref.role, ref.lag), ref.type)
 
     def _apply(self, expr: Apply) -> Value:
         if expr.op == "slice":
@@ -245,4 +241,4 @@ class Lowering:
         base, index = expr.args
         assert isinstance(base, Ref)
         (k,) = self.value(index).parts
-        return self._leaf("static", (base.name, base.role, 0), expr.type, select=k)
+        return self.leaf("static", (base.name, base.role, 0), expr.type, select=k)

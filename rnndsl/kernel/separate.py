@@ -6,12 +6,10 @@ operation rearranges it, and every state has it once.
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from rnndsl.kernel.graph import ROUNDS, Leaf
-
-if TYPE_CHECKING:
-    from rnndsl.kernel.program import Program
+from rnndsl.kernel.program import Program
+from rnndsl.kernel.step import Step
 
 OWN = frozenset(("old", "carry_gradient", "state_gradient"))  # leaves that have the axes of a state
 
@@ -45,7 +43,7 @@ class Split:
     block: bool = False
 
 
-def classes_of(program: "Program", used: set[int], carries: list[int]) -> tuple[Classes, set[Hashable]]:
+def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Classes, set[Hashable]]:
     """The classes of axes of the `used` nodes, and the axes that are summed over or rearranged.
 
     carries: for each carry, the number of the first carry of its state: they share their axes.
@@ -125,7 +123,7 @@ def classes_of(program: "Program", used: set[int], carries: list[int]) -> tuple[
     return classes, whole
 
 
-def separate(program: "Program", used: set[int], shapes: list[tuple[int, int]], carries: list[int]) -> Split:
+def separate(program: Program, used: set[int], shapes: list[tuple[int, int]], carries: list[int]) -> Split:
     """How units divide the states. shapes: for each carry, its rank and how many of its axes are head axes."""
     classes, whole = classes_of(program, used, carries)
     roots = {classes.find(a) for a in whole}
@@ -152,3 +150,9 @@ def separate(program: "Program", used: set[int], shapes: list[tuple[int, int]], 
     heads = min((shapes[s][1] for s in states), default=0)
     apart = tuple(k for k in range(heads) if not (block and k in last.values()) and separable(dict.fromkeys(states, k)))
     return Split(apart, block)
+
+
+def state_numbers(step: Step) -> list[int]:
+    """For each carry, the number of the first carry of its state: parts and lags of a state share their axes."""
+    first: dict[str, int] = {}
+    return [first.setdefault(array.name, i) for i, (array, _) in enumerate(step.carries)]

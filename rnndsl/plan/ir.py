@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from rnndsl.checks.cell import Apply, Cell, Expr, Let, Ref, Repeat, Type, Update, Variable
+from rnndsl.checks.cell import Apply, Cell, Expr, Let, Ref, Repeat, Type, Update, Variable, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Span
 
@@ -66,6 +66,16 @@ class Scan:
     states: tuple[str, ...]
     body: tuple[Operation, ...]
     streams: tuple[Ref, ...]
+
+    @property
+    def carried(self) -> tuple[tuple[str, int], ...]:
+        """The past values that its equations read, (state, lag), the nearest first; each state of the step before is among them."""
+        furthest = dict.fromkeys(self.states, 1)
+        refs = (n for o in self.body for e in expressions_of(o) for n in walk(e) if isinstance(n, Ref) and n.role == "state")
+        for ref in refs:
+            if ref.name in furthest:
+                furthest[ref.name] = max(furthest[ref.name], ref.lag)
+        return tuple((s, lag) for lag in range(1, max(furthest.values(), default=0) + 1) for s in self.states if lag <= furthest[s])
 
 
 Stage = Map | Scan

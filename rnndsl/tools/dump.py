@@ -18,22 +18,22 @@ STAGES = ("ast", "cell", "plan", "system", "kernels", "triton", "module")
 
 def dump(source: Source, stage: str, standalone: bool = False) -> str:
     """One stage of a program, one of STAGES; ends with a newline. Raises RnnError for a wrong program."""
-    result = compiler.checked(source)
+    result = compiler.compiled(source)
     match stage:
         case "ast":
             lines = list(_tree(result.file))
         case "cell":
             lines = _joined(_cell(c, source) for c in result.program.cells)
         case "plan":
-            lines = _joined(_plan(p, source) for p in compiler.plans(result.program))
+            lines = _joined(_plan(p, source) for p in result.plans)
         case "system":
-            lines = _joined(_system(s, source) for s in compiler.systems(result.program))
+            lines = _joined(_system(s, source) for s in result.systems)
         case "kernels":
-            return "\n".join(compiler.kernels(result.program))
+            return "\n".join(c.text for c in result.cpp)
         case "triton":
-            return "\n\n".join(_triton(t, p.cell) for t, p in zip(compiler.triton_kernels(result.program), compiler.plans(result.program), strict=True))
+            return "\n\n".join(_triton(t, p.cell) for t, p in zip(result.triton, result.plans, strict=True))
         case "module":
-            return compiler.module(result.program, standalone)
+            return result.module(standalone)
         case _:
             raise ValueError(f"no stage {stage!r}; there are {', '.join(STAGES)}")
     return "\n".join(line.rstrip() for line in lines) + "\n"

@@ -122,7 +122,7 @@ def explain(
 
     Raises RnnError for a wrong program, Unfit, a ValueError, for a name, shape or size that does not fit it.
     """
-    checked = compiler.checked(source)
+    checked = compiler.compiled(source)
     program = checked.program
     names = [c.name for c in program.cells]
     if cell is not None and cell not in names:
@@ -137,7 +137,7 @@ def explain(
         if value < 1:
             raise Unfit(f"size {name} must be at least 1, not {value}")
     found = []
-    for plan in compiler.plans(program):
+    for plan in checked.plans:
         if cell in (None, plan.cell.name):
             own = {n: v for n, v in (sizes or {}).items() if n in plan.cell.sizes}
             system = compiler.system(plan, program.source, repeat_sizes(plan, own), ROUNDS)

@@ -4,22 +4,18 @@ from dataclasses import dataclass
 
 from rnndsl.diagnostics import Source
 from rnndsl.emit.cpp.function import Function
-from rnndsl.emit.cpp.scope import state_numbers
 from rnndsl.emit.cpp.sinks import outer_layout, outer_rounds
 from rnndsl.emit.cpp.text import comment
 from rnndsl.emit.labels import labels_of
 from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.templates import rendered
-from rnndsl.kernel import program as programs
-from rnndsl.kernel.limits import TooLarge, Unsupported
-from rnndsl.kernel.loops import reachable
-from rnndsl.kernel.lowering import lower, lower_cell
+from rnndsl.kernel.build import CellKernels, Refusal, Sweep
+from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.program import Program
-from rnndsl.kernel.separate import Split, separate
+from rnndsl.kernel.separate import Split
 from rnndsl.kernel.step import Step
 from rnndsl.kernel.values import Array
 from rnndsl.plan.ir import Plan
-from rnndsl.plan.recurrence import Recurrence, recurrences
 from rnndsl.version import VERSION
 
 
@@ -67,48 +63,44 @@ class CppText:
     refused: tuple[tuple[str, str], ...]
 
 
-def cpp_text(plan: Plan, source: Source) -> CppText:
-    """The kernels of a cell."""
+def cpp_text(made: CellKernels, source: Source) -> CppText:
+    """The text of the kernels of a cell."""
+    plan = made.plan
     labels = labels_of(plan)
     names = KernelNames()
     for name in plan.cell.sizes:
         names(name)
     kernels: list[KernelText] = []
     refused: list[tuple[str, str]] = []
-    for recurrence in recurrences(plan):
-        label = labels[recurrence.scan.states]
+    for r in made.recurrences:
+        label = labels[r.recurrence.scan.states]
+        if isinstance(r.sweep, Refusal):
+            refused.append((label, r.sweep.reason))
+            continue
         try:
-            kernels.append(_kernel(plan, recurrence, source, names, label))
-        except TooLarge as e:
-            refused.append((label, str(e)))
+            kernels.append(_kernel(plan, r.sweep, source, names, label))
         except Unsupported as e:
             refused.append((label, f"`{e}` has no kernel"))
-    step = _step(plan, source, names) if not refused else None
-    made = comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
-    text = rendered("cpp/kernels.cpp.jinja", made=made, kernels=kernels, step=step)
+    step = _step(made, source, names) if not refused else None
+    title = comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
+    text = rendered("cpp/kernels.cpp.jinja", made=title, kernels=kernels, step=step)
     return CppText(text.rstrip() + "\n", tuple((n, names(n)) for n in plan.cell.sizes), tuple(kernels), step, tuple(refused))
 
 
-def _kernel(plan: Plan, recurrence: Recurrence, source: Source, names: KernelNames, label: str) -> KernelText:
-    step = lower(plan, recurrence)
-    forward = programs.forward(step)
-    used = reachable(forward.nodes, [s.node for s in forward.sinks])
-    heads = {s: len(plan.variable(s).type.heads) for s in recurrence.scan.states}
-    shapes = [(len(array.shape), heads[array.name]) for array, _ in step.carries]
-    split = separate(forward, used, shapes, state_numbers(step))
+def _kernel(plan: Plan, sweep: Sweep, source: Source, names: KernelNames, label: str) -> KernelText:
+    step = sweep.step
     hypers = tuple(h.name for h in plan.cell.hypers)
 
     def function(program: Program, direction: str) -> Function:
-        return Function(program, step, split, direction, source, names, hypers)
+        return Function(program, step, sweep.split, direction, source, names, hypers)
 
-    backward = programs.backward(step)
-    back = function(backward, "backward")
+    back = function(sweep.backward, "backward")
     streams, statics, carries = _forms(step)
     return KernelText(
         label=label,
         name=_exported(names(("kernel", label), label)),
-        title=", ".join(recurrence.scan.states),
-        forward=function(forward, "forward").write(),
+        title=", ".join(dict.fromkeys(array.name for array, _ in step.carries)),
+        forward=function(sweep.forward, "forward").write(),
         backward=back.write(),
         outers=_outers(back, step),
         slices=_slices(back, step),
@@ -116,16 +108,17 @@ def _kernel(plan: Plan, recurrence: Recurrence, source: Source, names: KernelNam
         statics=statics,
         carries=carries,
         lags=tuple(lag for _, lag in step.carries),
-        partial=tuple(sorted(backward.partial)),
+        partial=tuple(sorted(sweep.backward.partial)),
     )
 
 
-def _step(plan: Plan, source: Source, names: KernelNames) -> StepText | None:
+def _step(kernels: CellKernels, source: Source, names: KernelNames) -> StepText | None:
     """The function of one step; None where single steps run as sequences of one."""
+    if kernels.step is None:
+        return None
+    plan, step = kernels.plan, kernels.step.step
     try:
-        step = lower_cell(plan)
-        program = programs.forward(step)
-        f = Function(program, step, Split(), "step", source, names, tuple(h.name for h in plan.cell.hypers))
+        f = Function(kernels.step.forward, step, Split(), "step", source, names, tuple(h.name for h in plan.cell.hypers))
         lines = f.write()
     except Unsupported:
         return None

@@ -13,7 +13,7 @@ from rnndsl.kernel.loops import loop_of, reachable
 from rnndsl.kernel.program import Program
 from rnndsl.kernel.rounds import rounds_of
 from rnndsl.kernel.schedule import DomainKey, Group, schedule
-from rnndsl.kernel.separate import Split, classes_of
+from rnndsl.kernel.separate import Split, classes_of, state_numbers
 from rnndsl.kernel.step import Step
 from rnndsl.kernel.values import Array
 
@@ -280,12 +280,6 @@ class Scope:
 def array_name(array: Array) -> str:
     """What an array is called after."""
     return f"{array.name}_{array.part}" if array.part else array.name
-
-
-def state_numbers(step: Step) -> list[int]:
-    """For each carry, the number of the first carry of its state: parts and lags of a state share their axes."""
-    first: dict[str, int] = {}
-    return [first.setdefault(array.name, i) for i, (array, _) in enumerate(step.carries)]
 
 
 def state_numbers_exact(step: Step) -> list[int]:

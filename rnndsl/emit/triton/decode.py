@@ -8,12 +8,11 @@ from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.triton.function import Constants, Function
 from rnndsl.emit.triton.recurrence import array_name, entry_text, positions_of
 from rnndsl.emit.triton.text import dim
+from rnndsl.kernel.build import CellKernels
 from rnndsl.kernel.channels import Access
-from rnndsl.kernel.decode import SUMMED, decode_of
+from rnndsl.kernel.decode import SUMMED
 from rnndsl.kernel.graph import Node
 from rnndsl.kernel.limits import Unsupported
-from rnndsl.kernel.lowering import lower_cell
-from rnndsl.plan.ir import Plan
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,11 @@ class DecodeText:
     lines: list[str]
 
 
-def decode_text(plan: Plan, source: Source, names: KernelNames, constants: Constants) -> DecodeText | None:
+def decode_text(kernels: CellKernels, source: Source, names: KernelNames, constants: Constants) -> DecodeText | None:
     """The text of one step; None where a cell's step is no such kernel."""
-    try:
-        step = lower_cell(plan)
-        decode = decode_of(step)
-    except Unsupported:
+    if kernels.step is None or kernels.step.decode is None:
         return None
+    plan, step, decode = kernels.plan, kernels.step.step, kernels.step.decode
     channel, inner = decode.channel, names.child()
     sizes = {n: names(n) for n in plan.cell.sizes}
     values = {n: f"{names(n)}.value" for n in plan.cell.sizes}

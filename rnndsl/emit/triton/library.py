@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rnndsl.diagnostics import Source
 from rnndsl.emit.labels import labels_of
@@ -13,11 +13,9 @@ from rnndsl.emit.triton.decode import DecodeText, decode_text
 from rnndsl.emit.triton.function import Constants
 from rnndsl.emit.triton.recurrence import RecurrenceText, recurrence_text
 from rnndsl.emit.triton.text import LIBRARY
-from rnndsl.kernel.channels import Mixed, channel_of
+from rnndsl.kernel.build import CellKernels, Refusal
 from rnndsl.kernel.limits import Unsupported
-from rnndsl.kernel.lowering import lower, lower_with_exit
 from rnndsl.plan.ir import Plan
-from rnndsl.plan.recurrence import Recurrence, recurrences
 from rnndsl.version import VERSION
 
 
@@ -34,8 +32,9 @@ class TritonText:
     refused: tuple[tuple[str, str], ...]
 
 
-def kernels_text(plan: Plan, source: Source) -> TritonText:
-    """The kernels of a cell."""
+def kernels_text(kernels: CellKernels, source: Source) -> TritonText:
+    """The text of the kernels of a cell."""
+    plan = kernels.plan
     labels = labels_of(plan)
     names = KernelNames()
     sizes = tuple((n, names(n)) for n in plan.cell.sizes)
@@ -44,33 +43,18 @@ def kernels_text(plan: Plan, source: Source) -> TritonText:
     constants = Constants()
     made: list[RecurrenceText] = []
     refused: list[tuple[str, str]] = []
-    for recurrence in recurrences(plan):
-        label = labels[recurrence.scan.states]
+    for r in kernels.recurrences:
+        label = labels[r.recurrence.scan.states]
+        if isinstance(r.channel, Refusal):
+            refused.append((label, r.channel.reason))
+            continue
         try:
-            made.append(_recurrence(plan, recurrence, source, names, constants, label, functions(label)))
-        except Mixed as e:
-            line = source.line_of(e.span.start)
-            refused.append((label, f"channels meet in line {line}, `{source.line_text(line).strip()}`"))
+            made.append(recurrence_text(plan, r.component, r.channel, source, names, constants, label, functions(label)))
         except Unsupported as e:
             refused.append((label, str(e)))
-    decode = decode_text(plan, source, names, constants) if made and not refused else None
+    decode = decode_text(kernels, source, names, constants) if made and not refused else None
     text = _file(plan, source, constants, made, decode) if made else ""
     return TritonText(text, sizes, hypers, tuple((r.label, r.kernels) for r in made), decode is not None, tuple(refused))
-
-
-def _recurrence(
-    plan: Plan, recurrence: Recurrence, source: Source, names: KernelNames, constants: Constants, label: str, name: str
-) -> RecurrenceText:
-    try:
-        step = lower_with_exit(plan, recurrence)
-        channel = channel_of(step)
-    except Unsupported:
-        if recurrence.exit is None:
-            raise
-        step = lower(plan, recurrence, unroll=True)  # what follows is then no part of it
-        channel = channel_of(step)
-        recurrence = replace(recurrence, exit=None)
-    return recurrence_text(plan, recurrence, step, channel, source, names, constants, label, name)
 
 
 def _file(plan: Plan, source: Source, constants: Constants, made: list[RecurrenceText], decode: DecodeText | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from rnndsl.kernel.semiring import AFFINE, MAX_PLUS
+from rnndsl.calculus.family import AFFINE, MAX_PLUS
 
 Pattern = frozenset[tuple[int, int]]
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from rnndsl.calculus.bounds import bounds_of
+from rnndsl.calculus.analysis import Component
+from rnndsl.calculus.bounds import Bounds
+from rnndsl.calculus.family import AFFINE
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.naming import KernelNames
@@ -11,34 +13,24 @@ from rnndsl.emit.triton.function import Constants, Function
 from rnndsl.emit.triton.matrix import Matrices, Semiring, pattern_of
 from rnndsl.emit.triton.records import AccessText, ArrayText, FollowText, FunctionText, RecurrenceText, SlotText
 from rnndsl.emit.triton.text import dim, times
-from rnndsl.kernel.channels import Access, Channel, jacobian, pullback
+from rnndsl.kernel.channel_kernel import ChannelKernel
+from rnndsl.kernel.channels import Access, Channel
 from rnndsl.kernel.graph import Node
-from rnndsl.kernel.semiring import AFFINE, exact_form
 from rnndsl.kernel.step import Step
 from rnndsl.kernel.values import Array
 from rnndsl.plan.ir import Plan
-from rnndsl.plan.recurrence import Recurrence
-
-MAX_SLOTS = 4  # whose matrices fit in registers: beyond, there is the sequential schedule alone
-
-
-_SPECIAL = frozenset("exp log sqrt root rsqrt sin cos sigmoid tanh softplus logsigmoid logaddexp pow expm1 /".split())
 
 
 def recurrence_text(
-    plan: Plan, recurrence: Recurrence, step: Step, channel: Channel, source: Source, names: KernelNames, constants: Constants, label: str, name: str
+    plan: Plan, component: Component, kernel: ChannelKernel, source: Source, names: KernelNames, constants: Constants, label: str, name: str
 ) -> RecurrenceText:
     """The text of one recurrence; its functions begin with `name`. Raises Unsupported."""
+    recurrence, step, channel, gradients = kernel.recurrence, kernel.step, kernel.channel, kernel.pullback
     b, k = channel.builder, len(channel.slots)
-    exact = exact_form(channel)
-    parallel = k <= MAX_SLOTS
-    true = jacobian(channel) if parallel and exact is None else None
-    surrogate = jacobian(channel, surrogates=True) if parallel else None
-    gradients = pullback(channel)
 
     inner = names.child()
     reads = [inner(("access", i), _wanted_name(channel, step, i)) for i in range(len(channel.accesses))]
-    slots = _slots(plan, recurrence, channel, inner)
+    slots = _slots(component.bounds, channel, inner)
     back = [inner(("d", s.index), f"d_{s.name}") for s in slots]
     outs = [inner(("follow", i), array_name(array)) for i, (array, _) in enumerate(channel.follows)]
     outs_back = [inner(("d_follow", i), f"d_{name}") for i, name in enumerate(outs)]
@@ -54,11 +46,8 @@ def recurrence_text(
     order = [*channel.numbered("stream"), *channel.numbered("static")]
     parameters = [*(s.old for s in slots), *(reads[i] for i in order)]
 
-    operations: dict[str, tuple[int, int]] = {}
-
     def function(kind: str, doc: str, results: Sequence[int], extra: Sequence[str] = ()) -> FunctionText:
         f = Function(channel, leaf, names.inside([*parameters, *extra]), constants, source, slots[0].old)
-        operations[kind] = _count(channel, results)
         return FunctionText(f"{name}_{kind}", doc, [*parameters, *extra], f.lines(results))
 
     made = [n for _, n in channel.follows]
@@ -67,21 +56,22 @@ def recurrence_text(
     follows = [FollowText(i, n, {}) for i, n in enumerate(outs)]
     forward = backward = None
     zero = b.number(0.0)
-    if exact is not None and parallel:
+    if kernel.exact is not None:
+        exact = kernel.exact
         semiring = Semiring(exact.family)
         bottom = zero if exact.family == AFFINE else b.number(float("-inf"))
         forward = Matrices(k, semiring, pattern_of(exact.a))
         entries = [_or(exact.a[i][j], bottom) for i, j in forward.entries]
         rest = [_or(n, bottom) for n in exact.b]
         functions.append(function("coefficients", f"A step as a map, {exact.family}: its matrix, and what is added.", [*entries, *rest]))
-    elif true is not None:
-        forward = Matrices(k, Semiring(AFFINE), pattern_of(true))
-        entries = [_or(true[i][j], zero) for i, j in forward.entries]
+    elif kernel.newton is not None:
+        forward = Matrices(k, Semiring(AFFINE), pattern_of(kernel.newton))
+        entries = [_or(kernel.newton[i][j], zero) for i, j in forward.entries]
         functions.append(function("linear", "One step, and the derivatives of the new values in the old.", [*channel.updates, *entries]))
-    if surrogate is not None:
-        backward = Matrices(k, Semiring(AFFINE), pattern_of(surrogate)).transposed
-        entries = [_or(surrogate[j][i], zero) for i, j in backward.entries]
-        rows = jacobian(channel, surrogates=True, of=made)
+    if kernel.back is not None:
+        backward = Matrices(k, Semiring(AFFINE), pattern_of(kernel.back)).transposed
+        entries = [_or(kernel.back[j][i], zero) for i, j in backward.entries]
+        rows = kernel.follow_slopes
         follows = [FollowText(i, n, {j: f"O_{i}_{j}" for j, e in enumerate(row) if e is not None}) for i, (n, row) in enumerate(zip(outs, rows, strict=True))]
         entries += [e for row in rows for e in row if e is not None]
         functions.append(function("slopes", "The derivatives of a step's new values in the old, transposed.", entries))
@@ -99,12 +89,12 @@ def recurrence_text(
         for kind in ("stream", "static")
     }
     axes = sorted({axis for a in channel.accesses for axis, _ in a.strides})
-    bounds = bounds_of(recurrence.scan, plan)
+    bounds = component.bounds
     return RecurrenceText(
         label=label,
         name=name,
         title=", ".join(recurrence.scan.states),
-        family=exact.family if exact else "nonlinear",
+        family=component.family,
         grid=[dim(d, values) for d in channel.grid],
         positions=positions_of(channel, axes, sizes),
         slots=slots,
@@ -120,7 +110,7 @@ def recurrence_text(
         backward=backward,
         forms=tuple(_form(a) for a in (step.streams, step.statics, tuple(array for array, _ in step.carries))),
         assumes=tuple(sorted({h for s in recurrence.scan.states for h in bounds[s].assumes})),
-        operations=operations,
+        operations=kernel.work,
     )
 
 
@@ -132,20 +122,7 @@ def _form(arrays: Sequence[Array]) -> tuple[int, ...]:
     return tuple(1 + (a.part == "re") for a in arrays if a.part != "im")
 
 
-def _count(channel: Channel, results: Sequence[int]) -> tuple[int, int]:
-    """Elementary operations and special functions of some nodes."""
-    nodes, found, stack = channel.builder.nodes, set[int](), list(results)
-    while stack:
-        n = stack.pop()
-        if n not in found:
-            found.add(n)
-            stack.extend(nodes[n].args)
-    work = [nodes[n].op for n in found if nodes[n].is_elementwise and nodes[n].op != "copy"]
-    return len(work), sum(op in _SPECIAL for op in work)
-
-
-def _slots(plan: Plan, recurrence: Recurrence, channel: Channel, names: KernelNames) -> list[SlotText]:
-    bounds = bounds_of(recurrence.scan, plan)
+def _slots(bounds: dict[str, Bounds], channel: Channel, names: KernelNames) -> list[SlotText]:
     found = []
     for i, (array, lag) in enumerate(channel.slots):
         plain = f"{array.name}_{array.part}" if array.part else array.name

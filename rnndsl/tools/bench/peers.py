@@ -172,7 +172,7 @@ PARARNN = (
 def _pattern(text: str, without: str) -> Cell:
     for name in without.split():
         text = text.replace(f" + {name}\n", "\n").replace(f" + {name})", ")").replace(f" + {name} ", " ").replace(f" + {name},", ",")
-    return compiler.checked(Source("peer.rnn", text)).program.cells[0]
+    return compiler.compiled(Source("peer.rnn", text)).program.cells[0]
 
 
 def recognised(cell: Cell, layer: Any, peers: tuple[Peer, ...]) -> tuple[str, Values] | None:

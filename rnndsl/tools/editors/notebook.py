@@ -68,7 +68,7 @@ def run(shell: Any, line: str, cell: str) -> None:
         options = _parser().parse_args(shlex.split(line))
         shape, sizes = parse_shape(options.shape), parse_sizes(options.size)
         source = api.as_source("\n" + cell, NAME)  # lines are counted from the one that says %%rnn
-        checked = compiler.checked(source)
+        checked = compiler.compiled(source)
         module = api.load(source.text, NAME)
         found = Explanation(()) if options.quiet else explain(source, None, shape, sizes)
     except RnnError as e:

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 class Analysis:
     """A program without errors; what the compiler finds in a cell is worked out when it is asked for."""
 
-    def __init__(self, checked: compiler.Checked):
+    def __init__(self, checked: compiler.Compiled):
         self.checked = checked
         self._found: dict[str, dict[str, Any] | None] = {}
         self.refused: dict[str, str] = {}  # why there is nothing of a cell
@@ -72,7 +72,7 @@ class Document:
         if self._too_large:
             return None, [Diagnostic("too-large", "this program is too large", Span(0, 1), f"at most {MAX_BYTES} bytes")]
         try:
-            checked = compiler.checked(self.source)
+            checked = compiler.compiled(self.source)
         except RnnError as e:
             return None, e.diagnostics
         except Exception:  # a mistake of the compiler's must not end the editor's session

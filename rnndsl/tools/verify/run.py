@@ -91,7 +91,7 @@ def verify(source: Source, cell: str | None, settings: Settings, tick: Tick) -> 
 
     Raises RnnError for a wrong program, Unfit for a cell, a size or a backend that does not fit.
     """
-    checked = compiler.checked(source)
+    checked = compiler.compiled(source)
     api.require_cells(checked.program)
     names = [c.name for c in checked.program.cells]
     if cell is not None and cell not in names:
@@ -100,7 +100,7 @@ def verify(source: Source, cell: str | None, settings: Settings, tick: Tick) -> 
     report = Report()
     contexts = [
         Context(plan, source, checked.file, getattr(module, plan.cell.name), settings, torch.get_num_threads())
-        for plan in compiler.plans(checked.program)
+        for plan in checked.plans
         if cell in (None, plan.cell.name)
     ]
     try:

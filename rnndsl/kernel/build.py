@@ -1,0 +1,105 @@
+"""System -> CellKernels: what the kernels of a cell compute, as graphs. Emitters print them; nothing in them is text."""
+
+from dataclasses import dataclass
+
+from rnndsl.calculus.analysis import Component, System
+from rnndsl.kernel.channel_kernel import ChannelKernel, channel_kernel
+from rnndsl.kernel.decode import Decode, decode_of
+from rnndsl.kernel.limits import TooLarge, Unsupported
+from rnndsl.kernel.loops import reachable
+from rnndsl.kernel.lowering import lower, lower_cell
+from rnndsl.kernel.program import Program, backward, forward
+from rnndsl.kernel.separate import Split, separate, state_numbers
+from rnndsl.kernel.step import Step
+from rnndsl.plan.ir import Plan
+from rnndsl.plan.recurrence import Recurrence, recurrences
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why there is no kernel."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A step of rows of a batch, one after the other: what it computes forwards and backwards, and how units of work divide the states."""
+
+    step: Step
+    split: Split
+    forward: Program
+    backward: Program
+
+
+@dataclass(frozen=True)
+class RecurrenceKernels:
+    """The kernels of one recurrence: of rows, and of channels where these do not meet."""
+
+    recurrence: Recurrence
+    component: Component
+    sweep: Sweep | Refusal
+    channel: ChannelKernel | Refusal
+
+
+@dataclass(frozen=True)
+class OneStep:
+    """One step of a whole cell, from inputs to outputs; `decode` is a channel of it, where there is one."""
+
+    step: Step
+    forward: Program
+    decode: Decode | None
+
+
+@dataclass(frozen=True)
+class CellKernels:
+    """The kernels of a cell, in solve order, and of one step of it: None where single steps run as sequences of one."""
+
+    plan: Plan
+    recurrences: tuple[RecurrenceKernels, ...]
+    step: OneStep | None
+
+
+def make_kernels(system: System) -> CellKernels:
+    """The kernels of a cell, or why there are none."""
+    plan = system.plan
+    components = {c.states: c for c in system.components}
+    made = tuple(_recurrence(plan, r, components[r.scan.states]) for r in recurrences(plan))
+    return CellKernels(plan, made, _one_step(plan))
+
+
+def _recurrence(plan: Plan, recurrence: Recurrence, component: Component) -> RecurrenceKernels:
+    sweep: Sweep | Refusal
+    channel: ChannelKernel | Refusal
+    try:
+        sweep = _sweep(plan, recurrence)
+    except TooLarge as e:
+        sweep = Refusal(str(e))
+    except Unsupported as e:
+        sweep = Refusal(f"`{e}` has no kernel")
+    try:
+        channel = channel_kernel(plan, recurrence, component)
+    except Unsupported as e:
+        channel = Refusal(str(e))
+    return RecurrenceKernels(recurrence, component, sweep, channel)
+
+
+def _sweep(plan: Plan, recurrence: Recurrence) -> Sweep:
+    step = lower(plan, recurrence)
+    forwards = forward(step)
+    used = reachable(forwards.nodes, [s.node for s in forwards.sinks])
+    heads = {s: len(plan.variable(s).type.heads) for s in recurrence.scan.states}
+    shapes = [(len(array.shape), heads[array.name]) for array, _ in step.carries]
+    return Sweep(step, separate(forwards, used, shapes, state_numbers(step)), forwards, backward(step))
+
+
+def _one_step(plan: Plan) -> OneStep | None:
+    try:
+        step = lower_cell(plan)
+        forwards = forward(step)
+    except Unsupported:
+        return None
+    try:
+        return OneStep(step, forwards, decode_of(step))
+    except Unsupported:
+        return OneStep(step, forwards, None)

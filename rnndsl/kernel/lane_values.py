@@ -1,0 +1,78 @@
+"""Formulas of a component beside the step that they belong to.
+
+They are made of symbols of the lane form: old states, streams, params, locals. What the step computes already is not made again: each
+formula that the calculus made of an expression of the program is that expression's node.
+"""
+
+from collections.abc import Iterable
+
+from sympy import Expr as Formula
+from sympy import Symbol
+
+from rnndsl.calculus.lanes import Lanes, Leaf
+from rnndsl.checks.cell import Apply, Ref, Type
+from rnndsl.kernel import operations
+from rnndsl.kernel.arithmetic import Arithmetic
+from rnndsl.kernel.formulas import Converter
+from rnndsl.kernel.limits import Unsupported
+from rnndsl.kernel.lowering import Lowering
+from rnndsl.kernel.values import Value
+
+
+class LaneValues(Converter[Value]):
+    """Formulas as values of the language; broadcasting is the language's."""
+
+    def __init__(self, lanes: Lanes, lowering: Lowering):
+        super().__init__()
+        self.lowering = lowering
+        self.definitions = lanes.definitions
+        self.leaves = {leaf.symbol: leaf for leaf in lanes.leaves}
+        self.known |= {s.symbol: lowering.leaf("old", (s.state, "state", s.lag), s.type) for s in lanes.slots}
+        for expr, time, formula in lanes.origins:
+            made = lowering.made.get(id(expr), [])
+            if time < len(made) and not formula.is_Number and formula not in self.leaves:
+                self.known.setdefault(formula, made[time])
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        return self.lowering.arithmetic
+
+    def define(self, locals_: Iterable[tuple[Symbol, Formula]]) -> None:
+        """Says what further symbols stand for."""
+        self.definitions = {**self.definitions, **dict(locals_)}
+
+    def number(self, value: float) -> Value:
+        return self.arithmetic.number(value)
+
+    def imaginary_unit(self) -> Value:
+        b = self.arithmetic.builder
+        return Value((b.number(0.0), b.number(1.0)), Type(is_complex=True))
+
+    def symbol(self, symbol: Symbol) -> Value:
+        if symbol in self.definitions:
+            return self.value(self.definitions[symbol])
+        if symbol in self.leaves:
+            return self._leaf(self.leaves[symbol])
+        raise Unsupported(str(symbol))
+
+    def apply(self, op: str, *args: Value) -> Value:
+        if op == "root":
+            return self.arithmetic.make("root", args[0].type, *args)
+        heads = max((a.type.heads for a in args), key=len, default=())
+        axes = max((a.type.axes for a in args), key=len, default=())
+        is_complex = any(a.type.is_complex for a in args) and op not in ("re", "im", "abs", "==", "!=")
+        return operations.apply(self.arithmetic, Apply(op, (), Type(heads, axes, is_complex)), list(args))
+
+    def _leaf(self, leaf: Leaf) -> Value:
+        """A value that the step is given, or what an operation makes of such."""
+        if leaf.operation == "slice":
+            assert isinstance(leaf.expr, Apply) and isinstance(leaf.expr.args[0], Ref)
+            (number,) = self.value(leaf.operands[0]).parts
+            base = leaf.expr.args[0]
+            return self.lowering.leaf("static", (base.name, base.role, 0), leaf.type, select=number)
+        if leaf.expr is not None:
+            return self.lowering.value(leaf.expr)
+        operands = [Value(self.value(o).parts, t) for o, t in zip(leaf.operands, leaf.operand_types, strict=True)]
+        if leaf.operation in ("rows", "columns"):
+            return self.arithmetic.placed(operands[0], 0 if leaf.operation == "rows" else 1, leaf.type)
+        return operations.apply(self.arithmetic, Apply(leaf.operation, (), leaf.type, leaf.static), operands)

@@ -1,0 +1,113 @@
+"""The calculus of a component as nodes of its step: Newton's matrix, that of the backward scan, the coefficients of an exact scan.
+
+A kernel's values are real: a complex one is two of them. With dz = dx + i dy, what the calculus gives as A dz + B conj(dz) is the real matrix
+[[re A + re B, im B - im A], [im A + im B, re A - re B]].
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sympy import Expr as Formula
+from sympy import Symbol
+
+from rnndsl.calculus import family
+from rnndsl.calculus.analysis import Component
+from rnndsl.calculus.jacobian import Jacobian
+from rnndsl.calculus.lanes import Slot
+from rnndsl.kernel.lane_values import LaneValues
+from rnndsl.kernel.lowering import Lowering
+from rnndsl.kernel.step import Step
+
+Matrix = tuple[tuple[int | None, ...], ...]  # rows are new values, columns are old ones, as a step carries them; None is the semiring's zero
+Bars = dict[Symbol, Symbol]  # a slot's symbol, and that of its conjugate
+
+
+@dataclass(frozen=True)
+class Exact:
+    """New value i = ⊕_j (a_ij ⊗ old value j) ⊕ b_i. (⊕, ⊗) is (+, ·) for the affine family, (max, +) for max-plus, (logaddexp, +) for the
+    log-semiring."""
+
+    family: str
+    a: Matrix
+    b: tuple[int | None, ...]
+
+
+class Linear:
+    """Makes the matrices of a component, as nodes of the step that `lowering` has made. Its methods raise Unsupported."""
+
+    def __init__(self, component: Component, lowering: Lowering, step: Step):
+        assert component.lanes is not None
+        self.component, self.lanes, self.step = component, component.lanes, step
+        self.builder = step.builder
+        self.values = LaneValues(component.lanes, lowering)
+        self.place = {(array.name, array.part == "im", lag): j for j, (array, lag) in enumerate(step.carries)}
+
+    def jacobian(self, jacobian: Jacobian | None) -> Matrix:
+        """∂ new / ∂ old: the component's Jacobian, or that of its backward pass."""
+        assert jacobian is not None
+        self.values.define(jacobian.locals)
+        bars = {z: bar for bar, z in jacobian.conjugates.items()}
+        by = {p.root: p.by for p in jacobian.updates}
+        return self._matrix([by[state] for state, _ in self.lanes.updates], bars, 1.0)
+
+    def exact(self) -> Exact | None:
+        """The coefficients of the exact scan; None where there is none."""
+        form = self.component.scan_form
+        if form is None:
+            return None
+        self.values.define(form.locals)
+        symbols = [s.symbol for s in self.lanes.slots]
+        rows = [{s: f for s, f in zip(symbols, row, strict=True) if f is not None} for row in form.a]
+        for row, others in zip(rows, form.bars, strict=False):
+            row |= others
+        one = 1.0 if form.family == family.AFFINE else 0.0
+        b: list[int | None] = [None] * len(self.step.carries)
+        for (state, _), f in zip(self.lanes.updates, form.b, strict=True):
+            for i, part in zip(self._places(state, 1), self._parts(f, state), strict=False):
+                b[i] = part
+        return Exact(form.family, self._matrix(rows, form.conjugates, one), tuple(b))
+
+    def _places(self, state: str, lag: int) -> list[int]:
+        """Where a value of a state is carried: the number of its real part, and of its imaginary part where it has one."""
+        return [self.place[key] for part in (False, True) if (key := (state, part, lag)) in self.place]
+
+    def _matrix(self, rows: Sequence[dict[Symbol, Formula]], bars: Bars, one: float) -> Matrix:
+        """A matrix from the entries of each new state; what only grows older is `one` times what it was."""
+        k = len(self.step.carries)
+        found: list[list[int | None]] = [[None] * k for _ in range(k)]
+        for (name, is_imaginary, lag), i in self.place.items():
+            if lag > 1:
+                found[i][self.place[name, is_imaginary, lag - 1]] = self.builder.number(one)
+        for (state, _), by in zip(self.lanes.updates, rows, strict=True):
+            for slot in self.lanes.slots:
+                for i, entries in zip(self._places(state, 1), self._block(state, slot, by, bars), strict=False):
+                    for j, entry in zip(self._places(slot.state, slot.lag), entries, strict=False):
+                        found[i][j] = entry
+        return tuple(map(tuple, found))
+
+    def _block(self, state: str, slot: Slot, by: dict[Symbol, Formula], bars: Bars) -> list[list[int | None]]:
+        """The entries of a state's parts in a slot's."""
+        a = self._parts(by.get(slot.symbol), state)
+        if not slot.type.is_complex:
+            return [[a[0]], [a[1]]]
+        b = self._parts(by.get(bars.get(slot.symbol, slot.symbol)) if slot.symbol in bars else None, state)
+        return [
+            [self._join("+", a[0], b[0]), self._join("-", b[1], a[1])],
+            [self._join("+", a[1], b[1]), self._join("-", a[0], b[0])],
+        ]
+
+    def _parts(self, f: Formula | None, state: str) -> list[int | None]:
+        """The real and imaginary part of a formula, for every channel of a state."""
+        if f is None:
+            return [None, None]
+        t = next(s.type for s in self.lanes.slots if s.state == state)
+        value = self.values.value(f)
+        parts = self.values.arithmetic.fitted(value, replace(t, is_complex=value.type.is_complex))
+        return [*parts, None][:2]
+
+    def _join(self, op: str, a: int | None, b: int | None) -> int | None:
+        if b is None:
+            return a
+        if a is None:
+            return b if op == "+" else self.builder.pointwise("neg", b)
+        return self.builder.pointwise(op, a, b)
