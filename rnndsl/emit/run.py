@@ -201,7 +201,6 @@ class Run(Part):
         t = v.type
         carries = [c for c in self.plan.carries if c.source == v.name and c.role == role]
         lags = self.cell.lags(role).get(v.name, 0)
-        scanned = any(v.name in s.states for s in self.plan.scans)
         outside = self._read_outside(role, v.name)
         sequence = self.names(v.name)
         for lag in range(1, lags + 1):
@@ -209,7 +208,7 @@ class Run(Part):
             if c.field not in self.finals:
                 self.used.add("last")
                 self.finals[c.field] = f"last({sequence}, {self._first(c.field)})"
-            if lag > outside and (scanned or lag == lags):
+            if lag > outside and all(c.field in self.finals for c in carries):
                 break
             self.used.add("lagged")
             name = self._name(Ref(v.name, role, t, lag))

@@ -8,6 +8,7 @@ from rnndsl.calculus.analysis import Component
 from rnndsl.calculus.budget import TooLarge as FormulaTooLarge
 from rnndsl.calculus.family import AFFINE
 from rnndsl.calculus.schedule import EXACT, NEWTON, legal_schedules
+from rnndsl.functions import OPERATIONS
 from rnndsl.kernel.channels import Channel, ChannelRewriter, Gradients, pullback, slopes
 from rnndsl.kernel.graph import Builder
 from rnndsl.kernel.limits import Unsupported
@@ -17,7 +18,7 @@ from rnndsl.kernel.step import Step
 from rnndsl.plan.ir import Plan
 from rnndsl.plan.recurrence import Recurrence
 
-SPECIAL = frozenset("exp log sqrt root rsqrt sin cos sigmoid tanh softplus logsigmoid logaddexp pow expm1 /".split())
+_SPECIAL = frozenset((*(name for name, row in OPERATIONS.items() if row.cost[1]), "/"))  # as long as a special function
 
 
 @dataclass(frozen=True)
@@ -111,4 +112,4 @@ def _count(b: Builder, results: Sequence[int]) -> tuple[int, int]:
             found.add(n)
             stack.extend(b[n].args)
     work = [b[n].op for n in found if b[n].is_elementwise and b[n].op != "copy"]
-    return len(work), sum(op in SPECIAL for op in work)
+    return len(work), sum(op in _SPECIAL for op in work)
