@@ -18,9 +18,9 @@ from rnndsl import api, cli, compiler
 from rnndsl.calculus import schedule
 from rnndsl.calculus.cost import cost_of_scan
 from rnndsl.checks.dims import Dim
-from rnndsl.cli.compile import STAGES as CHOICES
+from rnndsl.compiler import STAGES
 from rnndsl.diagnostics import Source
-from rnndsl.tools.dump import STAGES, dump
+from rnndsl.tools.dump import dump
 from rnndsl.tools.explain import explain, parse_shape, parse_sizes
 from rnndsl.tools.expr_text import expr_text, size_text
 from rnndsl.tools.graph import state_graph
@@ -469,14 +469,13 @@ def test_help_has_examples(capsys):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_dump(folder, capsys, stage):
-    assert CHOICES == STAGES
     assert run("compile", "c.rnn", "--dump", stage) == 0
     out = capsys.readouterr().out
-    words = {"ast": "CellDef", "cell": "param a: [D]", "plan": "scan h", "system": "component h", "kernels": "EXPORT void h_forward", "triton": "def h__newton(", "module": "class C(Layer)"}
+    words = {"ast": "CellDef", "cell": "param a: [D]", "plan": "scan h", "system": "component h", "graph": "Newton's matrix", "kernels": "EXPORT void h_forward", "triton": "def h__newton(", "module": "class C(Layer)"}
     assert words[stage] in out and not (folder / "c.py").exists()
 
 
-@pytest.mark.parametrize("stage", ["ast", "cell", "plan", "system", "kernels", "triton"])
+@pytest.mark.parametrize("stage", ["ast", "cell", "plan", "system", "graph", "kernels", "triton"])
 @pytest.mark.parametrize("name", FEATURES)
 def test_dump_of_every_feature(name, stage):
     assert dump(Source("f.rnn", program(name)), stage).endswith("\n")

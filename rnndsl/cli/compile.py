@@ -9,9 +9,8 @@ from rnndsl.cli.module_file import module_path, write_module
 from rnndsl.cli.output import write
 from rnndsl.cli.programs import checked, each
 from rnndsl.cli.status import Misuse
+from rnndsl.compiler import STAGES
 from rnndsl.files import same_file
-
-STAGES = ("ast", "cell", "plan", "system", "kernels", "triton", "module")  # of the compiler, for --dump
 
 
 def add(commands: Any) -> None:

@@ -15,9 +15,9 @@ from rnndsl.functions import ENTRIES
 from rnndsl.kernel import complexes
 from rnndsl.kernel.complexes import Placed
 from rnndsl.kernel.formulas import Converter
-from rnndsl.kernel.graph import SCALARS, Builder, Map, Node, Shape
+from rnndsl.kernel.graph import SCALARS, Builder, LoopBack, Map, Node, Result, Round, Shape
 from rnndsl.kernel.limits import Unsupported
-from rnndsl.kernel.loops import LoopBack, inside, outside
+from rnndsl.kernel.loops import inside, outside
 
 _FORMULAS = functions.OPERATIONS | {"root": functions.root, "pow": functions.power}  # of operations of a graph
 
@@ -115,24 +115,24 @@ class Adjoint:
             case "product":
                 self._back_product(node, gradient)
             case "result":
-                self.results.setdefault(node.args[0], {})[node.data[1]] = gradient
+                self.results.setdefault(node.args[0], {})[node.result.index] = gradient
             case "largest":
                 pass  # taken off what does not depend on it
             case "slice":
-                axis, offset = node.data
+                axis, offset = node.cut.axis, node.cut.offset
                 known = self.pieces.setdefault(node.args[0], {})
                 key = (axis, offset)
                 known[key] = (node.shape[axis], gradient if key not in known else b.pointwise("+", known[key][1], gradient))
             case "concat":
-                at = Dim.of(0)
+                at, axis = Dim.of(0), node.of(int)
                 for a in node.args:
-                    size = b[a].shape[node.data]
-                    self.seed(a, b.slice(gradient, node.data, at, size))
+                    size = b[a].shape[axis]
+                    self.seed(a, b.slice(gradient, axis, at, size))
                     at = at + size
             case "reshape":
                 self.seed(node.args[0], b.reshape(gradient, b[node.args[0]].shape))
             case "cumsum":
-                self.seed(node.args[0], b.add(Node("cumsum", (gradient,), node.shape, data=not node.data)))
+                self.seed(node.args[0], b.add(Node("cumsum", (gradient,), node.shape, data=not node.of(bool))))
             case "diag":
                 self.seed(node.args[0], b.add(Node("diagonal", (gradient,), b[node.args[0]].shape)))
             case "diagonal":
@@ -146,11 +146,11 @@ class Adjoint:
 
     def _back_loop(self, node: Node, results: dict[int, int]) -> None:
         """The rounds of a loop backwards: what they begin with gets a gradient, and so does all that they read from outside."""
-        b, loop = self.builder, node.data
+        b, loop = self.builder, node.loop
         last = len(b.nodes) - 1
         region = inside(b.nodes, loop.rounds, loop.counter)
         inner = Adjoint(b, loop=loop.number)
-        leaves = tuple(b.add(Node("round_gradient", (), b[r].shape, data=(loop.number, j))) for j, r in enumerate(loop.rounds))
+        leaves = tuple(b.add(Node("round_gradient", (), b[r].shape, data=Round(loop.number, j))) for j, r in enumerate(loop.rounds))
         for output, leaf in zip(loop.outputs, leaves, strict=True):
             inner.seed(output, leaf)
         inner.run(last, region)
@@ -176,9 +176,9 @@ class Adjoint:
         back = b.add(Node("loop_back", (*starts, *given, *read), (), data=body))
         for j, (start, r) in enumerate(zip(starts, loop.rounds, strict=True)):
             if self._needs(start):
-                self.seed(start, b.add(Node("result", (back,), b[r].shape, data=("gradients", j))))
+                self.seed(start, b.add(Node("result", (back,), b[r].shape, data=Result("gradients", j))))
         for i, (n, _) in enumerate(totals):
-            self.seed(n, b.add(Node("result", (back,), b[n].shape, data=("totals", i))))
+            self.seed(n, b.add(Node("result", (back,), b[n].shape, data=Result("totals", i))))
 
     def _needs(self, n: int) -> bool:
         return self.builder[n].op not in ("number", "size", "hyper", "counter")

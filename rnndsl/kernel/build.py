@@ -1,16 +1,19 @@
 """System -> CellKernels: what the kernels of a cell compute, as graphs. Emitters print them; nothing in them is text."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rnndsl.calculus.analysis import Component, System
 from rnndsl.kernel.channel_kernel import ChannelKernel, channel_kernel
 from rnndsl.kernel.decode import Decode, decode_of
+from rnndsl.kernel.graph import Node
 from rnndsl.kernel.limits import TooLarge, Unsupported
 from rnndsl.kernel.loops import reachable
 from rnndsl.kernel.lowering import lower, lower_cell
 from rnndsl.kernel.program import Program, backward, forward
 from rnndsl.kernel.separate import Split, separate, state_numbers
 from rnndsl.kernel.step import Step
+from rnndsl.kernel.verify import verify
 from rnndsl.plan.ir import Plan
 from rnndsl.plan.recurrence import Recurrence, recurrences
 
@@ -61,11 +64,29 @@ class CellKernels:
 
 
 def make_kernels(system: System) -> CellKernels:
-    """The kernels of a cell, or why there are none."""
+    """The kernels of a cell, or why there are none; their graphs are held against the rules of legal ones."""
     plan = system.plan
     components = {c.states: c for c in system.components}
     made = tuple(_recurrence(plan, r, components[r.scan.states]) for r in recurrences(plan))
-    return CellKernels(plan, made, _one_step(plan))
+    kernels = CellKernels(plan, made, _one_step(plan))
+    for what, nodes in graphs(kernels):
+        verify(nodes, f"{what} in cell {plan.cell.name}")
+    return kernels
+
+
+def graphs(kernels: CellKernels) -> Iterator[tuple[str, Sequence[Node]]]:
+    """Every graph of a cell, and what it is called."""
+    for r in kernels.recurrences:
+        states = ", ".join(r.recurrence.scan.states)
+        if isinstance(r.sweep, Sweep):
+            yield f"the step of {states}", r.sweep.forward.nodes
+            yield f"the step backwards of {states}", r.sweep.backward.nodes
+        if isinstance(r.channel, ChannelKernel):
+            yield f"a channel of {states}", r.channel.channel.builder.nodes
+    if kernels.step is not None:
+        yield "one step", kernels.step.forward.nodes
+        if kernels.step.decode is not None:
+            yield "a channel of one step", kernels.step.decode.channel.builder.nodes
 
 
 def _recurrence(plan: Plan, recurrence: Recurrence, component: Component) -> RecurrenceKernels:

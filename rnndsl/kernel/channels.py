@@ -155,7 +155,7 @@ class ChannelRewriter:
         if node.op == "old":
             if axes != tuple(range(len(self.grid))):
                 raise Unsupported("its channels meet")
-            return b.leaf("old", node.data.index, ())
+            return b.leaf("old", node.leaf.index, ())
         if node.is_elementwise:
             b.span = node.span
             args = [self.value(a, tuple(axes[k] for k in m)) for a, m in zip(node.args, node.maps, strict=True)]
@@ -177,7 +177,7 @@ class ChannelRewriter:
             case "stream" | "static":
                 return self._entry(n, _flat(node.shape, forms))
             case "slice":
-                axis, offset = node.data
+                axis, offset = node.cut.axis, node.cut.offset
                 moved = [(o + offset, s) if k == axis else (o, s) for k, (o, s) in enumerate(forms)]
                 return self._place(node.args[0], moved, span)
             case "copy":
@@ -194,8 +194,8 @@ class ChannelRewriter:
                 return self._entry(n, form)
             case "reshape":
                 return self._flat_entry(node.args[0], form, span)
-            case "slice" if node.data[0] == 0:
-                skipped = node.data[1]
+            case "slice" if node.cut.axis == 0:
+                skipped = node.cut.offset
                 for d in node.shape[1:]:
                     skipped = skipped * d
                 return self._flat_entry(node.args[0], (form[0] + skipped, form[1]), span)
@@ -203,7 +203,7 @@ class ChannelRewriter:
 
     def _entry(self, n: int, form: tuple[Dim, dict[int, Dim]]) -> Access:
         node = self.step.builder[n]
-        leaf, (offset, strides) = node.data, form
+        leaf, (offset, strides) = node.leaf, form
         if leaf.select is not None:
             number = self.step.builder.number_of(leaf.select)
             if number is None:

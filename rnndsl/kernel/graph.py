@@ -7,7 +7,7 @@ all the same thing: `maps`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TypeVar
 
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import NOWHERE, Span
@@ -21,8 +21,7 @@ Map = tuple[int, ...]
 ARRAYS = frozenset(("stream", "static", "old", "carry_gradient", "state_gradient", "follow_gradient", "dot"))
 SCALARS = frozenset(("number", "size", "hyper", "counter"))
 ROUNDS = frozenset(("round", "round_gradient"))  # what a round of a loop begins with; see repeats
-# Nodes that are no formula of single entries. `data`: slice (axis, offset), concat the axis, cumsum whether it runs backwards,
-# result what of its loop it is: (attribute, number).
+# Nodes that are no formula of single entries.
 STRUCTURAL = frozenset(("slice", "concat", "reshape", "cumsum", "diag", "diagonal", "result", "loop", "loop_back"))
 REDUCTIONS = frozenset(("sum", "largest"))
 SMALL_POWER = 16  # whole exponents up to it are multiplied out
@@ -38,16 +37,98 @@ class Leaf:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Where a slice begins: entry `offset` along an axis."""
+
+    axis: int
+    offset: Dim
+
+
+@dataclass(frozen=True)
+class Round:
+    """The `index`-th value that the rounds of a loop begin with, or its gradient."""
+
+    loop: int
+    index: int
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Rounds `low` to `high`: `rounds` are the leaves that hold what a round begins with, `outputs` what it hands on.
+
+    The arguments of its node are what the first round begins with, then what the rounds read from outside.
+    """
+
+    number: int
+    counter: str
+    low: Dim
+    high: Dim
+    rounds: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LoopBack:
+    """The rounds of `loop` backwards. `gradients` are the leaves with the gradient of what a round hands on, `outputs` that of what it
+    begins with; `totals` are added up over the rounds. The arguments: what the first round of the loop begins with, the gradients of
+    its results, then what the rounds read from outside."""
+
+    loop: Loop
+    gradients: tuple[int, ...]
+    outputs: tuple[int, ...]
+    totals: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The `index`-th value that a loop leaves behind; of one backwards, of its `gradients` or its `totals`."""
+
+    kind: str  # rounds, gradients, totals: attributes of the loop
+    index: int
+
+
+# number: float; size: Dim; hyper, counter: its name; concat: the axis; cumsum: whether it runs backwards
+Data = Leaf | Cut | Round | Loop | LoopBack | Result | Dim | float | int | str | bool | None
+D = TypeVar("D")
+
+
+@dataclass(frozen=True)
 class Node:
-    """One value. Arguments are numbers of earlier nodes."""
+    """One value. Arguments are numbers of earlier nodes; `data` is what else its operation needs, of the type that the operation has."""
 
     op: str
     args: tuple[int, ...]
     shape: Shape
     maps: tuple[Map, ...] = ()
     summed: Shape = ()
-    data: Any = None
+    data: Data = None
     span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+    def of(self, kind: type[D]) -> D:
+        """Its data, of the type that its operation has."""
+        assert isinstance(self.data, kind), (self.op, self.data)
+        return self.data
+
+    @property
+    def leaf(self) -> Leaf:
+        return self.of(Leaf)
+
+    @property
+    def cut(self) -> Cut:
+        return self.of(Cut)
+
+    @property
+    def result(self) -> Result:
+        return self.of(Result)
+
+    @property
+    def loop(self) -> Loop:
+        """The loop that it runs, forwards or backwards."""
+        return self.data.loop if isinstance(self.data, LoopBack) else self.of(Loop)
+
+    @property
+    def back(self) -> LoopBack:
+        return self.of(LoopBack)
 
     @property
     def domain(self) -> Shape:
@@ -93,7 +174,7 @@ class Builder:
 
     def number_of(self, n: int) -> float | None:
         node = self.nodes[n]
-        return node.data if node.op == "number" else None
+        return node.of(float) if node.op == "number" else None
 
     # Formulas
 
@@ -216,8 +297,8 @@ class Builder:
         shape = (*node.shape[:axis], size, *node.shape[axis + 1 :])
         if shape == node.shape:
             return n
-        if node.op == "slice" and node.data[0] == axis:
-            return self.slice(node.args[0], axis, node.data[1] + offset, size)
+        if node.op == "slice" and node.cut.axis == axis:
+            return self.slice(node.args[0], axis, node.cut.offset + offset, size)
         if node.op == "concat" and node.data == axis:
             start = Dim.of(0)
             for a in node.args:
@@ -229,7 +310,7 @@ class Builder:
                 self.slice(a, m.index(axis), offset, size) if axis in m else a for a, m in zip(node.args, node.maps, strict=True)
             ]
             return self.apply(node.op, cut, node.maps, shape)
-        return self.add(Node("slice", (n,), shape, data=(axis, offset)))
+        return self.add(Node("slice", (n,), shape, data=Cut(axis, offset)))
 
     def concat(self, parts: Sequence[int], axis: int) -> int:
         """Values end to end along an axis."""

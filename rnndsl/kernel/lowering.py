@@ -8,9 +8,9 @@ from rnndsl.checks.cell import SCALAR, Apply, Expr, Let, Number, Ref, Repeat, Re
 from rnndsl.checks.dims import Dim
 from rnndsl.kernel import operations
 from rnndsl.kernel.arithmetic import Arithmetic
-from rnndsl.kernel.graph import Builder, Node
+from rnndsl.kernel.graph import Builder, Loop, Node, Result, Round
 from rnndsl.kernel.limits import SLOTS, TooLarge, Unsupported
-from rnndsl.kernel.loops import Loop, outside
+from rnndsl.kernel.loops import outside
 from rnndsl.kernel.products import matmul
 from rnndsl.kernel.step import Step
 from rnndsl.kernel.values import Array, Value, parts_of
@@ -168,7 +168,7 @@ class Lowering:
             shape = t.heads + t.axes
             starts.extend(self.arithmetic.fitted(self.value(passed[name].start), t) if name in passed else [b.zeros(shape)] * (1 + t.is_complex))
             for _ in range(1 + t.is_complex):
-                leaves.append(b.add(Node("round", (), shape, data=(number, len(leaves)))))
+                leaves.append(b.add(Node("round", (), shape, data=Round(number, len(leaves)))))
             if name in passed:
                 self.locals[passed[name].name] = Value(tuple(leaves[-1 - t.is_complex :]), t)
         for let in repeat.body:
@@ -176,7 +176,7 @@ class Lowering:
         outputs = [p for name, t in types.items() for p in self.arithmetic.fitted(self.locals[name], t)]
         body = Loop(number, repeat.counter, repeat.low, repeat.high, tuple(leaves), tuple(outputs))
         node = b.add(Node("loop", (*starts, *outside(b, body.rounds, repeat.counter, outputs)), (), data=body))
-        results = iter(b.add(Node("result", (node,), b[o].shape, data=("rounds", i))) for i, o in enumerate(outputs))
+        results = iter(b.add(Node("result", (node,), b[o].shape, data=Result("rounds", i))) for i, o in enumerate(outputs))
         for name, t in types.items():
             self.locals[name] = Value(tuple(next(results) for _ in range(1 + t.is_complex)), t)
 

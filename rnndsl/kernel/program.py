@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from rnndsl.checks.dims import Dim
 from rnndsl.kernel.adjoint import Adjoint, Outer, in_order
 from rnndsl.kernel.graph import Builder, Leaf, Map, Node
-from rnndsl.kernel.loops import inside, loop_of, reachable
+from rnndsl.kernel.loops import inside, reachable
 from rnndsl.kernel.step import Step
 
 _START = Dim.of(0)
@@ -69,16 +69,16 @@ def _with_rounds(b: Builder, sinks: list[Sink]) -> tuple[Sink, ...]:
     found: dict[tuple[Target, int], Sink] = {}
     regions: dict[int, set[int]] = {}  # of the loops backwards: what their rounds compute
     needed = reachable(b.nodes, [s.node for s in sinks])
-    totals = {(b[n].args[0], b[n].data[1]) for n in needed if b[n].op == "result" and b[n].data[0] == "totals"}
+    totals = {(b[n].args[0], b[n].result.index) for n in needed if b[n].op == "result" and b[n].result.kind == "totals"}
     for n in sorted(needed):
         node = b[n]
         if node.op not in ("loop", "loop_back"):
             continue
-        loop = loop_of(node)
+        loop = node.loop
         groups = [("round", loop.outputs, inside(b.nodes, loop.rounds, loop.counter))]
         if node.op == "loop_back":
-            regions[loop.number] = region = inside(b.nodes, (*loop.rounds, *node.data.gradients), loop.counter)
-            groups += [("round_gradient", node.data.outputs, region), ("total", node.data.totals, region)]
+            regions[loop.number] = region = inside(b.nodes, (*loop.rounds, *node.back.gradients), loop.counter)
+            groups += [("round_gradient", node.back.outputs, region), ("total", node.back.totals, region)]
         for name, outputs, region in groups:
             for j, o in enumerate(outputs):
                 if name == "total" and (n, j) not in totals:
@@ -152,7 +152,7 @@ def backward(step: Step) -> Program:
         for side, n, m in (("outer_left", outer.left, outer.left_map), ("outer_right", outer.right, outer.right_map)):
             sinks.append(Sink(Target(side, k), n, m, loop=outer.loop))
     for number, n, gradient in adjoint.slices:
-        leaf = b[n].data
+        leaf = b[n].leaf
         sinks.append(Sink(Target("static_gradient", leaf.index, leaf.select), gradient, tuple(range(len(b[n].shape))), loop=number))
     computed = _with_rounds(b, sinks)
     return Program(tuple(b.nodes), computed, tuple(adjoint.outers), frozenset(partial), step.names)

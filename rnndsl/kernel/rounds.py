@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rnndsl.kernel.graph import Node
-from rnndsl.kernel.loops import inside, loop_of, reachable
+from rnndsl.kernel.loops import inside, reachable
 from rnndsl.kernel.program import Sink
 from rnndsl.kernel.schedule import DomainKey, Schedule, schedule
 
@@ -19,7 +19,7 @@ class Rounds:
 def rounds_of(nodes: tuple[Node, ...], sinks: tuple[Sink, ...], n: int, key: DomainKey) -> Rounds:
     """How the rounds of a loop node are computed."""
     node = nodes[n]
-    loop = loop_of(node)
+    loop = node.loop
 
     def part(leaves: tuple[int, ...], wanted: list[Sink]) -> Schedule:
         region = inside(nodes, leaves, loop.counter)
@@ -29,4 +29,4 @@ def rounds_of(nodes: tuple[Node, ...], sinks: tuple[Sink, ...], n: int, key: Dom
     forward = part(loop.rounds, [s for s in mine if s.target.kind == "round"])
     if node.op == "loop":
         return Rounds(forward)
-    return Rounds(forward, part((*loop.rounds, *node.data.gradients), [s for s in mine if s.target.kind != "round"]))
+    return Rounds(forward, part((*loop.rounds, *node.back.gradients), [s for s in mine if s.target.kind != "round"]))

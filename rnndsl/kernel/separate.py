@@ -7,7 +7,7 @@ operation rearranges it, and every state has it once.
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from rnndsl.kernel.graph import ROUNDS, Leaf
+from rnndsl.kernel.graph import ROUNDS
 from rnndsl.kernel.program import Program
 from rnndsl.kernel.step import Step
 
@@ -55,8 +55,7 @@ def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Cl
         """The axes of a node, or None where each use may run along others."""
         node = program.nodes[n]
         if node.op in OWN:
-            assert isinstance(node.data, Leaf)
-            return [("state", carries[node.data.index], k) for k in range(len(node.shape))]
+            return [("state", carries[node.leaf.index], k) for k in range(len(node.shape))]
         if node.is_leaf and node.op not in ROUNDS:
             return None
         if node.op in ("slice", "reshape") and axes(node.args[0]) is None:
@@ -84,7 +83,7 @@ def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Cl
             if theirs is None:
                 continue
             if node.op in ("slice", "concat", "cumsum"):
-                moved = node.data[0] if node.op == "slice" else node.data if node.op == "concat" else len(node.shape) - 1
+                moved = node.cut.axis if node.op == "slice" else node.of(int) if node.op == "concat" else len(node.shape) - 1
                 for k in range(len(node.shape)):
                     if k == moved:
                         whole.update((theirs[k], (n, k)))
@@ -102,18 +101,17 @@ def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Cl
     for n in sorted(used):
         node = program.nodes[n]
         if node.op == "loop":
-            loop = node.data
+            loop = node.loop
             for start, leaf, output in zip(node.args, loop.rounds, loop.outputs, strict=False):
                 same(start, leaf)
                 same(leaf, output)
         elif node.op == "loop_back":
-            loop, count = node.data.loop, len(node.data.gradients)
+            loop, back, count = node.loop, node.back, len(node.back.gradients)
             for k in range(count):
-                for a in (loop.rounds[k], node.data.outputs[k], node.args[count + k]):
-                    same(node.data.gradients[k], a)
+                for a in (loop.rounds[k], back.outputs[k], node.args[count + k]):
+                    same(back.gradients[k], a)
         elif node.op == "result":
-            kind, k = node.data
-            same(n, getattr(program.nodes[node.args[0]].data, kind)[k])
+            same(n, getattr(program.nodes[node.args[0]].data, node.result.kind)[node.result.index])
     for sink in program.sinks:
         if sink.target.kind in ("sequence", "carry_gradient"):
             theirs = axes(sink.node)

@@ -1,4 +1,4 @@
-"""Each stage of the compiler as text that a person can read: ast, cell, plan, system, kernels, triton, module."""
+"""Each stage of the compiler as text that a person can read."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
@@ -7,13 +7,13 @@ from typing import Any
 from rnndsl import compiler
 from rnndsl.calculus.intervals import ALL
 from rnndsl.checks.cell import Cell, Draw, Hyper, Let, Ref, Repeat, Statement, Update, Variable
+from rnndsl.compiler import STAGES
 from rnndsl.diagnostics import NOWHERE, Source, Span
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan
 from rnndsl.tools.expr_text import expr_text
 from rnndsl.tools.formula_text import formula_text, mix_text, symbol_names
+from rnndsl.tools.graph_text import graph_text
 from rnndsl.tools.names import Shown, timed
-
-STAGES = ("ast", "cell", "plan", "system", "kernels", "triton", "module")
 
 
 def dump(source: Source, stage: str, standalone: bool = False) -> str:
@@ -28,6 +28,8 @@ def dump(source: Source, stage: str, standalone: bool = False) -> str:
             lines = _joined(_plan(p, source) for p in result.plans)
         case "system":
             lines = _joined(_system(s, source) for s in result.systems)
+        case "graph":
+            lines = _joined(graph_text(k, source) for k in result.kernels)
         case "kernels":
             return "\n".join(c.text for c in result.cpp)
         case "triton":

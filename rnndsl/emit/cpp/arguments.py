@@ -60,7 +60,7 @@ def write_arguments(f: Scope) -> None:
         for k in range(len(f.program.outers)):
             array(f.names(("outer_left", k), f"left{k}"))
             array(f.names(("outer_right", k), f"right{k}"))
-    read = {f.nodes[a].data for n in f.used if n not in f.uniform for a in f.nodes[n].args if f.nodes[a].op == "hyper"}
+    read = {f.nodes[a].of(str) for n in f.used if n not in f.uniform for a in f.nodes[n].args if f.nodes[a].op == "hyper"}
     for i, h in enumerate(f.hypers):
         if h in read:
             f.put(f"const T {f.names(('hyper', h), h)} = T(call.hypers[{i}]);", 1)

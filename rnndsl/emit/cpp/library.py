@@ -157,8 +157,7 @@ def _slices(f: Function, step: Step) -> list[str]:
     """What the table of slices says."""
     found: dict[tuple[str, str, str], None] = {}
     for n in sorted(f.used):
-        leaf = f.nodes[n].data
-        if f.nodes[n].op == "static" and leaf.select is not None:
+        if f.nodes[n].op == "static" and (leaf := f.nodes[n].leaf).select is not None:
             found[(*f.range_of(leaf.select), f.dim(step.statics[leaf.index].shape[0]))] = None
     return [str(len(found)), *(text for entry in found for text in entry)]
 
@@ -173,7 +172,7 @@ def _outers(f: Function, step: Step) -> list[str]:
         further, common, left, right = outer_layout(f, k)
         if any(m not in outer.left_map or m not in outer.right_map for m in further):
             raise Unsupported("a product with a broadcast matrix")
-        found.append(str(leaf.data.index))
+        found.append(str(leaf.leaf.index))
         found.extend(outer_rounds(f, k))
         for axes in (further, common, left, right):
             found.append(f.full_volume(tuple(sizes[m] for m in axes)))

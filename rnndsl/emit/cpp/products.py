@@ -6,7 +6,7 @@ from rnndsl.emit.cpp import text as cpp_text
 from rnndsl.emit.cpp.entries import Rows, entry, loops
 from rnndsl.emit.cpp.scope import Scope
 from rnndsl.emit.cpp.text import plus, product, times
-from rnndsl.kernel.graph import ROUNDS, Leaf, Map
+from rnndsl.kernel.graph import ROUNDS, Map
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.schedule import viewed
 
@@ -82,14 +82,13 @@ def write_pack(f: Scope, n: int, depth: int) -> None:
     assert p is not None
     inside, outside = _sizes(f, n, p)
     node = f.nodes[p.matrix]
-    assert isinstance(node.data, Leaf)
     strides = f.row_major([f.dim(d) for d in node.shape])
     heads = _heads(f, n, p)
     size = f.full_volume(node.shape)
-    if node.data.select is not None:  # every slice, whichever is asked for
-        slices = f.dim(f.step.statics[node.data.index].shape[0])
+    if node.leaf.select is not None:  # every slice, whichever is asked for
+        slices = f.dim(f.step.statics[node.leaf.index].shape[0])
         heads, size = times(slices, heads), times(slices, size)
-    name = f.leaf_name("statics", node.data.index)
+    name = f.leaf_name("statics", node.leaf.index)
     panels = _panels(f, n)
     each = f"packed_size<T, {inside}, {outside}>()"
     memory = f.names.of(panels, "memory")
@@ -131,7 +130,7 @@ def write_matrix_product(f: Scope, n: int, p: MatrixProduct, depth: int) -> None
         head = plus(times(head, f.dim(node.domain[k])), f.coordinate(marker) if isinstance(marker, tuple) else f"i{k}")
         if not isinstance(marker, tuple):
             looped.append(k)
-    select = f.nodes[p.matrix].data.select
+    select = f.nodes[p.matrix].leaf.select
     if select is not None:
         head = plus(times(f"(long({f.scalar(select).code}) - 1)", _heads(f, n, p)), head)
 
@@ -144,7 +143,7 @@ def write_matrix_product(f: Scope, n: int, p: MatrixProduct, depth: int) -> None
         matrix = f.nodes[p.matrix]
         strides = f.row_major([f.dim(d) for d in matrix.shape])
         i, o = strides[p.matrix_map.index(p.inside)], strides[p.matrix_map.index(p.outside)]
-        pointer = plus(f.leaf_name("statics", matrix.data.index), times(cpp_text.bracketed(head), times(inside, outside)))
+        pointer = plus(f.leaf_name("statics", matrix.leaf.index), times(cpp_text.bracketed(head), times(inside, outside)))
         f.put(f"multiply_plain<{sizes}>({rows}, {x_at}, {x_stride}, {pointer}, {i}, {o}, {y_at}, {y_stride});", at)
 
     if p.further:

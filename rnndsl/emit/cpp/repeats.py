@@ -5,16 +5,15 @@ from rnndsl.emit.cpp import text as cpp_text
 from rnndsl.emit.cpp.entries import Rows, loops, value
 from rnndsl.emit.cpp.scope import Scope
 from rnndsl.emit.cpp.text import plus, times
-from rnndsl.kernel.graph import SCALARS
-from rnndsl.kernel.loops import Loop, LoopBack, loop_of
+from rnndsl.kernel.graph import SCALARS, Loop
 
 
 def take_memory(f: Scope, depth: int) -> None:
     """Memory for what the rounds of all loops begin with and hand on."""
     for n in f.loops:
         node = f.nodes[n]
-        loop = loop_of(node)
-        leaves = [*loop.rounds, *(node.data.gradients if node.op == "loop_back" else ())]
+        loop = node.loop
+        leaves = [*loop.rounds, *(node.back.gradients if node.op == "loop_back" else ())]
         for leaf in leaves:
             if ("taken", leaf) in f.taken:
                 continue
@@ -33,7 +32,7 @@ def next_name(f: Scope, leaf: int) -> str:
 
 def write_loop(f: Scope, n: int, depth: int) -> None:
     """Appends the rounds of a loop forwards."""
-    loop: Loop = f.nodes[n].data
+    loop = f.nodes[n].loop
     _begin(f, f.nodes[n].args, loop.rounds, depth)
     _open(f, loop, depth)
     for group in f.loops[n].forward.groups:
@@ -47,7 +46,7 @@ def write_loop(f: Scope, n: int, depth: int) -> None:
 def write_loop_back(f: Scope, n: int, depth: int) -> None:
     """Appends the rounds of a loop backwards; what each began with is kept while they run forwards."""
     node = f.nodes[n]
-    back: LoopBack = node.data
+    back = node.back
     loop, count = back.loop, len(back.gradients)
     rounds = f.loops[n]
     _begin(f, node.args[:count], loop.rounds, depth)
@@ -100,7 +99,7 @@ def _open(f: Scope, loop: Loop, depth: int) -> None:
 
 def _results(f: Scope, n: int, kind: str) -> list[tuple[int, int]]:
     """The nodes that hold what a loop leaves behind, and their numbers."""
-    return [(r, f.nodes[r].data[1]) for r in sorted(f.kept) if f.nodes[r].op == "result" and f.nodes[r].args == (n,) and f.nodes[r].data[0] == kind]
+    return [(r, f.nodes[r].result.index) for r in sorted(f.kept) if f.nodes[r].op == "result" and f.nodes[r].args == (n,) and f.nodes[r].result.kind == kind]
 
 
 def _begin(f: Scope, starts: tuple[int, ...], leaves: tuple[int, ...], depth: int) -> None:

@@ -9,7 +9,7 @@ from rnndsl.emit.cpp import text as cpp_text
 from rnndsl.emit.cpp.text import Cpp, plus, product, times
 from rnndsl.emit.naming import KernelNames
 from rnndsl.kernel.graph import Leaf, Node
-from rnndsl.kernel.loops import loop_of, reachable
+from rnndsl.kernel.loops import reachable
 from rnndsl.kernel.program import Program
 from rnndsl.kernel.rounds import rounds_of
 from rnndsl.kernel.schedule import DomainKey, Group, schedule
@@ -128,7 +128,7 @@ class Scope:
         node = self.nodes[n]
         if node.op == "slice":
             inner = self.view(node.args[0])
-            axis, offset = node.data
+            axis, offset = node.cut.axis, node.cut.offset
             return View(inner.base, plus(inner.offset, times(self.dim(offset), inner.strides[axis])), inner.strides)
         if node.op == "reshape":
             inner = self.view(node.args[0])
@@ -136,8 +136,7 @@ class Scope:
         if node.op in ("old", "state_gradient", "stream", "static"):
             return View(n, "0", self.row_major([self.dim(d) for d in node.shape]))
         if node.op == "carry_gradient":
-            assert isinstance(node.data, Leaf)
-            return View(n, "0", self.row_major([self.extent(*a) for a in self.state_domain(node.data.index)]))
+            return View(n, "0", self.row_major([self.extent(*a) for a in self.state_domain(node.leaf.index)]))
         return View(n, "0", self.row_major([self.extent(*a) for a in self.shape_domain(n)]))
 
     def in_unit(self, base: int) -> bool:
@@ -154,10 +153,9 @@ class Scope:
         """The name of the pointer to a base, for row r and step t."""
         node = self.nodes[base]
         if node.op == "static":
-            assert isinstance(node.data, Leaf)
-            name = self.leaf_name("statics", node.data.index)
-            if node.data.select is not None:
-                index = self.scalar(node.data.select).code
+            name = self.leaf_name("statics", node.leaf.index)
+            if node.leaf.select is not None:
+                index = self.scalar(node.leaf.select).code
                 size = self.full_volume(node.shape)
                 return f"({name} + (long({index}) - 1) * {cpp_text.bracketed(size)})"
             return name
@@ -167,7 +165,7 @@ class Scope:
         node = self.nodes[base]
         if not isinstance(node.data, Leaf) or node.op not in GIVEN:
             return self.memory_of(base)
-        index = node.data.index
+        index = node.leaf.index
         if node.op == "stream":
             return self.leaf_name("streams", index)
         if node.op == "static":
@@ -192,13 +190,11 @@ class Scope:
         if node.op == "static":
             return None
         if node.op == "old":
-            assert isinstance(node.data, Leaf)
-            return f"const T* {name} = {self.old_call(node.data.index, 'b + r', 't')};"
+            return f"const T* {name} = {self.old_call(node.leaf.index, 'b + r', 't')};"
         if node.op in ("stream", "state_gradient"):
             return f"const T* {name} = {self.base_name(base)}.at<const T>(b + r, t);"
         if node.op == "carry_gradient":
-            assert isinstance(node.data, Leaf)
-            return f"const T* {name} = {self.base_name(base)} + r * {cpp_text.bracketed(self.volume(self.state_domain(node.data.index)))};"
+            return f"const T* {name} = {self.base_name(base)} + r * {cpp_text.bracketed(self.volume(self.state_domain(node.leaf.index)))};"
         return f"T* {name} = {self.base_name(base)} + r * {cpp_text.bracketed(self.volume(self.shape_domain(base)))};"
 
     def lane_sum(self, n: int) -> str:
@@ -240,15 +236,15 @@ class Scope:
         node = self.nodes[n]
         match node.op:
             case "number":
-                return cpp_text.number(node.data, real)
+                return cpp_text.number(node.of(float), real)
             case "size":
-                return Cpp(f"{real}({self.dim(node.data)})", plain=True)
+                return Cpp(f"{real}({self.dim(node.of(Dim))})", plain=True)
             case "hyper" if real != "T":
-                return Cpp(f"call.hypers[{self.hypers.index(node.data)}]", plain=True)
+                return Cpp(f"call.hypers[{self.hypers.index(node.of(str))}]", plain=True)
             case "hyper":
-                return Cpp(self.names(("hyper", node.data), node.data), plain=True)
+                return Cpp(self.names(("hyper", node.of(str)), node.of(str)), plain=True)
             case "counter":
-                name = self.counters.get(node.data) or self.names(("counter", node.data), node.data)
+                name = self.counters.get(node.of(str)) or self.names(("counter", node.of(str)), node.of(str))
                 return Cpp(f"T({name})", plain=True)
         if n in self.uniform:
             return Cpp(self.name_of(n) if real != "T" else f"T({self.name_of(n)})", plain=True)
@@ -258,7 +254,7 @@ class Scope:
         """The first and last value of a whole number that may depend on the counter of a loop."""
         ends = []
         for end in ("low", "high"):
-            for loop in (loop_of(self.nodes[m]) for m in self.loops):
+            for loop in (self.nodes[m].loop for m in self.loops):
                 self.counters[loop.counter] = self.dim(getattr(loop, end))
             ends.append(f"long({self.scalar(n).code})")
         self.counters.clear()

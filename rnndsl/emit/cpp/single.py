@@ -16,12 +16,12 @@ def write_concat(f: Scope, n: int, depth: int) -> None:
         domain = tuple((d, f.local.get((n, k))) for k, d in enumerate(part.shape))
         names = [f"i{k}" for k in range(len(domain))]
         inner = loops(f, domain, names, depth + 1)
-        to = plus(f.row_pointer(n), times(f.dim(at), strides[node.data]))
+        to = plus(f.row_pointer(n), times(f.dim(at), strides[node.of(int)]))
         for k, axis in enumerate(domain):
             if f.extent(*axis) is not None:
                 to = plus(to, times(names[k], strides[k]))
         f.put(f"*({to}) = {value(f, a, domain, names)};", inner)
-        at = at + part.shape[node.data]
+        at = at + part.shape[node.of(int)]
     rows.close()
 
 
@@ -35,7 +35,7 @@ def write_cumsum(f: Scope, n: int, depth: int) -> None:
     last = names[-1]
     f.put("{", inner)
     f.put("T total = 0;", inner + 1)
-    order = f"for (long {last} = {size} - 1; {last} >= 0; --{last})" if node.data else f"for (long {last} = 0; {last} < {size}; ++{last})"
+    order = f"for (long {last} = {size} - 1; {last} >= 0; --{last})" if node.of(bool) else f"for (long {last} = 0; {last} < {size}; ++{last})"
     f.put(order, inner + 1)
     f.put(f"{entry(f, n, domain, names, tuple(range(len(domain))))} = total += {value(f, node.args[0], domain, names)};", inner + 2)
     f.put("}", inner)

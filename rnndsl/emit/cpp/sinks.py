@@ -5,7 +5,7 @@ from rnndsl.emit.cpp.repeats import next_name, round_count, round_number
 from rnndsl.emit.cpp.scope import Scope
 from rnndsl.emit.cpp.sums import new_carry_name, shared_index, shared_streams
 from rnndsl.emit.cpp.text import plus, times
-from rnndsl.kernel.loops import Loop, loop_of
+from rnndsl.kernel.graph import Loop, Result
 from rnndsl.kernel.program import Sink
 
 
@@ -36,12 +36,11 @@ def sink_address(f: Scope, s: Sink, domain: tuple, lane_axis: int | None) -> tup
     elif kind in ("round", "round_gradient", "total"):
         # what goes backwards belongs to the loop that does; what goes forwards lies in the same memory for both
         loop = next(n for n in f.loops if _number(f, n) == s.loop and (kind == "round" or f.nodes[n].op == "loop_back"))
-        body = f.nodes[loop].data
         if kind == "total":
-            memory = next(r for r in f.kept if f.nodes[r].op == "result" and f.nodes[r].args == (loop,) and f.nodes[r].data == ("totals", index))
+            memory = next(r for r in f.kept if f.nodes[r].op == "result" and f.nodes[r].args == (loop,) and f.nodes[r].data == Result("totals", index))
             base = f.memory_of(memory)
         else:
-            leaves = loop_of(f.nodes[loop]).rounds if kind == "round" else body.gradients
+            leaves = f.nodes[loop].loop.rounds if kind == "round" else f.nodes[loop].back.gradients
             memory = leaves[index]
             base = next_name(f, memory)
         local = f.shape_domain(memory)
@@ -68,12 +67,12 @@ def sink_address(f: Scope, s: Sink, domain: tuple, lane_axis: int | None) -> tup
 
 def _number(f: Scope, n: int) -> int:
     """The number of the loop that a node runs."""
-    return loop_of(f.nodes[n]).number
+    return f.nodes[n].loop.number
 
 
 def _loop(f: Scope, number: int) -> Loop:
     """The loop of that number."""
-    return next(loop_of(f.nodes[n]) for n in f.loops if _number(f, n) == number)
+    return next(f.nodes[n].loop for n in f.loops if _number(f, n) == number)
 
 
 def outer_size(f: Scope, index: int, left: bool) -> str:
@@ -86,7 +85,7 @@ def outer_rounds(f: Scope, index: int) -> tuple[str, str]:
     """The first slice of the static leaf that an outer product gives the gradient of, 0 where it is the leaf itself; and how many follow,
     or how many rounds add to it."""
     outer = f.program.outers[index]
-    leaf = f.nodes[outer.leaf].data
+    leaf = f.nodes[outer.leaf].leaf
     loop = _loop(f, outer.loop) if outer.loop is not None else None
     count = round_count(f, loop) if loop is not None else "1"
     if leaf.select is None:

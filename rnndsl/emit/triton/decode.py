@@ -85,7 +85,7 @@ def decode_text(kernels: CellKernels, source: Source, names: KernelNames, consta
     tables = {"old": old, "dot": [p.name for p in products], "stream": [r.name for r in reads], "static": [r.name for r in reads]}
 
     def leaf(node: Node) -> str:
-        return tables[node.op][node.data.index]
+        return tables[node.op][node.leaf.index]
 
     results = [*(channel.updates[i] for i in fresh), *(n for _, n in channel.follows)]
     parameters = [*old, *(r.name for r in reads), *(p.name for p in products)]

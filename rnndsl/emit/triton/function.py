@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.triton import text
@@ -121,18 +122,18 @@ class Function:
         """A literal, or the name of a number of the file."""
         node = self.channel.builder[n]
         if node.op == "number":
-            return text.number(node.data)
-        name = self.names(node.data) if node.op == "hyper" else self.constants.name(self._python(n))
+            return text.number(node.of(float))
+        name = self.names(node.of(str)) if node.op == "hyper" else self.constants.name(self._python(n))
         return Text(name, plain=True)
 
     def _python(self, n: int) -> str:
         node = self.channel.builder[n]
         match node.op:
             case "number":
-                return text.number(node.data).within(ATOM)
+                return text.number(node.of(float)).within(ATOM)
             case "hyper":
-                return f"{self.names(node.data)}.value"
+                return f"{self.names(node.of(str))}.value"
             case "size":
-                sizes = {name: f"{self.names(name)}.value" for name in node.data.names}
-                return f"float({text.dim(node.data, sizes)})"
+                sizes = {name: f"{self.names(name)}.value" for name in node.of(Dim).names}
+                return f"float({text.dim(node.of(Dim), sizes)})"
         return text.uniform(node.op, [self._python(a) for a in node.args])

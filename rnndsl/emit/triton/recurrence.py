@@ -36,7 +36,7 @@ def recurrence_text(
     outs_back = [inner(("d_follow", i), f"d_{name}") for i, name in enumerate(outs)]
 
     def leaf(node: Node) -> str:
-        index = node.data.index
+        index = node.leaf.index
         if node.op == "old":
             return slots[index].old
         if node.op == "follow_gradient":
