@@ -19,9 +19,9 @@ sys.path.insert(0, str(ROOT))
 from torch import nn  # noqa: E402
 
 from rnndsl import api, compiler  # noqa: E402
+from rnndsl.cli.progress import Progress  # noqa: E402
 from rnndsl.tools.bench.candidates import Call, Candidate, Task, forward  # noqa: E402
 from rnndsl.tools.bench.machine import machine, processor  # noqa: E402
-from rnndsl.tools.bench.progress import Progress  # noqa: E402
 from rnndsl.tools.bench.report import data, percent_text, seconds_text, times_text  # noqa: E402
 from rnndsl.tools.bench.run import Group, Maker, Result, describe, run  # noqa: E402
 from rnndsl.tools.bench.settings import Settings  # noqa: E402

@@ -1,63 +1,13 @@
 """The public functions: check, format, compile, load, explain, verify. Text or a path goes in; diagnostics, source or classes come out."""
 
-import importlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from rnndsl import compiler
-from rnndsl.diagnostics import Collector, Diagnostic, RnnError, Source, Span
-from rnndsl.files import read_file
-
-MAX_BYTES = 4_000_000
-
-
-def read_source(path: str | Path) -> Source:
-    """The program in a file. Raises RnnError where it is not UTF-8 text, OSError where it cannot be read."""
-    path = Path(path)
-    return decode(read_file(path, MAX_BYTES), path.name)
-
-
-def decode(data: bytes, name: str) -> Source:
-    """A program from bytes: UTF-8, any newline. Raises RnnError with the place of the first byte that is no text."""
-    if len(data) > MAX_BYTES:
-        raise _too_large(name)
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as e:
-        before = data[: e.start].decode("utf-8", errors="replace")
-        text = normalised(data.decode("utf-8", errors="replace"))
-        at = len(normalised(before))
-        title = f"byte 0x{data[e.start]:02x} is not UTF-8 text"
-        hint = "save the file in the encoding UTF-8"
-        raise RnnError(Source(name, text), [Diagnostic("encoding", title, Span(at, at + 1), "not a character", hints=(hint,))]) from None
-    return Source(name, normalised(text))
-
-
-def _too_large(name: str) -> RnnError:
-    title = f"a program of more than {MAX_BYTES} bytes is too large"
-    return RnnError(Source(name, ""), [Diagnostic("too-large", title, Span(0, 0), f"at most {MAX_BYTES} bytes")])
-
-
-def normalised(text: str) -> str:
-    """Text without a byte-order mark and with `\\n` for every newline."""
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-
-
-def as_source(text_or_path: str | Path, name: str | None = None) -> Source:
-    """A program from its text, or from a file where given a Path or a one-line string that ends in `.rnn`."""
-    if not isinstance(text_or_path, str | Path):
-        raise TypeError(f"expected the text of a program, or its path, got {type(text_or_path).__name__}")
-    if isinstance(text_or_path, Path) or ("\n" not in text_or_path and text_or_path.endswith(".rnn")):
-        return read_source(text_or_path)
-    return as_program(text_or_path, name or "<string>")
-
-
-def as_program(text: str, name: str) -> Source:
-    """A program from its text, whatever that looks like. Raises RnnError where it is too large."""
-    if len(text) > MAX_BYTES:
-        raise _too_large(name)
-    return Source(name, normalised(text))
+from rnndsl.checks import require_cells
+from rnndsl.diagnostics import Diagnostic, RnnError
+from rnndsl.reading import MAX_BYTES, as_source, decode, normalised, read_source
 
 
 def check(text_or_path: str | Path, name: str | None = None) -> list[Diagnostic]:
@@ -86,24 +36,9 @@ def compile(text_or_path: str | Path, name: str | None = None, *, standalone: bo
 
     standalone: a module that needs torch alone, without rnndsl. Raises RnnError for a wrong program or one without a cell.
     """
-    return module_of(as_source(text_or_path, name), standalone)
-
-
-def module_of(source: Source, standalone: bool = False) -> str:
-    """What `compile` returns, of a program."""
-    result = compiler.compiled(source)
+    result = compiler.compiled(as_source(text_or_path, name))
     require_cells(result.program)
     return result.module(standalone)
-
-
-def require_cells(program: Any) -> None:
-    """Raises RnnError where a program holds no cell."""
-    if not program.cells:
-        out = Collector(program.source)
-        end = len(program.source.text.rstrip())
-        hint = "a header reads `cell NAME(D, H):`"
-        out.error("no-cell", "there is no cell to compile", Span(end, end + 1), "the program ends here", hint=hint)
-        out.stop_if_any()
 
 
 def explain(
@@ -156,6 +91,11 @@ def load(text_or_path: str | Path, name: str | None = None) -> ModuleType:
     The same program gives the same module. Its classes, layers and states can be pickled: what is stored is the program, which is compiled again
     where it is read. Raises RnnError for a wrong program, OSError where the file cannot be read.
     """
-    from rnndsl.programs import module_name
+    from rnndsl import programs
 
-    return importlib.import_module(module_name(as_source(text_or_path, name)))
+    return programs.load(as_source(text_or_path, name))
+
+
+__all__ = [
+    "MAX_BYTES", "as_source", "check", "compile", "decode", "explain", "format", "load", "normalised", "read_source", "verify",
+]  # fmt: skip

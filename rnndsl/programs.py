@@ -7,6 +7,7 @@ text of the program alone: it is compiled there, by the same compiler, with the 
 import base64
 import binascii
 import hashlib
+import importlib
 import sys
 import tempfile
 from collections.abc import Callable
@@ -29,6 +30,11 @@ def module_name(source: Source) -> str:
     return f"{__name__}.{spelt.rstrip('=').lower()}"
 
 
+def load(source: Source) -> ModuleType:
+    """The module of a program, whose classes are its cells. Raises RnnError for a wrong program."""
+    return importlib.import_module(module_name(source))
+
+
 def _program(name: str) -> Source | None:
     """The program that the name of a module spells, if it spells one."""
     spelt = name.removeprefix(f"{__name__}.").upper()
@@ -47,10 +53,14 @@ class _Finder(MetaPathFinder):
         if source is None:
             return None
         try:
-            from rnndsl.api import as_program, module_of
+            from rnndsl import compiler
+            from rnndsl.checks import require_cells
+            from rnndsl.reading import as_program
         except ImportError as e:
             raise ImportError(f"a program of rnndsl.load is compiled where it is used, which needs all of rnndsl: {e}", name=fullname) from e
-        text = module_of(as_program(source.text, source.name))
+        result = compiler.compiled(as_program(source.text, source.name))
+        require_cells(result.program)
+        text = result.module()
         file = Path(_folder().name) / f"rnndsl_cells_{hashlib.sha256(fullname.encode()).hexdigest()[:16]}.py"
         file.write_text(text, encoding="utf-8")
         return spec_from_file_location(fullname, file, loader=_Loader(fullname, str(file), source))

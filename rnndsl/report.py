@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rnndsl.diagnostics import Diagnostic, Source, Span, display_width
+from rnndsl.source import Diagnostic, Source, Span, display_width
 
 _COLOURS = {"error": "\033[1;31m", "warning": "\033[1;33m", "note": "\033[1;34m", "bold": "\033[1m", "off": "\033[0m"}
 _WINDOW = 110  # characters of a source line that a message shows

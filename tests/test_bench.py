@@ -14,13 +14,13 @@ import torch
 
 import rnndsl
 from rnndsl import api, cli, compiler
+from rnndsl.cli.progress import Progress
 from rnndsl.diagnostics import Source
 from rnndsl.runtime.ops import scan
 from rnndsl.tools.bench import candidates, measure, peers
 from rnndsl.tools.bench.bound import copy_call, moved_bytes, stored_bytes
 from rnndsl.tools.bench.limit import TookTooLong, time_limit
 from rnndsl.tools.bench.measure import Timing, race
-from rnndsl.tools.bench.progress import Progress
 from rnndsl.tools.bench.report import bytes_text, percent_text, seconds_text, table, times_text
 from rnndsl.tools.bench.run import COPY, Entry, Group, run
 from rnndsl.tools.bench.settings import Settings

@@ -232,7 +232,7 @@ def test_every_function_is_bounded_rightly():
 
     from rnndsl.calculus.intervals import Interval, evaluate
     from rnndsl.checks.cell import SCALAR, Apply, Ref
-    from rnndsl.tools.numeric.values import ELEMENTWISE
+    from rnndsl.tools.verify.numeric.values import ELEMENTWISE
 
     x, y, z = (Ref(n, "input", SCALAR) for n in "xyz")
     ends = [-INF, -700.0, -3.0, -1.0, -0.1, 0.0, 0.2, 1.0, 2.5, 800.0, INF]

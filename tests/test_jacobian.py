@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 
 from rnndsl import compiler
 from rnndsl.diagnostics import Source
-from rnndsl.tools.numeric.step import Step
-from rnndsl.tools.numeric.values import inner, random_like
+from rnndsl.tools.verify.numeric.step import Step
+from rnndsl.tools.verify.numeric.values import inner, random_like
 from tests.agreement import layer_of, random_inputs
 from tests.features import FEATURES, SIZES, program
 from tests.random_cells import RandomCell, cells

@@ -10,8 +10,8 @@ from rnndsl.calculus.analysis import Component, analyse
 from rnndsl.calculus.family import AFFINE, LOG, MAX_PLUS
 from rnndsl.compiler import compiled
 from rnndsl.diagnostics import Source
-from rnndsl.tools.numeric.lanes import Formulas, Point
-from rnndsl.tools.numeric.values import Sizes, random_like
+from rnndsl.tools.verify.numeric.lanes import Formulas, Point
+from rnndsl.tools.verify.numeric.values import Sizes, random_like
 from tests.random_cells import RandomCell, cells
 from tests.zoo_cells import ZOO
 

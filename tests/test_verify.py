@@ -13,12 +13,12 @@ import torch
 
 import rnndsl
 from rnndsl import cli, compiler
+from rnndsl.cli.progress import Progress
 from rnndsl.diagnostics import Source
 from rnndsl.runtime import cpu
 from rnndsl.runtime.choice import KERNELS
 from rnndsl.runtime.ops import scan
 from rnndsl.tools import Unfit
-from rnndsl.tools.bench.progress import Progress
 from rnndsl.tools.verify import checks
 from rnndsl.tools.verify.compare import Gap, allowance, differences, roundings
 from rnndsl.tools.verify.context import Context

@@ -3,7 +3,7 @@
 from rnndsl.checks.cell import Program
 from rnndsl.checks.names import check_names
 from rnndsl.checks.shapes import program_of
-from rnndsl.diagnostics import Collector, Diagnostic, Source
+from rnndsl.diagnostics import Collector, Diagnostic, Source, Span
 from rnndsl.syntax import ast
 
 
@@ -15,3 +15,13 @@ def check(file: ast.File, source: Source) -> tuple[Program, list[Diagnostic]]:
     cells = program_of(file, source, out)
     out.stop_if_any()
     return Program(source, cells), out.found
+
+
+def require_cells(program: Program) -> None:
+    """Raises RnnError where a program holds no cell."""
+    if not program.cells:
+        out = Collector(program.source)
+        end = len(program.source.text.rstrip())
+        hint = "a header reads `cell NAME(D, H):`"
+        out.error("no-cell", "there is no cell to compile", Span(end, end + 1), "the program ends here", hint=hint)
+        out.stop_if_any()

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from rnndsl import api
+from rnndsl import programs
 from rnndsl.cli.programs import chosen_cell, read
 from rnndsl.cli.status import INTERRUPTED, Misuse
 from rnndsl.files import same_file
@@ -52,8 +52,8 @@ def run(options: Namespace) -> int:
     cell = chosen_cell(source, options.cell)
     if settings.threads is not None:  # before torch is imported, so that every library in it hears of it
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
+    from rnndsl.cli.progress import Progress
     from rnndsl.tools.bench.picture import check_picture, draw
-    from rnndsl.tools.bench.progress import Progress
     from rnndsl.tools.bench.report import data, table
     from rnndsl.tools.bench.run import check_over
     from rnndsl.tools.bench.run import run as measured
@@ -61,7 +61,7 @@ def run(options: Namespace) -> int:
     check_over(cell, settings.over)
     if options.picture:
         check_picture(options.picture, settings.over)
-    layer_class = getattr(api.load(source.text, source.name), cell.name)
+    layer_class = getattr(programs.load(source), cell.name)
     progress = Progress()
     try:
         result = measured(source.name, cell, layer_class, settings, progress)

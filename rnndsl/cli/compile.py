@@ -4,7 +4,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from rnndsl import api, compiler
+from rnndsl import compiler
+from rnndsl.checks import require_cells
 from rnndsl.cli.module_file import module_path, write_module
 from rnndsl.cli.output import write
 from rnndsl.cli.programs import checked, each
@@ -44,7 +45,7 @@ def run(options: Namespace) -> int:
     programs = [Path(n) for n in options.files if n != "-"]
 
     def act(name: str, result: compiler.Compiled) -> None:
-        api.require_cells(result.program)
+        require_cells(result.program)
         if options.dump:
             from rnndsl.tools.dump import dump
 

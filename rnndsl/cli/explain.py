@@ -5,7 +5,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from rnndsl import api, compiler
+from rnndsl import compiler
+from rnndsl.checks import require_cells
 from rnndsl.cli.output import write
 from rnndsl.cli.programs import read
 from rnndsl.files import same_file
@@ -40,7 +41,7 @@ def run(options: Namespace) -> int:
 
     shape, sizes = parse_shape(options.shape), parse_sizes(options.size)
     source = read(options.file)
-    api.require_cells(compiler.compiled(source).program)
+    require_cells(compiler.compiled(source).program)
     found = explain(source, options.cell, shape, sizes)
     if options.json:
         print(json.dumps(found.data, indent=2))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnndsl import api
 from rnndsl.cli.output import Found, failed, write
 from rnndsl.cli.programs import each, read_bytes
 from rnndsl.cli.status import ERRORS, Misuse
 from rnndsl.files import write_whole
+from rnndsl.reading import decode
 
 
 def add(commands: Any) -> None:
@@ -85,7 +85,7 @@ def format_bytes(data: bytes, name: str) -> Formatted:
     """Formats what a file holds. Raises RnnError for syntax errors and for bytes that are no text."""
     from rnndsl.syntax.formatter import formatted
 
-    text = formatted(api.decode(data, name))
+    text = formatted(decode(data, name))
     head = data.partition(b"\n")[0]
     return Formatted(name, data, (text.replace("\n", "\r\n") if head.endswith(b"\r") else text).encode())
 

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from rnndsl import api, compiler
+from rnndsl import compiler
+from rnndsl.checks import require_cells
 from rnndsl.checks.cell import Cell
 from rnndsl.cli.output import Found, complain, failed, report, shown
 from rnndsl.cli.status import ERRORS, MISUSE, Misuse
 from rnndsl.diagnostics import RnnError, Source
 from rnndsl.files import read_file, read_stream
+from rnndsl.reading import MAX_BYTES, decode
 from rnndsl.tools import Unfit
 
 Read = TypeVar("Read")
@@ -19,7 +21,7 @@ Read = TypeVar("Read")
 
 def read(name: str) -> Source:
     """The program in a file, or on standard input for `-`. Raises Misuse where it cannot be read, RnnError where it is no text."""
-    return api.decode(read_bytes(name), "<stdin>" if name == "-" else Path(name).name)
+    return decode(read_bytes(name), "<stdin>" if name == "-" else Path(name).name)
 
 
 def read_bytes(name: str) -> bytes:
@@ -27,7 +29,7 @@ def read_bytes(name: str) -> bytes:
     if name == "-" and sys.stdin is None:
         raise Misuse("standard input is closed")
     try:
-        return read_stream(sys.stdin.buffer, api.MAX_BYTES) if name == "-" else read_file(name, api.MAX_BYTES)
+        return read_stream(sys.stdin.buffer, MAX_BYTES) if name == "-" else read_file(name, MAX_BYTES)
     except IsADirectoryError:
         hint = "" if name == "-" else f"; name the files in it, as in {Path(name) / '*.rnn'}"
         raise Misuse(f"{'standard input' if name == '-' else name}: is a directory{hint}") from None
@@ -46,7 +48,7 @@ def checked(name: str) -> tuple[compiler.Compiled, list[Found]]:
 def chosen_cell(source: Source, name: str | None) -> Cell:
     """The cell of that name, or the only one. Raises Unfit where that is none, RnnError for a wrong program."""
     program = compiler.compiled(source).program
-    api.require_cells(program)
+    require_cells(program)
     names = [c.name for c in program.cells]
     if name is not None and name not in names:
         raise Unfit(f"there is no cell {name}; there is {', '.join(names)}")

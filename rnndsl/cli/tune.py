@@ -4,7 +4,7 @@ import json
 from argparse import Namespace
 from typing import Any
 
-from rnndsl import api
+from rnndsl import programs
 from rnndsl.cli.programs import chosen_cell, read
 from rnndsl.cli.status import INTERRUPTED
 from rnndsl.tools import Unfit
@@ -39,15 +39,15 @@ def run(options: Namespace) -> int:
     cell = chosen_cell(source, options.cell)
     import torch
 
+    from rnndsl.cli.progress import Progress
     from rnndsl.runtime.triton import tuned
-    from rnndsl.tools.bench.progress import Progress
     from rnndsl.tools.tune.report import data, table
     from rnndsl.tools.tune.run import gpu
     from rnndsl.tools.tune.run import run as measured
     from rnndsl.tools.tune.timer import timer_of
 
     device = gpu()
-    layer_class = getattr(api.load(source.text, source.name), cell.name)
+    layer_class = getattr(programs.load(source), cell.name)
     progress = Progress()
     try:
         result = measured(source.name, cell, layer_class, settings, device, timer_of(device), progress)

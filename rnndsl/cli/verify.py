@@ -35,7 +35,7 @@ def run(options: Namespace) -> int:
 
     source = read(options.file)
     settings = parse(options)
-    from rnndsl.tools.bench.progress import Progress
+    from rnndsl.cli.progress import Progress
     from rnndsl.tools.verify.run import verify
 
     progress = Progress()

@@ -5,8 +5,9 @@ import shlex
 import sys
 from typing import Any, NoReturn
 
-from rnndsl import api, compiler
+from rnndsl import compiler, programs
 from rnndsl.diagnostics import RnnError
+from rnndsl.reading import as_source
 from rnndsl.report import render
 from rnndsl.tools import Unfit
 
@@ -67,9 +68,9 @@ def run(shell: Any, line: str, cell: str) -> None:
     try:
         options = _parser().parse_args(shlex.split(line))
         shape, sizes = parse_shape(options.shape), parse_sizes(options.size)
-        source = api.as_source("\n" + cell, NAME)  # lines are counted from the one that says %%rnn
+        source = as_source("\n" + cell, NAME)  # lines are counted from the one that says %%rnn
         checked = compiler.compiled(source)
-        module = api.load(source.text, NAME)
+        module = programs.load(source)
         found = Explanation(()) if options.quiet else explain(source, None, shape, sizes)
     except RnnError as e:
         error = CellError(e.source, e.diagnostics)

@@ -5,9 +5,9 @@ from functools import cached_property
 from typing import Any
 
 from rnndsl import compiler
-from rnndsl.api import MAX_BYTES, normalised
 from rnndsl.checks.cell import Cell, Repeat, Update
 from rnndsl.diagnostics import Diagnostic, RnnError, Source, Span
+from rnndsl.reading import MAX_BYTES, normalised
 from rnndsl.tools.lsp.outline import Outline, outline
 
 log = logging.getLogger(__name__)

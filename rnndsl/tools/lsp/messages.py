@@ -4,7 +4,7 @@ import logging
 import re
 from typing import BinaryIO
 
-from rnndsl.api import MAX_BYTES
+from rnndsl.reading import MAX_BYTES
 
 MAX_MESSAGE = 4 * MAX_BYTES  # bytes: a program as JSON, its characters perhaps escaped
 _MAX_LINE = 1 << 16  # bytes that are looked at together

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from rnndsl.calculus.analysis import Component
-from rnndsl.tools.numeric.lanes import Point
-from rnndsl.tools.numeric.step import Step
 from rnndsl.tools.verify.compare import Gap
 from rnndsl.tools.verify.context import Context
 from rnndsl.tools.verify.finding import REPORT, Finding, judged
+from rnndsl.tools.verify.numeric.lanes import Point
+from rnndsl.tools.verify.numeric.step import Step
 from rnndsl.tools.verify.subject import Case
 
 CASE = Case(2, 1, given=True)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from rnndsl.plan.ir import Plan
-from rnndsl.tools.numeric.scope import Scope
-from rnndsl.tools.numeric.values import number
+from rnndsl.tools.verify.numeric.scope import Scope
+from rnndsl.tools.verify.numeric.values import number
 from rnndsl.tools.verify.observe import Fields, Run
 from rnndsl.tools.verify.subject import Arguments
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rnndsl.checks.cell import Cell, Draw, Expr, Let, Number, Ref, Repeat, Statement, Type, Update
 from rnndsl.plan.ir import Gemm
-from rnndsl.tools.numeric.values import C128, ELEMENTWISE, F64, Sizes, Surrogate, number, operate
+from rnndsl.tools.verify.numeric.values import C128, ELEMENTWISE, F64, Sizes, Surrogate, number, operate
 
 
 class Scope:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from rnndsl.calculus.jacobian import Jacobian, Partials
 from rnndsl.calculus.lanes import Lanes
-from rnndsl.tools.numeric.values import ELEMENTWISE, Sizes, Surrogate, inner, number, operate
+from rnndsl.tools.verify.numeric.values import ELEMENTWISE, Sizes, Surrogate, inner, number, operate
 
 
 @dataclass

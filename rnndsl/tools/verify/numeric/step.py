@@ -8,8 +8,8 @@ from torch import Tensor
 from rnndsl.calculus.analysis import Component, System
 from rnndsl.checks.cell import Apply, Expr
 from rnndsl.plan.ir import Map, Plan, Scan
-from rnndsl.tools.numeric.lanes import Point
-from rnndsl.tools.numeric.scope import Scope
+from rnndsl.tools.verify.numeric.lanes import Point
+from rnndsl.tools.verify.numeric.scope import Scope
 
 
 class Step(Scope):
