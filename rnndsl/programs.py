@@ -60,20 +60,20 @@ class _Finder(MetaPathFinder):
             raise ImportError(f"a program of rnndsl.load is compiled where it is used, which needs all of rnndsl: {e}", name=fullname) from e
         result = compiler.compiled(as_program(source.text, source.name))
         require_cells(result.program)
-        text = result.module()
         file = Path(_folder().name) / f"rnndsl_cells_{hashlib.sha256(fullname.encode()).hexdigest()[:16]}.py"
-        file.write_text(text, encoding="utf-8")
-        return spec_from_file_location(fullname, file, loader=_Loader(fullname, str(file), source))
+        file.write_text(result.module(), encoding="utf-8")
+        cells = tuple(c.name for c in result.program.cells)
+        return spec_from_file_location(fullname, file, loader=_Loader(fullname, str(file), source, cells))
 
 
 class _Loader(SourceFileLoader):
-    def __init__(self, fullname: str, path: str, source: Source):
+    def __init__(self, fullname: str, path: str, source: Source, cells: tuple[str, ...]):
         super().__init__(fullname, path)
-        self.program = source
+        self.program, self.cells = source, cells
 
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
-        _show_in_notebooks(module, self.program)
+        _show_in_notebooks(module, self.program, self.cells)
 
 
 @cache
@@ -82,9 +82,8 @@ def _folder() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="rnndsl-")
 
 
-def _show_in_notebooks(module: ModuleType, source: Source) -> None:
+def _show_in_notebooks(module: ModuleType, source: Source, cells: tuple[str, ...]) -> None:
     """Layers of a loaded module show their cell's page in a notebook; it is made when it is asked for."""
-    from rnndsl import compiler
 
     def shown(cell: str, form: str) -> Callable[[Any], str]:
         def show(layer: Any) -> str:
@@ -94,10 +93,9 @@ def _show_in_notebooks(module: ModuleType, source: Source) -> None:
 
         return show
 
-    for cell in compiler.compiled(source).program.cells:
-        if isinstance(found := getattr(module, cell.name, None), type):
-            for form in ("_repr_html_", "_repr_latex_"):
-                setattr(found, form, shown(cell.name, form))
+    for cell in cells:
+        for form in ("_repr_html_", "_repr_latex_"):
+            setattr(getattr(module, cell), form, shown(cell, form))
 
 
 sys.meta_path.append(_Finder())

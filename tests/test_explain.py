@@ -478,7 +478,7 @@ def test_dump(folder, capsys, stage):
 @pytest.mark.parametrize("stage", ["ast", "cell", "plan", "system", "graph", "kernels", "triton"])
 @pytest.mark.parametrize("name", FEATURES)
 def test_dump_of_every_feature(name, stage):
-    assert dump(Source("f.rnn", program(name)), stage).endswith("\n")
+    assert dump(compiler.compiled(Source("f.rnn", program(name))), stage).endswith("\n")
 
 
 def test_dump_refuses(folder, capsys):
@@ -486,7 +486,7 @@ def test_dump_refuses(folder, capsys):
     assert run("compile", "c.rnn", "--dump", "plan", "-o", "x.py") == 2
     assert run("compile", "wrong.rnn", "--dump", "plan") == 1
     with pytest.raises(ValueError, match="there are ast"):
-        dump(Source("c.rnn", scalar_cell("x")), "nothing")
+        dump(compiler.compiled(Source("c.rnn", scalar_cell("x"))), "nothing")
 
 
 @pytest.mark.parametrize(

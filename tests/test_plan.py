@@ -320,7 +320,7 @@ def test_compile_verifies(monkeypatch, plan):
 def test_plan_of_an_example(path, accept):
     from rnndsl.tools.dump import dump
 
-    found = dump(api.read_source(path), "plan")
+    found = dump(compiler.compiled(api.read_source(path)), "plan")
     golden = GOLDEN / f"{path.stem}.txt"
     if accept:
         golden.parent.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,7 @@ def run(options: Namespace) -> int:
         if options.dump:
             from rnndsl.tools.dump import dump
 
-            write(dump(result.program.source, options.dump, options.standalone))
+            write(dump(result, options.dump, options.standalone))
             return
         text = result.module(options.standalone)
         if options.output == "-" or (options.output is None and name == "-"):

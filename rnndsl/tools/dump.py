@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from rnndsl import compiler
 from rnndsl.calculus.intervals import ALL
 from rnndsl.checks.cell import Cell, Draw, Hyper, Let, Ref, Repeat, Statement, Update, Variable
-from rnndsl.compiler import STAGES
+from rnndsl.compiler import STAGES, Compiled
 from rnndsl.diagnostics import NOWHERE, Source, Span
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan
 from rnndsl.tools.expr_text import expr_text
@@ -16,9 +15,9 @@ from rnndsl.tools.graph_text import graph_text
 from rnndsl.tools.names import Shown, timed
 
 
-def dump(source: Source, stage: str, standalone: bool = False) -> str:
-    """One stage of a program, one of STAGES; ends with a newline. Raises RnnError for a wrong program."""
-    result = compiler.compiled(source)
+def dump(result: Compiled, stage: str, standalone: bool = False) -> str:
+    """One stage of a program, one of STAGES; ends with a newline. Raises RnnError where it is too large for that stage."""
+    source = result.source
     match stage:
         case "ast":
             lines = list(_tree(result.file))
