@@ -1,5 +1,6 @@
 """Names of generated text: none of a program's is taken for another, whatever a program calls things."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.renaming import CELLS
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = [*(ROOT / "templates" / "cpp").glob("*"), *(ROOT / "templates" / "triton").glob("*")]
-HEADERS = [*(ROOT / "rnndsl" / "runtime" / "cpp").glob("*.h"), ROOT / "rnndsl" / "runtime" / "triton" / "functions.py"]
+HEADERS = [*(ROOT / "rnndsl" / "runtime" / "cpp").glob("*.h"), *(p for p in (ROOT / "rnndsl" / "runtime" / "triton").glob("*.py") if "@triton.jit" in p.read_text())]
 
 needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is no C++ compiler")
 
@@ -57,16 +58,20 @@ def test_no_word_of_a_template_or_header_is_in_the_place_of_programs():
         assert [w for w in harvest.identifiers(text) if re.fullmatch(r"[a-zA-Z0-9]\w*_", w) or "__" in w.strip("_")] == [], path.name
 
 
-def test_what_templates_make_of_names_is_made_once():
-    """A template makes a name of another by a word behind it. The words behind a recurrence's name, which stands for functions of a file, are
-    none of those behind the name of a value in a function."""
-    words: dict[bool, set[str]] = {True: set(), False: set()}
-    for path in TEMPLATES:
-        for of, word in re.findall(r"\{\{ (\w)(?:\.name|\.array)? \}\}_(\w+)", path.read_text(encoding="utf-8")):
-            words[of == "r"].add(word)
-    functions = {"step", "coefficients", "linear", "slopes", "pullback", "kernels"}  # that Python makes
-    assert len(words[True]) > 8 and len(words[False]) > 25
-    assert not (words[True] | functions) & words[False]
+def test_what_is_made_of_names_is_made_once():
+    """Kernels' names of what belongs to a name are made by a word behind it. The words behind a recurrence's name, which stands for what a file of
+    Triton defines, are none of those behind the name of a value in a function."""
+    of_files: set[str] = set()
+    of_values: set[str] = set()
+    for name in ("para_lstm", "lif", "lru", "min_gru", "zoo/rkn", "zoo/mlstm", "zoo/gla"):
+        tree = ast.parse(harvest.texts_of(CELLS[name])["triton"])
+        defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        defined |= {node.id for statement in tree.body if isinstance(statement, ast.Assign) for node in ast.walk(statement.targets[0]) if isinstance(node, ast.Name)}
+        used = {node.id if isinstance(node, ast.Name) else node.arg for node in ast.walk(tree) if isinstance(node, (ast.Name, ast.arg))}
+        of_files |= {n.split("__")[1] for n in defined if "__" in n}
+        of_values |= {n.split("__")[1] for n in used - defined if "__" in n}
+    assert len(of_files) > 15 and len(of_values) > 10
+    assert not of_files & of_values
 
 
 # The numbers

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.triton.function import Constants, Function
+from rnndsl.emit.triton.layout import called, listed
+from rnndsl.emit.triton.records import FunctionText
 from rnndsl.emit.triton.recurrence import array_name, entry_text, positions_of
-from rnndsl.emit.triton.text import dim
+from rnndsl.emit.triton.text import dim, times
 from rnndsl.kernel.build import CellKernels
 from rnndsl.kernel.channels import Access
 from rnndsl.kernel.decode import SUMMED
@@ -17,40 +18,48 @@ from rnndsl.kernel.limits import Unsupported
 
 @dataclass(frozen=True)
 class ReadText:
-    """One value that a channel reads: its name, that of its array, and where its entry lies, in a row of the batch for a stream."""
+    """One value that a channel reads: its name, and where its entry lies."""
 
     name: str
-    array: str
-    entry: str
-    is_stream: bool
+    at: str
 
 
 @dataclass(frozen=True)
 class ProductText:
-    """A sum over `size` entries of a row of a matrix times a vector; strides are those along the sum."""
+    """A sum along a row of a matrix, times a vector."""
 
     name: str
-    size: str
     matrix: ReadText
-    matrix_stride: str
+    along: str  # what an entry's position is from the row's first, of number c
+
+
+@dataclass(frozen=True)
+class VectorText:
+    """A vector of `size` entries, and the products with it, which read it once."""
+
     vector: ReadText
-    vector_stride: str
+    along: str
+    size: str
+    products: list[ProductText]
 
 
 @dataclass(frozen=True)
 class DecodeText:
-    """What the template needs of one step of a cell. `kept`: the numbers of the carried values that are made anew."""
+    """What the template needs of one step of a cell: the parameters of its kernel, what it reads, and the function of one channel."""
 
     grid: list[str]
     positions: list[str]
-    streams: list[str]  # arrays
-    statics: list[str]
-    reads: list[ReadText]
-    products: list[ProductText]
+    given: list[str]
+    written: list[str]
     old: list[str]
+    reads: list[ReadText]
+    vectors: list[VectorText]
     made: list[str]  # names of the new values, then those of outputs
-    parameters: list[str]
-    lines: list[str]
+    function: FunctionText
+
+    @property
+    def call(self) -> str:
+        return called(f"{listed([f'{m}_value' for m in self.made])} = {self.function.name}", self.function.parameters)
 
 
 def decode_text(kernels: CellKernels, source: Source, names: KernelNames, constants: Constants) -> DecodeText | None:
@@ -67,16 +76,24 @@ def decode_text(kernels: CellKernels, source: Source, names: KernelNames, consta
     def read(access: Access, key: object) -> ReadText:
         arrays, given = (streams, step.streams) if access.kind == "stream" else (statics, step.statics)
         own = Access(access.kind, access.array, access.offset, tuple(s for s in access.strides if s[0] != SUMMED))
-        return ReadText(inner(key, array_name(given[access.array])), arrays[access.array], entry_text(own, sizes), access.kind == "stream")
+        array = arrays[access.array]
+        row = f"row * {array}_rows + " if access.kind == "stream" else ""
+        return ReadText(inner(key, array_name(given[access.array])), f"{array} + {row}{entry_text(own, sizes)}")
 
-    def stride(access: Access) -> str:
-        return dim(dict(access.strides).get(SUMMED, Dim.of(0)), sizes)
+    def along(access: Access) -> str:
+        return times("c", dim(dict(access.strides)[SUMMED], sizes))
 
     reads = [read(a, ("access", i)) for i, a in enumerate(channel.accesses)]
     products = [
-        ProductText(inner(("dot", i), f"{array_name(step.statics[p.matrix.array])}_x"), dim(p.size, sizes), read(p.matrix, ("matrix", i)),
-                    stride(p.matrix), read(p.vector, ("vector", i)), stride(p.vector))
+        ProductText(inner(("dot", i), f"{array_name(step.statics[p.matrix.array])}_x"), read(p.matrix, ("matrix", i)), along(p.matrix))
         for i, p in enumerate(decode.products)
+    ]
+    vectors = [
+        VectorText(
+            read(vector, ("vector", i)), along(vector), dim(size, sizes),
+            [t for p, t in zip(decode.products, products, strict=True) if (p.vector, p.size) == (vector, size)],
+        )
+        for i, (vector, size) in enumerate(dict.fromkeys((p.vector, p.size) for p in decode.products))
     ]  # fmt: skip
     old = [inner(("old", i), f"{array_name(a)}_{lag}") for i, (a, lag) in enumerate(channel.slots)]
     fresh = [i for i, (_, lag) in enumerate(channel.slots) if lag == 1]
@@ -90,10 +107,13 @@ def decode_text(kernels: CellKernels, source: Source, names: KernelNames, consta
     results = [*(channel.updates[i] for i in fresh), *(n for _, n in channel.follows)]
     parameters = [*old, *(r.name for r in reads), *(p.name for p in products)]
     try:
-        lines = Function(channel, leaf, names.inside(parameters), constants, source, old[0]).lines(results)
+        lines = Function(channel, leaf, names.inside(parameters), constants, source, old[0]).lines([results])
     except Unsupported:
         return None
     used = [*channel.accesses, *(a for p in decode.products for a in (p.matrix, p.vector))]
     axes = sorted({axis for a in used for axis, _ in a.strides if axis != SUMMED})
     grid = [dim(d, values) for d in channel.grid]
-    return DecodeText(grid, positions_of(channel, axes, sizes), streams, statics, reads, products, old, made, parameters, lines)
+    given = [*(n for a in streams for n in (a, f"{a}_rows")), *statics]
+    written = [*(f"{o}_first" for o in old), *(f"{m}_final" for m in made)]
+    function = FunctionText("cell_step", "New values of what is carried, and the outputs.", parameters, lines)
+    return DecodeText(grid, positions_of(channel, axes, sizes), given, written, old, reads, vectors, made, function)

@@ -8,6 +8,7 @@ from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.triton import text
+from rnndsl.emit.triton.layout import WIDTH, assigned, returned
 from rnndsl.emit.triton.text import ATOM, Text
 from rnndsl.kernel.channels import Channel
 from rnndsl.kernel.graph import Node
@@ -29,11 +30,6 @@ class Constant:
 
     name: str
     code: str
-
-    @property
-    def calls(self) -> bool:
-        """Whether it calls a function of the language."""
-        return "Scalars." in self.code
 
 
 class Constants:
@@ -60,8 +56,9 @@ class Function:
     source: Source
     like: str  # a value as wide as the channels
 
-    def lines(self, results: Sequence[int]) -> list[str]:
-        """Statements that compute some nodes, and the return of them."""
+    def lines(self, groups: Sequence[Sequence[int]]) -> list[str]:
+        """Statements that compute some nodes, and the return of them, a tuple a group."""
+        results = [n for group in groups for n in group]
         nodes, wanted = self.channel.builder.nodes, set(results)
         needed = self._needed(results)
         uniform = self._uniform(needed)
@@ -90,14 +87,12 @@ class Function:
                 line = self.source.line_of(node.span.start)
                 if line != origin:
                     origin = line
-                    lines.append(text.comment(f"{self.source.name}:{line}  {self.source.line_text(line).strip()[:100]}"))
+                    lines.append(text.comment(f"{self.source.name}:{line}  {self.source.line_text(line).strip()}"[: WIDTH - 6]))
                 name = self.names(("value", n), local.get(n, "v"))
-                lines.append(f"{name} = {code.lanes(self.like)}")
+                lines += assigned(name, code.lanes(self.like))
                 code = Text(name, ATOM, f"{name} != 0" if code.condition else None)
             texts[n] = code
-        values = [texts[n].lanes(self.like) for n in results]
-        lines.append(f"return ({', '.join(values)}{',' if len(values) == 1 else ''})")
-        return lines
+        return lines + returned([[texts[n].lanes(self.like) for n in group] for group in groups])
 
     def _needed(self, results: Sequence[int]) -> list[int]:
         found: set[int] = set()

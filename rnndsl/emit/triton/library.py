@@ -1,7 +1,6 @@
 """Plan -> the Triton kernels of a cell as one text; which recurrences have none, and why."""
 
 import re
-import textwrap
 from dataclasses import dataclass
 
 from rnndsl.diagnostics import Source
@@ -11,6 +10,7 @@ from rnndsl.emit.templates import rendered
 from rnndsl.emit.triton import text as triton_text
 from rnndsl.emit.triton.decode import DecodeText, decode_text
 from rnndsl.emit.triton.function import Constants
+from rnndsl.emit.triton.layout import filled, imported, listed, rows, tupled
 from rnndsl.emit.triton.recurrence import RecurrenceText, recurrence_text
 from rnndsl.emit.triton.text import LIBRARY
 from rnndsl.kernel.build import CellKernels, Refusal
@@ -53,35 +53,36 @@ def kernels_text(kernels: CellKernels, source: Source) -> TritonText:
         except Unsupported as e:
             refused.append((label, str(e)))
     decode = decode_text(kernels, source, names, constants) if made and not refused else None
-    text = _file(plan, source, constants, made, decode) if made else ""
+    values = [*((name, str(_SIZE)) for _, name in sizes), *((names(h.name), f'float("{h.default!r}")') for h in plan.cell.hypers)]
+    text = _file(plan, source, values, constants, made, decode) if made else ""
     return TritonText(text, sizes, hypers, tuple((r.label, r.kernels) for r in made), decode is not None, tuple(refused))
 
 
-def _file(plan: Plan, source: Source, constants: Constants, made: list[RecurrenceText], decode: DecodeText | None) -> str:
+def _file(plan: Plan, source: Source, values: list[tuple[str, str]], constants: Constants, made: list[RecurrenceText], decode: DecodeText | None) -> str:
     title = triton_text.comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
-    given = {"made": title, "constants": list(constants.found.values()), "recurrences": made, "decode": decode}
-    text = rendered("triton/kernels.py.jinja", **given, functions=_FUNCTIONS)
-    called = {m[1] for m in re.finditer(r"(?<![\w.])(\w+)\(", text)}
-    used = sorted(n for n in LIBRARY if n in called)
-    text = text.replace(_FUNCTIONS, f"from rnndsl.runtime.triton.functions import {', '.join(used)}" if used else "")
-    return _laid_out(text)
+    given = {"made": title, "values": values, "constants": list(constants.found.values()), "recurrences": made, "decode": decode}
+    body = rendered("triton/kernels.py.jinja", **given, imports=_IMPORTS, filled=filled, listed=listed, rows=rows, tupled=tupled)
+    return body.replace(_IMPORTS, "\n".join(_imports(body)))
 
 
-_FUNCTIONS = "\0"  # where a file imports those that it uses; in no name or comment of a program
-_WIDTH = 118
-_LIST = re.compile(r" *(?:\*?[\w.]+(?:: tl\.constexpr)?, )+(?:\*?[\w.]+(?:: tl\.constexpr)?,?)? *")  # a line that is a list of names
+_IMPORTS = "\0"  # where a file imports what it uses; in no name or comment of a program
+_SIZE = 64  # what a size is in a file that no layer has put its own into
+_RUNTIME = {
+    "backwards": {"Backwards", "if_any", "seed_of"},
+    "channels": {"Access", "Channels"},
+    "columns": {"Columns", "given_of", "place_of", "sequences_of"},
+    "exact": {"exact"},
+    "functions": LIBRARY,
+    "newton": {"newton"},
+    "parallel_back": {"parallel_back"},
+    "sequential": {"sequential", "sequential_back"},
+}
 
 
-def _laid_out(text: str) -> str:
-    """A rendered text with its lists of names broken where they are long, and no more empty lines than Python's style has."""
-    several = re.compile(r",(?![^\[]*\])")  # a comma that is in no index
-    text = re.sub(r"\(([^()]*), \)", lambda m: f"({m[1]})" if several.search(m[1]) else f"({m[1]},)", text)
-    lines: list[str] = []
-    for line in text.split("\n"):
-        if _LIST.fullmatch(line) and (len(line) > _WIDTH or not line.startswith(" ")):
-            indent = " " * max(4, len(line) - len(line.lstrip()))
-            lines += textwrap.wrap(line.strip(), _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
-        else:
-            lines.append(line.rstrip())
-    return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)).strip() + "\n"
-
+def _imports(body: str) -> list[str]:
+    """The imports of a file: of each module of the runtime what it calls."""
+    code = "\n".join(line for line in body.split("\n") if not line.lstrip().startswith("#"))
+    called = set(re.findall(r"(?<![\w.])(\w+)\(", code))
+    lines = [imported(f"rnndsl.runtime.triton.{module}", sorted(called & names)) for module, names in _RUNTIME.items() if called & names]
+    lines += ["from rnndsl.scalars import Scalars"] if "Scalars." in code else []
+    return [*(["import math", ""] if "math." in code else []), "import triton", "import triton.language as tl", "", *lines]

@@ -1,10 +1,12 @@
-"""Products of the small matrices of a channel, entry by entry; entries that are always zero are left out."""
+"""The small matrices of a channel as Triton functions, entry by entry; entries that are always zero are left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from rnndsl.calculus.family import AFFINE, MAX_PLUS
+from rnndsl.emit.triton.layout import returned
+from rnndsl.emit.triton.records import FollowText, FunctionText
 
 Pattern = frozenset[tuple[int, int]]
 
@@ -20,15 +22,14 @@ class Semiring:
         return "0.0" if self.family == AFFINE else 'float("-inf")'
 
     def times(self, a: str, b: str) -> str:
-        return f"{a} * {b}" if self.family == AFFINE else f"({a} + {b})"
+        return f"{a} * {b}" if self.family == AFFINE else f"{a} + {b}"
 
     def plus(self, terms: Sequence[str]) -> str:
         if self.family == AFFINE:
             return " + ".join(terms)
-        join = "maximum" if self.family == MAX_PLUS else "logaddexp"
-        total = terms[0].strip("()") if len(terms) == 1 else terms[0]
+        total = terms[0]
         for term in terms[1:]:
-            total = f"{join}({total}, {term})"
+            total = f"{'maximum' if self.family == MAX_PLUS else 'logaddexp'}({total}, {term})"
         return total
 
 
@@ -52,13 +53,17 @@ class Matrices:
             found |= more
         return sorted(found)
 
+    @cached_property
+    def transposed(self) -> "Matrices":
+        return Matrices(self.k, self.semiring, frozenset((j, i) for i, j in self.step))
+
     def names(self, matrix: str) -> list[str]:
         """What the entries of a matrix are called."""
         return [f"{matrix}_{i}_{j}" for i, j in self.entries]
 
-    def pairs(self, a: str, b: str) -> list[tuple[str, str]]:
-        """The entries of two matrices side by side."""
-        return list(zip(self.names(a), self.names(b), strict=True))
+    def vector(self, name: str) -> list[str]:
+        """What the entries of a vector are called."""
+        return [f"{name}_{i}" for i in range(self.k)]
 
     def product(self, left: str, right: str) -> list[str]:
         """The entries of left · right."""
@@ -70,18 +75,60 @@ class Matrices:
 
     def applied(self, matrix: str, vector: str, added: str) -> list[str]:
         """The entries of matrix · vector ⊕ added."""
-        k = range(self.k)
-        return self.applied_to(matrix, [f"{vector}_{j}" for j in k], [f"{added}_{i}" for i in k])
-
-    def applied_to(self, matrix: str, vector: Sequence[str | None], added: Sequence[str | None]) -> list[str]:
-        """The entries of matrix · vector ⊕ added, where those of both have any names; None is zero."""
         found = []
-        for i, rest in enumerate(added):
-            terms = [self.semiring.times(f"{matrix}_{i}_{j}", v) for n, j in self.entries if n == i and (v := vector[j]) is not None]
-            terms += [rest] if rest is not None else []
-            found.append(self.semiring.plus(terms) if terms else "nothing")
+        for i in range(self.k):
+            terms = [self.semiring.times(f"{matrix}_{n}_{j}", f"{vector}_{j}") for n, j in self.entries if n == i]
+            found.append(self.semiring.plus([*terms, f"{added}_{i}"]))
         return found
 
-    @cached_property
-    def transposed(self) -> "Matrices":
-        return Matrices(self.k, self.semiring, frozenset((j, i) for i, j in self.step))
+
+def compose(name: str, m: Matrices) -> FunctionText:
+    """Two maps in a row as one, for a scan."""
+    parameters = [*m.names("A"), *m.vector("a"), *m.names("B"), *m.vector("b")]
+    values = [*m.product("B", "A"), *m.applied("B", "a", "b")]
+    return FunctionText(name, "The map x -> B (A x + a) + b: first that of A, then that of B.", parameters, returned([values]))
+
+
+def scan(name: str, compose: str, reverse: bool = False) -> FunctionText:
+    """The maps of lanes in a row, composed."""
+    line = f"return tl.associative_scan(maps, 0, {compose}{', reverse=True' if reverse else ''})"
+    return FunctionText(name, f"Of each lane the map of all up to it{', from the last' if reverse else ''}.", ["maps"], [line])
+
+
+def product(name: str, m: Matrices) -> FunctionText:
+    """The product of the matrices of two steps in a row."""
+    return FunctionText(name, "B · A.", [*m.names("A"), *m.names("B")], returned([m.product("B", "A")]))
+
+
+def apply(name: str, m: Matrices) -> FunctionText:
+    """The value of a map."""
+    parameters = [*m.names("A"), *m.vector("x"), *m.vector("a")]
+    return FunctionText(name, "A x + a.", parameters, returned([m.applied("A", "x", "a")]))
+
+
+def seeded(name: str, m: Matrices, kept: Sequence[int], follows: Sequence[FollowText]) -> FunctionText:
+    """What a step backwards adds: its map of the gradients that come in, of its new states (`kept` are the slots that have any) and of what
+    follows."""
+    of_follows = [(f.index, j) for f in follows for j in f.slopes]
+    parameters = [*m.names("J"), *(f"O_{i}_{j}" for i, j in of_follows), *(f"seed_{i}" for i in kept), *(f"follow_{f.index}" for f in follows)]
+    values = []
+    for i in range(m.k):
+        terms = [f"J_{n}_{j} * seed_{j}" for n, j in m.entries if n == i and j in kept]
+        terms += [f"O_{f}_{j} * follow_{f}" for f, j in of_follows if j == i]
+        values.append(" + ".join(terms) or f"full(0.0, {parameters[0]})")
+    return FunctionText(name, "What the gradients of a step's new values, and of what follows, add to those of the old.", parameters, returned([values]))
+
+
+def shift(name: str, k: int) -> FunctionText:
+    """What stands one further, for a scan."""
+    before = [n for i in range(k) for n in (f"last_{i}", f"before_{i}")]
+    own = [n for i in range(k) for n in (f"own_{i}", f"own_before_{i}")]
+    values = [v for i in range(k) for v in (f"own_{i}", f"tl.where(own_many != 0, own_before_{i}, last_{i})")]
+    parameters = [*before, "many", *own, "own_many"]
+    return FunctionText(name, "Of some values in a row: the last one, and the one before it.", parameters, returned([[*values, "own_many * 0 + 1"]]))
+
+
+def shifted(name: str, shift: str) -> FunctionText:
+    """The scan with it."""
+    line = f"return tl.associative_scan(values, 0, {shift}, reverse=REVERSE)"
+    return FunctionText(name, "Values moved by one lane, behind each that moves.", ["values", "REVERSE: tl.constexpr"], [line])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rnndsl.emit.triton.matrix import Matrices
+from rnndsl.emit.triton.layout import called
 
 
 @dataclass(frozen=True)
@@ -14,10 +14,19 @@ class FunctionText:
     parameters: list[str]
     lines: list[str]
 
+    @property
+    def head(self) -> str:
+        return called(f"def {self.name}", self.parameters, 0, ":")
+
+
+def _seed_of(name: str) -> str:
+    """Where the gradients of the values of every step are."""
+    return called("seed_of", [f"{name}_seed_at", f"{name}_seed_rows", f"{name}_seed_times", "place"])
+
 
 @dataclass(frozen=True)
 class SlotText:
-    """One value that a channel carries. `name` is its value, `old` that before the step, `d` and `d_old` their gradients."""
+    """One value that a channel carries. `name` is its value, `old` that before the step."""
 
     index: int
     name: str
@@ -35,14 +44,68 @@ class SlotText:
     def is_boxed(self) -> bool:
         return self.low != float("-inf") or self.high != float("inf")
 
+    # What kernels call what belongs to it.
+
+    @property
+    def all(self) -> str:
+        return f"{self.name}_all" if self.is_kept else f"{self.name}_older"
+
+    @property
+    def seed(self) -> str:
+        return _seed_of(self.name)
+
+    @property
+    def first(self) -> str:
+        return f"{self.name}_first"
+
+    @property
+    def initial(self) -> str:
+        return f"{self.name}_initial"
+
+    @property
+    def final(self) -> str:
+        return f"{self.name}_final"
+
+    @property
+    def first_out(self) -> str:
+        return f"{self.name}_first_out"
+
+    @property
+    def initial_out(self) -> str:
+        return f"{self.name}_initial_out"
+
+    @property
+    def end(self) -> str:
+        return f"if_any({self.final})"
+
+    @property
+    def restart_out(self) -> str:
+        return f"if_any({self.initial_out})"
+
+    @property
+    def bounds(self) -> str:
+        return f"({self.name}_low, {self.name}_high)" if self.is_boxed else "()"
+
+    @property
+    def box(self) -> str:
+        return f'(float("{self.low}"), float("{self.high}"))'
+
 
 @dataclass(frozen=True)
 class FollowText:
-    """One value that follows a step. `slopes` are the names of its derivatives in the old slots, by slot, where they are not zero."""
+    """One value that follows a step. `slopes` are the old slots in which it has derivatives that are not zero."""
 
     index: int
     name: str
-    slopes: dict[int, str]
+    slopes: tuple[int, ...]
+
+    @property
+    def all(self) -> str:
+        return f"{self.name}_all"
+
+    @property
+    def seed(self) -> str:
+        return _seed_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -69,6 +132,30 @@ class AccessText:
     axes: tuple[int, ...]  # of the grid that it runs along
     place: str  # offset and strides along these axes, as Python
 
+    @property
+    def at(self) -> str:
+        return f"{self.array} + row * {self.array}_rows + {self.entry}"
+
+    @property
+    def times(self) -> str:
+        return f"{self.array}_times"
+
+    @property
+    def value(self) -> str:
+        return f"tl.load({self.array} + {self.entry}, place.live, 0.0).to(REAL)"
+
+    @property
+    def out(self) -> str:
+        return f"{self.name}_out"
+
+    @property
+    def out_at(self) -> str:
+        return f"{self.out} + row * {self.out}_rows + {self.entry if self.is_direct else 'channel'}"
+
+    @property
+    def out_times(self) -> str:
+        return f"{self.name}_out_times"
+
 
 @dataclass(frozen=True)
 class RecurrenceText:
@@ -78,8 +165,10 @@ class RecurrenceText:
     name: str
     title: str
     family: str
+    zero: str  # of the family's semiring
     grid: list[str]
     positions: list[str]
+    positions_back: list[str]
     slots: list[SlotText]
     follows: list[FollowText]
     own: tuple[int, int]
@@ -89,8 +178,7 @@ class RecurrenceText:
     streams: list[AccessText]
     statics: list[AccessText]
     functions: list[FunctionText]
-    forward: Matrices | None
-    backward: Matrices | None
+    is_parallel: bool
     forms: tuple[tuple[int, ...], ...]  # how many real arrays each stream, static and carried value is
     assumes: tuple[str, ...]  # hyperparameters whose defaults the box needs
     operations: dict[str, tuple[int, int]]  # of a function: elementary operations, and special functions among them
@@ -105,13 +193,17 @@ class RecurrenceText:
         return self.family != "nonlinear"
 
     @property
+    def method(self) -> str:
+        """What the kernel that is parallel over time does."""
+        return "exact" if self.is_exact else "newton"
+
+    @property
     def kept(self) -> list[SlotText]:
         return [s for s in self.slots if s.is_kept]
 
     @property
-    def seeded_values(self) -> list["SlotText | FollowText"]:
-        """What has a sequence, so that a gradient of every step may come in."""
-        return [*self.kept, *self.follows]
+    def older(self) -> list[SlotText]:
+        return [s for s in self.slots if not s.is_kept]
 
     @property
     def stream_gradients(self) -> list[AccessText]:
@@ -121,55 +213,41 @@ class RecurrenceText:
     def static_gradients(self) -> list[AccessText]:
         return [a for a in self.statics if a.has_gradient]
 
-    @property
-    def is_boxed(self) -> bool:
-        return any(s.is_boxed for s in self.slots)
+    def functions_of(self, *kinds: str) -> list[str]:
+        """What functions of the recurrence are called."""
+        return [f"{self.name}_{kind}" for kind in kinds]
 
-    # Statements of the parallel kernels that depend on the semiring; J is the matrix of a step, A that of the steps of a lane.
+    # Parameters of kernels, in the order in which `runtime/triton/launch.py` gives them.
 
     @property
-    def restarted(self) -> list[str]:
-        """A step that restarts is a map that forgets: from the initial values whatever it is given."""
-        assert self.forward is not None
-        values = self.forward.applied_to("J", [f"{s.name}_restart[None, :]" for s in self.slots], [f"{s.name}_added" for s in self.slots])
+    def given(self) -> list[str]:
+        """What every kernel reads."""
         return [
-            *(f"{s.name}_added = tl.where(restart[0], {v}, {s.name}_added)" for s, v in zip(self.slots, values, strict=True)),
-            *(f"{j} = tl.where(restart[0], {self.forward.semiring.zero}, {j})" for j in self.forward.names("J")),
-        ]
+            *(n for a in self.stream_arrays for n in (a.name, f"{a.name}_rows", f"{a.name}_times")),
+            *(a.name for a in self.static_arrays),
+            *(n for s in self.slots for n in (f"{s.name}_first", f"{s.name}_initial")),
+            "reset", "reset_rows", "reset_times",
+        ]  # fmt: skip
 
     @property
-    def begun(self) -> list[str]:
-        """The first lane is a map that forgets too: from the state that is known."""
-        assert self.forward is not None
-        values = self.forward.applied_to("A", [f"{s.name}[None, :]" for s in self.slots], [f"{s.name}_next" for s in self.slots])
-        return self._at_lane("lane == 0", values, self.forward)
+    def written(self) -> list[str]:
+        """What one that goes forwards writes."""
+        return [*(f"{s.name}_all" for s in self.kept), *(f"{s.name}_final" for s in self.slots), *(f"{f.name}_all" for f in self.follows)]
 
     @property
-    def begun_back(self) -> list[str]:
-        """And so is the last one, backwards."""
-        assert self.backward is not None
-        values = self.backward.applied_to("A", [f"{s.name}_carried[None, :]" for s in self.slots], [f"{s.name}_next" for s in self.slots])
-        return self._at_lane("lane == LANES - 1", values, self.backward)
+    def bounds(self) -> list[str]:
+        """What Newton's method is told of the slots that have bounds."""
+        return [n for s in self.slots if s.is_boxed for n in (f"{s.name}_low", f"{s.name}_high")]
 
-    def _at_lane(self, where: str, values: list[str], matrices: Matrices) -> list[str]:
+    @property
+    def given_back(self) -> list[str]:
+        """What one that goes backwards reads and writes besides."""
+        seeded = [*(s.name for s in self.kept), *(f.name for f in self.follows)]
         return [
-            *(f"{s.name}_next = tl.where({where}, {v}, {s.name}_next)" for s, v in zip(self.slots, values, strict=True)),
-            *(f"{a} = tl.where({where}, {matrices.semiring.zero}, {a})" for a in matrices.names("A")),
-        ]
-
-    @property
-    def seeded(self) -> list[str]:
-        """What a step backwards adds: its map of the gradients of its new states and of what follows."""
-        assert self.backward is not None
-        seeds = [f"step[3][{s.index}]" if s.is_kept else None for s in self.slots]
-        found = []
-        for s, value in zip(self.slots, self.backward.applied_to("J", seeds, [None] * len(self.slots)), strict=True):
-            terms = [f"{f.slopes[s.index]} * step[4][{f.index}]" for f in self.follows if s.index in f.slopes]
-            found.append(f"{s.name}_added = {' + '.join([*([value] if value != 'nothing' or not terms else []), *terms])}")
-        return found
-
-    @property
-    def slopes(self) -> list[str]:
-        """What the function of slopes gives: the matrix of a step, and the derivatives of what follows it."""
-        assert self.backward is not None
-        return [*self.backward.names("J"), *(name for f in self.follows for name in f.slopes.values())]
+            *(f"{s.name}_all" if s.is_kept else f"{s.name}_older" for s in self.slots),
+            *(n for name in seeded for n in (f"{name}_seed_at", f"{name}_seed_rows", f"{name}_seed_times")),
+            *(f"{s.name}_final" for s in self.slots),
+            *(n for a in self.stream_gradients for n in (f"{a.name}_out", f"{a.name}_out_rows", f"{a.name}_out_times")),
+            *(f"{a.name}_out" for a in self.static_gradients),
+            *(n for s in self.slots for n in (f"{s.name}_first_out", f"{s.name}_initial_out")),
+        ]  # fmt: skip

@@ -9,10 +9,11 @@ from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.part import tuple_text
+from rnndsl.emit.triton import matrix
 from rnndsl.emit.triton.function import Constants, Function
 from rnndsl.emit.triton.matrix import Matrices, Semiring, pattern_of
 from rnndsl.emit.triton.records import AccessText, ArrayText, FollowText, FunctionText, RecurrenceText, SlotText
-from rnndsl.emit.triton.text import dim, times
+from rnndsl.emit.triton.text import bracketed, dim, times
 from rnndsl.kernel.channel_kernel import ChannelKernel
 from rnndsl.kernel.channels import Access, Channel
 from rnndsl.kernel.graph import Node
@@ -46,37 +47,49 @@ def recurrence_text(
     order = [*channel.numbered("stream"), *channel.numbered("static")]
     parameters = [*(s.old for s in slots), *(reads[i] for i in order)]
 
-    def function(kind: str, doc: str, results: Sequence[int], extra: Sequence[str] = ()) -> FunctionText:
+    def function(kind: str, doc: str, groups: Sequence[Sequence[int]], extra: Sequence[str] = ()) -> FunctionText:
         f = Function(channel, leaf, names.inside([*parameters, *extra]), constants, source, slots[0].old)
-        return FunctionText(f"{name}_{kind}", doc, [*parameters, *extra], f.lines(results))
+        return FunctionText(f"{name}_{kind}", doc, [*parameters, *extra], f.lines(groups))
 
     made = [n for _, n in channel.follows]
     what = ", and what follows" if made else ""
-    functions = [function("step", f"One step: the new values of what is carried{what}.", [*channel.updates, *made])]
-    follows = [FollowText(i, n, {}) for i, n in enumerate(outs)]
-    forward = backward = None
     zero = b.number(0.0)
-    if kernel.exact is not None:
-        exact = kernel.exact
-        semiring = Semiring(exact.family)
+    functions = [function("step", f"One step: the new values of what is carried{what}.", [channel.updates, made])]
+    matrices: list[FunctionText] = []
+    follows = [FollowText(i, n, ()) for i, n in enumerate(outs)]
+    exact = kernel.exact
+    semiring = Semiring(exact.family if exact is not None else AFFINE)
+    if exact is not None:
         bottom = zero if exact.family == AFFINE else b.number(float("-inf"))
         forward = Matrices(k, semiring, pattern_of(exact.a))
         entries = [_or(exact.a[i][j], bottom) for i, j in forward.entries]
-        rest = [_or(n, bottom) for n in exact.b]
-        functions.append(function("coefficients", f"A step as a map, {exact.family}: its matrix, and what is added.", [*entries, *rest]))
+        doc = f"A step as a map, {exact.family}: its matrix, and what is added."
+        functions.append(function("coefficients", doc, [entries, [_or(n, bottom) for n in exact.b]]))
+        matrices += [matrix.compose(f"{name}_compose", forward), matrix.scan(f"{name}_scan", f"{name}_compose"), matrix.apply(f"{name}_apply", forward)]
     elif kernel.newton is not None:
-        forward = Matrices(k, Semiring(AFFINE), pattern_of(kernel.newton))
+        forward = Matrices(k, semiring, pattern_of(kernel.newton))
         entries = [_or(kernel.newton[i][j], zero) for i, j in forward.entries]
-        functions.append(function("linear", "One step, and the derivatives of the new values in the old.", [*channel.updates, *entries]))
+        functions.append(function("linear", "One step, and the derivatives of the new values in the old.", [channel.updates, entries]))
+        matrices += [matrix.compose(f"{name}_compose", forward), matrix.scan(f"{name}_scan", f"{name}_compose"), matrix.product(f"{name}_product", forward)]
     if kernel.back is not None:
         backward = Matrices(k, Semiring(AFFINE), pattern_of(kernel.back)).transposed
         entries = [_or(kernel.back[j][i], zero) for i, j in backward.entries]
         rows = kernel.follow_slopes
-        follows = [FollowText(i, n, {j: f"O_{i}_{j}" for j, e in enumerate(row) if e is not None}) for i, (n, row) in enumerate(zip(outs, rows, strict=True))]
-        entries += [e for row in rows for e in row if e is not None]
-        functions.append(function("slopes", "The derivatives of a step's new values in the old, transposed.", entries))
-    results = [_or(n, zero) for n in gradients.slots] + [n for i in order if (n := gradients.accesses[i]) is not None]
-    functions.append(function("pullback", "A step backwards: gradients of what is carried and of what it reads.", results, [*back, *outs_back]))
+        follows = [FollowText(i, n, tuple(j for j, e in enumerate(row) if e is not None)) for i, (n, row) in enumerate(zip(outs, rows, strict=True))]
+        doc = f"The derivatives of a step's new values in the old, transposed{', and of what follows' if made else ''}."
+        functions.append(function("slopes", doc, [entries, [e for row in rows for e in row if e is not None]]))
+        matrices += [
+            matrix.compose(f"{name}_compose_back", backward),
+            matrix.scan(f"{name}_scan_back", f"{name}_compose_back", reverse=True),
+            matrix.apply(f"{name}_apply_back", backward),
+            matrix.seeded(f"{name}_seeded", backward, [s.index for s in slots if s.is_kept], follows),
+            matrix.shift(f"{name}_shift", k),
+            matrix.shifted(f"{name}_shifted", f"{name}_shift"),
+        ]
+    results = [[_or(n, zero) for n in gradients.slots]]
+    results += [[n for i in channel.numbered(kind) if (n := gradients.accesses[i]) is not None] for kind in ("stream", "static")]
+    doc = "A step backwards: gradients of what is carried, of streams and of statics."
+    functions.append(function("pullback", doc, results, [*back, *outs_back]))
 
     sizes = {n: names(n) for n in plan.cell.sizes}
     values = {n: f"{names(n)}.value" for n in plan.cell.sizes}
@@ -89,14 +102,17 @@ def recurrence_text(
         for kind in ("stream", "static")
     }
     axes = sorted({axis for a in channel.accesses for axis, _ in a.strides})
+    axes_back = sorted({axis for a in accesses["stream"] if a.has_gradient and a.is_direct for axis in a.axes})
     bounds = component.bounds
     return RecurrenceText(
         label=label,
         name=name,
         title=", ".join(recurrence.scan.states),
         family=component.family,
+        zero=semiring.zero,
         grid=[dim(d, values) for d in channel.grid],
         positions=positions_of(channel, axes, sizes),
+        positions_back=positions_of(channel, axes_back, sizes),
         slots=slots,
         follows=follows,
         own=(len(recurrence.streams) + len(recurrence.products), len(recurrence.statics)),
@@ -105,9 +121,8 @@ def recurrence_text(
         static_arrays=arrays["static"],
         streams=accesses["stream"],
         statics=accesses["static"],
-        functions=functions,
-        forward=forward,
-        backward=backward,
+        functions=[*functions, *matrices],
+        is_parallel=kernel.back is not None,
         forms=tuple(_form(a) for a in (step.streams, step.statics, tuple(array for array, _ in step.carries))),
         assumes=tuple(sorted({h for s in recurrence.scan.states for h in bounds[s].assumes})),
         operations=kernel.work,
@@ -193,8 +208,8 @@ def positions_of(channel: Channel, axes: list[int], sizes: dict[str, str]) -> li
         below = Dim.of(1)
         for d in channel.grid[axis + 1 :]:
             below = below * d
-        text = "channel" if below == Dim.of(1) else f"channel // ({dim(below, sizes)})"
+        text = "channel" if below == Dim.of(1) else f"channel // {bracketed(dim(below, sizes))}"
         if axis > 0:
-            text = f"{text} % ({dim(channel.grid[axis], sizes)})"
+            text = f"{text} % {bracketed(dim(channel.grid[axis], sizes))}"
         found.append(f"i{axis} = {text}")
     return found

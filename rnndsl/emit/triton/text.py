@@ -86,16 +86,20 @@ def uniform(op: str, args: list[str]) -> str:
 
 def dim(d: Dim, names: dict[str, str]) -> str:
     """A size as integer arithmetic; divisions leave no rest."""
-    above, below = d.divided()
-    text = above.text(names)
-    return text if below == Dim.of(1) else f"({text}) // ({below.text(names)})"
+    above, below = (part.text(names).replace("*", " * ") for part in d.divided())
+    return above if below == "1" else f"({above}) // ({below})"
 
 
 def times(position: str, stride: str) -> str:
     """A position times a stride, left out where it says nothing."""
     if stride == "1":
         return position
-    return f"{position} * {stride if stride.isidentifier() or stride.isdigit() else f'({stride})'}"
+    return f"{position} * {bracketed(stride)}"
+
+
+def bracketed(size: str) -> str:
+    """A size as a factor."""
+    return size if size.isidentifier() or size.isdigit() else f"({size})"
 
 
 def comment(line: str) -> str:

@@ -23,11 +23,15 @@ REAL = {torch.float32: "tl.float32", torch.float64: "tl.float64"}  # what kernel
 
 
 def text_of(kernels: TritonKernels, sizes: dict[str, int], hypers: dict[str, float], dtype: torch.dtype) -> str:
-    """The Python text of a cell's kernels."""
-    values = [(kernels.sizes[n], repr(v)) for n, v in sizes.items()]
-    values += [(kernels.hypers[n], f'float("{v!r}")') for n, v in hypers.items()]
-    head = ["import math", "", "import triton", "import triton.language as tl", "", f"REAL = tl.constexpr({REAL[dtype]})"]
-    return "\n".join([*head, *(f"{name} = tl.constexpr({value})" for name, value in values), "", kernels.source])
+    """The Python text of a cell's kernels, with values in the place of those that stand in the compiler's text."""
+    values = {"REAL": REAL[dtype]} | {kernels.sizes[n]: repr(v) for n, v in sizes.items()}
+    values |= {kernels.hypers[n]: f'float("{v!r}")' for n, v in hypers.items()}
+
+    def line(found: re.Match[str]) -> str:
+        name = found[1]
+        return f"{name} = tl.constexpr({values[name]})" if name in values else found[0]
+
+    return re.sub(r"(?m)^(\w+) = tl\.constexpr\(.*\)$", line, kernels.source)
 
 
 def module_of(text: str, name: str) -> ModuleType:

@@ -1,0 +1,139 @@
+# mypy: disable-error-code="assignment, var-annotated"
+"""Newton's method in its multiple-shooting form, for a step that is not linear.
+
+`linear(*state, *streams, *statics)` is the new state and the matrix of its derivatives; `product` multiplies two matrices, `scan` composes
+affine maps over lanes, entries of matrices and what they add in a row.
+"""
+
+import triton
+import triton.language as tl
+
+from rnndsl.runtime.triton.columns import restarted
+from rnndsl.runtime.triton.functions import maximum
+from rnndsl.runtime.triton.lanes import (
+    given_in_lanes,
+    lanes_of,
+    neighbours,
+    read_lanes,
+    run_lanes,
+    sequences_in_lanes,
+    write_report,
+)
+from rnndsl.runtime.triton.sequential import NEVER, alone
+from rnndsl.runtime.triton.tuples import cleared, in_lanes, row_of, select, tail, wide
+
+
+@triton.jit
+def newton(
+    step: tl.constexpr, linear: tl.constexpr, product: tl.constexpr, scan: tl.constexpr, shifted: tl.constexpr,
+    given, sequences, follows, finals, boxes, report, tolerance, loose, STEPS, LANES: tl.constexpr, LANE_STEPS: tl.constexpr,
+):  # fmt: skip
+    """Chunk by chunk of LANES * LANE_STEPS steps.
+
+    Each lane runs its steps exactly from a guess of the state at its start; the gaps between lanes, carried on by the derivatives of
+    lanes, correct the guesses. A chunk is done when its steps, run once more, leave no gap above the tolerance. After k rounds the first
+    k lanes are exact, so LANES rounds are enough; a chunk in which something is not finite is run step by step.
+    """
+    lanes = lanes_of(given, LANES, LANE_STEPS, NEVER)
+    wide_given = given_in_lanes(given, lanes)
+    wide_sequences, wide_follows = sequences_in_lanes(sequences, lanes), sequences_in_lanes(follows, lanes)
+    boxes = _inside(given, boxes)
+    state = given.begin
+    chunks = tl.full([], 0, tl.int32)
+    iterations, longest, by_itself = chunks, chunks, chunks
+    worst = tl.full([], 0.0, tl.float32)
+    for t0 in range(0, STEPS, LANES * LANE_STEPS):
+        now = read_lanes(wide_given, lanes, t0, STEPS, LANE_STEPS)
+        whole = lanes.when <= STEPS - t0 - LANE_STEPS
+        # The first guess of the state behind a lane: one step from the chunk's start, with the lane's last streams.
+        streams, _ = now[LANE_STEPS - 1]
+        behind, _ = step(*in_lanes(state, lanes.zero), *streams, *wide_given.statics)
+        start = select(lanes.lane == 0, wide(state), neighbours(shifted, behind, lanes, False))
+        end = start
+        rounds = tl.full([], 0, tl.int32)
+        pending = True
+        while pending:
+            end, matrix = _lane(linear, product, now, wide_given, start, lanes)
+            behind, settled = _corrected(scan, end, behind, matrix, boxes, whole, loose, lanes)
+            start = select(lanes.lane == 0, wide(state), neighbours(shifted, behind, lanes, False))
+            rounds += 1
+            if settled | (rounds > LANES):
+                # The steps once more, from the corrected starts; what they leave of gaps is the residual.
+                end = run_lanes(step, now, wide_given, wide_sequences, wide_follows, finals, start, lanes, t0, STEPS)
+                residual = _residual(end, behind, whole, lanes)
+                # 0: below the tolerance, 1: above, 2: not finite
+                verdict = tl.max(tl.where(residual <= tolerance, 0, tl.where(residual - residual == 0, 1, 2)))
+                if verdict == 0:
+                    pending = False
+                    worst = tl.maximum(worst, tl.max(residual).to(tl.float32))
+                elif (verdict == 2) | (rounds > LANES):
+                    pending = False
+                    by_itself += 1
+                    end = in_lanes(alone(step, given, sequences, follows, finals, state, t0, LANES * LANE_STEPS, STEPS), lanes.zero)
+        state = row_of(end, lanes.lane == LANES - 1)
+        chunks += 1
+        iterations += rounds
+        longest = tl.maximum(longest, rounds)
+    write_report(report, chunks, iterations, longest, by_itself, worst)
+
+
+@triton.jit
+def _inside(given, boxes):
+    """Where the equations keep every state in a box that holds the values it starts from, guesses are kept there too: of each two bounds, or
+    nothing."""
+    inside = given.place.live
+    for i in tl.static_range(len(boxes)):
+        if len(boxes[i]) > 0:
+            low, high = boxes[i]
+            inside = inside & (given.begin[i] >= low) & (given.begin[i] <= high) & (given.restart[i] >= low) & (given.restart[i] <= high)
+    found = ()
+    for i in tl.static_range(len(boxes)):
+        box = ()
+        if len(boxes[i]) > 0:
+            box = (tl.where(inside, boxes[i][0], float("-inf"))[None, :], tl.where(inside, boxes[i][1], float("inf"))[None, :])
+        found = found + (box,)
+    return found
+
+
+@triton.jit
+def _lane(linear: tl.constexpr, product: tl.constexpr, now, given, state, lanes):
+    """The steps of each lane from where it starts: the state behind it, and its derivatives, which are zero in the first lane: it starts exactly."""
+    total = ()
+    for c in tl.static_range(len(now)):
+        streams, restart = now[c]
+        state, matrix = linear(*restarted(state, restart, given), *streams, *given.statics)
+        if c == 0:
+            total = cleared(lanes.lane == 0, matrix, 0.0)
+        else:
+            total = product(*total, *matrix)
+        if len(restart) > 0:
+            total = cleared(restart[0], total, 0.0)
+    return state, total
+
+
+@triton.jit
+def _corrected(scan: tl.constexpr, end, behind, matrix, boxes, whole, loose, lanes):
+    """The state behind each lane by the derivatives of those before it, and whether no correction is large."""
+    gap = ()
+    for i in tl.static_range(len(end)):
+        gap = gap + (tl.where((end[i] == behind[i]) | (whole == 0), 0.0, end[i] - behind[i]),)
+    moved = tail(scan(matrix + gap), len(matrix))
+    unsettled = lanes.zero
+    found = ()
+    for i in tl.static_range(len(end)):
+        value = end[i] + (moved[i] - gap[i])
+        if len(boxes[i]) > 0:
+            value = tl.minimum(tl.maximum(value, boxes[i][0]), boxes[i][1])
+        unsettled += tl.where(whole & (tl.abs(moved[i]) > loose * (1.0 + tl.abs(value))), 1.0, 0.0)
+        found = found + (value,)
+    return found, tl.max(unsettled) == 0
+
+
+@triton.jit
+def _residual(end, behind, whole, lanes):
+    """The largest |s[t] - f(s[t-1], u[t])| / (1 + |s[t]|) behind each lane that is whole."""
+    residual = lanes.zero
+    for i in tl.static_range(len(end)):
+        gap = tl.abs(end[i] - behind[i]) / (1.0 + tl.abs(behind[i]))
+        residual = maximum(residual, tl.where((end[i] == behind[i]) | (whole == 0), 0.0, gap))
+    return residual
