@@ -1,8 +1,8 @@
 """Nodes of a channel -> the lines of one function: a statement for what is read twice or has a name, each naming its origin."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
@@ -55,6 +55,7 @@ class Function:
     constants: Constants
     source: Source
     like: str  # a value as wide as the channels
+    called: Mapping[int, str] = field(default_factory=dict)  # what nodes are that have no name in the program
 
     def lines(self, groups: Sequence[Sequence[int]]) -> list[str]:
         """Statements that compute some nodes, and the return of them, a tuple a group."""
@@ -68,7 +69,7 @@ class Function:
                 counts[a] = counts.get(a, 0) + 1
         for n in results:
             counts[n] = counts.get(n, 0) + 1
-        local = dict(self.channel.names)
+        local = {**self.called, **dict(self.channel.names)}
         texts: dict[int, Text] = {}
         lines: list[str] = []
         origin: int | None = None

@@ -1,6 +1,6 @@
 """A recurrence -> what the templates need of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rnndsl.calculus.analysis import Component
 from rnndsl.calculus.bounds import Bounds
@@ -17,6 +17,7 @@ from rnndsl.emit.triton.text import bracketed, dim, times
 from rnndsl.kernel.channel_kernel import ChannelKernel
 from rnndsl.kernel.channels import Access, Channel
 from rnndsl.kernel.graph import Node
+from rnndsl.kernel.linear import Matrix
 from rnndsl.kernel.step import Step
 from rnndsl.kernel.values import Array
 from rnndsl.plan.ir import Plan
@@ -47,8 +48,10 @@ def recurrence_text(
     order = [*channel.numbered("stream"), *channel.numbered("static")]
     parameters = [*(s.old for s in slots), *(reads[i] for i in order)]
 
-    def function(kind: str, doc: str, groups: Sequence[Sequence[int]], extra: Sequence[str] = ()) -> FunctionText:
-        f = Function(channel, leaf, names.inside([*parameters, *extra]), constants, source, slots[0].old)
+    def function(
+        kind: str, doc: str, groups: Sequence[Sequence[int]], extra: Sequence[str] = (), called: Mapping[int, str] | None = None
+    ) -> FunctionText:
+        f = Function(channel, leaf, names.inside([*parameters, *extra]), constants, source, slots[0].old, called or {})
         return FunctionText(f"{name}_{kind}", doc, [*parameters, *extra], f.lines(groups))
 
     made = [n for _, n in channel.follows]
@@ -69,7 +72,8 @@ def recurrence_text(
     elif kernel.newton is not None:
         forward = Matrices(k, semiring, pattern_of(kernel.newton))
         entries = [_or(kernel.newton[i][j], zero) for i, j in forward.entries]
-        functions.append(function("linear", "One step, and the derivatives of the new values in the old.", [channel.updates, entries]))
+        functions.append(function("linear", "One step, and the derivatives of the new values in the old.", [channel.updates, entries],
+                                  called=_derivatives([s.name for s in slots], slots, kernel.newton)))
         matrices += [matrix.compose(f"{name}_compose", forward), matrix.scan(f"{name}_scan", f"{name}_compose"), matrix.product(f"{name}_product", forward)]
     if kernel.back is not None:
         backward = Matrices(k, Semiring(AFFINE), pattern_of(kernel.back)).transposed
@@ -77,7 +81,8 @@ def recurrence_text(
         rows = kernel.follow_slopes
         follows = [FollowText(i, n, tuple(j for j, e in enumerate(row) if e is not None)) for i, (n, row) in enumerate(zip(outs, rows, strict=True))]
         doc = f"The derivatives of a step's new values in the old, transposed{', and of what follows' if made else ''}."
-        functions.append(function("slopes", doc, [entries, [e for row in rows for e in row if e is not None]]))
+        called = _derivatives([s.name for s in slots], slots, kernel.back) | _derivatives(outs, slots, rows)
+        functions.append(function("slopes", doc, [entries, [e for row in rows for e in row if e is not None]], called=called))
         matrices += [
             matrix.compose(f"{name}_compose_back", backward),
             matrix.scan(f"{name}_scan_back", f"{name}_compose_back", reverse=True),
@@ -89,7 +94,9 @@ def recurrence_text(
     results = [[_or(n, zero) for n in gradients.slots]]
     results += [[n for i in channel.numbered(kind) if (n := gradients.accesses[i]) is not None] for kind in ("stream", "static")]
     doc = "A step backwards: gradients of what is carried, of streams and of statics."
-    functions.append(function("pullback", doc, results, [*back, *outs_back]))
+    called = {n: f"d_{slots[i].old}" for i, n in enumerate(gradients.slots) if n is not None}
+    called |= {n: f"d_{reads[i]}" for i in reversed(order) if (n := gradients.accesses[i]) is not None}
+    functions.append(function("pullback", doc, results, [*back, *outs_back], called))
 
     sizes = {n: names(n) for n in plan.cell.sizes}
     values = {n: f"{names(n)}.value" for n in plan.cell.sizes}
@@ -127,6 +134,16 @@ def recurrence_text(
         assumes=tuple(sorted({h for s in recurrence.scan.states for h in bounds[s].assumes})),
         operations=kernel.work,
     )
+
+
+def _derivatives(of: Sequence[str], slots: Sequence[SlotText], matrix: Matrix) -> dict[int, str]:
+    """What the derivatives of values in the old slots are called: `dc_dh` for that of c in h of the step before."""
+    found: dict[int, str] = {}
+    for name, row in zip(of, matrix, strict=True):
+        for s, n in zip(slots, row, strict=True):
+            if n is not None:
+                found.setdefault(n, f"d{name}d{s.old if s.lag > 1 else s.name}")
+    return found
 
 
 def _or(n: int | None, otherwise: int) -> int:
