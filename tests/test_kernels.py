@@ -109,6 +109,10 @@ def test_the_same_node_is_made_once_and_nothing_is_done_for_nothing():
     assert b.pointwise("exp", x) == b.pointwise("exp", x)
     assert b.pointwise("*", x, one) == x and b.pointwise("+", zero, x) == x
     assert b.pointwise("neg", b.pointwise("neg", x)) == x
+    y = b.leaf("stream", 1, (h,))
+    minus_y = b.pointwise("neg", y)
+    assert b.pointwise("+", x, minus_y) == b.pointwise("+", minus_y, x) == b.pointwise("-", x, y)
+    assert b.pointwise("-", x, minus_y) == b.pointwise("+", x, y)
     assert b.number_of(b.pointwise("+", one, one)) == 2.0
 
 

@@ -1,6 +1,8 @@
 """The Triton backend: generated kernels against the reference in float64, on a GPU, or in Triton's interpreter where there is none."""
 
+import ast
 import copy
+import importlib.util
 import math
 import os
 import pickle
@@ -21,8 +23,9 @@ from rnndsl.diagnostics import Source
 from rnndsl.runtime import recurrence
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.triton import backend, tuned
-from rnndsl.runtime.triton.channels import Access
+from rnndsl.runtime.triton.channels import Access, Channels
 from rnndsl.runtime.triton.tiles import PARALLEL, SEQUENTIAL, Device, Tiles, candidates, choose
+from rnndsl.tools.dump import dump
 from tests.agreement import (
     Case,
     against_reference,
@@ -631,6 +634,24 @@ def test_generated_text(name, accept):
     if accept:
         path.write_text(text, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == text, "run pytest --accept after reading the difference"
+
+
+@pytest.mark.parametrize("name", ["para_lstm", "lif", "lru", "min_gru", "zoo/gla", "zoo/rkn", "zoo/mlstm", "zoo/izhikevich"])
+def test_a_dump_is_a_file_that_python_imports(name, tmp_path):
+    """As it stands: imports of what it uses, and of nothing else, come first, names are defined before they are used, lines are not long."""
+    path = tmp_path / "kernels.py"
+    path.write_text(dump(Source(f"{name}.rnn", (ROOT / "examples" / f"{name}.rnn").read_text(encoding="utf-8")), "triton"), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("dumped", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert any(isinstance(v, Channels) for v in vars(module).values())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imports = [isinstance(s, (ast.Import, ast.ImportFrom)) for s in tree.body]
+    assert imports == sorted(imports, reverse=True)
+    words = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    imported = {a.asname or a.name for s in tree.body if isinstance(s, ast.ImportFrom) for a in s.names}
+    assert imported <= words
+    assert [line for line in path.read_text(encoding="utf-8").split("\n") if len(line) > 118] == []
 
 
 def test_every_statement_of_a_step_names_its_line():

@@ -217,9 +217,20 @@ class Builder:
             case "/", [_, 1.0]:
                 return keep(0)
             case "neg", _ if self.nodes[args[0]].op == "neg":
-                inner = self.nodes[args[0]]
-                return self.apply("copy", inner.args, [tuple(maps[0][k] for k in inner.maps[0])], shape)
+                inner, m = self._negated(args[0], maps[0])
+                return self.apply("copy", [inner], [m], shape)
+            case ("+" | "-"), _ if self.nodes[args[1]].op == "neg":
+                inner, m = self._negated(args[1], maps[1])
+                return self.apply("-" if op == "+" else "+", [args[0], inner], [maps[0], m], shape)
+            case "+", _ if self.nodes[args[0]].op == "neg":
+                inner, m = self._negated(args[0], maps[0])
+                return self.apply("-", [args[1], inner], [maps[1], m], shape)
         return None
+
+    def _negated(self, n: int, m: Map) -> tuple[int, Map]:
+        """What a `neg` is of, and where its axes run."""
+        node = self.nodes[n]
+        return node.args[0], tuple(m[k] for k in node.maps[0])
 
     def _power(self, base: int, m: Map, exponent: float, shape: Shape) -> int | None:
         """A power with a small whole exponent by multiplication; None of another one, and below -1: its slope is no slope of a quotient,

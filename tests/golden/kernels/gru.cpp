@@ -229,7 +229,7 @@ EXPORT void h_backward(const Call& call) {
           v_3_.store(v_3_kept_r_ + i0);
           (L::load(sum_4_ + i0) + v_3_).store(sum_4_ + i0);
           // gru.rnn:13  z = sigmoid(W_z @ x + R_z @ h[t-1] + b_z)
-          const L v_4_ = (v_2_2_ * h_1_3_ + -(v_2_2_ * n_)) * (v_13_ * z_);
+          const L v_4_ = (v_2_2_ * h_1_3_ - v_2_2_ * n_) * (v_13_ * z_);
           v_4_.store(v_4_kept_r_ + i0);
           v_4_.store(d_W_x_product_.at<T>(b + r, t) + H_ + i0);
           (L::load(sum_2_ + i0) + v_4_).store(sum_2_ + i0);

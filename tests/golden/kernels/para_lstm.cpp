@@ -216,7 +216,7 @@ EXPORT void c_h_backward(const Call& call) {
             const L v_9_ = v_8_ * h_1_2_;
             (L::load(sum_3_ + i0) + v_9_).store(sum_3_ + i0);
             // para_lstm.rnn:11  f = sigmoid(W_f @ x + a_f * h[t-1] + p_f * c[t-1])
-            const L v_10_ = (-(v_7_ * z_) + v_7_ * c_1_2_) * (v_ * f_);
+            const L v_10_ = (v_7_ * c_1_2_ - v_7_ * z_) * (v_ * f_);
             v_10_.store(d_W_x_product_.at<T>(b + r, t) + start + i0);
             const L v_11_ = v_10_ * c_1_2_;
             (L::load(sum_2_ + i0) + v_11_).store(sum_2_ + i0);

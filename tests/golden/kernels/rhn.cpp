@@ -296,7 +296,7 @@ EXPORT void s_backward(const Call& call) {
             const L v_20_ = select(v_18_, v_6_, L::fill(T(0)));
             (L::load(v_13_kept_ + r * H_ + i0) + v_20_).store(v_13_kept_ + r * H_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L v_8_ = (-(v_14_2_ * v_2_2_4_) + v_14_2_ * v_19_) * (v_4_ * g_);
+            const L v_8_ = (v_14_2_ * v_19_ - v_14_2_ * v_2_2_4_) * (v_4_ * g_);
             v_8_.store(v_8_kept_r_ + i0);
             v_8_.store(left1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
             const L v_21_ = select(v_18_, v_8_, L::fill(T(0)));
