@@ -33,13 +33,13 @@ def channels_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tuple
     loaded = rnndsl.load(text)
     for cell in re.findall(r"^cell (\w+)", text, re.M):
         cls = getattr(loaded, cell)
-        if not cls._triton.kernels:
+        if not cls._kernels["triton"].kernels:
             continue
         known = inspect.signature(cls.__init__).parameters
-        sizes = {n: SIZES.get(n, 8) for n in cls._triton.sizes}
-        hypers = {n: float(known[n].default) for n in cls._triton.hypers}
-        module = module_of(text_of(cls._triton, sizes, hypers, real), cell)
-        for label, kernels in cls._triton.kernels.items():
+        sizes = {n: SIZES.get(n, 8) for n in cls._kernels["triton"].sizes}
+        hypers = {n: float(known[n].default) for n in cls._kernels["triton"].hypers}
+        module = module_of(text_of(cls._kernels["triton"], sizes, hypers, real), cell)
+        for label, kernels in cls._kernels["triton"].kernels.items():
             yield f"{cell}.{label}", getattr(module, kernels)
 
 

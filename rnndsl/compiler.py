@@ -4,8 +4,10 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+from rnndsl import backends
 from rnndsl.checks import check
 from rnndsl.checks.cell import Program
 from rnndsl.diagnostics import Diagnostic, RnnError, Source, Span
@@ -14,8 +16,7 @@ from rnndsl.syntax.parser import parse
 
 if TYPE_CHECKING:  # each stage is imported when it is asked for: a check needs neither SymPy nor Jinja
     from rnndsl.calculus.analysis import System
-    from rnndsl.emit.cpp.library import CppText
-    from rnndsl.emit.triton.library import TritonText
+    from rnndsl.emit.carried import Carried
     from rnndsl.kernel.build import CellKernels
     from rnndsl.plan.ir import Plan
 
@@ -59,27 +60,17 @@ class Compiled:
             return tuple(make_kernels(system) for system in self.systems)
 
     @cached_property
-    def cpp(self) -> "tuple[CppText, ...]":
-        """The kernels as C++."""
-        from rnndsl.emit.cpp.library import cpp_text
-
+    def carried(self) -> "tuple[dict[str, Carried], ...]":
+        """The kernels as text, by backend, and what a module says of them."""
         with deep_trees(self.source):
-            return tuple(cpp_text(kernels, self.source) for kernels in self.kernels)
-
-    @cached_property
-    def triton(self) -> "tuple[TritonText, ...]":
-        """The kernels as Triton."""
-        from rnndsl.emit.triton.library import kernels_text
-
-        with deep_trees(self.source):
-            return tuple(kernels_text(kernels, self.source) for kernels in self.kernels)
+            return tuple({b.name: import_module(b.emitter).carried(kernels, self.source) for b in backends.TABLE} for kernels in self.kernels)
 
     def module(self, standalone: bool = False) -> str:
         """The Python module; `standalone` needs torch alone."""
         from rnndsl.emit.module import module_text
 
         with deep_trees(self.source):
-            return module_text(self.kernels, self.cpp, self.triton, self.source, standalone)
+            return module_text(self.kernels, self.carried, self.source, standalone)
 
 
 def compiled(source: Source) -> Compiled:

@@ -23,8 +23,8 @@ def texts_of(text: str) -> dict[str, str]:
     """What is generated of a program, by language: cpp, triton, python."""
     found = compiler.compiled(Source("c.rnn", text))
     return {
-        "cpp": "\n".join(c.text for c in found.cpp),
-        "triton": "\n".join(t.text for t in found.triton),
+        "cpp": "\n".join(c["cpu"].text for c in found.carried),
+        "triton": "\n".join(c["triton"].text for c in found.carried),
         "python": found.module(),
     }
 

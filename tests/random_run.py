@@ -63,7 +63,7 @@ def judge(cell: RandomCell, backend: str, seed: int) -> Outcome:
         tame = _tame(cell, seed)
         if backend != "reference":
             cls = rnndsl.load(cell.text).Random
-            kernels = cls._kernels if backend == "cpu" else cls._triton
+            kernels = cls._kernels[backend]
             if not kernels.kernels or kernels.refused:
                 return Outcome(backend, UNABLE)
         if not tame:

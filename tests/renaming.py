@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rnndsl.runtime.choice import no_kernels
+from rnndsl.runtime.backend import BACKENDS
 from tests import alpha
 from tests.agreement import difference, layer_of, random_inputs, sizes_of, some_resets, total
 from tests.harvest import assignments, renamed, texts_of
@@ -97,7 +97,7 @@ def main() -> int:
             continue
         try:
             want = original(text) if options.backend != "text" else None
-            if want and options.backend != "reference" and no_kernels(want[0], options.backend) is not None:
+            if want and options.backend != "reference" and BACKENDS[options.backend].refusal(want[0]) is not None:
                 continue
             given = assignments(text, options.seed)
             for k in range(options.rounds):

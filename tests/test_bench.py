@@ -16,6 +16,7 @@ import rnndsl
 from rnndsl import api, cli, compiler
 from rnndsl.cli.progress import Progress
 from rnndsl.diagnostics import Source
+from rnndsl.runtime.call import Call
 from rnndsl.runtime.ops import scan
 from rnndsl.tools.bench import candidates, measure, peers
 from rnndsl.tools.bench.bound import copy_call, moved_bytes, stored_bytes
@@ -251,14 +252,14 @@ def test_what_goes_into_a_recurrence_is_run_again():
     layer = make_layer(cell, rnndsl.load(EXAMPLES / "para_lstm.rnn").ParaLSTM, {"D": 3, "H": 4}, "float64")
     subject = Subject(cell, layer, 2, 7)
     (r,) = subject.recurrences
-    assert r.steps == 7 and all(s.shape[:2] == (2, 7) for s in (*r.streams, *r.states))
+    assert r.call.steps == 7 and all(s.shape[:2] == (2, 7) for s in (*r.call.streams, *r.states))
     assert "_scan" not in vars(layer), "the layer is as it was"
     loop = candidates.loop(subject)
     states = loop.call(candidates.Task("recurrence", "forward", 2))()
     y, _ = layer(*subject.inputs)
     assert any(torch.equal(s, y) for s in states)
     gradients = loop.call(candidates.Task("recurrence", "both", 2))()
-    assert [g.shape for g in gradients] == [t.shape for t in (*r.streams, *r.statics)]
+    assert [g.shape for g in gradients] == [t.shape for t in (*r.call.streams, *r.call.statics)]
 
 
 class Slow(torch.nn.Module):
@@ -274,12 +275,12 @@ class Slow(torch.nn.Module):
 
     def forward(self, x):
         first = (x.new_zeros(x.shape[0], 4),)
-        (h,), last, _ = self._scan("h", (x,), (x.new_ones(4),), first, (x.new_zeros(4),), None, x.shape[1], {})
+        (h,), last, _ = self._scan("h", Call((x,), (x.new_ones(4),), first, (x.new_zeros(4),), None, x.shape[1]), {})
         return h, last
 
-    def _scan(self, name, streams, statics, first, initial, reset, steps, kind, further=None):
-        (a,) = statics
-        return *scan(lambda h, x: (torch.tanh(a * h + x),), streams, first, initial, reset, 1, steps), ()
+    def _scan(self, name, call, kind):
+        (a,) = call.statics
+        return *scan(lambda h, x: (torch.tanh(a * h + x),), call.streams, call.first, call.initial, call.reset, 1, call.steps), ()
 
     def _follow(self, *_):
         return ()

@@ -17,7 +17,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import rnndsl
-from rnndsl.runtime import build, call
+from rnndsl.runtime import build, memory
+from rnndsl.runtime.cpu import invoke
 from tests.agreement import assert_close, difference, layer_of, random_inputs, sizes_of, some_resets
 from tests.zoo_cells import PUBLISHED
 
@@ -53,8 +54,8 @@ def running(text: str, backend: str) -> bool:
     """Whether a backend has kernels for a cell here."""
     cls = getattr(rnndsl.load(text), cell_of(text))
     if backend == "cpu":
-        return build.compiler() is not None and not cls._kernels.refused
-    return backend == "reference" or bool(cls._triton.kernels and not cls._triton.refused and not NO_INTERPRETER)
+        return build.compiler() is not None and not cls._kernels["cpu"].refused
+    return backend == "reference" or bool(cls._kernels["triton"].kernels and not cls._kernels["triton"].refused and not NO_INTERPRETER)
 
 
 def made(text: str, backend: str = "cpu", dtype: torch.dtype = torch.float64, **header) -> nn.Module:
@@ -215,16 +216,16 @@ def test_no_address_of_an_unchecked_tensor_leaves():
     """The runtime asks for the address of a tensor in one place, which looks at it; that of Triton's kernels is the same."""
     source = {p: p.read_text(encoding="utf-8") for p in (ROOT / "rnndsl" / "runtime").rglob("*.py")}
     asks = {p.name for p, text in source.items() for line in text.split("\n") if ".data_ptr()" in line and "storage" not in line}
-    assert asks == {"call.py"}
+    assert asks == {"memory.py"}
     assert {p.name for p, text in source.items() if re.search(r"\bkernel\[", text)} == {"launch.py"}
     plain, freed = torch.ones(4), torch.ones(4)
-    assert call.strided([plain], 1, torch.float32)[1:] == [1, 0]
+    assert invoke.strided([plain], 1, torch.float32)[1:] == [1, 0]
     freed.untyped_storage().resize_(0)
     turned = torch.ones(4, dtype=torch.complex64).conj().imag
     for wrong in (plain.double(), plain.to("meta"), plain.to_sparse(), torch._efficientzerotensor(4), turned, freed):
         with pytest.raises(RuntimeError):
-            call.strided([wrong], 1, torch.float32)
-    assert call.rows(turned, 1).tolist() == [0.0] * 4 and call.rows(torch._efficientzerotensor(4), 1).tolist() == [0.0] * 4
+            invoke.strided([wrong], 1, torch.float32)
+    assert memory.rows(turned, 1).tolist() == [0.0] * 4 and memory.rows(torch._efficientzerotensor(4), 1).tolist() == [0.0] * 4
 
 
 # Whoever listens

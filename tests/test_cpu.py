@@ -21,8 +21,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import rnndsl
-from rnndsl.runtime import build, call, cpu, loaded, recurrence
-from rnndsl.runtime.kernels import Kernels
+from rnndsl.runtime import build, recurrence
+from rnndsl.runtime.backend import BACKENDS
+from rnndsl.runtime.cpu import invoke, loaded
+from rnndsl.runtime.cpu.kernels import Kernels
 from tests.agreement import Case, assert_agrees, assert_close, layer_of, random_inputs, sizes_of, some_resets
 from tests.agreement import against_reference as both
 from tests.features import FEATURES, SIZES, program
@@ -41,7 +43,7 @@ def built_ahead():
 
     def make(name: str) -> None:
         text = ZOO[name].text
-        kernels = getattr(rnndsl.load(text), name)._kernels
+        kernels = getattr(rnndsl.load(text), name)._kernels["cpu"]
         if kernels.kernels:
             build.build(loaded.source_of(kernels, sizes_of(text, name), torch.float64), name)
 
@@ -338,7 +340,7 @@ def test_published_kernels_give_the_same_bits_again(name, monkeypatch):
     inputs = random_inputs(layer, 5, 6)
     leaves, outcomes = [*layer.parameters(), *inputs], []
     for threads in (2, 2, 3, 3):
-        monkeypatch.setattr(call, "threads", lambda work, threads=threads: threads)
+        monkeypatch.setattr(invoke, "threads", lambda work, threads=threads: threads)
         y, state = layer(*inputs, reset=some_resets(5, 6))
         values = [*(y if isinstance(y, tuple) else (y,)), *state]
         some = sum(torch.where(torch.isfinite(v.abs()), v, 0.0).abs().square().sum() for v in values)
@@ -379,7 +381,7 @@ def test_fork_after_a_call(monkeypatch):
     layer = layer_of(*example("para_gru"), {"D": 8, "H": 64}, backend="cpu", dtype=torch.float32).requires_grad_(False)
     calls: list[tuple] = []
     real = layer._scan
-    monkeypatch.setattr(call, "threads", lambda work: 3)
+    monkeypatch.setattr(invoke, "threads", lambda work: 3)
     monkeypatch.setattr(layer, "_scan", lambda *args: calls.append(args) or real(*args), raising=False)
     want = layer(torch.randn(4, 300, 8))[0][:, -1].tolist()
     context = multiprocessing.get_context("fork")
@@ -491,8 +493,8 @@ def test_auto_takes_the_kernels(monkeypatch):
     monkeypatch.delenv("RNNDSL_BACKEND")
     layer = para_gru(backend="auto")
     calls: list[str] = []
-    real = cpu.run
-    monkeypatch.setattr(cpu, "run", lambda *args: calls.append(args[1]) or real(*args))
+    real = BACKENDS["cpu"].run
+    monkeypatch.setattr(BACKENDS["cpu"], "run", lambda *args: calls.append(args[1]) or real(*args))
     layer(torch.randn(1, 2, 3, dtype=torch.float64))
     assert calls == ["h"]
     monkeypatch.setenv("RNNDSL_BACKEND", "reference")
@@ -522,7 +524,7 @@ def test_without_a_compiler(monkeypatch):
 def test_what_has_no_kernel_is_refused_by_name(monkeypatch):
     monkeypatch.delenv("RNNDSL_BACKEND")
     cls = rnndsl.load(example("para_gru")[0].replace("cell ParaGRU", "cell Refused")).Refused
-    monkeypatch.setattr(cls, "_kernels", Kernels(refused={"h": "`angle` has no kernel"}))
+    monkeypatch.setattr(cls, "_kernels", {"cpu": Kernels(refused={"h": "`angle` has no kernel"})})
     with pytest.raises(ValueError, match="'cpu' cannot run this cell: h: `angle` has no kernel; use 'auto' or 'reference'"):
         cls(D=3, H=6, backend="cpu")
     with pytest.warns(UserWarning, match="Refused runs step by step in PyTorch, since h: `angle` has no kernel"):
@@ -532,7 +534,7 @@ def test_what_has_no_kernel_is_refused_by_name(monkeypatch):
 def test_every_example_has_kernels():
     for path in EXAMPLES:
         text, cell = example(path.stem)
-        assert getattr(rnndsl.load(text), cell)._kernels.refused == {}, path.stem
+        assert getattr(rnndsl.load(text), cell)._kernels["cpu"].refused == {}, path.stem
 
 
 def test_a_slice_that_is_not_there():

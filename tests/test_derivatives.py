@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, linearize, stack_module_state, vjp, vmap
 
 import rnndsl
-from rnndsl.runtime import build, cpu
+from rnndsl.runtime import build
+from rnndsl.runtime.backend import BACKENDS
 from tests.agreement import difference, layer_of, random_inputs, sizes_of, some_resets
 from tests.zoo_cells import ZOO, name_of
 
@@ -27,7 +28,7 @@ BATCH, STEPS = 2, 3
 def pair_of(text: str, backend: str, **settings) -> tuple[nn.Module, nn.Module]:
     """The same layer on a backend and on the reference; skips where the backend has no kernels for the cell."""
     cell = name_of(text)
-    if backend == "triton" and getattr(rnndsl.load(text), cell)._triton.refused:
+    if backend == "triton" and getattr(rnndsl.load(text), cell)._kernels["triton"].refused:
         pytest.skip("channels meet in a step")
     torch.manual_seed(0)
     reference = layer_of(text, cell, sizes_of(text, cell), **settings)
@@ -237,8 +238,8 @@ def test_auto_runs_kernels_within_transformations(monkeypatch):
     monkeypatch.delenv("RNNDSL_BACKEND")
     layer = layer_of(EXAMPLES["para_gru"], "ParaGRU", {"D": 3, "H": 6}, backend="auto")
     calls: list[str] = []
-    real_run = cpu.run
-    monkeypatch.setattr(cpu, "run", lambda *args: calls.append(args[1]) or real_run(*args))
+    real_run = BACKENDS["cpu"].run
+    monkeypatch.setattr(BACKENDS["cpu"], "run", lambda *args: calls.append(args[1]) or real_run(*args))
     x = torch.randn(2, 3, 3, dtype=torch.float64)
     vmap(grad(lambda x: layer(x)[0].sum()))(torch.stack([x, x]))
     jvp(lambda x: layer(x)[0], (x,), (x,))

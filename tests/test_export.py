@@ -10,8 +10,8 @@ import torch
 
 import rnndsl
 from rnndsl.runtime import recurrence
+from rnndsl.runtime.kernels import CELLS
 from rnndsl.runtime.key import Key
-from rnndsl.runtime.layer import CELLS
 from tests.zoo_cells import ZOO, name_of
 
 ROOT = Path(__file__).parents[1]
@@ -74,10 +74,10 @@ def test_a_key_says_all_that_kernels_are_made_from(name):
     text = ZOO[name].text
     cls = getattr(rnndsl.load(text), name_of(text))
     sizes = {n: 2 + 2 * i for i, n in enumerate(cls.__init__.__annotations__)}
-    known = CELLS[cls._triton.digest]  # or another class of the same kernels
-    assert known._triton.digest == cls._triton.digest and CELLS[cls._kernels.digest]._kernels.digest == cls._kernels.digest
-    layer = type("_", (), {"_sizes": sizes | {"H": 3}, "_hypers": {"a": -0.0, "b": 0.1 + 1e-17, "c": 1e300, "d": float("inf"), "e": 1 / 3}})()
-    key = Key.of(Key.text_of("triton", layer, cls._triton, "h", torch.float64, "newton,lanes=4"))
+    known = CELLS[cls._kernels["triton"].digest]  # or another class of the same kernels
+    assert known._kernels["triton"].digest == cls._kernels["triton"].digest and CELLS[cls._kernels["cpu"].digest]._kernels["cpu"].digest == cls._kernels["cpu"].digest
+    layer = type("_", (), {"_sizes": sizes | {"H": 3}, "_hypers": {"a": -0.0, "b": 0.1 + 1e-17, "c": 1e300, "d": float("inf"), "e": 1 / 3}, "_kernels": cls._kernels})()
+    key = Key.of(Key.text_of("triton", layer, "h", torch.float64, "newton,lanes=4"))
     assert key.cls is known and key.sizes == layer._sizes and list(map(repr, key.hypers.values())) == list(map(repr, layer._hypers.values()))
     assert (key.backend, key.name, key.dtype, key.wish) == ("triton", "h", torch.float64, "newton,lanes=4")
 
@@ -95,9 +95,9 @@ def test_signs_of_zero_have_kernels_of_their_own():
 
 def test_a_digest_is_of_the_equations_and_not_of_their_place():
     same = rnndsl.load("\n\n# moved\n" + CELL).Leaky
-    assert same is not rnndsl.load(CELL).Leaky and same._kernels.digest == rnndsl.load(CELL).Leaky._kernels.digest
+    assert same is not rnndsl.load(CELL).Leaky and same._kernels["cpu"].digest == rnndsl.load(CELL).Leaky._kernels["cpu"].digest
     other = rnndsl.load(CELL.replace("h[t]^2", "h[t]^3")).Leaky
-    assert other._kernels.digest != same._kernels.digest and other._triton.digest != same._triton.digest
+    assert other._kernels["cpu"].digest != same._kernels["cpu"].digest and other._kernels["triton"].digest != same._kernels["triton"].digest
 
 
 @pytest.mark.parametrize("strict", [True, False])

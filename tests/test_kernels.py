@@ -133,7 +133,7 @@ def test_slices_of_formulas_and_of_joined_vectors():
 @pytest.mark.parametrize("name", ["para_lstm", "gated_delta_net", "gru", "rhn"])
 def test_golden_kernels(name, accept):
     """The C++ of examples of each kind, as people would read it."""
-    found = compiler.compiled(api.read_source(ROOT / "examples" / f"{name}.rnn")).cpp[0].text
+    found = compiler.compiled(api.read_source(ROOT / "examples" / f"{name}.rnn")).carried[0]["cpu"].text
     golden = GOLDEN / f"{name}.cpp"
     if accept:
         golden.parent.mkdir(parents=True, exist_ok=True)
@@ -146,14 +146,14 @@ def test_golden_kernels(name, accept):
 def test_kernels_are_deterministic_and_refuse_nothing(name):
     text = program(name) if name in FEATURES else ZOO[name].text
     source = Source("c.rnn", text)
-    first = compiler.compiled(source).cpp
-    assert first == compiler.compiled(source).cpp
-    assert all(c.refused == () for c in first)
+    first = compiler.compiled(source).carried
+    assert first == compiler.compiled(source).carried
+    assert all(c["cpu"].refused == () for c in first)
 
 
 def test_statements_name_the_lines_they_come_from():
     text = example("para_gru")
-    found = compiler.compiled(Source("para_gru.rnn", text)).cpp[0].text
+    found = compiler.compiled(Source("para_gru.rnn", text)).carried[0]["cpu"].text
     lines = text.split("\n")
     named = re.findall(r"// para_gru\.rnn:(\d+)  (.*)", found)
     assert named
@@ -167,7 +167,7 @@ def test_statements_name_the_lines_they_come_from():
 def test_comments_of_a_program_stay_comments(hostile):
     """A line of a program is shown in the kernel; whatever it holds, it remains one comment."""
     text = f"cell C(H):\n  input x: [H]\n  state h: [H]\n  h[t] = tanh(h[t-1] + x) # {hostile}\n  output h\n"
-    found = compiler.compiled(Source(f"c{hostile}.rnn", text)).cpp[0].text
+    found = compiler.compiled(Source(f"c{hostile}.rnn", text)).carried[0]["cpu"].text
     for line in found.split("\n"):
         if hostile in line:
             assert line.lstrip().startswith("//") and not line.endswith("\\") and "??/" not in line

@@ -1,6 +1,5 @@
 """Single steps without gradients, by a kernel, against sequences and the reference: every cell, every backend that has such a kernel."""
 
-import importlib
 import inspect
 from functools import cache
 
@@ -9,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 import rnndsl
+from rnndsl.backends import NAMES
 from rnndsl.runtime import build
+from rnndsl.runtime.backend import BACKENDS
 from tests.agreement import ODD, difference, random_inputs
 from tests.renaming import CELLS, cell_of
 from tests.zoo_cells import ZOO
 
 TEXTS = CELLS | {f"made/{name}": e.text for name, e in ZOO.items() if e.text not in CELLS.values()}
-BACKENDS = {"cpu": "rnndsl.runtime.cpu", "triton": "rnndsl.runtime.triton.backend"}
 
 
 @cache
@@ -51,7 +51,7 @@ def run(layer: nn.Module, inputs: list[Tensor], state: list[Tensor], single: boo
     return {f"output {i}": v for i, v in enumerate(outputs)} | {f"state {n}": v for n, v in zip(layer.State._fields, end, strict=True)}
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", NAMES)
 @pytest.mark.parametrize("name", TEXTS)
 def test_steps_are_those_of_a_sequence(name, backend, monkeypatch):
     """From a given state; where the layer has a kernel for a step, every step is made by it."""
@@ -60,20 +60,20 @@ def test_steps_are_those_of_a_sequence(name, backend, monkeypatch):
         pytest.skip("there is no C++ compiler")
     if backend == "triton":
         pytest.importorskip("triton")
-    kernels = class_of(text)._kernels if backend == "cpu" else class_of(text)._triton
-    there = kernels.step is not None if backend == "cpu" else kernels.decodes
+    kernels = class_of(text)._kernels[backend]
+    there = kernels.step is not None
     if kernels.refused or not kernels.kernels or (backend == "triton" and not there):
         pytest.skip("it has no such kernels")
     reference, layer = layer_of(text, "reference"), layer_of(text, backend)
-    module = importlib.import_module(BACKENDS[backend])
+    running = BACKENDS[backend]
     made = []
-    step = module.step
+    step = running.step
 
     def watched(*arguments, **named):
         made.append(step(*arguments, **named))
         return made[-1]
 
-    monkeypatch.setattr(module, "step", watched)
+    monkeypatch.setattr(running, "step", watched)
     batch, steps = 3, 4
     inputs = [x.detach() for x in random_inputs(reference, batch, steps)]
     torch.manual_seed(1)
@@ -90,5 +90,5 @@ def test_steps_are_those_of_a_sequence(name, backend, monkeypatch):
 def test_nearly_every_cell_has_a_kernel_for_a_step():
     """Else the test above would show little."""
     found = [class_of(text) for text in CELLS.values()]
-    assert sum(c._kernels.step is not None for c in found) > 0.85 * len(found)
-    assert sum(c._triton.decodes for c in found) > 0.15 * len(found)
+    assert sum(c._kernels["cpu"].step is not None for c in found) > 0.85 * len(found)
+    assert sum(c._kernels["triton"].step is not None for c in found) > 0.15 * len(found)

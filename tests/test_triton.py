@@ -59,7 +59,7 @@ def example(name: str) -> tuple[str, str]:
 
 
 def kernels_of(text: str, cell: str):
-    return getattr(rnndsl.load(text), cell)._triton
+    return getattr(rnndsl.load(text), cell)._kernels["triton"]
 
 
 def runs(name: str) -> bool:
@@ -477,14 +477,14 @@ def test_a_step_is_one_launch(name, monkeypatch):
     layer = triton_layer(text, name, sizes, "sequential", torch.float64)
     inputs = [x[:, 0].detach().to(DEVICE) for x in random_inputs(layer, 3, 1)]
     state = [s + 0.1 for s in layer.initial_state(3)]
-    if layer._triton.decodes:
+    if layer._kernels["triton"].step:
         monkeypatch.setattr(recurrence, "run", None)  # nothing but the kernel of one step may run
     with torch.no_grad():
         got, new = layer.step(*inputs, state)
         monkeypatch.undo()
         layer.backend = "reference"
         want, expected = layer.step(*inputs, state)
-    assert layer._triton.decodes == (name != "LRU")  # its output is a product of the states
+    assert (layer._kernels["triton"].step is not None) == (name != "LRU")  # its output is a product of the states
     for a, b in zip((*(got if isinstance(got, tuple) else (got,)), *new), (*(want if isinstance(want, tuple) else (want,)), *expected), strict=True):
         assert difference(a, b) < 1e-12
 
@@ -495,7 +495,7 @@ def test_a_step_is_one_launch(name, monkeypatch):
 def channels(name: str, **sizes: int):
     """The kernels of an example's first recurrence."""
     layer = triton_layer(*example(name), sizes, "sequential")
-    return recurrence.known(backend._key(layer, next(iter(layer._triton.kernels)), torch.float32)).kernels
+    return recurrence.known(backend._key(layer, next(iter(layer._kernels["triton"].kernels)), torch.float32)).kernels
 
 
 def test_few_channels_run_parallel_and_many_sequentially():
@@ -572,13 +572,13 @@ def test_what_has_no_kernels_is_refused_by_name():
 def test_auto_says_once_what_runs_in_pytorch():
     cls = rnndsl.load(example("gru")[0].replace("cell GRU", "cell OnceGRU")).OnceGRU
     with pytest.warns(UserWarning, match="OnceGRU: `h` runs step by step in PyTorch, since it has no Triton kernel: dense because `R_r @ h"):
-        assert not backend.chosen(cls, "h")
+        assert not backend.BACKEND.chosen(cls, "h")
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert not backend.chosen(cls, "h")
-    assert backend.chosen(rnndsl.load(example("para_gru")[0]).ParaGRU, "h")
+        assert not backend.BACKEND.chosen(cls, "h")
+    assert backend.BACKEND.chosen(rnndsl.load(example("para_gru")[0]).ParaGRU, "h")
 
 
 @pytest.mark.skipif(DEVICE == "cuda", reason="there is a GPU")
@@ -630,7 +630,7 @@ def test_gradients_are_put_together_in_a_fixed_order():
 def test_generated_text(name, accept):
     """Golden files: whoever changes the templates sees what becomes of the kernels."""
     path = ROOT / "tests" / "golden" / "kernels" / f"{name}.triton.txt"
-    text = compiler.compiled(Source(f"{name}.rnn", example(name)[0])).triton[0].text
+    text = compiler.compiled(Source(f"{name}.rnn", example(name)[0])).carried[0]["triton"].text
     if accept:
         path.write_text(text, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == text, "run pytest --accept after reading the difference"
@@ -655,7 +655,7 @@ def test_a_dump_is_a_file_that_python_imports(name, tmp_path):
 
 
 def test_every_statement_of_a_step_names_its_line():
-    text = compiler.compiled(Source("para_gru.rnn", example("para_gru")[0])).triton[0].text
+    text = compiler.compiled(Source("para_gru.rnn", example("para_gru")[0])).carried[0]["triton"].text
     step = text.split("def h__step")[1].split("@triton.jit")[0]
     for line in (11, 12, 13, 14):
         assert f"# para_gru.rnn:{line}  " in step
@@ -669,7 +669,7 @@ def test_whatever_a_program_holds_kernels_are_what_its_equations_say():
     got = layer(x)[0]
     layer.backend = "reference"
     torch.testing.assert_close(got, layer(x)[0])
-    assert "import os" not in [line.strip() for line in layer._triton.source.split("\n")]
+    assert "import os" not in [line.strip() for line in layer._kernels["triton"].source.split("\n")]
 
 
 def test_kernels_are_files_of_the_cache(tmp_path):

@@ -14,7 +14,7 @@ import rnndsl
 from rnndsl import cli, compiler
 from rnndsl.cli.parser import parser
 from rnndsl.diagnostics import Source
-from rnndsl.runtime.choice import _OF_DEVICE
+from rnndsl.runtime.backend import BACKENDS
 from rnndsl.runtime.triton import launch, tuned
 from rnndsl.runtime.triton.tiles import PARALLEL, SEQUENTIAL, Device, Tiles
 from rnndsl.tools import Unfit
@@ -169,7 +169,7 @@ def test_kernels_are_given_what_the_layer_gives_them(is_half):
         layer = cls(D=3, H=5, backend="triton")
     x = torch.randn(2, 7, 3, device=DEVICE)
     forward, backward = calls_of(layer, (x,), is_half, True)
-    assert forward.arguments[0][0].shape == (2, 7, 15) and forward.itemsize == (2 if is_half else 4)
+    assert forward.call.streams[0].shape == (2, 7, 15) and forward.itemsize == (2 if is_half else 4)
     with torch.no_grad():
         y = layer(x)[0]
         close = {"rtol": 1e-5, "atol": 1e-2 if is_half else 1e-6}
@@ -191,7 +191,8 @@ def test_float64(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:Mixed. `g` runs step by step in PyTorch")
 def test_recurrences_without_kernels_are_named(monkeypatch):
-    monkeypatch.setitem(_OF_DEVICE, "cpu", "triton")
+    monkeypatch.setattr(BACKENDS["cpu"], "devices", ())
+    monkeypatch.setattr(BACKENDS["triton"], "devices", ("cpu",))
     monkeypatch.delenv("RNNDSL_BACKEND")
     result, _ = found(monkeypatch, text=MIXED)
     assert [t.label for t in result.tuned] == ["Mixed.h(D=3,H=5) float32"] * 2 and "g" in result.untuned

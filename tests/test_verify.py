@@ -15,9 +15,7 @@ import rnndsl
 from rnndsl import cli, compiler
 from rnndsl.cli.progress import Progress
 from rnndsl.diagnostics import Source
-from rnndsl.runtime import cpu
-from rnndsl.runtime.choice import KERNELS
-from rnndsl.runtime.ops import scan
+from rnndsl.runtime.backend import BACKENDS
 from rnndsl.tools import Unfit
 from rnndsl.tools.verify import checks
 from rnndsl.tools.verify.compare import Gap, allowance, differences, roundings
@@ -74,12 +72,9 @@ def backend(monkeypatch):
 
     faulty = Faulty()
 
-    def run(layer, name, streams, statics, first, initial, reset, steps, dtype, further=None):
-        kind = {"dtype": dtype, "device": first[0].device}
-        step, entered = getattr(layer, f"_step_{name}"), getattr(layer, f"_enter_{name}")(kind, *streams, *statics)
-        seen = None if faulty.ignores_resets else reset
-        found = scan(lambda *v: step(kind, *v, *statics), entered, first, initial, seen, layer._states[name], steps)
-        return *faulty.fault(layer, reset, *found), ()
+    def run(layer, name, call, kind):
+        found = BACKENDS["reference"].run(layer, name, call._replace(reset=None) if faulty.ignores_resets else call, kind)
+        return *faulty.fault(layer, call.reset, *found[:2]), ()
 
     def step(layer, inputs, values, carried, dtype):
         if faulty.step_fault is None:
@@ -87,8 +82,8 @@ def backend(monkeypatch):
         y, state = layer.forward(*(x.unsqueeze(1) for x in inputs), state=carried)
         return faulty.step_fault([o.squeeze(1) for o in (y if isinstance(y, tuple) else (y,))], list(state))
 
-    for name, replacement in (("run", run), ("step", step), ("unavailable", lambda kernels: None)):
-        monkeypatch.setattr(cpu, name, replacement)
+    for name, replacement in (("run", run), ("step", step), ("refusal", lambda cls: None)):
+        monkeypatch.setattr(BACKENDS["cpu"], name, replacement)
     monkeypatch.setattr(checks, "throughput", lambda c: Finding(INFO))
     return faulty
 
@@ -339,7 +334,7 @@ def test_a_failing_check_stops_no_other(backend, monkeypatch):
     def broken(*_):
         raise RuntimeError("the kernel did not build\nand more")
 
-    monkeypatch.setattr(cpu, "run", broken)
+    monkeypatch.setattr(BACKENDS["cpu"], "run", broken)
     monkeypatch.setattr(checks, "throughput", broken)
     report = verify(GATED)
     assert failed(report) == {"backend cpu", "halves cpu", "steps cpu", "resets cpu", "throughput forward"}
@@ -583,7 +578,7 @@ def test_misuse(file, capsys, arguments, message):
 
 
 def test_a_backend_that_was_asked_for_must_run(file, capsys, monkeypatch):
-    monkeypatch.setattr(KERNELS["cpu"], "unavailable", lambda kernels: "no C++ compiler was found")
+    monkeypatch.setattr(BACKENDS["cpu"], "refusal", lambda cls: "no C++ compiler was found")
     assert command(file(GATED), "--backend", "cpu") == 2
     assert "--backend cpu: it cannot run Gated here: no C++ compiler was found" in capsys.readouterr().err
     report = rnndsl.verify(GATED, dtypes=("float64",), sizes=SIZES)

@@ -73,7 +73,7 @@ class AcceleratedScan(Candidate):
 
     def recurrence(self, task: Task) -> Call:
         (r,) = self.subject.recurrences
-        z, value = r.streams[0].transpose(1, 2).chunk(2, 1)
+        z, value = r.call.streams[0].transpose(1, 2).chunk(2, 1)
         z = torch.sigmoid(z)
         a, b = leaves(((1 - z).contiguous(), (z * value).contiguous()))
         run = partial(self._scan, a, b)

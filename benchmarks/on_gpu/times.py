@@ -67,7 +67,7 @@ def point(
             record.error(group, where, e, maker.name)
     first = None
     if task.scope == "recurrence" and calls:
-        moved = moved_bytes([t for r in subject.recurrences for t in r.streams], [t for r in subject.recurrences for t in r.states], task.direction)
+        moved = moved_bytes([t for r in subject.recurrences for t in r.call.streams], [t for r in subject.recurrences for t in r.states], task.direction)
         calls[COPY] = copy_call(moved, device)
         rows[COPY] = {**head, "name": COPY, "ours": False, "note": "a copy that moves as many bytes", "bytes_moved": moved}
     timings = race(calls, timer, samples, lambda name, e: record.error(group, where, e, name))

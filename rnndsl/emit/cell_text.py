@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from rnndsl.checks.attributes import LAYER_ATTRIBUTES
-from rnndsl.checks.cell import Hyper
+from rnndsl.checks.cell import Cell, Hyper
 from rnndsl.diagnostics import Source
-from rnndsl.emit.cpp.library import CppText
+from rnndsl.emit.carried import Carried, literal
 from rnndsl.emit.declare import Declare, Initial
 from rnndsl.emit.naming import Names, field_names
 from rnndsl.emit.part import header_name, quoted, raw_names, tuple_text
 from rnndsl.emit.run import Run
-from rnndsl.emit.triton.library import TritonText
 from rnndsl.kernel.build import CellKernels
 
 
@@ -28,7 +27,7 @@ class CellText:
     header: list[str]
     sizes: str
     hypers: str
-    order: str
+    order: str  # of the header, as a further argument, where sizes do not come first
     attributes: str | None  # the names of the header that are attributes
     declare_arguments: list[str]
     declare: list[str]
@@ -37,62 +36,12 @@ class CellText:
     methods: list[list[str]]
     states: str  # how many each recurrence has
     raw: str  # where constrained params are stored
-    kernels: CppText
-    kernel_name: str
-    triton: TritonText
-    triton_name: str
+    equations: list[str]  # the cell as it was written
+    kernels: dict[str, Carried]  # by backend
     used: frozenset[str]
 
-    @property
-    def kernel_source(self) -> str:
-        """The C++ text as a Python string."""
-        return _raw(self.kernels.text, '"""')
 
-    @property
-    def triton_source(self) -> str:
-        """The Triton text as a Python string."""
-        return _raw(self.triton.text, "'''")
-
-    @property
-    def kernel_sizes(self) -> str:
-        return _names(self.kernels.sizes)
-
-    @property
-    def triton_sizes(self) -> str:
-        return _names(self.triton.sizes)
-
-    @property
-    def triton_hypers(self) -> str:
-        return _names(self.triton.hypers)
-
-    @property
-    def triton_kernels(self) -> str:
-        return _names(self.triton.kernels)
-
-    @property
-    def triton_refusals(self) -> str:
-        return _names(self.triton.refused)
-
-    @property
-    def step_statics(self) -> str:
-        assert self.kernels.step is not None
-        return "{" + ", ".join(f"{quoted(n)}: {form}" for n, form in self.kernels.step.statics) + "}"
-
-    @property
-    def kernel_refusals(self) -> str:
-        return _names(self.kernels.refused)
-
-
-def _raw(text: str, quotes: str) -> str:
-    """A text of several lines as a Python string, readable where it can be."""
-    return repr(text) if quotes in text or "\\" in text else f"r{quotes}\n{text}{quotes}"
-
-
-def _names(pairs: tuple[tuple[str, str], ...]) -> str:
-    return "{" + ", ".join(f"{quoted(a)}: {quoted(b)}" for a, b in pairs) + "}"
-
-
-def cell_text(made: CellKernels, kernels: CppText, triton: TritonText, source: Source, class_names: Names) -> CellText:
+def cell_text(made: CellKernels, carried: dict[str, Carried], source: Source, class_names: Names) -> CellText:
     """The text of one cell."""
     plan = made.plan
     cell = plan.cell
@@ -109,9 +58,7 @@ def cell_text(made: CellKernels, kernels: CppText, triton: TritonText, source: S
         declare_names(header_name(h), header_name(h))
     run = Run(plan, tuple(r.recurrence for r in made.recurrences), source, Names(), used)
     lines = run.lines()
-    used.add("TritonKernels")
-    used.update({"Kernel", "Kernels"} if kernels.kernels else {"Kernels"})
-    used.update({"Step"} if kernels.kernels and kernels.step else ())
+    used.update({"Call"} if plan.scans else ())
     return CellText(
         name=name,
         doc=_docstring(cell.doc or f"The cell {cell.name}."),
@@ -123,18 +70,16 @@ def cell_text(made: CellKernels, kernels: CppText, triton: TritonText, source: S
         sizes=_dict(cell.sizes),
         hypers=_dict([h.name for h in cell.hypers]),
         attributes=_attributes([header_name(h) for h in cell.header]),
-        order=tuple_text([quoted(header_name(h)) for h in cell.header]),
+        order=_order(cell),
         declare_arguments=[declare_names(header_name(h)) for h in cell.header],
         declare=Declare(plan, declare_names, used).lines(),
         initial=Initial(plan, Names(), used).lines(),
         run=lines,
         methods=run.methods,
-        states="{" + ", ".join(f"{quoted(run.label(r))}: {len(r.scan.states)}" for r in run.recurrences.values()) + "}",
-        raw=_names(tuple(raw_names(cell).items())),
-        kernels=kernels,
-        kernel_name=class_names(("kernels", cell.name), f"{cell.name}_KERNELS"),
-        triton=triton,
-        triton_name=class_names(("triton", cell.name), f"{cell.name}_TRITON"),
+        states=literal({run.label(r): len(r.scan.states) for r in run.recurrences.values()}),
+        raw=literal(raw_names(cell)),
+        equations=_equations(cell, source),
+        kernels=carried,
         used=frozenset(used),
     )
 
@@ -147,6 +92,11 @@ def _defaults_everywhere(header: list[str]) -> list[str]:
         seen = seen or "=" in h
         out.append(h if "=" in h or not seen else f"{h}=None")
     return out
+
+
+def _order(cell: Cell) -> str:
+    names = tuple(header_name(h) for h in cell.header)
+    return "" if names == (*cell.sizes, *(h.name for h in cell.hypers)) else f", {literal(names)}"
 
 
 def _python(value: float) -> str:
@@ -177,3 +127,10 @@ def _docstring(doc: str) -> list[str]:
         return [repr(doc)]
     lines = [line.strip() for line in text.split("\n")]
     return [f'"""{lines[0]}"""'] if len(lines) == 1 else [f'"""{lines[0]}', *lines[1:], '"""']
+
+
+def _equations(cell: Cell, source: Source) -> list[str]:
+    """The text of a cell as comments."""
+    lines = source.slice(cell.span).rstrip().split("\n")
+    shown = ("".join(c if c.isprintable() else " " for c in line).rstrip() for line in lines)
+    return [f"# {line}" if line else "#" for line in shown]

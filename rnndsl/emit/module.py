@@ -3,36 +3,34 @@
 import re
 from collections.abc import Sequence
 
+from rnndsl.backends import NAMES
 from rnndsl.checks.attributes import MODULE_NAMES
 from rnndsl.diagnostics import Source
+from rnndsl.emit.carried import Carried
 from rnndsl.emit.cell_text import cell_text
-from rnndsl.emit.cpp.library import CppText
 from rnndsl.emit.naming import RESERVED, Names
 from rnndsl.emit.standalone import runtime
 from rnndsl.emit.templates import rendered
-from rnndsl.emit.triton.library import TritonText
 from rnndsl.kernel.build import CellKernels
 from rnndsl.runtime_names import RUNTIME_NAMES
 from rnndsl.version import VERSION
 
 
-def module_text(
-    kernels: Sequence[CellKernels], cpp: Sequence[CppText], triton: Sequence[TritonText], source: Source, standalone: bool = False
-) -> str:
+def module_text(kernels: Sequence[CellKernels], carried: Sequence[dict[str, Carried]], source: Source, standalone: bool = False) -> str:
     """A Python module with one class a cell; `standalone` puts the runtime into it, so that it needs torch alone."""
     class_names = Names(RESERVED | MODULE_NAMES)
     for k in kernels:  # a cell keeps its name; its named tuples make way
         name = k.plan.cell.name
         class_names.keep(("cell", name), name)
-    cells = [cell_text(*made, source, class_names) for made in zip(kernels, cpp, triton, strict=True)]
-    used = {name for c in cells for name in c.used}
+    cells = [cell_text(*made, source, class_names) for made in zip(kernels, carried, strict=True)]
+    used = {"bind_kernels", *(name for c in cells for name in c.used)}
     classes = {name for c in cells for name in (c.name, c.state_class, c.output_class) if name}
     own = runtime(classes) if standalone else None
     lines = (line for c in cells for line in [*c.run, *c.initial, *c.declare, *(m for method in c.methods for m in method)])
     imports = own.imports if own else _imports(used, any("torch." in line for line in lines))
     name = "".join(c if c.isprintable() else " " for c in source.name)
     text = rendered(
-        "module.py.jinja", version=VERSION, source=name, imports=imports, runtime=own.text if own else "", cells=cells, standalone=standalone
+        "module.py.jinja", version=VERSION, source=name, imports=imports, runtime=own.text if own else "", absent=NAMES, cells=cells, standalone=standalone
     )
     return re.sub(r"[ \t]+\n", "\n", text).rstrip("\n") + "\n"
 

@@ -69,7 +69,7 @@ def unpacked(names: list[str], value: str, width: int = 110) -> list[str]:
     """`a, b = value`, over several lines where it is long."""
     if not names:
         return []
-    line = f"{', '.join(names)}{',' if len(names) == 1 else ''} = {value}"
+    line = f"{', '.join(names) if len(names) > 1 else tuple_text(names)} = {value}"
     if len(line) <= width:
         return [line]
     lines, row = ["("], "    "

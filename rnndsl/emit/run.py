@@ -70,7 +70,7 @@ class Run(Part):
             else:
                 self._scan(self.recurrences[stage])
         self._return()
-        return self._head() + self.out
+        return ['"""A call over whole sequences, [B, T, ...] each."""', *self._head(), *self.out]
 
     def _head(self) -> list[str]:
         """Unpacks the arguments, naming only what the body reads."""
@@ -99,7 +99,7 @@ class Run(Part):
         return self.names(("initial", field_name), f"{field_name}_initial")
 
     def _section(self, title: str) -> None:
-        self.out.append(f"# {title}")
+        self.out += ["", f"# {title}"]
         self.origin = None
 
     def _provenance(self, span: Span, indent: str) -> None:
@@ -251,25 +251,24 @@ class Run(Part):
         if exit_:
             for let in exit_.ahead:
                 self._operation(let, "")
-            self._exit_method(recurrence, exit_, old[: len(stage.states)])
-        self.out.append(f"# {', '.join(stage.states)}: the recurrence{', and what follows it' if exit_ else ''}")
-        arguments = [
-            quoted(self.label(recurrence)),
-            tuple_text([self._name(s) for s in self._given(recurrence)]),
-            tuple_text([self._name(s) for s in recurrence.statics]),
-            tuple_text([self._first(c.field) for c in carries]),
-            tuple_text([self._start(c.field) for c in carries]),
-            "reset",
-            "lead[1]",
-            "kind",
-        ]
+            self._exit_method(recurrence, exit_, old[: len(stage.states)], [c.field for c in carries[: len(stage.states)]])
+        self._section(f"{', '.join(stage.states)}: the recurrence{', and what follows it' if exit_ else ''}")
+        call = {
+            "streams": tuple_text([self._name(s) for s in self._given(recurrence)]),
+            "statics": tuple_text([self._name(s) for s in recurrence.statics]),
+            "first": tuple_text([self._first(c.field) for c in carries]),
+            "initial": tuple_text([self._start(c.field) for c in carries]),
+            "reset": "reset",
+            "steps": "lead[1]",
+        }
         targets = [tuple_text(sequences), tuple_text(finals)]
         if exit_:
-            arguments.append(tuple_text([tuple_text([self._name(s) for s in group]) for group in (exit_.streams, exit_.statics)]))
+            call["further"] = tuple_text([tuple_text([self._name(s) for s in group]) for group in (exit_.streams, exit_.statics)])
             targets.append(tuple_text([self.names(r.name) for r in exit_.returned]))
         else:
             targets.append("_")
-        self.out.extend(call_lines(targets, "self._scan", arguments))
+        self.out.extend(call_lines(["call"], "Call", [f"{name}={value}" for name, value in call.items()]))
+        self.out.append(f"{', '.join(targets)} = self._scan({quoted(self.label(recurrence))}, call, kind)")
         self.origin = None
         for s in stage.states:
             self._lags("state", self.plan.variable(s))
@@ -282,7 +281,7 @@ class Run(Part):
         """What a recurrence reads of every step: streams, and merged products whole."""
         return [*recurrence.streams, *(Ref(product_name(g), "local", product_type(g)) for g in recurrence.products)]
 
-    def _exit_method(self, recurrence: Recurrence, exit_: Exit, old: list[Ref]) -> None:
+    def _exit_method(self, recurrence: Recurrence, exit_: Exit, old: list[Ref], fields: list[str]) -> None:
         """A method `_exit_h`, which makes what follows a recurrence from its states, what these began with, and what it was given."""
         stage, label = recurrence.scan, self.label(recurrence)
         given, statics = [self._name(s) for s in self._given(recurrence)], [self._name(s) for s in recurrence.statics]
@@ -291,29 +290,29 @@ class Run(Part):
         if any(s in read for s in stage.streams if self._name(s) not in given):
             entered = [self._name(s) if s in read else "_" for s in stage.streams]
             self.out.extend(call_lines([tuple_text(entered)], f"self._enter_{label}", ["kind", *given, *statics]))
-        for state in old:
+        for state, name in zip(old, fields, strict=True):
             if state in read:
                 self.used.add("lagged")
-                begin = [self._name(Ref(state.name, "state", state.type)), self.names(("begin", state.name), f"{state.name}_first")]
-                self.out.append(f"{self._name(state)} = lagged({', '.join([*begin, self.names(('again', state.name), f'{state.name}_initial'), 'reset'])})")
+                arguments = [self._name(Ref(state.name, "state", state.type)), self._first(name), self._start(name), "reset"]
+                self.out.append(f"{self._name(state)} = lagged({', '.join(arguments)})")
         for operation in exit_.body:
             self._operation(operation, "")
         values = [self._expanded(self._name(r), r.type) for r in exit_.returned]
         self.out.append(f"return {tuple_text(values)}")
         if any("lead" in v for v in values):
             self.out.insert(0, f"lead = {self._name(Ref(old[0].name, 'state', old[0].type))}.shape[:2]")
-        begins = [self.names(("begin", s.name), f"{s.name}_first") for s in old] + [self.names(("again", s.name), f"{s.name}_initial") for s in old]
+        begins = [*map(self._first, fields), *map(self._start, fields)]
         states = [self._name(Ref(s.name, "state", s.type)) for s in old]
         further = [self._name(s) for s in (*exit_.streams, *exit_.statics)]
         lines = [*self.header_values(self.out), *self.out]
         self.out = out
-        self._add_method(f"_exit_{label}", ["self", "kind", "reset", *states, *begins, *given, *statics, *further], lines)
+        self._add_method(f"_exit_{label}", ["self", "kind", "reset", *states, *begins, *given, *statics, *further], "What follows the recurrence, for all steps at once.", lines)
 
-    def _add_method(self, name: str, arguments: list[str], lines: list[str]) -> None:
+    def _add_method(self, name: str, arguments: list[str], about: str, lines: list[str]) -> None:
         signature = f"def {name}({', '.join(arguments)}):"
         if len(signature) > WIDTH:
             signature = f"def {name}(\n    {', '.join(arguments[:2])},\n" + "".join(f"    {a},\n" for a in arguments[2:]) + "):"
-        self.methods.append([*signature.split("\n"), *(f"    {line}" if line else "" for line in lines)])
+        self.methods.append([*signature.split("\n"), *(f"    {line}" if line else "" for line in (f'"""{about}"""', *lines))])
 
     def _method(self, recurrence: Recurrence, kind: str, body: tuple, returned: list[Ref], arguments: list[Ref]) -> None:
         """A method `_enter_h`, which makes the streams of a step from what is given, or `_step_h`, which is one step."""
@@ -329,7 +328,8 @@ class Run(Part):
         self.out.append(f"return {tuple_text([self._name(r) for r in returned])}")
         lines = [*self.header_values(self.out), *self.out]
         self.out = out
-        self._add_method(f"_{kind}_{self.label(recurrence)}", ["self", "kind", *given], lines)
+        about = "What each step reads, for all steps at once." if kind == "enter" else "One step: the new values, from those of the step before."
+        self._add_method(f"_{kind}_{self.label(recurrence)}", ["self", "kind", *given], about, lines)
 
     def _return(self) -> None:
         taken: set[Expr] = set()

@@ -5,14 +5,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from rnndsl.runtime.call import rows
 from rnndsl.runtime.complex_parts import parts
 from rnndsl.runtime.kernels import Step
 from rnndsl.runtime.layer import Layer
+from rnndsl.runtime.memory import rows
 
 
 def decode(
     layer: Layer,
+    known: Step | None,
     inputs: tuple[Tensor, ...],
     values: tuple[Tensor, ...],
     state: tuple[Tensor, ...],
@@ -20,13 +21,12 @@ def decode(
     shapes: Callable[[], Sequence[tuple[int, ...]]],
     run: Callable[[list[Tensor], list[Tensor], list[Tensor], list[Tensor]], None],
 ) -> tuple[list[Tensor], list[Tensor]] | None:
-    """Outputs and new state of a step, without gradients; None where a layer has no such kernel, or a tensor is one of a class that may do
+    """Outputs and new state of a step, without gradients; None where there is no such kernel (`known`), or a tensor is one of a class that may do
     otherwise with it.
 
     inputs, values (params and consts) and state have been checked and are all of `dtype`. shapes: of the outputs. run: runs the kernel, which
     reads streams (inputs and the step number), statics and carried values, and writes the last list (new carried values, outputs); all real.
     """
-    known: Step | None = layer._kernels.step
     if known is None or any(type(t) is not Tensor and type(t) is not nn.Parameter for t in (*inputs, *values, *state)):
         return None
     count = len(known.carries)

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from rnndsl.runtime.layer import CELLS, Layer
+from rnndsl.runtime.kernels import CELLS
+from rnndsl.runtime.layer import Layer
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,11 @@ class Key:
     cell: str
 
     @staticmethod
-    def text_of(backend: str, layer: Layer, kernels: Any, name: str, dtype: torch.dtype, wish: str = "") -> str:
+    def text_of(backend: str, layer: Layer, name: str, dtype: torch.dtype, wish: str = "") -> str:
         """The key of a layer's recurrence. Numbers are written so that they read back as they are, -0.0 as itself."""
-        cls = CELLS[kernels.digest]
+        digest = layer._kernels[backend].digest
         values = ",".join(f"{n}={v!r}" for n, v in [*layer._sizes.items(), *layer._hypers.items()])
-        return f"{backend}:{name}:{str(dtype).removeprefix('torch.')}:{values}:{wish}:{kernels.digest}:{_shown(cls)}"
+        return f"{backend}:{name}:{str(dtype).removeprefix('torch.')}:{values}:{wish}:{digest}:{_shown(CELLS[digest])}"
 
     @staticmethod
     def of(text: str) -> "Key":
@@ -40,6 +41,11 @@ class Key:
             return Key(backend, name, getattr(torch, dtype), sizes, hypers, wish, digest, cell)
         except (AttributeError, ValueError):
             raise RuntimeError(f"{text!r} names no recurrence: another version of rnndsl made this program; export it again") from None
+
+    @property
+    def kernels(self) -> Any:
+        """What the module of the class says of its kernels. Raises what `cls` does."""
+        return self.cls._kernels[self.backend]
 
     @property
     def cls(self) -> type[Layer]:

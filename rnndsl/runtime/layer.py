@@ -9,13 +9,13 @@ from torch.utils._pytree import _register_namedtuple
 from torch.utils.checkpoint import checkpoint
 
 from rnndsl.runtime.arguments import check_inputs, check_reset, check_state, dtypes_of_fields
-from rnndsl.runtime.choice import KERNELS, backend_for, check_backend, check_schedule, check_tiles, plan_of, say_once
+from rnndsl.runtime.backend import BACKENDS, Results
+from rnndsl.runtime.call import Call
+from rnndsl.runtime.choice import backend_for, check_backend, check_schedule, check_tiles, say_once
 from rnndsl.runtime.dtypes import HALF, cast_to, complex_of, real_of, widest_dtype
-from rnndsl.runtime.ops import fill, scan
+from rnndsl.runtime.ops import fill
 from rnndsl.runtime.params import ParamModule, _Declared, constrained_param, header_value  # noqa: F401, earlier pickles name `_Declared` here
 from rnndsl.runtime.sizes import Size  # noqa: F401, and `Size`
-
-CELLS: dict[str, Any] = {}  # the generated classes, by the digests of their kernels
 
 
 class Layer(ParamModule):
@@ -24,11 +24,10 @@ class Layer(ParamModule):
     State: ClassVar[Any]  # the named tuple of carried values
     Output: ClassVar[Any] = None  # the named tuple of outputs, where there are several
     _states: ClassVar[dict[str, int]] = {}  # how many states each recurrence has
-    _kernels: ClassVar[Any] = None  # the recurrences in C++; a standalone module has none
-    _triton: ClassVar[Any] = None  # and in Triton
+    _kernels: ClassVar[dict[str, Any]] = {}  # what backends run it by; `bind_kernels` puts it there
 
     def __init_subclass__(cls, **keywords: Any) -> None:
-        """Gives a generated class its attributes, and makes it known to what reads programs, states and checkpoints."""
+        """Gives a generated class its attributes, and makes its named tuples known to what reads programs and checkpoints."""
         super().__init_subclass__(**keywords)
         own = cls.__dict__
         for name in own.get("_header", ()):
@@ -38,16 +37,16 @@ class Layer(ParamModule):
         for fields in filter(None, (own.get("State"), own.get("Output"))):
             _register_namedtuple(fields, serialized_type_name=f"{fields.__module__}.{fields.__qualname__}")  # for torch.export.save
             torch.serialization.add_safe_globals([fields])  # for torch.load
-        CELLS.update({own[kernels].digest: cls for kernels in ("_kernels", "_triton") if own.get(kernels) is not None})
 
     # Construction
 
-    def _setup(self, sizes: dict, hypers: dict, device: Any, dtype: Any, backend: str, schedule: str, order: tuple[str, ...]) -> None:
-        """What a constructor does. Raises TypeError or ValueError for a size or hyperparameter that cannot be."""
+    def _setup(self, sizes: dict, hypers: dict, device: Any, dtype: Any, backend: str, schedule: str, order: tuple[str, ...] = ()) -> None:
+        """What a constructor does. order: of the header, where sizes do not come first. Raises TypeError or ValueError for a size or
+        hyperparameter that cannot be."""
         header = self._hold(sizes, hypers, device, dtype)
         self._inputs: list[tuple[str, tuple[int, ...], bool]] = []
         self._fields: list[tuple[str, tuple[int, ...], str]] = []
-        self._declare(self._kind, *(header[n] for n in order))
+        self._declare(self._kind, *(header[n] for n in order or header))
         self._reports: dict[str, Any] = {}  # how the last call's recurrences were solved
         self.tiles = None
         self.recompute = False  # whether the backward pass computes the forward pass again instead of keeping its streams and states
@@ -103,12 +102,12 @@ class Layer(ParamModule):
         `print` shows one in words. Raises what `forward` does for inputs that do not fit."""
         batch, steps = check_inputs(inputs, self._inputs, ("B", "T"))
         kind, _, _ = self._begin(inputs)
-        return tuple(plan_of(self, name, batch, steps, kind) for name in self._states)
+        return tuple(backend_for(self, name, kind["device"]).plan_for(self, name, batch, steps, kind) for name in self._states)
 
     def solve_report(self) -> tuple[Any, ...]:
         """How each recurrence of the last call was solved on the Triton backend: rounds, residual, and chunks of time that were run step by
         step. Empty after a call that was not run there, or that was compiled by torch.compile. Waits for the GPU."""
-        return KERNELS["triton"].solve_report(self) if self._reports else ()
+        return tuple(report for backend in BACKENDS.values() for report in backend.report(self))
 
     # Calls
 
@@ -156,11 +155,11 @@ class Layer(ParamModule):
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return None
         backend = backend_for(self, next(iter(self._states), ""), inputs[0].device)
-        if backend is None or not self._is_alone(inputs[0].device):
+        if not backend.has_step or not self._is_alone(inputs[0].device):
             return None
         kind, values, cast = self._begin(inputs)
         carried = self._carried(state, self._initial_values(values, kind) if state is None else (), batch, kind)
-        found = KERNELS[backend].step(self, cast, values, carried, kind["dtype"])
+        found = backend.step(self, cast, values, carried, kind["dtype"])
         return None if found is None else (self._packed(found[0], inputs), self.State(*found[1]))
 
     def _is_alone(self, device: torch.device) -> bool:
@@ -202,39 +201,21 @@ class Layer(ParamModule):
         # tensors one by one: of those in a tuple it would not notice that they were changed
         return checkpoint(run, reset, *(t for g in groups for t in g), use_reentrant=False)
 
-    def _scan(
-        self, name: str, streams: tuple, statics: tuple, first: tuple, initial: tuple, reset: Tensor | None, steps: int, kind: dict,
-        further: tuple[tuple, tuple] | None = None,
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:  # fmt: skip
-        """Runs the recurrence called `name` on the backend of the layer, and what follows it entry by entry.
-
-        streams: [B, T, ...] each; statics: params and what is made of them; first: [B, ...], what the first step sees; initial: [...],
-        what a step with a reset sees; further: streams and statics that only what follows reads, None where nothing does.
-        Returns the sequences [B, T, ...] of its states, what it carries on, [B, ...], and what follows, [B, T, ...].
-        """
+    def _scan(self, name: str, call: Call, kind: dict) -> Results:
+        """Runs the recurrence called `name` on the backend of the layer, and what follows it entry by entry. Returns what `Backend.run` does."""
         backend = backend_for(self, name, kind["device"])
-        if self._schedule == "newton" and backend != "triton" and not torch.compiler.is_compiling():
+        if self._schedule == "newton" and "newton" not in backend.schedules and not torch.compiler.is_compiling():
             say_once(type(self), f"schedule: {type(self).__name__}: `{name}` runs sequentially, with the same numbers: only Triton kernels have newton")
-        follows: tuple[Tensor, ...] = ()
-        if backend is not None:
-            found = KERNELS[backend].run(self, name, streams, statics, first, initial, reset, steps, kind["dtype"], further)
-            sequences, finals, follows = found
-        else:
-            step = getattr(self, f"_step_{name}")
-            entered = getattr(self, f"_enter_{name}")(kind, *streams, *statics)
-            sequences, finals = scan(lambda *values: step(kind, *values, *statics), entered, first, initial, reset, self._states[name], steps)
-        return sequences, finals, follows or self._follow(name, sequences, streams, statics, first, initial, reset, kind, further)
+        sequences, finals, follows = backend.run(self, name, call, kind)
+        return sequences, finals, follows or self._follow(name, call, sequences, kind)
 
-    def _follow(
-        self, name: str, sequences: tuple, streams: tuple, statics: tuple, first: tuple, initial: tuple, reset: Tensor | None, kind: dict,
-        further: tuple[tuple, tuple] | None,
-    ) -> tuple[Tensor, ...]:  # fmt: skip
+    def _follow(self, name: str, call: Call, sequences: tuple[Tensor, ...], kind: dict) -> tuple[Tensor, ...]:
         """What follows a recurrence entry by entry, in plain PyTorch."""
-        if further is None:
+        if call.further is None:
             return ()
-        count = self._states[name]
-        follow = getattr(self, f"_exit_{name}")
-        return follow(kind, reset, *sequences, *first[:count], *initial[:count], *streams, *statics, *further[0], *further[1])
+        count, (streams, statics) = self._states[name], call.further
+        begins = (*call.first[:count], *call.initial[:count])
+        return getattr(self, f"_exit_{name}")(kind, call.reset, *sequences, *begins, *call.streams, *call.statics, *streams, *statics)
 
     def _packed(self, outputs: Sequence[Tensor], inputs: tuple[Tensor, ...]) -> Any:
         """Outputs as they are returned; narrow ones where all inputs are."""

@@ -3,7 +3,7 @@
 All take and return tensors laid out as [..., heads, axes], are differentiable twice, and keep the dtype of their arguments.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -200,9 +200,9 @@ def clock(first: Tensor, reset: Tensor | None, steps: int) -> tuple[Tensor, Tens
 
 def scan(
     step: Callable[..., tuple[Tensor, ...]],
-    streams: tuple[Tensor, ...],
-    carry: tuple[Tensor, ...],
-    initial: tuple[Tensor, ...],
+    streams: Sequence[Tensor],
+    carry: Sequence[Tensor],
+    initial: Sequence[Tensor],
     reset: Tensor | None,
     keep: int,
     steps: int,

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from rnndsl.runtime.backend import BACKENDS, Results
+from rnndsl.runtime.call import Call
 from rnndsl.runtime.complex_parts import joined, parts
 from rnndsl.runtime.key import Key
-from rnndsl.runtime.rules import Call, Gradient, Recurrence, over_grads
+from rnndsl.runtime.rules import Gradient, Recurrence, Site, over_grads
 
 Groups = Sequence[Sequence[Tensor]]
 
@@ -37,37 +39,23 @@ class Runnable(Protocol):
     def follows(self) -> tuple[int, ...]: ...
 
     @property
-    def reference(self) -> Callable[..., tuple[tuple[Tensor, ...], ...]]:
-        """The same in plain PyTorch, differentiable any number of times: a function of the arguments of `forward`."""
+    def reference(self) -> Callable[[Call], tuple[tuple[Tensor, ...], ...]]:
+        """What `forward` does in plain PyTorch, differentiable any number of times."""
         ...
 
     def cast(self, t: Tensor, is_stream: bool) -> Tensor:
         """An argument in a dtype that the kernels take."""
         ...
 
-    def forward(
-        self, streams: list[Tensor], statics: list[Tensor], first: list[Tensor], initial: list[Tensor], reset: Tensor | None, steps: int
-    ) -> list[Tensor]:
+    def forward(self, call: Call) -> list[Tensor]:
         """The sequences [B, T, ...] of the states, what is carried on, [B, ...], and what follows, [B, T, ...]."""
         ...
 
-    def backward(
-        self,
-        streams: list[Tensor],
-        statics: list[Tensor],
-        first: list[Tensor],
-        initial: list[Tensor],
-        reset: Tensor | None,
-        steps: int,
-        sequences: list[Tensor],
-        grads: list[Tensor | None],
-        wanted: list[bool],
-    ) -> list[Tensor]:
+    def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
         """The gradients of streams, statics, first and initial values, from those of what `forward` returned."""
         ...
 
 
-MAKERS: dict[str, Callable[[Key], Runnable]] = {}  # each backend's way from a key to kernels
 _known: dict[str, Runnable] = {}
 _making = threading.RLock()
 
@@ -80,7 +68,7 @@ def known(key: str) -> Runnable:
         with _making:
             if key not in _known:
                 named = Key.of(key)
-                _known[key] = MAKERS[named.backend](named)
+                _known[key] = BACKENDS[named.backend].made(named)
             found = _known[key]
     return found
 
@@ -99,15 +87,13 @@ def kept_forms(carries: Sequence[int], lags: Sequence[int]) -> tuple[int, ...]:
     return tuple(carries[:n])
 
 
-def run(
-    key: str, streams: Sequence[Tensor], statics: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor], reset: Tensor | None, steps: int
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """What `Layer._scan` does, by the kernels that a key names."""
+def run(key: str, call: Call) -> Results:
+    """What `Backend.run` does, by the kernels that a key names."""
     kernels = known(key)
     of_streams, of_statics, of_carries = kernels.forms
-    groups = ((statics, of_statics), (first, of_carries), (initial, of_carries))
+    groups = ((call.statics, of_statics), (call.first, of_carries), (call.initial, of_carries))
     rest = [[kernels.cast(p, False) for p in parts(values, forms)] for values, forms in groups]
-    found = OP(key, [kernels.cast(p, True) for p in parts(streams, of_streams)], *rest, reset, steps)
+    found = OP(key, [kernels.cast(p, True) for p in parts(call.streams, of_streams)], *rest, call.reset, call.steps)
     count, after = kept(kernels.lags), kept(kernels.lags) + len(kernels.lags)
     return joined(found[:count], kept_forms(of_carries, kernels.lags)), joined(found[count:after], of_carries), joined(found[after:], kernels.follows)
 
@@ -126,12 +112,13 @@ torch.library.define(
 
 @torch.library.impl("rnndsl::recurrence", ("CPU", "CUDA"))
 def _forward(key: str, *arguments: Any) -> list[Tensor]:
-    return known(key).forward(*arguments)
+    return known(key).forward(Call(*arguments))
 
 
 @torch.library.impl("rnndsl::recurrence_backward", ("CPU", "CUDA"))
 def _backward(key: str, *arguments: Any) -> list[Tensor]:
-    return list(itertools.compress(known(key).backward(*arguments), arguments[-1]))
+    *given, sequences, grads, wanted = arguments
+    return list(itertools.compress(known(key).backward(Call(*given), sequences, grads, wanted), wanted))
 
 
 @torch.library.register_fake("rnndsl::recurrence")
@@ -147,8 +134,8 @@ def _backward_fake(key, streams, statics, first, initial, reset, steps, sequence
     return [t.new_empty(t.shape) for t in itertools.compress((*streams, *statics, *first, *initial), wanted)]
 
 
-def _call(key: str, groups: Sequence[Sequence[Tensor]], steps: int) -> Call:
-    return Call(key, known(key), tuple(len(g) for g in groups), steps)
+def _site(key: str, groups: Sequence[Sequence[Tensor]], steps: int) -> Site:
+    return Site(key, known(key), tuple(len(g) for g in groups), steps)
 
 
 def _differentiated(tensors: Iterable[Tensor | None]) -> bool:
@@ -161,14 +148,14 @@ def _of_forward(
 ) -> tuple:
     """Arguments of the op as its rules take them."""
     groups = (streams, statics, first, initial)
-    return _call(key, groups, steps), reset, *itertools.chain(*groups)
+    return _site(key, groups, steps), reset, *itertools.chain(*groups)
 
 
 def _of_backward(key: str, *arguments: Any) -> tuple:
     """Arguments of the op of gradients as its rules take them."""
     *given, sequences, grads, wanted = arguments
-    call, *tensors = _of_forward(key, *given)
-    return call, tuple(wanted), *tensors, *sequences, *grads
+    site, *tensors = _of_forward(key, *given)
+    return site, tuple(wanted), *tensors, *sequences, *grads
 
 
 def _apply(function: type[torch.autograd.Function], arguments: tuple) -> tuple[Tensor, ...]:

@@ -1,53 +1,27 @@
-"""A recurrence in plain PyTorch, as a function of the real arrays that its kernels take."""
+"""The reference backend: the equations in plain PyTorch."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from rnndsl.runtime.complex_parts import joined, parts
+from rnndsl.runtime.backend import Backend, Plan, Results, register
+from rnndsl.runtime.call import Call
 from rnndsl.runtime.ops import scan
-from rnndsl.runtime.recurrence import kept_forms
 
 
-def reference_of(
-    cls: Any,
-    name: str,
-    forms: tuple[tuple[int, ...], ...],
-    lags: tuple[int, ...],
-    sizes: dict,
-    hypers: dict,
-    dtype: torch.dtype,
-    counts: tuple[int, int] | None = None,
-    follows: tuple[int, ...] = (),
-) -> Callable[..., tuple[tuple[Tensor, ...], ...]]:
-    """The recurrence called `name` of a generated class; see `recurrence.Runnable` for forms, lags and arguments. counts: how many of the
-    streams and statics, first among them, are the recurrence's own; the others are for what follows it, `follows`."""
-    step, enter = getattr(cls, f"_step_{name}"), getattr(cls, f"_enter_{name}")
-    header = SimpleNamespace(_sizes=sizes, _hypers=hypers)
-    setattr(header, f"_enter_{name}", partial(enter, header))
-    of_streams, of_statics, of_carries = forms
-    states = kept_forms(of_carries, lags)
+class Reference(Backend):
+    """Step by step: any cell, device and dtype, differentiable any number of times."""
 
-    def reference(
-        streams: Sequence[Tensor], statics: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor], reset: Any, steps: int
-    ) -> tuple[tuple[Tensor, ...], ...]:
-        kind = {"dtype": dtype, "device": first[0].device}
-        given, fixed = joined(streams, of_streams), joined(statics, of_statics)
-        own, further = counts or (len(given), len(fixed)), (given, fixed)
-        given, fixed = given[: own[0]], fixed[: own[1]]
-        entered = enter(header, kind, *given, *fixed)
-        carried, start = joined(first, of_carries), joined(initial, of_carries)
-        sequences, finals = scan(lambda *v: step(header, kind, *v, *fixed), entered, carried, start, reset, keep=len(states), steps=steps)
-        found = parts(sequences, states), parts(finals, of_carries)
-        if not follows:
-            return found
-        begins = (*carried[: len(states)], *start[: len(states)])
-        more = (*further[0][own[0] :], *further[1][own[1] :])
-        made = getattr(cls, f"_exit_{name}")(header, kind, reset, *sequences, *begins, *given, *fixed, *more)
-        return *found, parts(made, follows)
+    name = "reference"
 
-    return reference
+    def run(self, layer: Any, name: str, call: Call, kind: dict[str, Any]) -> Results:
+        step = getattr(layer, f"_step_{name}")
+        entered = getattr(layer, f"_enter_{name}")(kind, *call.streams, *call.statics)
+        keep = layer._states[name]
+        sequences, finals = scan(lambda *values: step(kind, *values, *call.statics), entered, call.first, call.initial, call.reset, keep, call.steps)
+        return sequences, finals, ()
+
+    def plan_for(self, layer: Any, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
+        return Plan(name, self.name, "sequential", "step by step")
+
+
+REFERENCE = Reference()
+register(REFERENCE)

@@ -12,10 +12,12 @@ from torch import Tensor
 from torch._functorch.autograd_function import VmapInfo
 from torch.autograd import forward_ad
 
+from rnndsl.runtime.call import Call
+
 Function = Callable[..., tuple[Tensor, ...]]
 
 
-class Call(NamedTuple):
+class Site(NamedTuple):
     """A call of the op `rnndsl::recurrence`, but for its tensors. kernels: what `key` names, a `recurrence.Runnable`; counts: how many streams,
     statics, first and initial values there are. These follow one another wherever a function here takes `inputs`."""
 
@@ -40,7 +42,8 @@ class Call(NamedTuple):
 
     def plain(self, inputs: Sequence[Tensor], reset: Tensor | None) -> tuple[Tensor, ...]:
         """The results in plain PyTorch."""
-        return tuple(itertools.chain.from_iterable(self.kernels.reference(*self.grouped(inputs), reset, self.steps)))
+        streams, statics, first, initial = self.grouped(inputs)
+        return tuple(itertools.chain.from_iterable(self.kernels.reference(Call(streams, statics, first, initial, reset, self.steps))))
 
     def plain_gradients(self, inputs: Sequence[Tensor], reset: Tensor | None, grads: Sequence[Tensor | None], wanted: Sequence[bool]) -> tuple[Tensor, ...]:
         """The gradients of the inputs that are wanted, in plain PyTorch."""
@@ -55,33 +58,33 @@ class Recurrence(torch.autograd.Function):
     """The op `rnndsl::recurrence`: a call, its reset and its inputs to its results."""
 
     @staticmethod
-    def forward(call: Call, reset: Tensor | None, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def forward(site: Site, reset: Tensor | None, *inputs: Tensor) -> tuple[Tensor, ...]:
         with torch._C._AutoDispatchBelowAutograd():
-            return tuple(torch.ops.rnndsl.recurrence(call.key, *call.grouped(inputs), reset, call.steps))
+            return tuple(torch.ops.rnndsl.recurrence(site.key, *site.grouped(inputs), reset, site.steps))
 
     @staticmethod
     def setup_context(ctx: Any, arguments: tuple, results: tuple[Tensor, ...]) -> None:
-        ctx.call, *given = arguments
-        ctx.save_for_backward(*given, *results[: ctx.call.kept])
+        ctx.site, *given = arguments
+        ctx.save_for_backward(*given, *results[: ctx.site.kept])
         ctx.save_for_forward(*given)
         ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple:
-        call, wanted = ctx.call, ctx.needs_input_grad[2:]
+        site, wanted = ctx.site, ctx.needs_input_grad[2:]
         reset, *saved = ctx.saved_tensors
         inputs, sequences = saved[: len(wanted)], saved[len(wanted) :]
-        found = torch.ops.rnndsl.recurrence_backward(call.key, *call.grouped(inputs), reset, call.steps, sequences, grads, wanted)
+        found = torch.ops.rnndsl.recurrence_backward(site.key, *site.grouped(inputs), reset, site.steps, sequences, grads, wanted)
         return None, None, *_put(found, wanted)
 
     @staticmethod
-    def jvp(ctx: Any, _call: None, _reset: None, *tangents: Tensor | None) -> tuple[Tensor, ...]:
+    def jvp(ctx: Any, _site: None, _reset: None, *tangents: Tensor | None) -> tuple[Tensor, ...]:
         reset, *inputs = ctx.saved_tensors
-        return _pushed_forward(lambda *inputs: ctx.call.plain(inputs, reset), inputs, tangents)
+        return _pushed_forward(lambda *inputs: ctx.site.plain(inputs, reset), inputs, tangents)
 
     @staticmethod
-    def vmap(info: Any, axes: tuple, call: Call, *tensors: Tensor | None) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        return _over(info.batch_size, lambda *tensors: Recurrence.apply(call, *tensors), tensors, axes[1:], [True, *call.by_rows], True)
+    def vmap(info: Any, axes: tuple, site: Site, *tensors: Tensor | None) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        return _over(info.batch_size, lambda *tensors: Recurrence.apply(site, *tensors), tensors, axes[1:], [True, *site.by_rows], True)
 
 
 class Gradient(torch.autograd.Function):
@@ -89,14 +92,14 @@ class Gradient(torch.autograd.Function):
     to these gradients. The sequences are what the inputs make of them, so no derivative goes by them."""
 
     @staticmethod
-    def forward(call: Call, wanted: tuple[bool, ...], reset: Tensor | None, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-        inputs, sequences, grads = _apart(call, tensors)
+    def forward(site: Site, wanted: tuple[bool, ...], reset: Tensor | None, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        inputs, sequences, grads = _apart(site, tensors)
         with torch._C._AutoDispatchBelowAutograd():
-            return tuple(torch.ops.rnndsl.recurrence_backward(call.key, *call.grouped(inputs), reset, call.steps, sequences, grads, wanted))
+            return tuple(torch.ops.rnndsl.recurrence_backward(site.key, *site.grouped(inputs), reset, site.steps, sequences, grads, wanted))
 
     @staticmethod
     def setup_context(ctx: Any, arguments: tuple, results: tuple[Tensor, ...]) -> None:
-        ctx.call, ctx.wanted, *given = arguments
+        ctx.site, ctx.wanted, *given = arguments
         ctx.save_for_backward(*given)
         ctx.save_for_forward(*given)
         ctx.set_materialize_grads(False)
@@ -104,38 +107,38 @@ class Gradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple:
         reset, *tensors = ctx.saved_tensors
-        inputs, sequences, seeds = _apart(ctx.call, tensors)
+        inputs, sequences, seeds = _apart(ctx.site, tensors)
         needed = ctx.needs_input_grad[3:]
         needed = [*needed[: len(inputs)], *needed[len(inputs) + len(sequences) :]]
 
         def given(*values: Tensor | None) -> tuple[Tensor, ...]:
-            found = ctx.call.plain_gradients(values[: len(inputs)], reset, values[len(inputs) :], ctx.wanted)
+            found = ctx.site.plain_gradients(values[: len(inputs)], reset, values[len(inputs) :], ctx.wanted)
             return tuple(o for o, g in zip(found, grads, strict=True) if g is not None)
 
         found = _put(_pulled_back(given, [*inputs, *seeds], needed, [g for g in grads if g is not None]), needed)
         return None, None, None, *found[: len(inputs)], *(None for _ in sequences), *found[len(inputs) :]
 
     @staticmethod
-    def jvp(ctx: Any, _call: None, _wanted: None, _reset: None, *tangents: Tensor | None) -> tuple[Tensor, ...]:
+    def jvp(ctx: Any, _site: None, _wanted: None, _reset: None, *tangents: Tensor | None) -> tuple[Tensor, ...]:
         reset, *tensors = ctx.saved_tensors
 
         def given(*tensors: Tensor | None) -> tuple[Tensor, ...]:
-            inputs, _, seeds = _apart(ctx.call, tensors)
-            return ctx.call.plain_gradients(inputs, reset, seeds, ctx.wanted)
+            inputs, _, seeds = _apart(ctx.site, tensors)
+            return ctx.site.plain_gradients(inputs, reset, seeds, ctx.wanted)
 
         return _pushed_forward(given, tensors, tangents)
 
     @staticmethod
-    def vmap(info: Any, axes: tuple, call: Call, wanted: tuple[bool, ...], *tensors: Tensor | None) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        by_rows = [True, *call.by_rows, *(True for _ in tensors[1 + len(wanted) :])]
-        alone = all(by for by, is_wanted in zip(call.by_rows, wanted, strict=True) if is_wanted)
-        return _over(info.batch_size, lambda *tensors: Gradient.apply(call, wanted, *tensors), tensors, axes[2:], by_rows, alone)
+    def vmap(info: Any, axes: tuple, site: Site, wanted: tuple[bool, ...], *tensors: Tensor | None) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        by_rows = [True, *site.by_rows, *(True for _ in tensors[1 + len(wanted) :])]
+        alone = all(by for by, is_wanted in zip(site.by_rows, wanted, strict=True) if is_wanted)
+        return _over(info.batch_size, lambda *tensors: Gradient.apply(site, wanted, *tensors), tensors, axes[2:], by_rows, alone)
 
 
-def _apart(call: Call, tensors: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+def _apart(site: Site, tensors: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
     """Inputs, sequences, and gradients of results, which stand one behind the other."""
-    inputs = sum(call.counts)
-    return tensors[:inputs], tensors[inputs : inputs + call.kept], tensors[inputs + call.kept :]
+    inputs = sum(site.counts)
+    return tensors[:inputs], tensors[inputs : inputs + site.kept], tensors[inputs + site.kept :]
 
 
 def _put(values: Sequence[Tensor], where: Sequence[bool]) -> list[Tensor | None]:

@@ -30,9 +30,9 @@ def dump(result: Compiled, stage: str, standalone: bool = False) -> str:
         case "graph":
             lines = _joined(graph_text(k, source) for k in result.kernels)
         case "kernels":
-            return "\n".join(c.text for c in result.cpp)
+            return "\n".join(c["cpu"].text for c in result.carried)
         case "triton":
-            return "\n\n".join(_triton(t, p.cell) for t, p in zip(result.triton, result.plans, strict=True))
+            return "\n\n".join(_triton(c["triton"], p.cell) for c, p in zip(result.carried, result.plans, strict=True))
         case "module":
             return result.module(standalone)
         case _:

@@ -4,9 +4,7 @@ import functools
 import importlib.util
 import inspect
 import os
-import sys
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,21 +12,21 @@ import torch
 from torch import Tensor
 
 from rnndsl.runtime import recurrence
-from rnndsl.runtime.choice import KERNELS, Plan
-from rnndsl.runtime.kernels import TritonKernels
+from rnndsl.runtime.backend import Backend, Plan, Results
+from rnndsl.runtime.call import Call
+from rnndsl.runtime.dtypes import HALF
+from rnndsl.runtime.kernels import Step
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.layer import Layer
-from rnndsl.runtime.reference import reference_of
+from rnndsl.runtime.plain import reference_of
 from rnndsl.runtime.triton import launch, tuned
 from rnndsl.runtime.triton.channels import Channels
 from rnndsl.runtime.triton.files import module_of, text_of
+from rnndsl.runtime.triton.kernels import TritonKernels
 from rnndsl.runtime.triton.report import SolveReport
 from rnndsl.runtime.triton.step import step
 from rnndsl.runtime.triton.tiles import SEQUENTIAL, Device, Tiles, choose
 
-__all__ = ["chosen", "misplaced", "plan_for", "run", "solve_report", "step", "unavailable"]
-
-_HALF = (torch.float16, torch.bfloat16)
 _warned: set[tuple[type, str]] = set()
 
 
@@ -37,49 +35,94 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes")
 
 
-def unavailable(kernels: TritonKernels) -> str | None:
-    """Why the backend cannot run a whole cell; None where it can."""
-    if kernels.refused:
-        return "; ".join(f"{label}: {reason}" for label, reason in kernels.refused.items())
-    return None if installed() else "triton is not installed: pip install triton"
-
-
-def misplaced(device: torch.device) -> str | None:
-    """Why kernels cannot run on a device; None where they can."""
-    if device.type == "cuda" or (device.type == "cpu" and interpreted()):
-        return None
-    return f"'triton' runs on a GPU, but the inputs are on {device}"
-
-
 @functools.cache
 def installed() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
+class Triton(Backend):
+    """Generated Triton kernels of recurrences whose channels do not meet."""
+
+    name = "triton"
+    devices = ("cuda",)
+    schedules = ("sequential", "newton")
+    has_step = True
+
+    def carried(self, step: dict | None = None, **said: Any) -> TritonKernels:
+        return TritonKernels(step=Step(**step) if step else None, **said)
+
+    def refusal(self, cls: Any) -> str | None:
+        kernels: TritonKernels | None = cls._kernels.get(self.name)
+        if kernels is None:
+            return "its module has no kernels in Triton"
+        if kernels.refused:
+            return "; ".join(f"{label}: {reason}" for label, reason in kernels.refused.items())
+        return None if installed() else "triton is not installed: pip install triton"
+
+    def misplaced(self, device: torch.device) -> str | None:
+        if device.type == "cuda" or (device.type == "cpu" and interpreted()):
+            return None
+        return f"'triton' runs on a GPU, but the inputs are on {device}"
+
+    def chosen(self, cls: Any, name: str) -> bool:
+        return _chosen(cls, name)
+
+    def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
+        key = _key(layer, name, kind["dtype"])
+        if call.further and recurrence.known(key).follows:
+            streams, statics = call.further
+            call = call._replace(streams=(*call.streams, *streams), statics=(*call.statics, *statics))
+        found = recurrence.run(key, call)
+        if not torch.compiler.is_compiling():
+            kernels = recurrence.known(key)
+            assert isinstance(kernels, Launched)
+            layer._reports[name] = kernels.last
+        return found
+
+    def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
+        kernels = recurrence.known(_key(layer, name, kind["dtype"]))
+        assert isinstance(kernels, Launched)
+        tiles, why = kernels.tiles(batch, steps, kind["device"])
+        back, _ = kernels.tiles(batch, steps, kind["device"], backward=True)
+        schedule = "sequential" if tiles.schedule == SEQUENTIAL else "exact scan" if kernels.kernels.is_exact else "newton"
+        return Plan(name, self.name, schedule, why, batch * kernels.kernels.count, tiles, back)
+
+    def step(
+        self, layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
+    ) -> tuple[list[Tensor], list[Tensor]] | None:
+        return step(layer, inputs, values, state, dtype)
+
+    def report(self, layer: Layer) -> tuple[SolveReport, ...]:
+        """Waits for the GPU."""
+        return tuple(SolveReport.of(name, *last) for name, last in layer._reports.items() if last is not None)
+
+    def made(self, key: Key) -> "Launched":
+        """Writes the kernels where they are not written yet."""
+        module = module_of(text_of(key.kernels, key.sizes, key.hypers, key.dtype), key.cls.__name__)
+        kernels: Channels = getattr(module, key.kernels.kernels[key.name])
+        reference = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype, kernels.own, kernels.follows)
+        schedule, *tiles = key.wish.split(",")
+        wish = {n: int(v) for n, v in (tile.split("=") for tile in tiles)}
+        return Launched(kernels, _boxes(key, kernels), key.dtype, schedule, wish, _label(key), reference)
+
+    def home(self) -> str:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def emulated(self, device: torch.device) -> str | None:
+        return "'triton' runs on a GPU, but this is its interpreter" if device.type == "cpu" else None
+
+
 @torch.compiler.assume_constant_result
-def chosen(cls: Any, name: str) -> bool:
-    """Whether the backend `auto` takes the kernels of a recurrence on a GPU; where it cannot, it says so once."""
-    kernels: TritonKernels = cls._triton
+def _chosen(cls: Any, name: str) -> bool:
+    """Whether `auto` takes the kernels of a recurrence; where there are none, it says so once."""
+    kernels: TritonKernels | None = cls._kernels.get("triton")
+    if kernels is None:
+        return False
     why = kernels.refused.get(name) or (None if installed() else "triton is not installed")
     if why is not None and (cls, name) not in _warned:
         _warned.add((cls, name))
         warnings.warn(f"{cls.__name__}: `{name}` runs step by step in PyTorch, since it has no Triton kernel: {why}", stacklevel=6)
     return why is None
-
-
-def run(
-    layer: Layer, name: str, streams: Sequence[Tensor], statics: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor],
-    reset: Tensor | None, steps: int, dtype: torch.dtype, further: tuple[Sequence[Tensor], Sequence[Tensor]] | None,
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:  # fmt: skip
-    """What `Layer._scan` does, by kernels."""
-    key = _key(layer, name, dtype)
-    more = further if further and recurrence.known(key).follows else ((), ())
-    found = recurrence.run(key, (*streams, *more[0]), (*statics, *more[1]), first, initial, reset, steps)
-    if not torch.compiler.is_compiling():
-        kernels = recurrence.known(key)
-        assert isinstance(kernels, Launched)
-        layer._reports[name] = kernels.last
-    return found
 
 
 @dataclass
@@ -109,7 +152,7 @@ class Launched:
         return self.kernels.follows
 
     def cast(self, t: Tensor, is_stream: bool) -> Tensor:
-        return t if t.dtype == self.dtype or (is_stream and t.dtype in _HALF) else t.to(self.dtype)
+        return t if t.dtype == self.dtype or (is_stream and t.dtype in HALF) else t.to(self.dtype)
 
     def tiles(self, batch: int, steps: int, device: torch.device, backward: bool = False) -> tuple[Tiles, str]:
         """How a call is cut, and why."""
@@ -129,17 +172,15 @@ class Launched:
             return "predicted by a model, not measured; rnndsl tune measures"
         return "asked for by layer.tiles" if self.wish else f"schedule={self.schedule!r}"
 
-    def forward(self, streams: Any, statics: Any, first: Any, initial: Any, reset: Tensor | None, steps: int) -> list[Tensor]:
-        tiles, _ = self.tiles(first[0].shape[0], steps, first[0].device)
-        found, report = launch.forward(self.kernels, tiles, self.boxes, streams, statics, first, initial, reset, steps)
+    def forward(self, call: Call) -> list[Tensor]:
+        tiles, _ = self.tiles(call.first[0].shape[0], call.steps, call.first[0].device)
+        found, report = launch.forward(self.kernels, tiles, self.boxes, call)
         self.last = (tiles, report)
         return found
 
-    def backward(
-        self, streams: Any, statics: Any, first: Any, initial: Any, reset: Tensor | None, steps: int, sequences: Any, grads: Any, wanted: Any
-    ) -> list[Tensor]:
-        tiles, _ = self.tiles(first[0].shape[0], steps, first[0].device, backward=True)
-        return launch.backward(self.kernels, tiles, streams, statics, first, initial, reset, steps, sequences, grads)
+    def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
+        tiles, _ = self.tiles(call.first[0].shape[0], call.steps, call.first[0].device, backward=True)
+        return launch.backward(self.kernels, tiles, call, sequences, grads)
 
 
 def _label(key: Key) -> str:
@@ -152,20 +193,9 @@ def _label(key: Key) -> str:
 def _key(layer: Layer, name: str, dtype: torch.dtype) -> str:
     """The key of a layer's recurrence; writes its kernels where they are not written yet. A compiled layer asks for it once."""
     wish = ",".join([layer.schedule, *(f"{n}={v}" for n, v in (layer.tiles or {}).items())])
-    key = Key.text_of("triton", layer, layer._triton, name, dtype, wish)
+    key = Key.text_of("triton", layer, name, dtype, wish)
     recurrence.known(key)
     return key
-
-
-def _made(key: Key) -> Launched:
-    """The kernels that a key names; writes them where they are not written yet."""
-    cls, name = key.cls, key.name
-    module = module_of(text_of(cls._triton, key.sizes, key.hypers, key.dtype), cls.__name__)
-    kernels: Channels = getattr(module, cls._triton.kernels[name])
-    reference = reference_of(cls, name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype, kernels.own, kernels.follows)
-    schedule, *tiles = key.wish.split(",")
-    wish = {n: int(v) for n, v in (tile.split("=") for tile in tiles)}
-    return Launched(kernels, _boxes(key, kernels), key.dtype, schedule, wish, _label(key), reference)
 
 
 def _boxes(key: Key, kernels: Channels) -> tuple[tuple[float, float], ...]:
@@ -190,20 +220,4 @@ def device_of(device: torch.device) -> Device:
     return Device(found.name, found.multi_processor_count, bandwidth=2 * memory_clock * width / 8 / clock, clock=clock)
 
 
-def plan_for(layer: Layer, name: str, batch: int, steps: int, device: torch.device, dtype: torch.dtype) -> Plan:
-    """What would run a recurrence, for a call of these sizes."""
-    kernels = recurrence.known(_key(layer, name, dtype))
-    assert isinstance(kernels, Launched)
-    tiles, why = kernels.tiles(batch, steps, device)
-    back, _ = kernels.tiles(batch, steps, device, backward=True)
-    kind = "sequential" if tiles.schedule == "sequential" else "exact scan" if kernels.kernels.is_exact else "newton"
-    return Plan(name, "triton", kind, why, batch * kernels.kernels.count, tiles, back)
-
-
-def solve_report(layer: Layer) -> tuple[SolveReport, ...]:
-    """How the recurrences of a layer's last eager call were solved; waits for the GPU."""
-    return tuple(SolveReport.of(name, *last) for name, last in layer._reports.items() if last is not None)
-
-
-recurrence.MAKERS["triton"] = _made
-KERNELS["triton"] = sys.modules[__name__]
+BACKEND = Triton()

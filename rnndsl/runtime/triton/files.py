@@ -17,7 +17,7 @@ from types import ModuleType
 import torch
 
 from rnndsl.cache_folder import RECORD, cache_folder, is_own, make_private, remove
-from rnndsl.runtime.kernels import TritonKernels
+from rnndsl.runtime.triton.kernels import TritonKernels
 
 REAL = {torch.float32: "tl.float32", torch.float64: "tl.float64"}  # what kernels compute in
 

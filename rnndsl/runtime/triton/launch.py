@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnndsl.runtime.call import require_readable, rows
+from rnndsl.runtime.call import Call
+from rnndsl.runtime.memory import require_readable, rows
 from rnndsl.runtime.ops import lagged
 from rnndsl.runtime.triton.channels import Access, Channels, zeros_or_empty
 from rnndsl.runtime.triton.tiles import SEQUENTIAL, Tiles
@@ -16,18 +17,9 @@ _TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uin
 TOLERANCE = {torch.float32: (2e-6, 1e-3), torch.float64: (1e-13, 1e-6)}  # of the residual, and of the corrections before it is taken
 
 
-def forward(
-    kernels: Channels,
-    tiles: Tiles,
-    boxes: Sequence[tuple[float, float]],
-    streams: Sequence[Tensor],
-    statics: Sequence[Tensor],
-    first: Sequence[Tensor],
-    initial: Sequence[Tensor],
-    reset: Tensor | None,
-    steps: int,
-) -> tuple[list[Tensor], Tensor | None]:
+def forward(kernels: Channels, tiles: Tiles, boxes: Sequence[tuple[float, float]], call: Call) -> tuple[list[Tensor], Tensor | None]:
     """Sequences, last values and what follows, and what the programs report: [programs, REPORT], nothing of a sequential kernel."""
+    first, steps = call.first, call.steps
     batch, real = first[0].shape[0], first[0].dtype
     sequences = [torch.empty((batch, steps, *f.shape[1:]), dtype=f.dtype, device=f.device) for f, lag in zip(first, kernels.lags, strict=True) if lag == 1]
     finals = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
@@ -35,7 +27,7 @@ def forward(
     channels = batch * kernels.count
     if channels == 0 or steps == 0:
         return [*sequences, *(f.clone() for f in first), *follows], None
-    given, _alive = _given(kernels, streams, statics, first, initial, reset)
+    given, _alive = _given(kernels, call)
     given += [*sequences, *finals, *follows]
     if tiles.schedule == SEQUENTIAL:
         _launch(kernels.sequential, tiles, channels, [*given, batch, steps], first[0])
@@ -51,27 +43,19 @@ def forward(
 
 
 def backward(
-    kernels: Channels,
-    tiles: Tiles,
-    streams: Sequence[Tensor],
-    statics: Sequence[Tensor],
-    first: Sequence[Tensor],
-    initial: Sequence[Tensor],
-    reset: Tensor | None,
-    steps: int,
-    sequences: Sequence[Tensor],
-    grads: Sequence[Tensor | None],
+    kernels: Channels, tiles: Tiles, call: Call, sequences: Sequence[Tensor], grads: Sequence[Tensor | None]
 ) -> list[Tensor]:
     """The gradients of streams, statics, first and initial values."""
+    first, initial, steps = call.first, call.initial, call.steps
     batch, like = first[0].shape[0], first[0]
     channels = batch * kernels.count
     after = len(sequences) + len(first)
     seeds, ends = [*grads[: len(sequences)], *grads[after:]], grads[len(sequences) : after]
     if channels == 0 or steps == 0:
         passed = [torch.zeros_like(f) if g is None else g.to(f.dtype, copy=True) for f, g in zip(first, ends, strict=True)]
-        return [*(torch.zeros_like(t) for t in (*streams, *statics)), *passed, *(torch.zeros_like(t) for t in initial)]
-    given, alive = _given(kernels, streams, statics, first, initial, reset)
-    given += _before(kernels, sequences, first, initial, reset)
+        return [*(torch.zeros_like(t) for t in (*call.streams, *call.statics)), *passed, *(torch.zeros_like(t) for t in initial)]
+    given, alive = _given(kernels, call)
+    given += _before(kernels, sequences, call)
     for seed in seeds:
         if seed is None:
             given += [None, 0, 0]
@@ -80,8 +64,8 @@ def backward(
             given += [alive[-1], alive[-1].stride(0), alive[-1].stride(1)]
     given += [None if g is None else rows(g, 0) for g in ends]
 
-    of_streams = [zeros_or_empty(s, kernels.covers(i, s.shape[2:])) for i, s in enumerate(streams)]
-    of_statics = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in statics]
+    of_streams = [zeros_or_empty(s, kernels.covers(i, s.shape[2:])) for i, s in enumerate(call.streams)]
+    of_statics = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in call.statics]
     apart: list[tuple[Access, Tensor]] = []  # gradients of streams, one a channel
     for access in kernels.streams:
         if access.direct:
@@ -93,7 +77,7 @@ def backward(
     sums = [torch.empty((batch, *kernels.grid), dtype=like.dtype, device=like.device) for _ in kernels.statics]
     given += sums
     of_first = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
-    of_initial = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first] if reset is not None else [None] * len(first)
+    of_initial = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first] if call.reset is not None else [None] * len(first)
     given += [t for pair in zip(of_first, of_initial, strict=True) for t in pair]
 
     kernel = kernels.sequential_back if tiles.schedule == SEQUENTIAL else kernels.parallel_back
@@ -106,27 +90,23 @@ def backward(
     return [*of_streams, *of_statics, *of_first, *ended]
 
 
-def _given(
-    kernels: Channels, streams: Sequence[Tensor], statics: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor], reset: Tensor | None
-) -> tuple[list[Any], list[Tensor]]:
+def _given(kernels: Channels, call: Call) -> tuple[list[Any], list[Tensor]]:
     """What every kernel is given first, and the tensors that must be kept until it runs."""
     given: list[Any] = []
     alive: list[Tensor] = []
     for i in kernels.stream_arrays:
-        alive.append(rows(streams[i], 2))
+        alive.append(rows(call.streams[i], 2))
         given += [alive[-1], alive[-1].stride(0), alive[-1].stride(1)]
-    given += [rows(statics[i], 0) for i in kernels.static_arrays]
-    for begin, again in zip(first, initial, strict=True):
+    given += [rows(call.statics[i], 0) for i in kernels.static_arrays]
+    for begin, again in zip(call.first, call.initial, strict=True):
         given += [rows(begin, 0), rows(again, 0)]
-    if reset is None:
+    if call.reset is None:
         return [*given, None, 0, 0], alive
-    mask = reset.view(torch.uint8)
+    mask = call.reset.view(torch.uint8)
     return [*given, mask, mask.stride(0), mask.stride(1)], alive
 
 
-def _before(
-    kernels: Channels, sequences: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor], reset: Tensor | None
-) -> list[Tensor]:
+def _before(kernels: Channels, sequences: Sequence[Tensor], call: Call) -> list[Tensor]:
     """For each slot its sequence, or, of one that is further back than a step, that of its values before each step."""
     found: list[Tensor] = []
     before: list[Tensor] = []  # of all slots, the value before each step; made where one further back asks for it
@@ -135,9 +115,9 @@ def _before(
     for i, lag in enumerate(kernels.lags):
         if lag == 1:
             found.append(sequences[i])
-            before.append(lagged(sequences[i], first[i], initial[i], reset) if len(kernels.lags) > states else sequences[i])
+            before.append(lagged(sequences[i], call.first[i], call.initial[i], call.reset) if len(kernels.lags) > states else sequences[i])
         else:
-            before.append(lagged(before[kernels.nearer[i]], first[i], initial[i], reset).contiguous())
+            before.append(lagged(before[kernels.nearer[i]], call.first[i], call.initial[i], call.reset).contiguous())
             found.append(before[-1])
     return found
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from rnndsl.runtime.decode import decode
+from rnndsl.runtime.kernels import Step
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.triton.files import REAL, module_of, text_of
 from rnndsl.runtime.triton.launch import launch
@@ -18,7 +19,8 @@ def step(
     layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
 ) -> tuple[list[Tensor], list[Tensor]] | None:
     """See `decode`. Raises what Triton raises."""
-    if not type(layer)._triton.decodes or dtype not in REAL:
+    known: Step | None = layer._kernels["triton"].step
+    if known is None or dtype not in REAL:
         return None
     shape = state[0].shape[1:]
 
@@ -28,11 +30,11 @@ def step(
         batch = inputs[0].shape[0]
         channels = batch * shape.numel()
         if channels:
-            kernel: Any = _module(layer, dtype).cell_decode
+            kernel: Any = getattr(_module(layer, dtype), known.name)
             launch(kernel, -(-channels // _BLOCK), [*arguments, batch], made[0], BLOCK=_BLOCK, INNER=_INNER, num_warps=_WARPS)
 
-    return decode(layer, inputs, values, state, dtype, lambda: [shape] * len(layer._kernels.step.outputs), run)
+    return decode(layer, known, inputs, values, state, dtype, lambda: [shape] * len(known.outputs), run)
 
 
 def _module(layer: Layer, dtype: torch.dtype) -> ModuleType:
-    return module_of(text_of(type(layer)._triton, layer._sizes, layer._hypers, dtype), type(layer).__name__)
+    return module_of(text_of(layer._kernels["triton"], layer._sizes, layer._hypers, dtype), type(layer).__name__)

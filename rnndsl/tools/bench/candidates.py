@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnndsl.runtime.choice import KERNELS
+from rnndsl.runtime.backend import BACKENDS, Results
+from rnndsl.runtime.call import Call as Given
 from rnndsl.tools.bench.subject import Recurrence, Subject, weights_like
 
 SAME = 1e-4  # how far numbers of the same cell may lie apart
@@ -113,10 +114,11 @@ class Backend(Candidate):
 
     def scan(self, r: Recurrence, streams: Tensors, statics: Tensors) -> Tensors:
         """The states of all steps."""
-        return type(self.model)._scan(self.model, r.name, streams, statics, r.first, r.initial, None, r.steps, r.kind, r.further)[0]
+        given = r.call._replace(streams=streams, statics=statics)
+        return type(self.model)._scan(self.model, r.name, given, r.kind)[0]
 
     def recurrence(self, task: Task) -> Call:
-        given = [(r, leaves(r.streams), leaves(r.statics)) for r in self.subject.recurrences]
+        given = [(r, leaves(tuple(r.call.streams)), leaves(tuple(r.call.statics))) for r in self.subject.recurrences]
         if not given:
             raise Absent("the cell has no recurrence")
 
@@ -154,9 +156,10 @@ def our_backends(subject: Subject, names: tuple[str, ...]) -> tuple[list[Backend
         except (ValueError, RuntimeError) as e:
             absent[backend] = str(e).removeprefix("backend: ")
             continue
-        misplaced = KERNELS[backend].misplaced(subject.inputs[0].device)
-        if misplaced is not None or (backend == "triton" and subject.inputs[0].device.type == "cpu"):  # an interpreter's time says nothing
-            absent[backend] = misplaced or "'triton' runs on a GPU, but this is its interpreter"
+        device = subject.inputs[0].device
+        why = BACKENDS[backend].misplaced(device) or BACKENDS[backend].emulated(device)
+        if why is not None:
+            absent[backend] = why
             continue
         found.append(Backend(backend, subject, layer))
         newton = copy.deepcopy(layer)
@@ -181,29 +184,26 @@ class Compiled(Backend):
         return super().call(task)
 
     def scan(self, r: Recurrence, streams: Tensors, statics: Tensors) -> Tensors:
-        return self._scan(r.name, streams, statics, r.first, r.initial, None, r.steps, r.kind, r.further)[0]
+        return self._scan(r.name, r.call._replace(streams=streams, statics=statics), r.kind)[0]
 
-    def _scan(
-        self, name: str, streams: Tensors, statics: Tensors, first: Tensors, initial: Tensors, reset: None, steps: int, kind: dict,
-        further: tuple[Tensors, Tensors] | None = None,
-    ) -> tuple[Tensors, Tensors, Tensors]:  # fmt: skip
+    def _scan(self, name: str, call: Given, kind: dict) -> Results:
         if name not in self._steps:
             layer = self.subject.layer
 
             def one(carry: Tensors, now: Tensors, statics: Tensors) -> tuple[Tensors, Tensors]:
-                given = tuple(n.unsqueeze(1) for n in now)
-                states, carry, _ = type(layer)._scan(layer, name, given, statics, carry, initial, None, 1, kind)
+                given = Given(tuple(n.unsqueeze(1) for n in now), statics, carry, call.initial, None, 1)
+                states, carry, _ = type(layer)._scan(layer, name, given, kind)
                 return tuple(s.squeeze(1) for s in states), carry
 
             self._steps[name] = torch.compile(one, fullgraph=True, dynamic=False)
         step = self._steps[name]
-        carry = tuple(c.contiguous() for c in first)
+        carry = tuple(c.contiguous() for c in call.first)
         kept: list[Tensors] = []
-        for now in zip(*(s.unbind(1) for s in streams), strict=True):
-            states, carry = step(carry, now, statics)
+        for now in zip(*(s.unbind(1) for s in call.streams), strict=True):
+            states, carry = step(carry, now, call.statics)
             kept.append(states)
         sequences = tuple(torch.stack(s, 1) for s in zip(*kept, strict=True))
-        return sequences, carry, self.subject.layer._follow(name, sequences, streams, statics, first, initial, reset, kind, further)
+        return sequences, carry, self.subject.layer._follow(name, call, sequences, kind)
 
     def step(self, task: Task) -> Call:
         layer = self.subject.layer

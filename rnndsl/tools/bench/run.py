@@ -178,7 +178,7 @@ def _group(group: Group, candidates: list[Candidate], subject: Subject, repeats:
         calls[c.name] = call
         group.entries[c.name] = Entry(c.name, c.note, c.ours, apart)
     if task.scope == "recurrence" and calls:
-        streams = [t for r in subject.recurrences for t in r.streams]
+        streams = [t for r in subject.recurrences for t in r.call.streams]
         states = [t for r in subject.recurrences for t in r.states]
         group.moved = moved_bytes(streams, states, task.direction)
         calls[COPY] = copy_call(group.moved, streams[0].device if streams else torch.device("cpu"))

@@ -4,11 +4,11 @@ from argparse import Namespace
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rnndsl.backends import NAMES
 from rnndsl.tools import Unfit
 from rnndsl.tools.explain import parse_shape, parse_sizes
 
 AGAINST = ("loop", "compile", "nn", "pararnn")
-BACKENDS = ("cpu", "triton")
 DIRECTIONS = ("forward", "both")
 SCOPES = ("recurrence", "layer", "step")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -24,7 +24,7 @@ class Settings:
     sizes: dict[str, int] = field(default_factory=dict)
     dtype: str = "float32"
     against: tuple[str, ...] = AGAINST
-    backends: tuple[str, ...] = BACKENDS
+    backends: tuple[str, ...] = NAMES
     directions: tuple[str, ...] = DIRECTIONS
     scopes: tuple[str, ...] = SCOPES
     repeats: int | None = None
@@ -54,7 +54,7 @@ def parse(options: Namespace) -> Settings:
         sizes=parse_sizes(options.size),
         dtype=options.dtype,
         against=names_of("--against", options.against, AGAINST),
-        backends=names_of("--backends", options.backends, BACKENDS),
+        backends=names_of("--backends", options.backends, NAMES),
         directions=names_of("--direction", options.direction, DIRECTIONS),
         scopes=names_of("--scope", options.scope, SCOPES),
         repeats=_count("--repeats", options.repeats),

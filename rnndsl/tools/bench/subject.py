@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rnndsl.checks.cell import Cell
+from rnndsl.runtime.call import Call
 from rnndsl.runtime.dtypes import complex_of
 from rnndsl.tools import Unfit
 
@@ -23,14 +24,9 @@ class Recurrence:
     """One call of a layer's `_scan`, as it was made."""
 
     name: str
-    streams: tuple[Tensor, ...]  # [B, T, ...] each
-    statics: tuple[Tensor, ...]
-    first: tuple[Tensor, ...]  # [B, ...] each
-    initial: tuple[Tensor, ...]
-    steps: int
+    call: Call
     kind: dict[str, Any]
     states: tuple[Tensor, ...]  # what came out: [B, T, ...] each
-    further: tuple[tuple, tuple] | None  # what only that reads which follows the recurrence entry by entry
 
 
 def default_sizes(cell: Cell, given: dict[str, int]) -> dict[str, int]:
@@ -85,9 +81,9 @@ class Subject:
         found: list[Recurrence] = []
         layer = self.layer
 
-        def record(name, streams, statics, first, initial, reset, steps, kind, further=None):
-            results = type(layer)._scan(layer, name, streams, statics, first, initial, reset, steps, kind, further)
-            found.append(Recurrence(name, streams, statics, first, initial, steps, kind, results[0], further))
+        def record(name: str, call: Call, kind: dict[str, Any]) -> Any:
+            results = type(layer)._scan(layer, name, call, kind)
+            found.append(Recurrence(name, call, kind, results[0]))
             return results
 
         with torch.no_grad(), replaced_scan(layer, record):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rnndsl.runtime import recurrence
+from rnndsl.runtime.call import Call
 from rnndsl.runtime.triton import launch
 from rnndsl.runtime.triton.backend import Launched
 from rnndsl.runtime.triton.tiles import Tiles
@@ -24,33 +25,32 @@ class KernelCall:
 
     launched: Launched
     is_backward: bool
-    arguments: tuple[Any, ...]
+    call: Call
+    rest: tuple[Any, ...]  # what only those backwards are given
     expected: list[Tensor]
 
     @property
     def channels(self) -> int:
         """Of all rows together."""
-        return self.arguments[2][0].shape[0] * self.launched.kernels.count
+        return self.call.first[0].shape[0] * self.launched.kernels.count
 
     @property
     def steps(self) -> int:
-        return self.arguments[5]
+        return self.call.steps
 
     @property
     def itemsize(self) -> int:
         """Bytes of an entry of a stream."""
-        streams, _, first, *_ = self.arguments
-        return (*streams, *first)[0].element_size()
+        return (*self.call.streams, *self.call.first)[0].element_size()
 
     @torch.no_grad()
     def run(self, tiles: Tiles) -> list[Tensor]:
         """What the kernels make of the same arguments, cut so."""
-        k, (streams, statics, first, initial, reset, steps, *rest) = self.launched, self.arguments
+        k = self.launched
         if self.is_backward:
-            sequences, grads, wanted = rest
-            found = launch.backward(k.kernels, tiles, streams, statics, first, initial, reset, steps, sequences, grads)
-            return list(itertools.compress(found, wanted))
-        return launch.forward(k.kernels, tiles, k.boxes, streams, statics, first, initial, reset, steps)[0]
+            sequences, grads, wanted = self.rest
+            return list(itertools.compress(launch.backward(k.kernels, tiles, self.call, sequences, grads), wanted))
+        return launch.forward(k.kernels, tiles, k.boxes, self.call)[0]
 
     def wrong(self, found: Sequence[Tensor]) -> str | None:
         """What is to be said against what a candidate made; None where it is right."""
@@ -72,7 +72,8 @@ class _Recorder(TorchDispatchMode):
             key, *arguments = args
             launched, is_backward = recurrence.known(key), func is recurrence.BACK
             if isinstance(launched, Launched):
-                (self.backward if is_backward else self.forward)[key] = KernelCall(launched, is_backward, tuple(arguments), [t.detach() for t in found])
+                call, rest = Call(*arguments[:6]), tuple(arguments[6:])
+                (self.backward if is_backward else self.forward)[key] = KernelCall(launched, is_backward, call, rest, [t.detach() for t in found])
         return found
 
 

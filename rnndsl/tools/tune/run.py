@@ -89,7 +89,7 @@ def run(program: str, cell: Cell, layer_class: Any, settings: Settings, device: 
 
     Raises Unfit for sizes that do not fit the cell, and for a cell without Triton kernels.
     """
-    kernels = layer_class._triton
+    kernels = layer_class._kernels["triton"]
     if not kernels.kernels:
         raise Unfit(f"{cell.name} has no Triton kernels: {'; '.join(f'{n}: {why}' for n, why in kernels.refused.items())}")
     sizes = default_sizes(cell, settings.sizes)

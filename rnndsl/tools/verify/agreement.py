@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from rnndsl.runtime.call import SMALL
+from rnndsl.runtime.backend import BACKENDS
 from rnndsl.tools.verify.compare import Gap, allowance, differences, not_finite
 from rnndsl.tools.verify.context import REFERENCE, Backend, Context, threads
 from rnndsl.tools.verify.finding import NOTE, PASS, REPORT, Finding, judged
@@ -53,10 +53,11 @@ def rounding(c: Context) -> Finding:
 
 
 def _threaded(c: Context, b: Backend, dtype: torch.dtype) -> list[Case]:
-    """A call of so much work that kernels in C++ share it among threads."""
-    if b.name != "cpu" or dtype != torch.float64 or c.threads == 1:
+    """A call of so much work that a backend shares it among threads."""
+    least = BACKENDS[b.name].threaded_from
+    if least is None or dtype != torch.float64 or c.threads == 1:
         return []
-    return [Case(11, 1 + SMALL // (11 * c.subject.states), given=True, reset=True)]
+    return [Case(11, 1 + least // (11 * c.subject.states), given=True, reset=True)]
 
 
 def backend(c: Context, b: Backend, dtype: torch.dtype) -> Finding:

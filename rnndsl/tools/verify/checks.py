@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 
+from rnndsl.runtime.backend import BACKENDS
 from rnndsl.tools.verify import agreement, consistency
 from rnndsl.tools.verify.context import REFERENCE, Backend, Context
 from rnndsl.tools.verify.finding import SKIP, Finding
@@ -59,13 +60,13 @@ def checks(c: Context) -> Iterator[Check]:
 
 def _newton(c: Context, dtypes: list) -> Iterator[Check]:
     """Newton in the dtypes that it computes in."""
-    triton = next((b for b in c.backends if b.name == "triton"), None)
-    if triton is None:
+    parallel = next((b for b in c.backends if "newton" in BACKENDS[b.name].schedules), None)
+    if parallel is None:
         yield Check("newton", "parallel over time against sequential", partial(_skipped, "it is a schedule of the Triton backend, which does not run"))
         return
     for name, dtype in dtypes:
         if dtype in (torch.float64, torch.float32):
-            yield Check("newton", f"{_named(triton)} on {name}: parallel against sequential", partial(newton, c, triton, dtype))
+            yield Check("newton", f"{_named(parallel)} on {name}: parallel against sequential", partial(newton, c, parallel, dtype))
 
 
 def _named(b: Backend) -> str:

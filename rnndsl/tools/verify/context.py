@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 from rnndsl import compiler
+from rnndsl.backends import NAMES
 from rnndsl.calculus.analysis import System
 from rnndsl.checks.cell import Cell
 from rnndsl.diagnostics import Source
 from rnndsl.plan.ir import Plan
-from rnndsl.runtime.choice import KERNELS
+from rnndsl.runtime.backend import BACKENDS
 from rnndsl.runtime.triton.launch import TOLERANCE
 from rnndsl.syntax import ast
 from rnndsl.tools import Unfit
@@ -36,7 +37,7 @@ class Backend:
     @property
     def is_interpreted(self) -> bool:
         """Whether its kernels run in Triton's interpreter, where time says nothing."""
-        return self.name == "triton" and self.device == "cpu"
+        return BACKENDS[self.name].emulated(torch.device(self.device)) is not None
 
 
 REFERENCE = Backend("reference")
@@ -72,7 +73,7 @@ class Context:
     @cached_property
     def subject(self) -> Subject:
         """The cell in odd sizes."""
-        is_slow = self.settings.wants("triton") and not torch.cuda.is_available()
+        is_slow = any(self.settings.wants(name) and BACKENDS[name].emulated(torch.device(BACKENDS[name].home())) for name in NAMES)
         return self.of_sizes(find_sizes(self.cell, self.settings.sizes, SLOW if is_slow else ODD))
 
     @cached_property
@@ -96,10 +97,10 @@ class Context:
     @cached_property
     def _found(self) -> tuple[tuple[Backend, ...], dict[str, str]]:
         found, absent = [REFERENCE], {}
-        for name in ("cpu", "triton"):
+        for name in NAMES:
             if self.settings.backends is not None and not self.settings.wants(name):
                 continue
-            backend = Backend(name, "cuda" if name == "triton" and torch.cuda.is_available() else "cpu")
+            backend = Backend(name, BACKENDS[name].home())
             why = self._missing(backend)
             if why is None:
                 found.append(backend)
@@ -115,10 +116,10 @@ class Context:
             self.subject.layer(backend.name)
         except (ValueError, RuntimeError) as e:
             return str(e).removeprefix(f"backend: '{backend.name}' cannot run this cell: ").removesuffix("; use 'auto' or 'reference'")
-        if backend.is_interpreted and not self.settings.wants("triton"):
+        if backend.is_interpreted and not self.settings.wants(backend.name):
             return "there is no GPU (TRITON_INTERPRET=1 and --backend triton: in Triton's interpreter)"
-        if (why := KERNELS[backend.name].misplaced(torch.device(backend.device))) is not None:
-            return f"{why}; TRITON_INTERPRET=1 runs its kernels in Triton's interpreter" if backend.name == "triton" else why
+        if (why := BACKENDS[backend.name].misplaced(torch.device(backend.device))) is not None:
+            return f"{why}; TRITON_INTERPRET=1 runs its kernels in Triton's interpreter" if backend.is_interpreted else why
         return None
 
     @property
@@ -134,7 +135,7 @@ class Context:
     def unit(self, b: Backend, case: Case, dtype: torch.dtype) -> float:
         """The error that a step may have beside rounding: the residual that a solver stops at, where one runs."""
         layer = self.subject.layer(b.name, dtype, b.device)
-        if b.name != "triton" or all(p.schedule != "newton" for p in layer.plan_for(*self.subject.arguments(case, dtype, b.device).inputs)):
+        if all(p.schedule != "newton" for p in layer.plan_for(*self.subject.arguments(case, dtype, b.device).inputs)):
             return 0.0
         return TOLERANCE[torch.float64 if dtype == torch.float64 else torch.float32][0]
 

@@ -3,11 +3,12 @@
 from argparse import Namespace
 from dataclasses import dataclass, field
 
+from rnndsl.backends import NAMES
 from rnndsl.tools import Unfit
 from rnndsl.tools.bench.settings import names_of
 from rnndsl.tools.explain import parse_sizes
 
-BACKENDS = ("reference", "cpu", "triton")
+BACKENDS = ("reference", *NAMES)
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 

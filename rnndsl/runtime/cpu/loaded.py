@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rnndsl.runtime import build
-from rnndsl.runtime.kernels import Kernel, Kernels
+from rnndsl.runtime.cpu.kernels import Kernel, Kernels
 from rnndsl.runtime.layer import Layer
 
 TYPES = {torch.float32: "float", torch.float64: "double"}  # what kernels are made for
@@ -79,7 +79,7 @@ def source_of(kernels: Kernels, sizes: dict[str, int], dtype: torch.dtype) -> st
 
 def load(cls: Any, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> Loaded:
     """The kernels of a class's recurrence; builds them where they are not built yet. Raises what `build.load` does."""
-    kernels: Kernels = cls._kernels
+    kernels: Kernels = cls._kernels["cpu"]
     library = build.load(source_of(kernels, sizes, dtype), cls.__name__)
     kernel = kernels.kernels[name]
     forward, backward = (_function(library, f"{kernel.name}_{direction}") for direction in ("forward", "backward"))
@@ -133,12 +133,14 @@ def _check_slices(read: Iterator[int]) -> None:
 
 def step_of(layer: Layer, dtype: torch.dtype) -> LoadedStep:
     """The function of one step of a layer; builds it where it is not built yet. Raises what `build.load` does."""
-    key = (layer._kernels.digest, tuple(layer._sizes.values()), tuple(map(repr, layer._hypers.values())), dtype)  # 0.0 and -0.0 differ
+    kernels: Kernels = layer._kernels["cpu"]
+    key = (kernels.digest, tuple(layer._sizes.values()), tuple(map(repr, layer._hypers.values())), dtype)  # 0.0 and -0.0 differ
     if key not in _steps:
-        library = build.load(source_of(layer._kernels, layer._sizes, dtype), type(layer).__name__)
-        name = layer._kernels.step.name
+        library = build.load(source_of(kernels, layer._sizes, dtype), type(layer).__name__)
+        assert kernels.step is not None
+        name = kernels.step.name
         _check_slices(_table(library, f"{name}_slices"))
         read = _table(library, f"{name}_shapes")
-        shapes = tuple(tuple(next(read) for _ in range(next(read))) for _ in layer._kernels.step.outputs)
+        shapes = tuple(tuple(next(read) for _ in range(next(read))) for _ in kernels.step.outputs)
         _steps[key] = LoadedStep(_function(library, name), _doubles(layer._hypers), shapes)
     return _steps[key]

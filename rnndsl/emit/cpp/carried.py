@@ -1,0 +1,27 @@
+"""What a generated module says of its kernels in C++."""
+
+from typing import Any
+
+from rnndsl.diagnostics import Source
+from rnndsl.emit.carried import Carried
+from rnndsl.emit.cpp.library import KernelText, cpp_text
+from rnndsl.kernel.build import CellKernels
+
+
+def carried(kernels: CellKernels, source: Source) -> Carried:
+    """The kernels of a cell; see `runtime/cpu/kernels.py`."""
+    made = cpp_text(kernels, source)
+    refused = dict(made.refused)
+    if not made.kernels:
+        return Carried("No recurrence runs in C++", {"refused": refused})
+    said: dict[str, Any] = {"sizes": dict(made.sizes), "kernels": {k.label: _said(k) for k in made.kernels}}
+    if made.step is not None:
+        s = made.step
+        said["step"] = {
+            "name": s.name, "streams": s.streams, "statics": dict(s.statics), "carries": s.carries, "nearer": s.nearer, "outputs": s.outputs,
+        }  # fmt: skip
+    return Carried("The recurrences in C++, built when a layer first runs on a CPU", said | {"refused": refused}, made.text)
+
+
+def _said(k: KernelText) -> dict[str, Any]:
+    return {"name": k.name, "streams": k.streams, "statics": k.statics, "carries": k.carries, "lags": k.lags, "partial": k.partial}

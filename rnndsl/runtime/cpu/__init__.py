@@ -1,0 +1,1 @@
+"""The CPU backend: recurrences as generated C++ kernels."""

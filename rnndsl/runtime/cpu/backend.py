@@ -1,0 +1,161 @@
+"""The CPU backend: recurrences by generated C++ kernels."""
+
+import itertools
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnndsl.runtime import build, recurrence
+from rnndsl.runtime.backend import Backend, Plan, Results
+from rnndsl.runtime.call import Call
+from rnndsl.runtime.cpu.invoke import SMALL, invoke, strided, values_of
+from rnndsl.runtime.cpu.kernels import Kernel, Kernels
+from rnndsl.runtime.cpu.loaded import Loaded, load
+from rnndsl.runtime.cpu.step import step
+from rnndsl.runtime.kernels import Step
+from rnndsl.runtime.key import Key
+from rnndsl.runtime.layer import Layer
+from rnndsl.runtime.memory import rows
+from rnndsl.runtime.plain import reference_of
+
+_warned: set[type] = set()
+
+
+class Cpu(Backend):
+    """Generated C++ kernels, built with the compiler at hand."""
+
+    name = "cpu"
+    devices = ("cpu",)
+    has_step = True
+    threaded_from = SMALL
+
+    def carried(self, kernels: dict[str, dict] | None = None, step: dict | None = None, **said: Any) -> Kernels:
+        return Kernels(kernels={n: Kernel(**k) for n, k in (kernels or {}).items()}, step=Step(**step) if step else None, **said)
+
+    def refusal(self, cls: Any) -> str | None:
+        kernels: Kernels | None = cls._kernels.get(self.name)
+        if kernels is None:
+            return "its module has no kernels in C++"
+        if kernels.refused:
+            return "; ".join(f"{label}: {reason}" for label, reason in kernels.refused.items())
+        return str(build.NoCompiler()) if build.compiler() is None else None
+
+    def misplaced(self, device: torch.device) -> str | None:
+        return None if device.type == "cpu" else f"'cpu' runs on a CPU, but the inputs are on {device}"
+
+    def chosen(self, cls: Any, name: str) -> bool:
+        return _chosen(cls)
+
+    def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
+        return recurrence.run(_key(layer, name, kind["dtype"]), call)
+
+    def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
+        return Plan(name, self.name, "sequential", "kernels in C++")
+
+    def step(
+        self, layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
+    ) -> tuple[list[Tensor], list[Tensor]] | None:
+        return step(layer, inputs, values, state, dtype)
+
+    def made(self, key: Key) -> "Compiled":
+        """Raises what `build.load` does."""
+        kernel = key.kernels.kernels[key.name]
+        forms = (kernel.streams, kernel.statics, kernel.carries)
+        reference = reference_of(key.cls, key.name, forms, kernel.lags, key.sizes, key.hypers, key.dtype)
+        return Compiled(load(key.cls, key.name, key.sizes, key.hypers, key.dtype), forms, kernel.lags, key.dtype, reference)
+
+
+@torch.compiler.assume_constant_result
+def _chosen(cls: Any) -> bool:
+    """Whether `auto` takes the kernels of a class; where they cannot be had, it says so once."""
+    if "cpu" not in cls._kernels:
+        return False
+    why = BACKEND.refusal(cls)
+    if why is not None and cls not in _warned:
+        _warned.add(cls)
+        warnings.warn(f"{cls.__name__} runs step by step in PyTorch, since {why}", stacklevel=6)
+    return why is None
+
+
+@torch.compiler.assume_constant_result
+def _key(layer: Layer, name: str, dtype: torch.dtype) -> str:
+    """The key of a layer's recurrence; builds its kernels where they are not built yet. A compiled layer asks for it once.
+
+    Raises what `build.load` does.
+    """
+    key = Key.text_of("cpu", layer, name, dtype)
+    recurrence.known(key)
+    return key
+
+
+def _given(call: Call, dtype: torch.dtype) -> tuple[list[Tensor], list[int]]:
+    """What both directions read: tensors as a kernel can read them, to be kept until the call is done, and where they lie."""
+    groups = ((call.streams, 2), (call.statics, 0), (call.first, 1), (call.initial, 0))
+    kept = [[rows(t, lead) for t in tensors] for tensors, lead in groups]
+    arrays = [v for tensors, (_, lead) in zip(kept, groups, strict=True) for v in strided(tensors, lead, dtype)]
+    return list(itertools.chain.from_iterable(kept)), arrays
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A recurrence in C++; see `recurrence.Runnable`."""
+
+    loaded: Loaded
+    forms: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    lags: tuple[int, ...]
+    dtype: torch.dtype
+    reference: Any
+    follows: tuple[int, ...] = ()
+
+    def cast(self, t: Tensor, is_stream: bool) -> Tensor:
+        return t if t.dtype == self.dtype else t.to(self.dtype)
+
+    def forward(self, call: Call) -> list[Tensor]:
+        loaded, first, steps = self.loaded, call.first, call.steps
+        batch, work = values_of(first, loaded.kernel.lags)
+        _kept, arrays = _given(call, self.dtype)
+        sequences = [f.new_empty((batch, steps, *f.shape[1:])) for f, lag in zip(first, loaded.kernel.lags, strict=True) if lag == 1]
+        finals = [torch.empty_like(f, memory_format=torch.contiguous_format) for f in first]
+        arrays += [*strided(sequences, 2, self.dtype), *strided(finals, 1, self.dtype)]
+        invoke(loaded.forward, loaded.hypers, batch, steps, work * steps, arrays, call.reset)
+        return [*sequences, *finals]
+
+    def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
+        loaded, first, steps = self.loaded, call.first, call.steps
+        batch, work = values_of(first, loaded.kernel.lags)
+        kept, arrays = _given(call, self.dtype)
+        kept += [rows(s, 2) for s in sequences]
+        arrays += strided(kept[-len(sequences) :], 2, self.dtype)
+
+        def add(gradient: Tensor | None, like: Tensor, lead: int) -> None:
+            """A gradient; zeros that every row and step reads, where none came."""
+            kept.append(rows(gradient, lead) if gradient is not None else like.new_zeros(like.shape[lead:]))
+            arrays.extend(strided(kept[-1:], lead if gradient is not None else 0, self.dtype))
+
+        for gradient, sequence in zip(grads, sequences, strict=False):
+            add(gradient, sequence, 2)
+        for gradient, begin in zip(grads[len(sequences) :], first, strict=True):
+            add(gradient, begin, 1)
+        stream_grads = [s.new_empty(s.shape) for s in call.streams]
+        for i in loaded.kernel.partial:
+            stream_grads[i].zero_()
+        static_grads = [s.new_zeros(s.shape) for s in call.statics]
+        first_grads = [f.new_empty(f.shape) for f in first]
+        initial_grads = [i.new_zeros(i.shape) for i in call.initial]
+        factors = [
+            [first[0].new_empty((batch, steps, o.rounds, o.further * o.common * size)) for size in (o.left, o.right)] for o in loaded.outers
+        ]
+        arrays += [*strided(stream_grads, 2, self.dtype), *strided(static_grads, 0, self.dtype)]
+        arrays += [*strided(first_grads, 1, self.dtype), *strided(initial_grads, 0, self.dtype)]
+        arrays += strided(list(itertools.chain.from_iterable(factors)), 2, self.dtype)
+        invoke(loaded.backward, loaded.hypers, batch, steps, work * steps, arrays, call.reset)
+        for o, (left, right) in zip(loaded.outers, factors, strict=True):
+            if wanted[len(call.streams) + o.index]:
+                o.add(static_grads[o.index], left, right)
+        return [*stream_grads, *static_grads, *first_grads, *initial_grads]
+
+
+BACKEND = Cpu()

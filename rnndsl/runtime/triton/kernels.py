@@ -1,0 +1,19 @@
+"""What a generated module says of its kernels in Triton. Needs no triton."""
+
+from dataclasses import dataclass, field
+
+from rnndsl.runtime.kernels import KernelText, Step
+
+
+@dataclass(frozen=True)
+class TritonKernels(KernelText):
+    """The Triton kernels of a cell: their text, the names in it of sizes, hyperparameters and the kernels of recurrences, one step of the
+    whole, and why recurrences have none."""
+
+    COMMENT = "#"
+    source: str = ""
+    sizes: dict[str, str] = field(default_factory=dict)
+    hypers: dict[str, str] = field(default_factory=dict)
+    kernels: dict[str, str] = field(default_factory=dict)
+    step: Step | None = None
+    refused: dict[str, str] = field(default_factory=dict)
