@@ -64,18 +64,6 @@ class Scalars:
         return -Scalars.softplus(-x)
 
     @staticmethod
-    def silu(x: float) -> float:
-        return x * Scalars.sigmoid(x)
-
-    @staticmethod
-    def gelu(x: float) -> float:
-        return 0.5 * x * (1.0 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-
-    @staticmethod
-    def elu(x: float) -> float:
-        return Scalars.expm1(x) if x <= 0 else x
-
-    @staticmethod
     def maximum(a: float, b: float) -> float:
         return a if a >= b or math.isnan(a) else b
 
@@ -95,10 +83,6 @@ class Scalars:
         return math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a) * math.copysign(1.0, b)
 
     @staticmethod
-    def mod(a: float, b: float) -> float:
-        return a - b * Scalars.floor(Scalars.divide(a, b))
-
-    @staticmethod
     def power(a: float, b: float) -> float:
         try:
             return math.pow(a, b)
@@ -116,6 +100,38 @@ class Scalars:
     @staticmethod
     def tanh(x: float) -> float:
         return math.tanh(x)
+
+    @staticmethod
+    def log1p(x: float) -> float:
+        return math.log1p(x) if x > -1 else -math.inf if x == -1 else math.nan
+
+    @staticmethod
+    def erf(x: float) -> float:
+        return math.erf(x)
+
+    @staticmethod
+    def sinh(x: float) -> float:
+        return math.sinh(x) if abs(x) < 710 or math.isnan(x) else math.copysign(math.inf, x)
+
+    @staticmethod
+    def cosh(x: float) -> float:
+        return math.cosh(x) if abs(x) < 710 or math.isnan(x) else math.inf
+
+    @staticmethod
+    def atan(x: float) -> float:
+        return math.atan(x)
+
+    @staticmethod
+    def round(x: float) -> float:
+        return float(round(x)) if math.isfinite(x) else x
+
+    @staticmethod
+    def clamp(x: float, low: float, high: float) -> float:
+        return Scalars.minimum(Scalars.maximum(x, low), high)
+
+    @staticmethod
+    def angle_of_real(x: float) -> float:
+        return math.pi if x < 0 else x if math.isnan(x) else 0.0
 
     @staticmethod
     def rsqrt(x: float) -> float:

@@ -14,6 +14,7 @@ from operator import add
 from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Update, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.checks.folding import fold
+from rnndsl.checks.prelude import body_of
 from rnndsl.functions import FUNCTIONS
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan
 
@@ -164,6 +165,8 @@ def _of_operation(expr: Apply) -> tuple[Dim, Dim]:
     if op in _FREE or (not expr.type.axes and all(_plain(a) for a in expr.args)):
         return NONE, NONE
     row = FUNCTIONS.get(op)
+    if row is not None and row.definition:
+        return _of_expr(body_of(expr))
     if row is not None and row.cost == (0, 0):
         return NONE, NONE
     factor = Dim.of(_complex_factor(expr))

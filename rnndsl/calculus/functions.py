@@ -13,6 +13,7 @@ import sympy
 from sympy import Expr, Function, Integer
 
 from rnndsl.calculus.budget import raised
+from rnndsl.checks.prelude import definition
 from rnndsl.functions import ENTRIES
 from rnndsl.functions import Function as Row
 from rnndsl.syntax import ast
@@ -78,16 +79,48 @@ def _slopes(row: Row) -> tuple[ast.Expr, ...]:
     return tuple(parse_expression(text) for text in row.slopes)
 
 
+class _Compound(_Row):
+    """A function of the prelude: kept as one, with the derivative of what it stands for."""
+
+    def fdiff(self, argindex=1):
+        return _derivative(self.row, argindex - 1).xreplace(dict(zip(_arguments(self.row), self.args, strict=True)))
+
+    def written_out(self) -> Expr:
+        """What it stands for."""
+        return _body(self.row).xreplace(dict(zip(_arguments(self.row), self.args, strict=True)))
+
+
+@cache
+def _arguments(row: Row) -> tuple[sympy.Symbol, ...]:
+    return tuple(sympy.Dummy(p, real=True) for p in row.parameters)
+
+
+@cache
+def _body(row: Row) -> Expr:
+    return formula_of(definition(row.name).body, dict(zip(row.parameters, _arguments(row), strict=True)))
+
+
+@cache
+def _derivative(row: Row, i: int) -> Expr:
+    return _body(row).diff(_arguments(row)[i])
+
+
 def _class_of(row: Row) -> Any:
-    """SymPy's own function, or one with the row's slopes."""
+    """SymPy's own function, an expression of others, or one with the derivatives of the table or of its definition."""
     name = row.formula or row.name
     if name.startswith("sympy."):
         return getattr(sympy, name.removeprefix("sympy."))
-    return type(name, (_Row,), {"row": row, "nargs": len(row.parameters)})
+    if not name.isidentifier():
+        return lambda *args: formula_of(parse_expression(name), dict(zip(row.parameters, args, strict=True)))
+    return type(name, (_Compound if row.definition else _Row,), {"row": row, "nargs": len(row.parameters)})
 
 
-ELEMENTWISE: dict[str, Any] = {name: _class_of(row) for name, row in ENTRIES.items() if row.formula or row.slopes}
-OPERATIONS: dict[str, Any] = {ENTRIES[name].operation: f for name, f in ELEMENTWISE.items()}
+ELEMENTWISE: dict[str, Any] = {
+    name: _class_of(row)
+    for name, row in ENTRIES.items()
+    if row.formula or row.slopes or (row.definition and not row.is_surrogate)
+}
+OPERATIONS: dict[str, Any] = {ENTRIES[name].operation: f for name, f in ELEMENTWISE.items() if not ENTRIES[name].definition}
 
 # Those that analyses know by themselves.
 absolute, sign, sigmoid = ELEMENTWISE["abs"], ELEMENTWISE["sign"], ELEMENTWISE["sigmoid"]

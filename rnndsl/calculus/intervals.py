@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from rnndsl.checks.cell import Apply, Expr, Number, Ref, walk
 from rnndsl.checks.folding import fold
-from rnndsl.functions import FUNCTIONS, OPERATORS, ranges
+from rnndsl.checks.prelude import body_of
+from rnndsl.functions import COMPOUNDS, FUNCTIONS, OPERATORS, ranges
 
 LONG = 100  # nodes of an expression from which its name is kept
 _SPLITS = 6  # values held at their ends at once
@@ -133,7 +134,19 @@ class Evaluation:
         if expr.op in _ARITHMETIC:
             atoms: dict[int, Interval] = {}
             return self._at_ends(self._node(expr, atoms), atoms, frozenset(), _SPLITS)
-        return _apply(expr, [self.of(a) for a in expr.args])
+        args = [self.of(a) for a in expr.args]
+        if expr.op in COMPOUNDS and COMPOUNDS[expr.op].interval is None:
+            return self._of_compound(expr, args)
+        return _apply(expr, args)
+
+    def _of_compound(self, expr: Apply, args: list[Interval]) -> Interval:
+        """A function of the prelude by its definition: at the ends of its argument where it never falls."""
+        row, body = COMPOUNDS[expr.op], body_of(expr)
+        if row.rising:
+            low, high = (fold(body, {row.parameters[0]: end}) for end in (args[0].low, args[0].high))
+            return Interval(low, high) if isinstance(low, float) and isinstance(high, float) else ALL
+        named = dict(zip(row.parameters, args, strict=True))
+        return Evaluation(lambda ref: named[ref.name] if ref.role == "argument" else self.leaf(ref), self.work).of(body)
 
     def _node(self, expr: Expr, atoms: dict[int, Interval]) -> _Node:
         key = self.key(expr)

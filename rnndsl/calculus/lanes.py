@@ -29,7 +29,9 @@ from rnndsl.calculus.functions import (
 from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Update, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.checks.folding import fold
+from rnndsl.checks.prelude import body_of
 from rnndsl.diagnostics import NOWHERE, Span
+from rnndsl.functions import COMPOUNDS
 from rnndsl.plan.ir import Gemm, Operation, Scan
 from rnndsl.plan.single import own_name
 
@@ -169,6 +171,7 @@ class _Lowering:
     longest: int | None = None
     budget: Budget = field(default_factory=Budget)
     env: dict[tuple, _Value] = field(default_factory=dict)
+    arguments: dict[str, _Value] = field(default_factory=dict)  # of the function of the prelude that is being read
     taken: set[str] = field(default_factory=set)
     leaves: dict[tuple, Leaf] = field(default_factory=dict)
     locals: list[tuple[Symbol, Formula]] = field(default_factory=list)
@@ -327,8 +330,10 @@ class _Lowering:
             return self._surrogate(expr)
         if expr.op == "@":
             return self._product(expr)
-        handler = getattr(self, f"_{expr.op}", None) if expr.op.isidentifier() else None
         args = [self.value(a) for a in expr.args]
+        if expr.op in COMPOUNDS and expr.op not in ELEMENTWISE:
+            return self._compound(expr, args)
+        handler = getattr(self, f"_{expr.op}", None) if expr.op.isidentifier() else None
         if handler is None and args:
             return self._elementwise(expr, args)
         if not any(a.depends for a in args) and expr.op not in ("re", "im", "conj"):
@@ -336,7 +341,17 @@ class _Lowering:
         assert handler is not None
         return handler(expr, args)
 
+    def _compound(self, expr: Apply, args: list[_Value]) -> _Value:
+        """A function of the prelude that is not kept as one: what it stands for, of the values of its arguments."""
+        around = self.arguments
+        self.arguments = {p: self._named("v", a) for p, a in zip(COMPOUNDS[expr.op].parameters, args, strict=True)}
+        value = self.value(body_of(expr))
+        self.arguments = around
+        return value
+
     def _ref(self, ref: Ref) -> _Value:
+        if ref.role == "argument":
+            return self.arguments[ref.name]
         if ref.role == "state" and ("state", ref.name, ref.lag) in self.env:
             return self.env["state", ref.name, ref.lag]
         if ("local", ref.name) in self.env:
@@ -392,6 +407,9 @@ class _Lowering:
         elif expr.op == "abs" and expr.args[0].type.is_complex:
             self._read_apart(args[0])
             formula = modulus(formulas[0])
+        elif expr.op == "angle" and expr.args[0].type.is_complex:
+            self._read_apart(args[0])
+            formula = imag_part(sympy.log(formulas[0]))
         else:
             formula = ELEMENTWISE[expr.op](*formulas)
         if formula.has(sympy.Abs):  # sqrt(x^2)
@@ -585,27 +603,6 @@ class _Lowering:
         e = self._named("e", self._along(expr, v, sympy.exp(v.formula - top.formula), top))
         total = self._spread(self._total(e, "sum", expr), v, expr.type, expr.span)
         return self._along(expr, v, e.formula / total.formula, total)
-
-    def _normalize(self, expr: Apply, args: list[_Value]) -> _Value:
-        (v,) = args
-        v = self._named("v", v)
-        square = self._total(replace(v, formula=v.formula**2, family=family.NONLINEAR), "sum", expr)
-        size = self._spread(replace(square, formula=sympy.sqrt(square.formula + sympy.Float("1e-12"))), v, expr.type, expr.span)
-        return self._along(expr, v, v.formula / size.formula, size)
-
-    def _rmsnorm(self, expr: Apply, args: list[_Value]) -> _Value:
-        (v,) = args
-        v = self._named("v", v)
-        square = self._total(replace(v, formula=v.formula**2, family=family.NONLINEAR), "mean", expr)
-        size = self._spread(replace(square, formula=sympy.sqrt(square.formula + sympy.Float("1e-5"))), v, expr.type, expr.span)
-        return self._along(expr, v, v.formula / size.formula, size)
-
-    def _layernorm(self, expr: Apply, args: list[_Value]) -> _Value:
-        (v,) = args
-        v = self._named("v", v)
-        mean = self._spread(self._total(v, "mean", expr), v, expr.type, expr.span)
-        centred = self._named("d", self._along(expr, v, v.formula - mean.formula, mean))
-        return self._rmsnorm(expr, [centred])
 
     def _norm(self, expr: Apply, args: list[_Value]) -> _Value:
         (v,) = args

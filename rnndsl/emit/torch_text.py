@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from rnndsl.checks.cell import Apply, Expr, Number, Ref, Type, walk
 from rnndsl.checks.dims import Dim
-from rnndsl.functions import FUNCTIONS, numbers
+from rnndsl.checks.prelude import written_out
+from rnndsl.functions import COMPOUNDS, ENTRIES, FUNCTIONS, numbers
 
 # How tightly a text binds; higher binds tighter.
 COMPARE, ADD, MUL, NEG, POW, ATOM = 1, 2, 3, 4, 5, 6
@@ -58,7 +59,7 @@ class TorchText:
             case Apply(op="+" | "-" | "*" | "neg"):
                 return all(self.is_number(a) for a in expr.args)
             case Apply():
-                real = expr.op in numbers.NUMBERS and not any(a.type.is_complex for a in expr.args)
+                real = (expr.op in numbers.NUMBERS or (expr.op in COMPOUNDS and expr.op in ENTRIES)) and not any(a.type.is_complex for a in expr.args)
                 return real and all(self.is_number(a) for a in expr.args)
         return False
 
@@ -127,6 +128,8 @@ class TorchText:
             case Ref():
                 return Text(self.name(expr))
             case Apply():
+                if expr.op in COMPOUNDS and (not COMPOUNDS[expr.op].torch or self.is_number(expr)):
+                    return self.text(written_out(expr))
                 if expr.op not in ("+", "-", "*", "neg") and self.is_number(expr):
                     return self._of_numbers(expr)
                 special = getattr(self, f"_{expr.op}", None) if expr.op.isidentifier() else None
@@ -297,7 +300,8 @@ class TorchText:
     def _builtin(self, expr: Apply) -> Text:
         row = FUNCTIONS[expr.op]
         target = expr.type if len(expr.args) > 1 else None
-        args = [self.tensor(a, target).code if target else self.tensor(a).code for a in expr.args]
+        level = ATOM if row.torch.startswith("{0}.") else 0
+        args = [(self.tensor(a, target) if target else self.tensor(a)).within(level) for a in expr.args]
         code = row.torch.format(*args)
         if code.startswith("ops."):
             code = code[4:]

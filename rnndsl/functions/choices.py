@@ -26,6 +26,13 @@ ROWS = (
         number=Scalars.logaddexp, torch="ops.logaddexp({0}, {1})", triton="logaddexp",
     ),
     Function(
+        "clamp", "v, lo, hi", "min(max(v, lo), hi), elementwise; its slope in v is 1 from lo to hi, both included",
+        hint="it reads `clamp(v, lo, hi)`",
+        slopes=("where(v >= lo, where(v <= hi, 1, 0), 0)", "where(lo < hi, where(v < lo, 1, 0), 0)", "where(v > hi, 1, where(hi < lo, 1, 0))"),
+        interval=ranges.clamped, kinks=True, cost=(2, 0),
+        number=Scalars.clamp, torch="torch.clamp({0}, {1}, {2})", cpp="min(max({0}, {1}), {2})", triton="minimum(maximum({0}, {1}), {2})",
+    ),
+    Function(
         "where", "cond, a, b", "a where cond is not 0, else b", domain="any", hint="it reads `where(condition, a, b)`",
         slopes=("0", "where(cond, 1, 0)", "where(cond, 0, 1)"), interval=lambda cond, a, b: ranges.hull(a, b),
         number=Scalars.where, torch="torch.where(({0}) != 0, {1}, {2})", node="select",

@@ -7,10 +7,8 @@ _TWO, _FOUR = "a, b", "a, b, c, d"
 
 ROWS = (
     Function("root", formula="root", number=Scalars.sqrt, cost=(0, 1), cpp="sqrt", triton="tl.sqrt"),  # its derivative at 0 is 0
-    Function("rsqrt", number=Scalars.rsqrt, cost=(0, 1), triton="tl.rsqrt"),
-    Function("expm1", number=Scalars.expm1, cost=(0, 1), triton="expm1"),
     Function("modulus", _TWO, number=Scalars.modulus, triton="modulus"),
-    Function("angle", _TWO, number=Scalars.angle),
+    Function("angle", _TWO, number=Scalars.angle, triton="angle"),
     Function("log_modulus", _TWO, number=Scalars.log_modulus),
     Function("quotient_re", _FOUR, number=Scalars.quotient_re, triton="quotient_re"),
     Function("quotient_im", _FOUR, number=Scalars.quotient_im, triton="quotient_im"),

@@ -22,9 +22,19 @@ def hull(*parts: Range) -> Range:
     return min(p[0] for p in parts), max(p[1] for p in parts)
 
 
-def from_zero(f: Callable[[float], float]) -> Callable[[Range], Range]:
-    """A function of numbers from 0 on that never falls."""
-    return lambda v: (f(max(v[0], 0.0)), f(max(v[1], 0.0)))
+def from_the(least: float, f: Callable[[float], float]) -> Callable[[Range], Range]:
+    """A function of numbers from the least on that never falls."""
+    return lambda v: (f(max(v[0], least)), f(max(v[1], least)))
+
+
+def even(f: Callable[[float], float]) -> Callable[[Range], Range]:
+    """A function of the size alone that never falls with it."""
+    return lambda v: (f(absolute(v)[0]), f(absolute(v)[1]))
+
+
+def falling(f: Callable[[float], float]) -> Callable[[Range], Range]:
+    """A function of numbers from 0 on that never rises."""
+    return lambda v: (f(max(v[1], 0.0)), f(max(v[0], 0.0)))
 
 
 def absolute(v: Range) -> Range:
@@ -38,6 +48,10 @@ def larger(a: Range, b: Range) -> Range:
 
 def smaller(a: Range, b: Range) -> Range:
     return min(a[0], b[0]), min(a[1], b[1])
+
+
+def clamped(v: Range, low: Range, high: Range) -> Range:
+    return smaller(larger(v, low), high)
 
 
 def logaddexp(a: Range, b: Range) -> Range:

@@ -42,6 +42,8 @@ class Function:
     cpp: str = ""  # a function of runtime/cpp/lanes.h, where its name is another; or an expression of printed arguments
     triton: str = ""  # a function of Triton, `tl.exp`, or of runtime/triton/functions.py; or an expression of printed arguments
 
+    definition: str = ""  # its line of grammar/prelude.rnn, which is then all that these stages need
+
     # how it is shown
     latex: str | None = None  # a command of TeX; None: its name, upright
 
@@ -65,6 +67,11 @@ class Function:
     def operation(self) -> str:
         """What a graph calls it."""
         return self.node or self.name
+
+    @property
+    def is_surrogate(self) -> bool:
+        """Whether its definition gives a derivative for the backward pass."""
+        return " grad " in self.definition
 
     @property
     def is_flat(self) -> bool:

@@ -1,14 +1,15 @@
 """What people write for a function of another name, and what to write."""
 
 SYNONYMS: dict[str, str] = {
-    "σ": "sigmoid", "sigma": "sigmoid", "logistic": "sigmoid", "ln": "log", "log1p": "log(1 + x)", "expm1": "exp(x) - 1",
+    "σ": "sigmoid", "sigma": "sigmoid", "logistic": "sigmoid", "ln": "log",
     "swish": "silu", "maximum": "max", "minimum": "min", "cat": "concat", "stack": "concat", "concatenate": "concat",
     "matmul": "a @ b", "mm": "a @ b", "bmm": "a @ b", "einsum": "a @ b", "transpose": "A.T", "real": "re", "imag": "im", "sgn": "sign",
     "step": "heaviside",
-    "square": "x^2", "pow": "x^y", "power": "x^y", "tan": "sin(x) / cos(x)", "arctan": "tanh", "chunk": "split",
-    "zeros": "0", "identity": "eye", "clamp": "min(max(x, lo), hi)", "clip": "min(max(x, lo), hi)",
+    "square": "x^2", "pow": "x^y", "power": "x^y", "tan": "sin(x) / cos(x)", "arctan": "atan", "chunk": "split",
+    "zeros": "0", "identity": "eye", "clip": "clamp",
     "l2norm": "norm", "layer_norm": "layernorm", "rms_norm": "rmsnorm", "LayerNorm": "layernorm", "RMSNorm": "rmsnorm",
-    "hardtanh": "min(max(x, -1), 1)", "leaky_relu": "max(x, 0.01 * x)", "kron": "outer",
+    "kron": "outer", "arg": "angle", "phase": "angle", "detach": "stop_gradient", "stop_grad": "stop_gradient", "rint": "round",
+    "relu6": "clamp(x, 0, 6)", "hard_sigmoid": "hardsigmoid", "hard_tanh": "hardtanh", "leakyrelu": "leaky_relu",
 }  # fmt: skip
 
 

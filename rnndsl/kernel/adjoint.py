@@ -257,14 +257,14 @@ class Adjoint:
             case "surrogate", _:
                 if not self.surrogates:
                     return gradient if i == 1 else None
+                if b.number_of(node.args[2]) == 0:  # not even 0 · inf
+                    return None
                 return apply("*", g, arguments[2]) if i == 0 else None
             case "rsqrt", _:  # -1/2 y³, one factor after the other, since y³ may be 0 where the gradient is large
                 part = apply("*", (b.number(-0.5), ()), g)
                 for _ in range(3):
                     part = apply("*", (part, whole), (n, whole))
                 return part
-            case "expm1", _:
-                return apply("*", g, (apply("exp", arguments[0]), whole))
             case "modulus", _:
                 along = apply("*", g, (apply("/", arguments[i], (n, whole)), whole))
                 at_zero = apply("eq", (n, whole), (b.number(0.0), ()))

@@ -83,6 +83,9 @@ def apply(m: Arithmetic, op: str, args: list[Value], t: Type) -> Value:
             return pair(make("log_modulus", a, b), make("angle", a, b))
         case "sqrt":
             return pair(make("root_re", a, b), make("root_im", a, b))
+        case "rsqrt":
+            one = Value((m.builder.number(1.0),), Type())
+            return apply(m, "/", [one, apply(m, "sqrt", args, t)], t)
         case "tanh":  # tanh(a + ib) = (tanh(2a) + i sin(2b) / cosh(2a)) / (1 + cos(2b) / cosh(2a))
             e = make("exp", make("neg", make("abs", make("*", 2.0, a))))
             inverse = make("/", make("*", 2.0, e), make("+", 1.0, make("*", e, e)))  # 1 / cosh(2a)
@@ -93,12 +96,14 @@ def apply(m: Arithmetic, op: str, args: list[Value], t: Type) -> Value:
             c, d = parts(m, apply(m, "tanh", [half], t))
             return pair(make("+", 0.5, make("*", 0.5, c)), make("*", 0.5, d))
         case "sin" | "cos":  # sin(a + ib) = sin a cosh b + i cos a sinh b; cos(a + ib) = cos a cosh b - i sin a sinh b
-            up, down = make("exp", b), make("exp", make("neg", b))
-            cosh, sinh = make("*", 0.5, make("+", up, down)), make("*", 0.5, make("-", up, down))
-            sin, cos = make("sin", a), make("cos", a)
+            cosh, sinh, sin, cos = make("cosh", b), make("sinh", b), make("sin", a), make("cos", a)
             if op == "sin":
                 return pair(make("*", sin, cosh), make("*", cos, sinh))
             return pair(make("*", cos, cosh), make("neg", make("*", sin, sinh)))
+        case "sinh":  # sinh(a + ib) = sinh a cos b + i cosh a sin b
+            return pair(make("*", make("sinh", a), make("cos", b)), make("*", make("cosh", a), make("sin", b)))
+        case "cosh":  # cosh(a + ib) = cosh a cos b + i sinh a sin b
+            return pair(make("*", make("cosh", a), make("cos", b)), make("*", make("sinh", a), make("sin", b)))
     raise Unsupported(op)
 
 

@@ -6,6 +6,8 @@ from functools import partial
 
 from rnndsl.checks.cell import SCALAR, Apply, Expr, Let, Number, Ref, Repeat, Returned, Type, Update
 from rnndsl.checks.dims import Dim
+from rnndsl.checks.prelude import body_of
+from rnndsl.functions import COMPOUNDS
 from rnndsl.kernel import operations
 from rnndsl.kernel.arithmetic import Arithmetic
 from rnndsl.kernel.graph import Builder, Loop, Node, Result, Round
@@ -57,6 +59,7 @@ class Lowering:
     unroll: bool = False
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
     locals: dict[str, Value] = field(default_factory=dict)
+    arguments: dict[str, Value] = field(default_factory=dict)  # of the function of the prelude that is being lowered
     places: dict[tuple, int] = field(default_factory=dict)  # (kind, name, role, lag) -> the first of its arrays
     made: dict[int, list[Value]] = field(default_factory=dict)  # of an expression, by identity: its values, one each time that it was lowered
 
@@ -214,6 +217,8 @@ class Lowering:
 
     def _ref(self, ref: Ref) -> Value:
         match ref.role:
+            case "argument":
+                return self.arguments[ref.name]
             case "size":
                 return Value((self.builder.add(Node("size", (), (), data=Dim.of(ref.name))),), SCALAR)
             case "hyper" | "counter":
@@ -234,7 +239,17 @@ class Lowering:
     def _apply(self, expr: Apply) -> Value:
         if expr.op == "slice":
             return self._selected(expr)
-        return operations.apply(self.arithmetic, expr, [self.value(a) for a in expr.args])
+        args = [self.value(a) for a in expr.args]
+        if expr.op in COMPOUNDS:
+            return self._compound(expr, args)
+        return operations.apply(self.arithmetic, expr, args)
+
+    def _compound(self, expr: Apply, args: list[Value]) -> Value:
+        """A function of the prelude: what it stands for, of the values of its arguments."""
+        around, self.arguments = self.arguments, dict(zip(COMPOUNDS[expr.op].parameters, args, strict=True))
+        value = self.value(body_of(expr))
+        self.arguments = around
+        return value
 
     def _selected(self, expr: Apply) -> Value:
         """`W[k]`: a slice of a param along its leading head axis."""

@@ -1,9 +1,9 @@
 """What each operation of the language is as nodes: a handler an operation, found by its name."""
 
 from collections.abc import Callable
-from math import pi, sqrt
+from math import pi
 
-from rnndsl.checks.cell import SCALAR, Apply, Type
+from rnndsl.checks.cell import Apply, Type
 from rnndsl.checks.dims import Dim
 from rnndsl.functions import ENTRIES
 from rnndsl.kernel import complexes
@@ -54,25 +54,6 @@ def _where(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
     return Value(tuple(m.make("select", t, condition, pairs[0][i], pairs[1][i]).parts[0] for i in (0, 1)), expr.type)
 
 
-@lowers("silu")
-def _silu(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
-    return m.make("*", expr.type, args[0], m.make("sigmoid", expr.type, args[0]))
-
-
-@lowers("gelu")
-def _gelu(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
-    (x,), t = args, expr.type
-    inner = m.make("+", t, x, m.make("*", t, 0.044715, m.make("*", t, x, m.make("*", t, x, x))))
-    gate = m.make("+", t, 1.0, m.make("tanh", t, m.make("*", t, sqrt(2 / pi), inner)))
-    return m.make("*", t, m.make("*", t, 0.5, x), gate)
-
-
-@lowers("mod")
-def _mod(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
-    (a, b), t = args, expr.type
-    return m.make("-", t, a, m.make("*", t, b, m.make("floor", t, m.make("/", t, a, b))))
-
-
 @lowers("surrogate")
 def _surrogate(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
     return m.make("surrogate", expr.type, *args)
@@ -91,6 +72,16 @@ def _re(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
 @lowers("im")
 def _im(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
     return Value((args[0].parts[1] if args[0].type.is_complex else m.builder.number(0.0),), expr.type)
+
+
+@lowers("angle")
+def _angle(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
+    (v,), t = args, expr.type
+    if not v.type.is_complex:  # NaN of NaN; `floor` lets no gradient through
+        return m.make("select", t, m.make("lt", t, v, 0.0), pi, m.make("select", t, m.make("ne", t, v, v), m.make("floor", t, v), 0.0))
+    re, im = complexes.parts(m, v)
+    zero = m.make("eq", t, m.make("modulus", t, re, im), 0.0)  # where the gradient is 0
+    return m.make("angle", t, m.make("select", t, zero, 1.0, re), m.make("select", t, zero, 0.0, im))
 
 
 @lowers("conj")
@@ -122,32 +113,6 @@ def _dot(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
 @lowers("norm")
 def _norm(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
     return m.make("root", expr.type, m.total(m.squares(args[0])))
-
-
-@lowers("normalize")
-def _normalize(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
-    v = args[0]
-    if v.type.is_complex:
-        total = m.total(complexes.apply(m, "*", [v, v], v.type))
-        small = Value((m.builder.number(1e-12),), SCALAR)
-        return complexes.apply(m, "/", [v, complexes.apply(m, "sqrt", [complexes.apply(m, "+", [total, small], total.type)], total.type)], v.type)
-    total = m.total(m.make("*", v.type, v, v))
-    return m.scaled(v, m.make("rsqrt", total.type, m.make("+", total.type, total, 1e-12)))
-
-
-@lowers("layernorm")
-def _layernorm(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
-    v = m.full(args[0])
-    centred = m.make("-", v.type, v, m.mean(v))
-    variance = m.mean(m.make("*", v.type, centred, centred))
-    return m.scaled(centred, m.make("rsqrt", variance.type, m.make("+", variance.type, variance, 1e-5)))
-
-
-@lowers("rmsnorm")
-def _rmsnorm(m: Arithmetic, expr: Apply, args: list[Value]) -> Value:
-    v = m.full(args[0])
-    square = m.mean(m.make("*", v.type, v, v))
-    return m.scaled(v, m.make("rsqrt", square.type, m.make("+", square.type, square, 1e-5)))
 
 
 @lowers("softmax")

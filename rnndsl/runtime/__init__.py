@@ -25,6 +25,7 @@ from rnndsl.runtime.ops import (
     logaddexp,
     matvec,
     mod,
+    nearest,
     normalize,
     rmsnorm,
     scalar,
@@ -39,7 +40,7 @@ from rnndsl.scalars import Scalars
 
 __all__ = [
     "Call", "Layer", "Scalars", "Size", "bind_kernels", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_own",
-    "expand_to", "fill", "floor", "heaviside", "imag", "join_vectors", "lagged", "last", "layernorm", "logaddexp", "matvec", "mod", "normalize", "rmsnorm",
+    "expand_to", "fill", "floor", "heaviside", "imag", "join_vectors", "lagged", "last", "layernorm", "logaddexp", "matvec", "mod", "nearest", "normalize", "rmsnorm",
     "scalar", "select", "sign", "softplus", "surrogate", "vecmat",
 ]  # fmt: skip
 

@@ -49,6 +49,11 @@ def floor(x: Tensor) -> Tensor:
     return torch.floor(x.detach())
 
 
+def nearest(x: Tensor) -> Tensor:
+    """The nearest whole number, of two the even one. It has no derivative, as `floor`."""
+    return torch.round(x.detach())
+
+
 def sign(x: Tensor) -> Tensor:
     """-1, 0 or 1; 0 of NaN. It has no derivative, as `floor`."""
     return torch.sign(x.detach())

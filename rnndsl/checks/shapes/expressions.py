@@ -9,7 +9,7 @@ from rnndsl.checks.shapes.calls import builtin
 from rnndsl.checks.shapes.fitting import by_rule
 from rnndsl.checks.shapes.rules import elementwise, kind, matmul
 from rnndsl.checks.shapes.scope import Inlining, Scope, Stop, shorten
-from rnndsl.diagnostics import Related
+from rnndsl.diagnostics import Related, Span
 from rnndsl.functions import COMPARISONS
 from rnndsl.syntax import ast
 from rnndsl.syntax.keywords import TIME
@@ -126,7 +126,12 @@ def _inline(scope: Scope, call: ast.Call, body: list | None) -> Expr:
         p.id: scope.named(v, f"{function.name.id}_{p.id}", body, call.span) if reads.get(p.id, 0) > 1 and body is not None else v
         for p, v in zip(function.parameters, values, strict=True)
     }
-    scope.inlining.append(Inlining(function, arguments, call.span))
+    return inlined(scope, function, arguments, call.span, body)
+
+
+def inlined(scope: Scope, function: ast.FunctionDef, arguments: dict[str, Expr], called: Span, body: list | None) -> Expr:
+    """The body of a function in the place of a call, for arguments with their types."""
+    scope.inlining.append(Inlining(function, arguments, called))
     try:
         value = expression(scope, function.body, body)
         if function.slope is None:
@@ -136,15 +141,15 @@ def _inline(scope: Scope, call: ast.Call, body: list | None) -> Expr:
         scope.inlining.pop()
     argument = arguments[function.parameters[0].id]
     if argument.type.is_complex:
-        scope.report("surrogate", "a surrogate derivative needs a real argument", call.span, "this is complex")
+        scope.report("surrogate", "a surrogate derivative needs a real argument", called, "this is complex")
         raise Stop
     for part, where in ((value, function.body), (slope, function.slope)):
         if replace(part.type, heads=()) not in (replace(argument.type, heads=()), SCALAR):
             scope.report("surrogate", "a function with `grad` keeps the shape of its argument", where.span,
                          f"this is {part.type} for an argument {argument.type}",
-                         related=(Related(call.span, "called here"),))  # fmt: skip
+                         related=(Related(called, "called here"),))  # fmt: skip
             raise Stop
-    return Apply("surrogate", (argument, value, slope), argument.type, span=call.span)
+    return Apply("surrogate", (argument, value, slope), argument.type, span=called)
 
 
 def _counts(function: ast.FunctionDef) -> dict[str, int]:

@@ -128,12 +128,21 @@ template <class V> INLINE V flip_sign(V x, Bits<V> sign) { return from_bits<V>(b
 template <class V> INLINE V abs(V x) { return flip_sign(x, sign_bit(x)); }
 template <class V> INLINE V negative(V x) { return -x; }
 
-template <class V> INLINE V floor(V x) {
+// The nearest whole number, of two the even one, where |x| is small enough to have others
+template <class V> struct Rounded { V size, nearest; };
+template <class V> INLINE Rounded<V> nearest_integer(V x) {
   constexpr Entry<V> ALL_INTEGERS = Constants<V>::ALL_INTEGERS;
   const Bits<V> sign = sign_bit(x);
   const V size = flip_sign(x, sign);
-  const V nearest = flip_sign(V(size + ALL_INTEGERS - ALL_INTEGERS), sign);
-  return size < broadcast<V>(ALL_INTEGERS) ? nearest - gt(nearest, x) : x;
+  return {size, flip_sign(V(size + ALL_INTEGERS - ALL_INTEGERS), sign)};
+}
+template <class V> INLINE V round(V x) {
+  const auto [size, nearest] = nearest_integer(x);
+  return size < broadcast<V>(Constants<V>::ALL_INTEGERS) ? nearest : x;
+}
+template <class V> INLINE V floor(V x) {
+  const auto [size, nearest] = nearest_integer(x);
+  return size < broadcast<V>(Constants<V>::ALL_INTEGERS) ? nearest - gt(nearest, x) : x;
 }
 
 // A vector of f of the entries, one by one
@@ -155,6 +164,16 @@ template <class V> INLINE V rsqrt(V x) { return reciprocal(sqrt(x)); }
 template <class V> INLINE V pow(V x, V y) {
   if constexpr (IS_NUMBER<V>) return std::pow(x, y);
   else return one_by_one<V>([](auto x, auto y) INLINED { return std::pow(x, y); }, x, y);
+}
+
+template <class V> INLINE V erf(V x) {
+  if constexpr (IS_NUMBER<V>) return std::erf(x);
+  else return one_by_one<V>([](auto x) INLINED { return std::erf(x); }, x);
+}
+
+template <class V> INLINE V atan(V x) {
+  if constexpr (IS_NUMBER<V>) return std::atan(x);
+  else return one_by_one<V>([](auto x) INLINED { return std::atan(x); }, x);
 }
 
 // Of the complex number a + ib
@@ -265,7 +284,17 @@ template <class V> INLINE V expm1(V x) {
   return (half * expm1_near_zero(r) + (half - Entry<V>(0.5))) * 2;
 }
 
-template <class V> INLINE V elu(V x) { return x <= V{} ? expm1(x) : x; }
+// Half of exp(|x|) less or and its reciprocal. By halves where |x| is large, since exp(|x|) overflows before the result does.
+template <class V> INLINE V sinh(V x) {
+  const Bits<V> sign = sign_bit(x);
+  const V size = flip_sign(x, sign), m = expm1(at_most(size, broadcast<V>(20))), half = exp(V(size * Entry<V>(0.5)));
+  const V small = (m + m / (m + 1)) * Entry<V>(0.5), large = half * Entry<V>(0.5) * half;
+  return flip_sign(size < broadcast<V>(20) ? small : large, sign);
+}
+template <class V> INLINE V cosh(V x) {
+  const V half = exp(V(abs(x) * Entry<V>(0.5)));
+  return half * Entry<V>(0.5) * half + 1 / half * Entry<V>(0.5) / half;
+}
 
 // a = r coth(r / 2) for |r| <= ln(2) / 2, with which exp(r) = (a + r) / (a - r). It is even: half the terms of exp.
 template <class V> INLINE V r_coth_half_r(V r) {
@@ -598,7 +627,7 @@ template <class F, class R, class... A> INLINE R each(F f, const R& first, const
 #define UNARY(name) template <class A> INLINE Result<A> name(const A& a) { return each(EACH(math::name(a, b...)), a); }
 UNARY(exp) UNARY(log) UNARY(log1p) UNARY(expm1) UNARY(tanh) UNARY(sigmoid) UNARY(softplus) UNARY(logsigmoid)
 UNARY(sqrt) UNARY(rsqrt) UNARY(reciprocal) UNARY(abs) UNARY(sign) UNARY(floor) UNARY(sin) UNARY(cos)
-UNARY(relu) UNARY(heaviside) UNARY(elu)
+UNARY(relu) UNARY(heaviside) UNARY(round) UNARY(sinh) UNARY(cosh) UNARY(erf) UNARY(atan)
 #undef UNARY
 
 #define BINARY(name)                                                                          \

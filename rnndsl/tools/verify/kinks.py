@@ -1,10 +1,11 @@
 """Where a cell has no derivative, or a jump, by the program's own words."""
 
 from rnndsl.checks.cell import Apply, walk
-from rnndsl.functions import ENTRIES
+from rnndsl.checks.prelude import body_of
+from rnndsl.functions import COMPOUNDS, ENTRIES
 from rnndsl.tools.verify.context import Context
 
-JUMPS = frozenset(name for name, row in ENTRIES.items() if row.is_flat or name == "mod")
+JUMPS = frozenset(name for name, row in ENTRIES.items() if row.is_flat)
 KINKS = JUMPS | {name for name, row in ENTRIES.items() if row.kinks}
 
 
@@ -19,5 +20,12 @@ def kinks(c: Context) -> str:
 
 
 def _named(c: Context, operations: frozenset[str]) -> str:
-    found = [n for e in c.cell.expressions() for n in walk(e) if isinstance(n, Apply) and n.op in operations]
+    found = [n for e in c.cell.expressions() for n in walk(e) if isinstance(n, Apply) and _is_made_of(n, operations)]
     return "; ".join(dict.fromkeys(f"{n.op}, line {c.source.line_of(n.span.start)}" for n in found))
+
+
+def _is_made_of(n: Apply, operations: frozenset[str]) -> bool:
+    """Whether an operation is one of some, or a function of the prelude that calls one."""
+    if n.op not in COMPOUNDS:
+        return n.op in operations
+    return any(isinstance(inner, Apply) and _is_made_of(inner, operations) for inner in walk(body_of(n)))

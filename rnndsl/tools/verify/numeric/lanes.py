@@ -53,7 +53,10 @@ class Formulas:
         if name == "_Product":  # two operations of one value, each linear in one factor
             assert torch.allclose(args[0].detach(), args[1].detach(), rtol=1e-9)
             return args[0]
-        return ELEMENTWISE[name](*args)
+        row = getattr(f.func, "row", None)
+        if row is not None and row.definition:
+            return self(f.written_out())
+        return ELEMENTWISE[row.name if row is not None else name](*args)
 
 
 class Point:

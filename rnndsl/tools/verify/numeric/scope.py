@@ -5,7 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnndsl.checks.cell import Cell, Draw, Expr, Let, Number, Ref, Repeat, Statement, Type, Update
+from rnndsl.checks.cell import Apply, Cell, Draw, Expr, Let, Number, Ref, Repeat, Statement, Type, Update
+from rnndsl.checks.prelude import body_of
+from rnndsl.functions import COMPOUNDS
 from rnndsl.plan.ir import Gemm
 from rnndsl.tools.verify.numeric.values import C128, ELEMENTWISE, F64, Sizes, Surrogate, number, operate
 
@@ -68,11 +70,21 @@ class Scope:
         if expr.op == "slice":
             return self.sliced(expr.args[0], round(self.value(expr.args[1]).item()))
         args = [self.value(a) for a in expr.args]
+        if expr.op in COMPOUNDS:
+            return self.compound(expr, args)
         if expr.op == "surrogate":
             return Surrogate.apply(*torch.broadcast_tensors(*args))
         if expr.op in ELEMENTWISE:
             return ELEMENTWISE[expr.op](*args)
         return operate(expr.op, args, [a.type for a in expr.args], expr.type, expr.static, self.sizes)
+
+    def compound(self, expr: Apply, args: list[Tensor]) -> Tensor:
+        """A function of the prelude: what it stands for, of the values of its arguments."""
+        around = {key: value for key, value in self.env.items() if key[0] == "argument"}
+        self.env |= {("argument", p, 0): a for p, a in zip(COMPOUNDS[expr.op].parameters, args, strict=True)}
+        value = self.value(body_of(expr))
+        self.env |= around
+        return value
 
     def sliced(self, ref: Expr, k: int) -> Tensor:
         """Slice `k`, counted from 1, of the leading head axis."""

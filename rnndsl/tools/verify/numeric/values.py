@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rnndsl.checks.cell import Type
+from rnndsl.functions import ENTRIES, Function
+from rnndsl.runtime import ops
 
 HEADS = 6  # as many as a value may have
 F64, C128 = torch.float64, torch.complex128
@@ -99,13 +101,6 @@ def operate(operation: str, args: list[Tensor], types: list[Type], t: Type, stat
     match operation:
         case "softmax":
             return torch.softmax(v, -2)
-        case "normalize":
-            return v / torch.sqrt((v * v).sum(-2, keepdim=True) + 1e-12)
-        case "rmsnorm":
-            return v / torch.sqrt((v * v).mean(-2, keepdim=True) + 1e-5)
-        case "layernorm":
-            d = v - v.mean(-2, keepdim=True)
-            return d / torch.sqrt((d * d).mean(-2, keepdim=True) + 1e-5)
         case "norm":
             return torch.linalg.vector_norm(v, dim=-2, keepdim=True)
     raise NotImplementedError(operation)
@@ -114,31 +109,23 @@ def operate(operation: str, args: list[Tensor], types: list[Type], t: Type, stat
 # Elementwise functions, for expressions and for formulas
 
 
-def _softplus(x: Tensor) -> Tensor:
-    return F.softplus(x, threshold=40.0)
-
-
-def _logaddexp(a: Tensor, b: Tensor) -> Tensor:
-    same = (a == b) & torch.isinf(a)
-    return torch.maximum(a, b) + _softplus(-torch.where(same, torch.zeros_like(a - b), a - b).abs())
-
-
 def _compare(function: Callable) -> Callable:
     return lambda a, b: function(a, b).to(F64)
 
 
+def _function_of(row: Function) -> Callable[..., Tensor]:
+    """What the table says that PyTorch computes for a function of entries."""
+    names = [f"x{i}" for i in range(len(row.parameters))]
+    return eval(f"lambda {', '.join(names)}: {row.torch.format(*names)}", {"torch": torch, "F": F, "ops": ops})
+
+
 ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
-    "tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu, "exp": torch.exp, "log": torch.log, "sqrt": torch.sqrt,
-    "abs": torch.abs, "absolute": torch.abs, "sign": torch.sign, "softplus": _softplus, "logsigmoid": lambda x: -_softplus(-x),
-    "silu": F.silu, "gelu": lambda x: F.gelu(x, approximate="tanh"), "elu": F.elu, "sin": torch.sin, "cos": torch.cos,
-    "floor": torch.floor, "heaviside": lambda x: (x > 0).to(F64), "re": lambda x: torch.real(x) if x.is_complex() else x,
-    "imag_part": lambda x: x.imag if x.is_complex() else torch.zeros_like(x), "im": lambda x: x.imag if x.is_complex() else torch.zeros_like(x), "conj": torch.conj, "max": torch.maximum,
-    "maximum": torch.maximum, "min": torch.minimum, "minimum": torch.minimum, "logaddexp": _logaddexp, "mod": torch.remainder,
-    "where": lambda c, a, b: torch.where(c != 0, *_promoted(a, b)), "real_part": torch.real, "modulus": torch.abs, "root": torch.sqrt, "power": torch.pow,
+    **{name: _function_of(row) for name, row in ENTRIES.items() if row.torch and not row.definition},
+    "re": lambda x: torch.real(x) if x.is_complex() else x, "real_part": torch.real, "imag_part": ops.imag, "modulus": torch.abs,
+    "where": lambda c, a, b: torch.where(c != 0, *_promoted(a, b)), "root": torch.sqrt, "power": torch.pow,
     "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div, "^": torch.pow, "neg": torch.neg, "broadcast": lambda x: x,
-    **{op: _compare(f) for ops, f in (
-        (("<", "less"), torch.lt), (("<=", "less_equal"), torch.le), ((">", "greater"), torch.gt),
-        ((">=", "greater_equal"), torch.ge), (("==", "equal"), torch.eq), (("!=", "not_equal"), torch.ne)) for op in ops},
+    **{op: _compare(f) for op, f in (
+        ("<", torch.lt), ("<=", torch.le), (">", torch.gt), (">=", torch.ge), ("==", torch.eq), ("!=", torch.ne))},
 }  # fmt: skip
 
 
