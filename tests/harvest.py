@@ -9,7 +9,7 @@ from pathlib import Path
 from rnndsl import compiler
 from rnndsl.checks.attributes import CONSTRUCTOR_ARGUMENTS, LAYER_ATTRIBUTES
 from rnndsl.diagnostics import Source
-from rnndsl.functions import FUNCTIONS as BUILTINS
+from rnndsl.functions import FUNCTIONS
 from rnndsl.syntax import ast
 from rnndsl.syntax.keywords import KEYWORDS, TIME
 from rnndsl.syntax.parser import parse, tokens_of
@@ -36,7 +36,7 @@ def identifiers(text: str) -> set[str]:
 
 def may_be_named(name: str) -> bool:
     """Whether anything of a program may have this name: a local, a state, an input."""
-    return name.isidentifier() and name not in KEYWORDS and name not in BUILTINS and name != TIME
+    return name.isidentifier() and name not in KEYWORDS and name not in FUNCTIONS and name != TIME
 
 
 def may_be(role: str, name: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from rnndsl.checks.attributes import CONSTRUCTOR_ARGUMENTS, LAYER_ATTRIBUTES
-from rnndsl.functions import FUNCTIONS as BUILTINS
+from rnndsl.functions import FUNCTIONS
 from rnndsl.syntax.keywords import KEYWORDS
 
 T = TypeVar("T")
@@ -95,7 +95,7 @@ ODD_NAMES = (
     "h_2", "c_2", "count", "index", "h", "x", "y", "o", "a", "d", "e", "j", "mask", "pointer", "ptr", "base", "load", "store", "size", "dim", "true",
 )  # fmt: skip
 ENDINGS = ("_r", "_1", "_1_r", "_", "_in", "_all", "_rows", "_last", "_0", "_x", "_t", "_2", "_product", "_v")
-RESERVED = frozenset(KEYWORDS) | frozenset(BUILTINS) | {"t"}
+RESERVED = frozenset(KEYWORDS) | frozenset(FUNCTIONS) | {"t"}
 
 SMOOTH = ("tanh", "sigmoid", "sin", "cos", "silu", "gelu", "softplus", "logsigmoid")
 KINKED = ("relu", "abs", "elu", "sign", "floor", "heaviside")

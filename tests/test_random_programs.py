@@ -5,8 +5,7 @@ import re
 import pytest
 
 import rnndsl
-from rnndsl.functions import COMPARISONS
-from rnndsl.functions import FUNCTIONS as BUILTINS
+from rnndsl.functions import COMPARISONS, FUNCTIONS
 from rnndsl.runtime import build
 from tests.agreement import Case, assert_agrees, runs, well_conditioned
 from tests.minimise import minimised
@@ -49,7 +48,7 @@ def test_the_programs_hold_the_whole_language():
     for cell in programs:
         assert not [d for d in rnndsl.check(cell.text) if d.severity == "error"], cell.text
     text = "\n".join(cell.text for cell in programs)
-    for word in BUILTINS:
+    for word in FUNCTIONS:
         assert f" {word}(" in text or f"({word}(" in text, word
     for op in (*COMPARISONS, "+", "-", "*", "/", "@", "^", "**"):
         assert f" {op} " in text or f"){op}" in text, op

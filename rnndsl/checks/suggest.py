@@ -3,7 +3,8 @@
 import unicodedata
 from collections.abc import Container, Iterable
 
-from rnndsl.checks.builtins import BUILTINS, nearest_builtin_hint
+from rnndsl.functions import FUNCTIONS
+from rnndsl.functions.synonyms import nearest_builtin_hint
 
 # Letters of other scripts that look Latin.
 _LOOKALIKES = dict(
@@ -71,7 +72,7 @@ def unknown_value(name: str, known: Iterable[str], states: Iterable[str], spelt:
     near = closest(name, known)
     if near:
         return f"did you mean {as_read(near, states)}?"
-    if name in BUILTINS:
+    if name in FUNCTIONS:
         return f"`{name}` is a function: write `{name}(…)`"
     if name in ("e", "E"):
         return "the exponential is written exp(x)"
@@ -94,5 +95,5 @@ def unknown_function(name: str, functions: Iterable[str], values: Container[str]
     direct = nearest_builtin_hint(name)
     if direct:
         return direct
-    near = closest(name, [*functions, *BUILTINS])
+    near = closest(name, [*functions, *FUNCTIONS])
     return f"did you mean `{near}`?" if near else "functions are built in, or defined with `def f(z) = …`"

@@ -3,8 +3,8 @@
 import keyword
 
 from rnndsl.checks.attributes import MODULE_NAMES
-from rnndsl.checks.builtins import BUILTINS
 from rnndsl.diagnostics import Collector, Related, Span
+from rnndsl.functions import FUNCTIONS
 from rnndsl.syntax import ast
 from rnndsl.syntax.keywords import TIME
 
@@ -15,7 +15,7 @@ def check_items(file: ast.File, out: Collector) -> None:
     for item in file.items:
         what = "cell" if isinstance(item, ast.CellDef) else "function"
         name = item.name
-        if name.id in BUILTINS and what == "function":
+        if name.id in FUNCTIONS and what == "function":
             out.error("reserved", f"`{name.id}` is a built-in function", name.span, "choose another name")
         elif name.id == TIME:
             out.error("reserved", "`t` is reserved for time", name.span, "choose another name")

@@ -4,8 +4,8 @@ from collections import ChainMap
 from collections.abc import Container
 from dataclasses import dataclass, field
 
-from rnndsl.checks.builtins import BUILTINS
 from rnndsl.diagnostics import Collector, Span
+from rnndsl.functions import FUNCTIONS
 from rnndsl.syntax import ast
 
 STATIC = frozenset(("size", "hyper"))  # roles that are known when a layer is built
@@ -50,7 +50,7 @@ class Scope:
         written = self.out.source.slice(name.span)
         if written.endswith("ᵀ"):
             hint = f"a transpose is written `{written[:-1]}.T`"
-        if name.id in self.functions or name.id in BUILTINS:
+        if name.id in self.functions or name.id in FUNCTIONS:
             self.out.error("function-value", f"`{name.id}` is a function, not a value", name.span, "a function is called",
                            hint=f"write `{name.id}(…)`")  # fmt: skip
         else:

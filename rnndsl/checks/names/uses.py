@@ -2,12 +2,12 @@
 
 from collections.abc import Container
 
-from rnndsl.checks.builtins import BUILTINS
 from rnndsl.checks.draws import DISTRIBUTIONS, INITIALISERS
 from rnndsl.checks.names.times import time_lag
 from rnndsl.checks.names.words import counted
 from rnndsl.checks.suggest import unknown_function
 from rnndsl.diagnostics import Collector, Related
+from rnndsl.functions import FUNCTIONS
 from rnndsl.syntax import ast
 from rnndsl.syntax.keywords import TIME
 
@@ -18,7 +18,7 @@ def check_reserved(name: ast.Name, out: Collector) -> bool:
         out.error("reserved", "`t` is reserved for time", name.span, "choose another name",
                   hint="`t` is the step number; inside [ ] it is the step, as in `h[t-1]`")  # fmt: skip
         return True
-    if name.id in BUILTINS:
+    if name.id in FUNCTIONS:
         out.error("reserved", f"`{name.id}` is a built-in function", name.span, "choose another name")
         return True
     return False
@@ -42,27 +42,13 @@ def check_attribute(expr: ast.Expr, known: Container[str], out: Collector) -> bo
     hint = ""
     if expr.name.lower() in ("t", "transpose", "mt", "h"):
         hint = "the transpose is written `.T`"
-    elif expr.name in BUILTINS:
+    elif expr.name in FUNCTIONS:
         hint = f"functions are called by their own names: `{expr.name}(…)`"
     elif expr.name in ("shape", "size", "dim"):
         hint = "sizes are the names in the header"
     out.error("attribute", f"`.{expr.name}` is not part of the language", expr.name_span, "only `.T` may stand behind a dot",
               hint=hint or None)  # fmt: skip
     return False
-
-
-_ARITY_HINTS = {
-    "max": "`max(a, b)` is elementwise; a vector's largest entry has no function",
-    "min": "`min(a, b)` is elementwise; a vector's smallest entry has no function",
-    "where": "it reads `where(condition, a, b)`",
-    "split": "it reads `a, b = split(v, 2)`",
-    "heads": "it reads `heads(v, N)`, with the number of heads",
-    "reshape": "it reads `reshape(A, m, n)`",
-    "sum": "it sums a vector; two values are added by `+`",
-    "mod": "it reads `mod(a, b)`",
-    "outer": "it reads `outer(k, v)`",
-    "dot": "it reads `dot(u, v)`",
-}
 
 
 def check_call(
@@ -73,8 +59,8 @@ def check_call(
     if name in functions:
         low: int = len(functions[name].parameters)
         high: int | None = low
-    elif name in BUILTINS:
-        low, high = BUILTINS[name].arity
+    elif name in FUNCTIONS:
+        low, high = FUNCTIONS[name].arity
     else:
         lag = time_lag(call.arguments)
         if name in states and lag is not None:
@@ -90,6 +76,6 @@ def check_call(
     if count < low or (high is not None and count > high):
         takes = counted(low) if low == high else f"{low} or more" if high is None else f"{low} to {high}"
         related = (Related(functions[name].name.span, "defined here"),) if name in functions else ()
-        hint = _ARITY_HINTS.get(name) if name not in functions else None
+        hint = FUNCTIONS[name].hint if name not in functions else None
         out.error("arity", f"`{name}` takes {takes} argument{'s' * (takes != '1')}", call.span, f"{counted(count)} given",
                   related=related, hint=hint)  # fmt: skip

@@ -1,11 +1,11 @@
 """A cell as a whole: what it returns, that every state gets its new value, and that nothing is there for nothing."""
 
-from rnndsl.checks.builtins import BUILTINS
 from rnndsl.checks.names.reads import read, read_name
 from rnndsl.checks.names.scope import Scope
 from rnndsl.checks.names.words import word_of
 from rnndsl.checks.suggest import closest
 from rnndsl.diagnostics import Related
+from rnndsl.functions import FUNCTIONS
 from rnndsl.syntax import ast
 
 
@@ -21,7 +21,7 @@ def output(scope: Scope, s: ast.Output) -> None:
             read(scope, r.value, None)
         elif scope.roles.get(r.name.id) == "state":
             scope.used.add(r.name.id)
-        elif r.name.id not in scope.roles and r.name.id not in scope.locals and r.name.id not in BUILTINS:
+        elif r.name.id not in scope.roles and r.name.id not in scope.locals and r.name.id not in FUNCTIONS:
             near = closest(r.name.id, [*scope.roles, *scope.locals])
             hint = f"did you mean `{near}`?" if near else f"an expression is returned as `output {r.name.id} = …`"
             scope.undefined(r.name, hint)
