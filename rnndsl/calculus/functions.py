@@ -79,7 +79,7 @@ def _slopes(row: Row) -> tuple[ast.Expr, ...]:
     return tuple(parse_expression(text) for text in row.slopes)
 
 
-class _Compound(_Row):
+class Compound(_Row):
     """A function of the prelude: kept as one, with the derivative of what it stands for."""
 
     def fdiff(self, argindex=1):
@@ -112,7 +112,7 @@ def _class_of(row: Row) -> Any:
         return getattr(sympy, name.removeprefix("sympy."))
     if not name.isidentifier():
         return lambda *args: formula_of(parse_expression(name), dict(zip(row.parameters, args, strict=True)))
-    return type(name, (_Compound if row.definition else _Row,), {"row": row, "nargs": len(row.parameters)})
+    return type(name, (Compound if row.definition else _Row,), {"row": row, "nargs": len(row.parameters)})
 
 
 ELEMENTWISE: dict[str, Any] = {

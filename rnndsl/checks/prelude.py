@@ -1,6 +1,6 @@
 """What calls of functions of the prelude stand for, each function read and typed when it is first met."""
 
-from functools import cache
+from functools import cache, lru_cache
 
 from rnndsl.checks.cell import Apply, Expr, Number, Ref, Type
 from rnndsl.checks.shapes.expressions import inlined
@@ -19,8 +19,11 @@ def definition(name: str) -> ast.FunctionDef:
 
 
 def body_of(call: Apply) -> Expr:
-    """What a call stands for: an expression in its arguments, each a `Ref` of role argument, all of it at the place of the call."""
-    return _placed(_typed(call.op, tuple(a.type for a in call.args)), call.span)
+    """What a call stands for: an expression in its arguments, each a `Ref` of role argument, all of it at the place of the call.
+
+    It is the same object while it is in use, so that what two stages find of a part of it can be told to belong together.
+    """
+    return _at(call.op, tuple(a.type for a in call.args), call.span)
 
 
 def written_out(call: Apply) -> Expr:
@@ -38,6 +41,11 @@ def _typed(name: str, types: tuple[Type, ...]) -> Expr:
     scope = Scope(function.name, {}, Collector(_source(name)))
     arguments = {p.id: Ref(p.id, "argument", t) for p, t in zip(function.parameters, types, strict=True)}
     return inlined(scope, function, dict(arguments), NOWHERE, None)
+
+
+@lru_cache(1024)
+def _at(name: str, types: tuple[Type, ...], span: Span) -> Expr:
+    return _placed(_typed(name, types), span)
 
 
 def _placed(expr: Expr, span: Span) -> Expr:

@@ -75,6 +75,8 @@ class Converter(ABC, Generic[V]):
                 return self._power(*f.args)
             case surrogate():
                 return self.value(f.args[1])
+            case functions.Compound():
+                return self.value(f.written_out())
         if f.func not in _OPERATIONS:
             raise Unsupported(str(f.func))
         return self.apply(_OPERATIONS[f.func], *(self.value(a) for a in f.args))
