@@ -88,6 +88,15 @@ EQUATIONS = {
     "n + tanh(h[t-1])": (-INF, INF),
     "tanh(h[t-1] + x) * (t > 3)": (-1, 1),
     "sin(t + x) + 0 * h[t-1]": (-1, 1),
+    "clamp(h[t-1] + x, -0.5, 2)": (-0.5, 2),
+    "hardtanh(h[t-1] + x) + erf(x)": (-2, 2),
+    "leaky_relu(tanh(h[t-1] + x), 0.1)": (-1, 1),
+    "mish(h[t-1] + x)": (-0.309, INF),
+    "selu(h[t-1] + x)": (-1.0507009873554805 * 1.6732632423543772, INF),
+    "hardsigmoid(h[t-1] + x)": (0, 1),
+    "stop_gradient(tanh(h[t-1] + x))": (-1, 1),
+    "rsqrt(1 + (h[t-1] + x)^2)": (0, 1),
+    "cosh(tanh(h[t-1] + x)) + atan(x)": (1 - math.pi / 2, math.cosh(1) + math.pi / 2),
     "h[t-1] * h[t-1]": (0, 0),  # zero for ever
     "tanh(h[t-1] + x) * tanh(h[t-1] + x)": (0, 1),
     "tanh(h[t-1] + x) - tanh(h[t-1] + x)": (0, 0),
@@ -232,15 +241,16 @@ def test_every_function_is_bounded_rightly():
 
     from rnndsl.calculus.intervals import Interval, evaluate
     from rnndsl.checks.cell import SCALAR, Apply, Ref
-    from rnndsl.tools.verify.numeric.values import ELEMENTWISE
+    from rnndsl.functions import COMPARISONS, ENTRIES
+    from rnndsl.tools.verify.numeric import values as numeric
+    from tests import oracle
 
+    functions = {**{op: numeric.ELEMENTWISE[op] for op in ("+", "-", "*", "/", "^", "neg", *COMPARISONS)}, **oracle.ELEMENTWISE}
     x, y, z = (Ref(n, "input", SCALAR) for n in "xyz")
     ends = [-INF, -700.0, -3.0, -1.0, -0.1, 0.0, 0.2, 1.0, 2.5, 800.0, INF]
     intervals = [Interval(a, b) for a, b in itertools.combinations_with_replacement(ends, 2) if math.isfinite(a) or math.isfinite(b) or a < b]
     few = intervals[::4]
-    one = ["tanh", "sigmoid", "relu", "exp", "log", "sqrt", "abs", "sign", "softplus", "logsigmoid", "silu", "gelu", "elu", "sin", "cos",
-           "floor", "heaviside", "re", "im", "conj", "neg"]  # fmt: skip
-    two = ["+", "-", "*", "/", "^", "max", "min", "logaddexp", "mod", "<", "<=", ">", ">=", "==", "!="]
+    one, two = ([op for op, row in ENTRIES.items() if row.arity[0] == n] for n in (1, 2))
 
     def points(i: Interval) -> torch.Tensor:
         low, high = max(i.low, -1e4), min(i.high, 1e4)
@@ -254,12 +264,13 @@ def test_every_function_is_bounded_rightly():
             assert found.low - slack <= values.min() and values.max() <= found.high + slack, (expr.op, at, found)
 
     for op, i in itertools.product(one, intervals):
-        check(Apply(op, (x,), SCALAR), {"x": i}, torch.neg(points(i)) if op == "neg" else ELEMENTWISE[op](points(i)))
+        check(Apply(op, (x,), SCALAR), {"x": i}, functions[op](points(i)) if op != "re" else points(i))
     for op, i, j in itertools.product(two, intervals, few):
         a, b = (p.flatten() for p in torch.meshgrid(points(i), points(j), indexing="ij"))
-        check(Apply(op, (x, y), SCALAR), {"x": i, "y": j}, ELEMENTWISE[op](a, b))
+        check(Apply(op, (x, y), SCALAR), {"x": i, "y": j}, functions[op](a, b))
     for i, j, k in itertools.product(few, few[::2], few[::3]):
         a, b, c = (p.flatten() for p in torch.meshgrid(points(i), points(j), points(k), indexing="ij"))
         check(Apply("where", (x, y, z), SCALAR), {"x": i, "y": j, "z": k}, torch.where(a != 0, b, c))
+        check(Apply("clamp", (x, y, z), SCALAR), {"x": i, "y": j, "z": k}, torch.clamp(a, b, c))
         blend = Apply("+", (Apply("*", (x, y), SCALAR), Apply("*", (Apply("-", (z, x), SCALAR), z), SCALAR)), SCALAR)
         check(blend, {"x": i, "y": j, "z": k}, a * b + (c - a) * c)

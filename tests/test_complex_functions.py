@@ -62,8 +62,9 @@ def test_all_magnitudes_and_angles(backend, dtype):
 
 
 @pytest.mark.parametrize("dtype", PRECISION, ids=str)
-def test_logarithms_and_powers(dtype):
-    compare(OF_A_LOGARITHM, "cpu", points(dtype))
+@pytest.mark.parametrize("backend", ["cpu", pytest.param("triton", marks=needs_triton)])
+def test_logarithms_and_powers(backend, dtype):
+    compare(OF_A_LOGARITHM, backend, points(dtype))
 
 
 @pytest.mark.parametrize("dtype", PRECISION, ids=str)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from rnndsl.checks.cell import Apply, Expr, Number, Ref, Type, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.checks.prelude import written_out
-from rnndsl.functions import COMPOUNDS, ENTRIES, FUNCTIONS, numbers
+from rnndsl.functions import COMPARISONS, COMPOUNDS, ENTRIES, FUNCTIONS, numbers
 
 # How tightly a text binds; higher binds tighter.
 COMPARE, ADD, MUL, NEG, POW, ATOM = 1, 2, 3, 4, 5, 6
@@ -109,8 +109,9 @@ class TorchText:
     def aligned(self, expr: Expr, target: Type) -> Text:
         """The expression with axes of length one where `target` has axes or head axes that it lacks."""
         text = self.text(expr)
-        if self.is_number(expr):
-            return text
+        return text if self.is_number(expr) else self._placed(text, expr, target)
+
+    def _placed(self, text: Text, expr: Expr, target: Type) -> Text:
         t = expr.type
         code = text
         if target.rank and not t.rank and (t.heads or self.lead(expr)):
@@ -139,8 +140,8 @@ class TorchText:
                     return self._matmul(expr)
                 if expr.op in _OPERATORS:
                     return self._arithmetic(expr)
-                if expr.op in ("<", "<=", ">", ">=", "==", "!="):
-                    return self._compare(expr)
+                if expr.op in COMPARISONS:
+                    return Text(f'({self._comparison(expr).code}).to(kind["dtype"])')
                 return self._builtin(expr)
 
     def _of_numbers(self, expr: Apply) -> Text:
@@ -162,12 +163,13 @@ class TorchText:
             return Text(f"{left.within(ATOM)} ** {right.within(ATOM if right.binds != NEG else NEG)}", POW)
         return Text(f"{left.within(level)} {symbol} {right.within(level + 1)}", level)
 
-    def _compare(self, expr: Apply) -> Text:
+    def _comparison(self, expr: Apply) -> Text:
+        """A comparison as PyTorch has it, true or false."""
         a, b = expr.args
         left, right = self.aligned(a, expr.type), self.aligned(b, expr.type)
         if self.is_number(a) and self.is_number(b):
             left = self.tensor(a)
-        return Text(f'({left.within(ADD)} {expr.op} {right.within(ADD)}).to(kind["dtype"])')
+        return Text(f"{left.within(ADD)} {expr.op} {right.within(ADD)}", COMPARE)
 
     def _neg(self, expr: Apply) -> Text:
         return Text(f"-{self.text(expr.args[0]).within(NEG)}", NEG)
@@ -292,7 +294,11 @@ class TorchText:
     def _where(self, expr: Apply) -> Text:
         condition, a, b = expr.args
         left, right = self._complex_pair(a, b, self.tensor(a, expr.type), self.tensor(b, expr.type))  # torch.where has no gradient for a mixed pair
-        return Text(f"torch.where(({self.tensor(condition, expr.type).code}) != 0, {left.code}, {right.code})")
+        if isinstance(condition, Apply) and condition.op in COMPARISONS and not self.is_number(condition):
+            chosen = self._placed(self._comparison(condition), condition, expr.type)
+        else:
+            chosen = Text(f"{self.tensor(condition, expr.type).within(ADD)} != 0")
+        return Text(f"torch.where({chosen.code}, {left.code}, {right.code})")
 
     def _diag(self, expr: Apply) -> Text:
         return Text(f"torch.diag_embed({self.text(expr.args[0]).code})")

@@ -1,5 +1,6 @@
 """What every stage knows of a function: one row."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -67,6 +68,10 @@ class Function:
     def operation(self) -> str:
         """What a graph calls it."""
         return self.node or self.name
+
+    def reads(self, parameter: str) -> int:
+        """How often its definition reads an argument."""
+        return len(re.findall(rf"\b{parameter}\b", self.definition.partition(" = ")[2]))
 
     @property
     def is_surrogate(self) -> bool:

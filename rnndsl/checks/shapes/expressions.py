@@ -10,7 +10,7 @@ from rnndsl.checks.shapes.fitting import by_rule
 from rnndsl.checks.shapes.rules import elementwise, kind, matmul
 from rnndsl.checks.shapes.scope import Inlining, Scope, Stop, shorten
 from rnndsl.diagnostics import Related, Span
-from rnndsl.functions import COMPARISONS
+from rnndsl.functions import COMPARISONS, COMPOUNDS
 from rnndsl.syntax import ast
 from rnndsl.syntax.keywords import TIME
 
@@ -111,7 +111,17 @@ def _binary(scope: Scope, expr: ast.Binary, body: list | None) -> Expr:
 def _call(scope: Scope, call: ast.Call, body: list | None) -> Expr:
     if call.function.id in scope.functions:
         return _inline(scope, call, body)
-    return builtin(scope, call, lambda a: expression(scope, a, body))
+    value = builtin(scope, call, lambda a: expression(scope, a, body))
+    return _once(scope, value, body) if isinstance(value, Apply) and value.op in COMPOUNDS and body is not None else value
+
+
+def _once(scope: Scope, call: Apply, body: list) -> Apply:
+    """A call of a function of the prelude that PyTorch does not have: arguments that it reads more than once are computed once."""
+    row = COMPOUNDS[call.op]
+    if row.torch:
+        return call
+    named = [scope.named(a, f"{call.op}_{p}", body, call.span) if row.reads(p) > 1 else a for p, a in zip(row.parameters, call.args, strict=True)]
+    return replace(call, args=tuple(named))
 
 
 def _inline(scope: Scope, call: ast.Call, body: list | None) -> Expr:

@@ -262,6 +262,36 @@ def exp_im(a, b):
 
 
 @triton.jit
+def log_modulus(a, b):
+    """log |a + ib|."""
+    x, y = tl.abs(a), tl.abs(b)
+    large, small = maximum(x, y), minimum(x, y)
+    ratio = tl.where(large == small, 1.0, small / large)
+    return tl.log(large) + 0.5 * _log1p_of_fraction(ratio * ratio)
+
+
+@triton.jit
+def _exponent(a, b, c, d):
+    """(c + id) log(a + ib); what is multiplied by nothing is left out, since the logarithm may be infinite."""
+    size, turn = log_modulus(a, b), angle(a, b)
+    re = tl.where(c == 0, 0.0, c * size) - tl.where(d == 0, 0.0, d * turn)
+    return re, tl.where(d == 0, 0.0, d * size) + tl.where(c == 0, 0.0, c * turn)
+
+
+@triton.jit
+def power_re(a, b, c, d):
+    """The real part of (a + ib)^(c + id)."""
+    re, im = _exponent(a, b, c, d)
+    return exp_re(re, im)
+
+
+@triton.jit
+def power_im(a, b, c, d):
+    re, im = _exponent(a, b, c, d)
+    return exp_im(re, im)
+
+
+@triton.jit
 def full(value, like):
     """A number, as many times as another value has entries, of its type."""
     return tl.full(like.shape, value, like.dtype)
