@@ -57,9 +57,9 @@ def explain(
     """
     from rnndsl.tools.explain import explain
 
-    source = as_source(text_or_path, name)
-    require_cells(compiler.compiled(source).program)
-    return explain(source, cell, shape, sizes)
+    result = compiler.compiled(as_source(text_or_path, name))
+    require_cells(result.program)
+    return explain(result, cell, shape, sizes)
 
 
 def verify(

@@ -87,9 +87,10 @@ def _show_in_notebooks(module: ModuleType, source: Source, cells: tuple[str, ...
 
     def shown(cell: str, form: str) -> Callable[[Any], str]:
         def show(layer: Any) -> str:
+            from rnndsl import compiler
             from rnndsl.tools.explain import explain
 
-            return getattr(explain(source, cell, sizes=dict(layer._sizes)), form)()
+            return getattr(explain(compiler.compiled(source), cell, sizes=dict(layer._sizes)), form)()
 
         return show
 

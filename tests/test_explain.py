@@ -20,8 +20,9 @@ from rnndsl.calculus.cost import cost_of_scan
 from rnndsl.checks.dims import Dim
 from rnndsl.compiler import STAGES
 from rnndsl.diagnostics import Source
+from rnndsl.tools.arguments import parse_shape, parse_sizes
 from rnndsl.tools.dump import dump
-from rnndsl.tools.explain import explain, parse_shape, parse_sizes
+from rnndsl.tools.explain import explain
 from rnndsl.tools.expr_text import expr_text, size_text
 from rnndsl.tools.graph import state_graph
 from rnndsl.tools.latex_names import LatexNames
@@ -36,11 +37,11 @@ HEAD = "cell C(D, H, dt = 1.0):\n  input x: [D]\n"
 
 
 def of(text: str, **options):
-    return explain(Source("c.rnn", text), **options)
+    return explain(compiler.compiled(Source("c.rnn", text)), **options)
 
 
 def example(name: str, **options):
-    return explain(api.read_source(ROOT / "examples" / f"{name}.rnn"), **options)
+    return explain(compiler.compiled(api.read_source(ROOT / "examples" / f"{name}.rnn")), **options)
 
 
 def component(text: str, **options) -> dict:
@@ -59,7 +60,7 @@ def scalar_cell(equation: str, declared: str = "param a, b: [D]") -> str:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_page_of_an_example(path):
     source = api.read_source(path)
-    text = explain(source, shape=(4, 4096)).text
+    text = explain(compiler.compiled(source), shape=(4, 4096)).text
     assert all(s in text for s in ("Equations", "Component: ", "structure", "Cost of one step", "Schedule for B = 4, T = 4096"))
     assert "not measured" in text and "on a CPU" in text
     assert "∂" in text
@@ -368,7 +369,7 @@ OF_COMPONENT = {
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_data_has_every_documented_key(path):
-    data = explain(api.read_source(path)).data
+    data = explain(compiler.compiled(api.read_source(path))).data
     assert data["version"] == 1
     for cell in data["cells"]:
         assert cell.keys() == REQUIRED
@@ -525,7 +526,7 @@ def balanced(text: str) -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_latex_of_an_example(path):
-    found = explain(api.read_source(path))
+    found = explain(compiler.compiled(api.read_source(path)))
     balanced(found.latex)
     balanced(found._repr_latex_())
     assert r"\frac{\partial" in found.latex and r"\begin{align*}" in found.latex
@@ -556,13 +557,13 @@ def test_latex_tells_scalars_from_vectors():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples" / "zoo").glob("*.rnn")), ids=lambda p: p.stem)
 def test_latex_has_no_two_superscripts_in_a_row(path):
-    (cell,) = explain(api.read_source(path)).cells
+    (cell,) = explain(compiler.compiled(api.read_source(path))).cells
     assert not re.search(r"\^(\w|\{[^{}]*\})\^", cell.latex)
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed; the text itself is checked above")
 def test_latex_compiles(tmp_path):
-    body = "\n".join(explain(api.read_source(p)).latex for p in EXAMPLES)
+    body = "\n".join(explain(compiler.compiled(api.read_source(p))).latex for p in EXAMPLES)
     document = f"\\documentclass{{article}}\\usepackage{{amsmath}}\\begin{{document}}\n{body}\n\\end{{document}}\n"
     (tmp_path / "a.tex").write_text(document)
     subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"], cwd=tmp_path, check=True, capture_output=True)

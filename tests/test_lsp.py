@@ -695,7 +695,7 @@ def test_a_compiler_that_errs_ends_nothing(monkeypatch, caplog):
     with monkeypatch.context() as m:
         m.setattr(explain, "explain", fail)
         assert code(hover(Document("a.rnn", GRU), GRU.index("h[t-1]")).text) == ["state h: [H]"]
-    monkeypatch.setattr(compiler, "checked", fail)
+    monkeypatch.setattr(compiler, "compiled", fail)
     assert Document("a.rnn", GRU).problems == []
     assert "a mistake of the compiler's" in caplog.text
 

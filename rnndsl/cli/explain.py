@@ -11,6 +11,7 @@ from rnndsl.cli.output import write
 from rnndsl.cli.programs import read
 from rnndsl.files import same_file
 from rnndsl.tools import Unfit
+from rnndsl.tools.arguments import parse_shape, parse_sizes
 
 
 def add(commands: Any) -> None:
@@ -37,12 +38,12 @@ def add(commands: Any) -> None:
 
 def run(options: Namespace) -> int:
     """Prints the page of a program's cells, or draws it."""
-    from rnndsl.tools.explain import explain, parse_shape, parse_sizes
+    from rnndsl.tools.explain import explain
 
     shape, sizes = parse_shape(options.shape), parse_sizes(options.size)
-    source = read(options.file)
-    require_cells(compiler.compiled(source).program)
-    found = explain(source, options.cell, shape, sizes)
+    result = compiler.compiled(read(options.file))
+    require_cells(result.program)
+    found = explain(result, options.cell, shape, sizes)
     if options.json:
         print(json.dumps(found.data, indent=2))
     elif options.picture:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rnndsl import compiler
 from rnndsl.calculus.analysis import System
+from rnndsl.compiler import Compiled
 from rnndsl.diagnostics import Source
 from rnndsl.syntax import ast
 from rnndsl.tools import Unfit
@@ -93,36 +94,13 @@ class Explanation:
         return "\n".join(f"$\\displaystyle\n{row}\n$" for row in rows)
 
 
-def parse_shape(text: str | None) -> tuple[int, int] | None:
-    """`8,4096` as two numbers. Raises Unfit."""
-    if text is None:
-        return None
-    parts = text.split(",")
-    if len(parts) != 2 or not all(p.strip().isascii() and p.strip().isdigit() and int(p) >= 1 for p in parts):
-        raise Unfit(f"--shape {text}: give sequences and steps, both from 1 on, as in --shape 8,4096")
-    return int(parts[0]), int(parts[1])
-
-
-def parse_sizes(texts: list[str]) -> dict[str, int]:
-    """`H=256` as a name and a number. Raises Unfit."""
-    found: dict[str, int] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        if not name.isidentifier() or not (value.isascii() and value.isdigit()):
-            raise Unfit(f"--size {text}: give a name and a whole number, as in --size H=256 (and FILE before --size)")
-        if found.setdefault(name, int(value)) != int(value):
-            raise Unfit(f"--size {text}: {name} is given twice, as {found[name]} and {value}")
-    return found
-
-
 def explain(
-    source: Source, cell: str | None = None, shape: tuple[int, int] | None = None, sizes: dict[str, int] | None = None
+    checked: Compiled, cell: str | None = None, shape: tuple[int, int] | None = None, sizes: dict[str, int] | None = None
 ) -> Explanation:
     """Explains the cells of a program, or the one named `cell`.
 
-    Raises RnnError for a wrong program, Unfit, a ValueError, for a name, shape or size that does not fit it.
+    Raises Unfit, a ValueError, for a name, shape or size that does not fit it, RnnError for a program that is too large.
     """
-    checked = compiler.compiled(source)
     program = checked.program
     names = [c.name for c in program.cells]
     if cell is not None and cell not in names:

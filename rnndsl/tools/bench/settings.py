@@ -6,7 +6,7 @@ from typing import Any
 
 from rnndsl.backends import NAMES
 from rnndsl.tools import Unfit
-from rnndsl.tools.explain import parse_shape, parse_sizes
+from rnndsl.tools.arguments import names_of, parse_shape, parse_sizes
 
 AGAINST = ("loop", "compile", "nn", "pararnn")
 DIRECTIONS = ("forward", "both")
@@ -61,17 +61,6 @@ def parse(options: Namespace) -> Settings:
         threads=_count("--threads", options.threads),
         over=_over(options.over),
     )
-
-
-def names_of(option: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    """`loop,nn` as names, each once; all of them for None."""
-    if text is None:
-        return known
-    names = tuple(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
-    for name in names:
-        if name not in known:
-            raise Unfit(f"{option} {text}: there is no {name}; there is {', '.join(known)}")
-    return names
 
 
 def _over(text: str | None) -> tuple[str, tuple[int, ...]] | None:

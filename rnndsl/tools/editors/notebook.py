@@ -10,6 +10,7 @@ from rnndsl.diagnostics import RnnError
 from rnndsl.reading import as_source
 from rnndsl.report import render
 from rnndsl.tools import Unfit
+from rnndsl.tools.arguments import parse_shape, parse_sizes
 
 NAME = "%%rnn"  # what messages call the program
 
@@ -62,7 +63,7 @@ def load_ipython_extension(shell: Any) -> None:
 
 def run(shell: Any, line: str, cell: str) -> None:
     """Compiles, shows and binds. Raises CellError for a wrong program, CellMisuse for arguments that do not fit."""
-    from rnndsl.tools.explain import Explanation, explain, parse_shape, parse_sizes
+    from rnndsl.tools.explain import Explanation, explain
 
     coloured = str(getattr(shell, "colors", "")).lower() != "nocolor"
     try:
@@ -71,7 +72,7 @@ def run(shell: Any, line: str, cell: str) -> None:
         source = as_source("\n" + cell, NAME)  # lines are counted from the one that says %%rnn
         checked = compiler.compiled(source)
         module = programs.load(source)
-        found = Explanation(()) if options.quiet else explain(source, None, shape, sizes)
+        found = Explanation(()) if options.quiet else explain(checked, None, shape, sizes)
     except RnnError as e:
         error = CellError(e.source, e.diagnostics)
         error.coloured = coloured

@@ -34,7 +34,7 @@ class Analysis:
         from rnndsl.tools.explain import explain  # loads sympy
 
         try:
-            return explain(self.checked.program.source, cell).cells[0].data
+            return explain(self.checked, cell).cells[0].data
         except RnnError as e:
             self.refused[cell] = e.diagnostics[0].title
             return None

@@ -4,8 +4,8 @@ from argparse import Namespace
 from dataclasses import dataclass, field
 
 from rnndsl.tools import Unfit
-from rnndsl.tools.bench.settings import DIRECTIONS, names_of
-from rnndsl.tools.explain import parse_shape, parse_sizes
+from rnndsl.tools.arguments import names_of, parse_shape, parse_sizes
+from rnndsl.tools.bench.settings import DIRECTIONS
 
 DTYPES = ("float32", "bfloat16", "float64")
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 
 from rnndsl.backends import NAMES
 from rnndsl.tools import Unfit
-from rnndsl.tools.bench.settings import names_of
-from rnndsl.tools.explain import parse_sizes
+from rnndsl.tools.arguments import names_of, parse_sizes
 
 BACKENDS = ("reference", *NAMES)
 DTYPES = ("float64", "float32", "bfloat16", "float16")

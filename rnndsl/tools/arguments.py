@@ -1,0 +1,36 @@
+"""Arguments of commands and of the notebook's magic: shapes, sizes, names of known things. Each raises Unfit."""
+
+from rnndsl.tools import Unfit
+
+
+def parse_shape(text: str | None) -> tuple[int, int] | None:
+    """`8,4096` as two numbers. Raises Unfit."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 2 or not all(p.strip().isascii() and p.strip().isdigit() and int(p) >= 1 for p in parts):
+        raise Unfit(f"--shape {text}: give sequences and steps, both from 1 on, as in --shape 8,4096")
+    return int(parts[0]), int(parts[1])
+
+
+def parse_sizes(texts: list[str]) -> dict[str, int]:
+    """`H=256` as a name and a number. Raises Unfit."""
+    found: dict[str, int] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name.isidentifier() or not (value.isascii() and value.isdigit()):
+            raise Unfit(f"--size {text}: give a name and a whole number, as in --size H=256 (and FILE before --size)")
+        if found.setdefault(name, int(value)) != int(value):
+            raise Unfit(f"--size {text}: {name} is given twice, as {found[name]} and {value}")
+    return found
+
+
+def names_of(option: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    """`loop,nn` as names, each once; all of them for None."""
+    if text is None:
+        return known
+    names = tuple(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
+    for name in names:
+        if name not in known:
+            raise Unfit(f"{option} {text}: there is no {name}; there is {', '.join(known)}")
+    return names
