@@ -298,3 +298,21 @@ def test_memory_that_runs_out_is_told(folder, monkeypatch, capsys):
     monkeypatch.setattr(check, "run", run_out)
     with contextlib.redirect_stderr(sys.stderr):
         assert cli.main(["check", "good.rnn"]) == cli.MISUSE
+
+
+def test_a_program_that_is_too_large_for_a_late_stage_hides_no_other(folder, monkeypatch, capsys):
+    from rnndsl.emit import module
+
+    text = module.module_text
+
+    def too_deep(*stages):
+        if any(getattr(s, "name", None) == "good.rnn" for s in stages):
+            raise RecursionError
+        return text(*stages)
+
+    (folder / "other.rnn").write_text((folder / "good.rnn").read_text())
+    monkeypatch.setattr(module, "module_text", too_deep)
+    assert cli.main(["compile", "good.rnn", "other.rnn"]) == 1
+    said = capsys.readouterr()
+    assert "error[too-large]" in said.err and "Traceback" not in said.err and said.out == "wrote other.py\n"
+    assert (folder / "other.py").exists() and not (folder / "good.py").exists()
