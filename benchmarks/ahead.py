@@ -21,7 +21,7 @@ import torch
 import rnndsl
 from rnndsl.runtime.triton.ahead import TARGETS, binary, kernels_of
 from rnndsl.runtime.triton.files import module_of, text_of
-from rnndsl.runtime.triton.tiles import PARALLEL, SEQUENTIAL, candidates
+from rnndsl.tiles import PARALLEL, SEQUENTIAL, candidates
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = {"D": 64, "H": 256, "N": 4, "K": 16, "V": 16}
@@ -46,7 +46,7 @@ def channels_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tuple
 def tiles_of(kernels, parallel: bool):
     """The first tiles that the backend would look at."""
     wanted = PARALLEL if parallel else SEQUENTIAL
-    return next(t for t in candidates(kernels, 2048, 4096) if t.schedule == wanted)
+    return next(t for t in candidates(kernels.costs, 2048, 4096) if t.schedule == wanted)
 
 
 def main() -> int:

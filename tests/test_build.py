@@ -356,7 +356,7 @@ def test_triton_files_are_trusted_as_libraries_are(cache):
 
 def test_measurements_that_others_may_write_are_not_read(cache):
     from rnndsl.runtime.triton import tuned
-    from rnndsl.runtime.triton.tiles import Tiles
+    from rnndsl.tiles import Tiles
 
     fields = Tiles.__dataclass_fields__
     tiles = Tiles(**dict.fromkeys(fields, 1))

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 
 import rnndsl
 from rnndsl import api, cli, compiler
-from rnndsl.calculus import schedule
 from rnndsl.calculus.cost import cost_of_scan
+from rnndsl.calculus.schedule import EXACT, legal_schedules
 from rnndsl.checks.dims import Dim
 from rnndsl.compiler import STAGES
 from rnndsl.diagnostics import Source
@@ -351,7 +351,7 @@ def test_only_a_component_with_coefficients_is_an_exact_scan():
     text = HEAD + "  state z: complex [D]\n  z[t] = conj(z[t-1]) * 0.5 + x\n  output y = re(z[t])\n"
     (system,) = compiler.compiled(Source("c.rnn", text)).systems
     (c,) = system.components
-    assert c.scan_form is not None or schedule.EXACT not in schedule.legal_schedules(c)
+    assert c.scan_form is not None or EXACT not in legal_schedules(c)
 
 
 # Data

@@ -24,7 +24,7 @@ from rnndsl.runtime import recurrence
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.triton import backend, tuned
 from rnndsl.runtime.triton.channels import Access, Channels
-from rnndsl.runtime.triton.tiles import PARALLEL, SEQUENTIAL, Device, Tiles, candidates, choose
+from rnndsl.tiles import PARALLEL, SEQUENTIAL, Device, Tiles, candidates, choose
 from rnndsl.tools.dump import dump
 from tests.agreement import (
     Case,
@@ -501,21 +501,21 @@ def channels(name: str, **sizes: int):
 def test_few_channels_run_parallel_and_many_sequentially():
     kernels = channels("para_gru", D=4, H=256)
     device = Device()
-    found = {(c, t): choose(kernels, c, t, device) for c in (256, 2048, 65_536) for t in (64, 4096, 131_072)}
+    found = {(c, t): choose(kernels.costs, c, t, device) for c in (256, 2048, 65_536) for t in (64, 4096, 131_072)}
     assert found[256, 4096].schedule == found[256, 131_072].schedule == found[2048, 4096].schedule == PARALLEL
     assert found[65_536, 4096].schedule == found[65_536, 64].schedule == SEQUENTIAL
     assert found[256, 131_072].lanes >= found[2048, 4096].lanes
-    assert choose(kernels, 256, 131_072, device).channels < 8  # a device is filled by cutting channels finer
-    assert choose(kernels, 65_536, 4096, device, "newton").schedule == PARALLEL
-    assert choose(kernels, 256, 4096, device, "sequential").schedule == SEQUENTIAL
+    assert choose(kernels.costs, 256, 131_072, device).channels < 8  # a device is filled by cutting channels finer
+    assert choose(kernels.costs, 65_536, 4096, device, "newton").schedule == PARALLEL
+    assert choose(kernels.costs, 256, 4096, device, "sequential").schedule == SEQUENTIAL
 
 
 def test_wishes_are_granted():
     kernels = channels("para_gru", D=4, H=256)
-    plain = choose(kernels, 256, 4096, Device(), "newton", {"lane_steps": 1})
+    plain = choose(kernels.costs, 256, 4096, Device(), "newton", {"lane_steps": 1})
     assert plain.schedule == PARALLEL and plain.lane_steps == 1
-    assert choose(kernels, 256, 4096, Device(), "auto", {"channels": 16, "ahead": 7, "warps": 2}) .channels == 16
-    for t in candidates(kernels, 2048, 4096):
+    assert choose(kernels.costs, 256, 4096, Device(), "auto", {"channels": 16, "ahead": 7, "warps": 2}) .channels == 16
+    for t in candidates(kernels.costs, 2048, 4096):
         assert t.schedule == SEQUENTIAL or t.lanes * t.channels == 32 * t.warps  # an entry a thread
 
 

@@ -16,7 +16,7 @@ from rnndsl.cli.parser import parser
 from rnndsl.diagnostics import Source
 from rnndsl.runtime.backend import BACKENDS
 from rnndsl.runtime.triton import launch, tuned
-from rnndsl.runtime.triton.tiles import PARALLEL, SEQUENTIAL, Device, Tiles
+from rnndsl.tiles import PARALLEL, SEQUENTIAL, Device, Tiles
 from rnndsl.tools import Unfit
 from rnndsl.tools.tune import race as racing
 from rnndsl.tools.tune import run as running

@@ -9,7 +9,7 @@ from on_gpu.cells import Case
 from on_gpu.record import Row
 from on_gpu.scale import Scale
 from on_gpu.timing import samples
-from rnndsl.runtime.triton.tiles import SEQUENTIAL, WARP, Tiles
+from rnndsl.tiles import SEQUENTIAL, WARP, Tiles
 from rnndsl.tools.bench.candidates import gap
 from rnndsl.tools.bench.subject import Subject
 from rnndsl.tools.tune.calls import calls_of

@@ -9,11 +9,13 @@ from rnndsl.calculus.analysis import Component, System
 from rnndsl.calculus.cost import Cost, cost_of_map, cost_of_scan, total
 from rnndsl.calculus.intervals import Interval
 from rnndsl.calculus.lanes import shown_rounds
-from rnndsl.calculus.schedule import legal_schedules, predict, saved_tensors
+from rnndsl.calculus.schedule import ALL_STEPS, saved_tensors
 from rnndsl.calculus.structure import BLOCK, DIAGONAL
 from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Update, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source, Span
+from rnndsl.kernel.build import CellKernels, RecurrenceKernels
+from rnndsl.kernel.choice import Prediction, predict, schedules_of
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, names_of
 from rnndsl.syntax import ast
 from rnndsl.tools.expr_text import expr_text, size_text
@@ -25,7 +27,7 @@ MODEL = "predicted by a model of an H100, not measured; on a CPU, kernels go thr
 
 
 def cell_data(
-    system: System, file: ast.File, source: Source, shape: tuple[int, int] | None = None, sizes: dict[str, int] | None = None
+    system: System, kernels: CellKernels, file: ast.File, source: Source, shape: tuple[int, int] | None = None, sizes: dict[str, int] | None = None
 ) -> dict[str, Any]:
     """One cell."""
     plan, sizes = system.plan, sizes or {}
@@ -40,7 +42,8 @@ def cell_data(
             entries = [e for o in stage.body for e in _operation(o, plan, shown, source)]
             (before if place < last else after).extend(entries)
     costs = [cost_of_map(s, plan) for s in plan.stages if isinstance(s, Map)]
-    components = [_component(c, shown, source, shape, sizes) for c in system.components]
+    recurrences = {r.recurrence.scan.states: r for r in kernels.recurrences}
+    components = [_component(c, recurrences.get(c.states), shown, source, shape, sizes) for c in system.components]
     return {
         "name": cell.name,
         "doc": cell.doc,
@@ -161,7 +164,7 @@ def _static(e: Expr, plan: Plan) -> bool:
 # Components
 
 
-def _component(c: Component, shown: Shown, source: Source, shape: tuple[int, int] | None, sizes: dict[str, int]) -> dict[str, Any]:
+def _component(c: Component, kernels: RecurrenceKernels | None, shown: Shown, source: Source, shape: tuple[int, int] | None, sizes: dict[str, int]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "states": list(c.states),
         "structure": c.structure.kind,
@@ -175,13 +178,13 @@ def _component(c: Component, shown: Shown, source: Source, shape: tuple[int, int
         "scan": _scan(c, shown),
         "streams": [shown.ref(r) for r in c.scan.streams] if c.scan else [],
         "saved": [{"name": shown(s.name) if "[" not in s.name else s.name, "role": s.role, "shape": str(s.type)} for s in saved_tensors(c)],
-        "schedules": list(legal_schedules(c)),
+        "schedules": list(schedules_of(kernels)) if kernels else [ALL_STEPS],
         "predicted": None,
         "cost": _cost(cost_of_scan(c.scan), sizes) if c.scan else None,
         "equations": [e for o in c.scan.body for e in _operation(o, c.plan, shown, source)] if c.scan and c.plan else [],
     }
     if shape:
-        p = predict(c, *shape, sizes)
+        p = predict(kernels, *shape, sizes) if kernels else Prediction(ALL_STEPS, "it reads no own past")
         found["predicted"] = {"schedule": p.schedule, "why": p.why, "channels": p.channels, "needs": list(p.needs), "model": MODEL}
     found["warnings"] = _warnings(c, shown)
     return found

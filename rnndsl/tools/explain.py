@@ -115,11 +115,11 @@ def explain(
         if value < 1:
             raise Unfit(f"size {name} must be at least 1, not {value}")
     found = []
-    for plan in checked.plans:
+    for plan, kernels in zip(checked.plans, checked.kernels, strict=True):
         if cell in (None, plan.cell.name):
             own = {n: v for n, v in (sizes or {}).items() if n in plan.cell.sizes}
             system = compiler.system(plan, program.source, repeat_sizes(plan, own), ROUNDS)
             with compiler.deep_trees(program.source):
-                data = cell_data(system, checked.file, program.source, shape, own)
+                data = cell_data(system, kernels, checked.file, program.source, shape, own)
             found.append(CellExplanation(system, checked.file, program.source, data))
     return Explanation(tuple(found))

@@ -286,8 +286,8 @@ def _schedules(cell: dict[str, Any]) -> list[str]:
         p = c["predicted"]
         if p is None:
             text = " or ".join(c["schedules"])
-            if "newton" in c["schedules"]:
-                text += ": newton below some 6,000 channels (B times the state's width), sequential above"
+            if len(c["schedules"]) > 1:
+                text += ", as the shape has it (--shape B,T)"
         elif p["schedule"] is None:
             text = f"{' or '.join(c['schedules'])}: {p['why']}; give --size {' '.join(f'{n}=…' for n in p['needs'])}"
         else:

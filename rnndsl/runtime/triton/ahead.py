@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from rnndsl.runtime.triton.channels import Channels
-from rnndsl.runtime.triton.tiles import SEQUENTIAL, Tiles
+from rnndsl.tiles import SEQUENTIAL, Tiles
 
 TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
 _POINTER = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}

@@ -25,7 +25,7 @@ from rnndsl.runtime.triton.files import module_of, text_of
 from rnndsl.runtime.triton.kernels import TritonKernels
 from rnndsl.runtime.triton.report import SolveReport
 from rnndsl.runtime.triton.step import step
-from rnndsl.runtime.triton.tiles import SEQUENTIAL, Device, Tiles, choose
+from rnndsl.tiles import SEQUENTIAL, Device, Tiles, choose
 
 _warned: set[tuple[type, str]] = set()
 
@@ -163,7 +163,7 @@ class Launched:
                 return known, "measured by rnndsl tune"
         known = self.chosen.get((channels, steps, device, backward))
         if known is None:
-            known = choose(self.kernels, channels, steps, device_of(device), self.schedule, self.wish, backward)
+            known = choose(self.kernels.costs, channels, steps, device_of(device), self.schedule, self.wish, backward)
             self.chosen[channels, steps, device, backward] = known
         return known, self._why()
 

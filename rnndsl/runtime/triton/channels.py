@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnndsl.tiles import Work
+
 
 @dataclass(frozen=True)
 class Access:
@@ -69,6 +71,11 @@ class Channels:
     @property
     def is_exact(self) -> bool:
         return self.family != "nonlinear"
+
+    @property
+    def costs(self) -> Work:
+        """What the model of devices knows of them."""
+        return Work(self.parallel is not None, self.is_exact, len(self.lags), len(self.streams), self.work)
 
     @property
     def boxed(self) -> list[int]:

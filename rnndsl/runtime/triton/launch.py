@@ -10,7 +10,7 @@ from rnndsl.runtime.call import Call
 from rnndsl.runtime.memory import require_readable, rows
 from rnndsl.runtime.ops import lagged
 from rnndsl.runtime.triton.channels import Access, Channels, zeros_or_empty
-from rnndsl.runtime.triton.tiles import SEQUENTIAL, Tiles
+from rnndsl.tiles import SEQUENTIAL, Tiles
 
 REPORT = 5  # values that a program reports: chunks, rounds, most rounds of a chunk, chunks run step by step, largest residual
 _TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8)  # of what kernels read and write

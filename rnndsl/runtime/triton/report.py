@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rnndsl.runtime.triton.tiles import SEQUENTIAL, Tiles
+from rnndsl.tiles import SEQUENTIAL, Tiles
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rnndsl.cache_folder import cache_folder, make_private, refuse_shared
-from rnndsl.runtime.triton.tiles import Tiles
+from rnndsl.tiles import Tiles
 
 FILE = "tuned.json"
 

@@ -13,7 +13,7 @@ from rnndsl.runtime import recurrence
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.triton import launch
 from rnndsl.runtime.triton.backend import Launched
-from rnndsl.runtime.triton.tiles import Tiles
+from rnndsl.tiles import Tiles
 from rnndsl.tools.bench.candidates import forward_and_backward, gap, leaves
 
 WRONG = 1e-2  # how far a candidate's numbers may lie from those of the step by step kernel; more than rounding makes of them

@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from rnndsl.runtime.triton.tiles import Tiles
 from rnndsl.runtime.triton.tuned import shape_class
+from rnndsl.tiles import Tiles
 from rnndsl.tools.bench.report import aligned, seconds_text, times_text
 from rnndsl.tools.tune.run import Result, Tuned, common, line
 

@@ -11,7 +11,7 @@ import torch
 from rnndsl.checks.cell import Cell
 from rnndsl.runtime.triton import tuned
 from rnndsl.runtime.triton.backend import device_of, installed, interpreted
-from rnndsl.runtime.triton.tiles import SEQUENTIAL, Tiles, candidates, choose, cycles
+from rnndsl.tiles import SEQUENTIAL, Tiles, candidates, choose, cycles
 from rnndsl.tools import Unfit
 from rnndsl.tools.bench.machine import machine
 from rnndsl.tools.bench.subject import Subject, default_sizes, make_layer
@@ -111,9 +111,9 @@ def run(program: str, cell: Cell, layer_class: Any, settings: Settings, device: 
 def tuned_call(call: KernelCall, device: torch.device, timer: Timer, tick: Tick, most: int | None = None) -> Tuned:
     """The race of one call of kernels; most: how many candidates, beside the model's choice."""
     kernels, shape, model = call.launched.kernels, (call.channels, call.steps), device_of(device)
-    chosen = choose(kernels, *shape, model, backward=call.is_backward)
-    cuts = dict.fromkeys([*islice(candidates(kernels, *shape, True, call.itemsize), most), chosen])
-    predicted = {t: cycles(kernels, t, *shape, model, call.is_backward) / model.clock for t in cuts}
+    chosen = choose(kernels.costs, *shape, model, backward=call.is_backward)
+    cuts = dict.fromkeys([*islice(candidates(kernels.costs, *shape, True, call.itemsize), most), chosen])
+    predicted = {t: cycles(kernels.costs, t, *shape, model, call.is_backward) / model.clock for t in cuts}
     task = f"{call.launched.label}, {'backward' if call.is_backward else 'forward'}"
     runs = race({t: partial(call.run, t) for t in cuts}, call.wrong, timer, lambda who, done, total: tick(task, who, done, total))
     return Tuned(call.launched.label, call.is_backward, *shape, chosen, predicted, runs)

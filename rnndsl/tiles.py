@@ -1,4 +1,4 @@
-"""Which kernel runs a call, and how it is cut: what a simple model of the device predicts, or what was measured.
+"""Which Triton kernel runs a call, and how it is cut: what a simple model of the device predicts. The backend asks it, and so does explain.
 
 The model counts cycles. A sequential kernel takes the time of a step's chain of operations, T times; a parallel one that of its
 rounds, for every chunk. Either is bounded by the rate at which the device's warps issue instructions, and by memory. The constants are
@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 
-from rnndsl.runtime.triton.channels import Channels
-
 SEQUENTIAL, PARALLEL = "sequential", "parallel"
 WARP = 32
 _SPECIAL_LATENCY, _LATENCY, _MEMORY_LATENCY = 35.0, 4.0, 600.0  # cycles of a special function, of another operation, of a load
@@ -19,6 +17,18 @@ _LEVEL = 45.0  # cycles of a level of a scan within a warp
 _BARRIER = 120.0  # and what crossing warps adds, twice a scan
 _SMALL = 64  # operations of a step of which four fit in the registers of a lane
 _ROUNDS = 3.3  # of Newton's method in a chunk of 128 steps, at common weights
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the model knows of a recurrence: whether it has kernels that run side by side, and whether these are exact; how many real numbers a
+    channel carries; how many streams it reads; and the operations, and special functions among them, of each function."""
+
+    is_parallel: bool
+    is_exact: bool
+    slots: int
+    streams: int
+    functions: dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -44,26 +54,32 @@ class Tiles:
     lane_steps: int = 1
     warps: int = 1
 
-    def __str__(self) -> str:
+    @property
+    def cut(self) -> str:
+        """In words, apart from the schedule."""
+        own = f"{_plural(self.channels, 'channel')} a program"
         if self.schedule == SEQUENTIAL:
-            return f"sequential, {self.channels} channels a program, {self.ahead} steps ahead, {_plural(self.warps, 'warp')}"
-        return f"parallel, {self.channels} channels a program, {self.lanes} lanes of {_plural(self.lane_steps, 'step')}, {_plural(self.warps, 'warp')}"
+            return f"{own}, {_plural(self.ahead, 'step')} ahead, {_plural(self.warps, 'warp')}"
+        return f"{own}, {_plural(self.lanes, 'lane')} of {_plural(self.lane_steps, 'step')}, {_plural(self.warps, 'warp')}"
+
+    def __str__(self) -> str:
+        return f"{self.schedule}, {self.cut}"
 
 
 def _plural(n: int, word: str) -> str:
     return f"{n} {word}{'s' * (n != 1)}"
 
 
-def candidates(kernels: Channels, channels: int, steps: int, wide: bool = False, itemsize: int = 4) -> Iterator[Tiles]:
+def candidates(work: Work, channels: int, steps: int, wide: bool = False, itemsize: int = 4) -> Iterator[Tiles]:
     """The tiles worth a look for so many channels, those of all rows together, and steps; the usual ones first. wide: also such as take long
     to compile, or more registers than some devices have."""
     for width in (32, 64, 128):
         if width == 32 or channels >= width * 64:
             for ahead in (4, 8, 2):
                 yield Tiles(SEQUENTIAL, width, ahead=ahead, warps=width // WARP)
-    if kernels.parallel is None:
+    if not work.is_parallel:
         return
-    small = len(kernels.lags) <= 3 and max(operations for operations, _ in kernels.work.values()) <= _SMALL
+    small = work.slots <= 3 and max(operations for operations, _ in work.functions.values()) <= _SMALL
     most = (4 if small else 2) * (2 if wide else 1)  # steps a lane: their values stand in registers
     least = 32 // itemsize  # channels of one sector of memory
     for width in dict.fromkeys((least, 2 * least, 4, 2, 1)):
@@ -76,13 +92,13 @@ def candidates(kernels: Channels, channels: int, steps: int, wide: bool = False,
                     yield Tiles(PARALLEL, width, lanes=lanes, lane_steps=lane_steps, warps=warps)
 
 
-def cycles(kernels: Channels, tiles: Tiles, channels: int, steps: int, device: Device, backward: bool = False) -> float:
+def cycles(work: Work, tiles: Tiles, channels: int, steps: int, device: Device, backward: bool = False) -> float:
     """What the model predicts for a call."""
-    once, again = _work(kernels, backward)
+    once, again = _steps(work, backward)
     programs = ceil(channels / tiles.channels)
     resident = device.processors * max(1, device.warps // tiles.warps)
     waves = ceil(programs / resident)
-    streams = len(kernels.streams) + len(kernels.lags)
+    streams = work.streams + work.slots
     memory = channels * steps * 4.0 * (2 * streams + 1 if backward else streams) / device.bandwidth
     if tiles.schedule == SEQUENTIAL:
         chain, slots = _cost(again)
@@ -90,40 +106,40 @@ def cycles(kernels: Channels, tiles: Tiles, channels: int, steps: int, device: D
         issue = channels / WARP * steps * slots / (device.processors * device.issue)
         return max(waves * steps * step, issue, memory)
     chunk = tiles.lanes * tiles.lane_steps
-    rounds = 1.0 if backward or kernels.is_exact else _ROUNDS * max(1.0, (chunk / 128) ** 0.35) * (8 / tiles.lane_steps) ** 0.25
+    rounds = 1.0 if backward or work.is_exact else _ROUNDS * max(1.0, (chunk / 128) ** 0.35) * (8 / tiles.lane_steps) ** 0.25
     chain, slots = _cost(once)
     levels = (tiles.lanes - 1).bit_length() * _LEVEL + (2 * _BARRIER if tiles.warps > 1 else 0.0)
     last, last_slots = _cost(again)
     a_chunk = rounds * (tiles.lane_steps * chain + 2 * levels) + tiles.lane_steps * last + _MEMORY_LATENCY
-    work = rounds * slots + last_slots
-    issue = channels / WARP * steps * work / (device.processors * device.issue)
+    a_step = rounds * slots + last_slots
+    issue = channels / WARP * steps * a_step / (device.processors * device.issue)
     return max(waves * ceil(steps / chunk) * a_chunk, issue, memory)
 
 
-def _work(kernels: Channels, backward: bool) -> tuple[tuple[int, int], tuple[int, int]]:
+def _steps(work: Work, backward: bool) -> tuple[tuple[int, int], tuple[int, int]]:
     """Operations of a round, and of the steps at its end."""
-    work = kernels.work
+    functions = work.functions
     if backward:
-        return work.get("slopes", work["pullback"]), work["pullback"]
-    return work.get("linear", work.get("coefficients", work["step"])), work["step"]
+        return functions.get("slopes", functions["pullback"]), functions["pullback"]
+    return functions.get("linear", functions.get("coefficients", functions["step"])), functions["step"]
 
 
-def _cost(work: tuple[int, int]) -> tuple[float, float]:
+def _cost(counted: tuple[int, int]) -> tuple[float, float]:
     """Cycles of a step's chain, about half of what it computes, and issue slots."""
-    operations, special = work
+    operations, special = counted
     plain = operations - special
     return _LATENCY * plain + _SPECIAL_LATENCY * special, _ISSUE * plain + _SPECIAL_ISSUE * special
 
 
 def choose(
-    kernels: Channels, channels: int, steps: int, device: Device, schedule: str = "auto", wish: dict[str, int] | None = None, backward: bool = False
+    work: Work, channels: int, steps: int, device: Device, schedule: str = "auto", wish: dict[str, int] | None = None, backward: bool = False
 ) -> Tiles:
     """The tiles that the model predicts to be fastest, within a schedule and with the entries of `wish`, whatever it thinks of them."""
-    found = list(candidates(kernels, max(1, channels), max(1, steps)))
+    found = list(candidates(work, max(1, channels), max(1, steps)))
     wanted = {"sequential": SEQUENTIAL, "newton": PARALLEL}.get(schedule)
     if wish and ("lanes" in wish or "lane_steps" in wish):
         wanted = PARALLEL
     fitting = [t for t in found if t.schedule == wanted] or found
     if wish:
         fitting = list(dict.fromkeys(replace(t, **wish) for t in fitting))  # type: ignore[arg-type]
-    return min(fitting, key=lambda t: cycles(kernels, t, max(1, channels), max(1, steps), device, backward))
+    return min(fitting, key=lambda t: cycles(work, t, max(1, channels), max(1, steps), device, backward))

@@ -1,0 +1,55 @@
+"""Which schedules the kernels of a recurrence have, and which one the model of a device takes for a shape: the one that the Triton backend takes."""
+
+from dataclasses import dataclass
+from math import prod
+
+from rnndsl.calculus.schedule import EXACT, MAX_SLOTS, NEWTON, SEQUENTIAL
+from rnndsl.kernel.build import RecurrenceKernels, Refusal
+from rnndsl.kernel.channel_kernel import ChannelKernel
+from rnndsl.tiles import SEQUENTIAL as ONE_AFTER_THE_OTHER
+from rnndsl.tiles import Device, Work, choose
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The schedule for one shape, and why in words; no schedule where a size is missing."""
+
+    schedule: str | None
+    why: str
+    channels: int | None = None  # of all rows together
+    needs: tuple[str, ...] = ()  # sizes that are not given
+
+
+def schedules_of(kernels: RecurrenceKernels) -> tuple[str, ...]:
+    """What can run a recurrence on a GPU; an exact scan comes first."""
+    channel = kernels.channel
+    if isinstance(channel, Refusal):
+        return (SEQUENTIAL,)
+    if channel.exact is not None:
+        return (EXACT, SEQUENTIAL)
+    return (SEQUENTIAL, NEWTON) if channel.newton is not None else (SEQUENTIAL,)
+
+
+def work_of(channel: ChannelKernel) -> Work:
+    """What the model of devices knows of a kernel."""
+    streams = sum(channel.pullback.accesses[i] is not None for i in channel.channel.numbered("stream"))
+    return Work(channel.back is not None, channel.exact is not None, len(channel.channel.slots), streams, channel.work)
+
+
+def predict(kernels: RecurrenceKernels, batch: int, steps: int, sizes: dict[str, int], device: Device | None = None) -> Prediction:
+    """The schedule that the model takes, of an H100 where no device is given."""
+    device = device or Device()
+    channel = kernels.channel
+    if isinstance(channel, Refusal):
+        return Prediction(SEQUENTIAL, f"step by step in PyTorch on a GPU: {channel.reason}")
+    missing = tuple(sorted({n for d in channel.channel.grid for n in d.names} - sizes.keys()))
+    if missing:
+        return Prediction(None, f"depends on {', '.join(missing)}", needs=missing)
+    channels = batch * prod(int(d.evaluate(sizes)) for d in channel.channel.grid)
+    work = work_of(channel)
+    tiles = choose(work, channels, steps, device)
+    kind = SEQUENTIAL if tiles.schedule == ONE_AFTER_THE_OTHER else EXACT if work.is_exact else NEWTON
+    count = f"{channels:,} channels in all"
+    if not work.is_parallel:
+        return Prediction(kind, f"{count}; {len(channel.channel.slots)} numbers a channel, registers hold {MAX_SLOTS}", channels)
+    return Prediction(kind, f"{count}; {tiles.cut}", channels)
