@@ -381,7 +381,7 @@ def test_hover_of_a_state():
     assert title == "state h: [H]"
     assert "Recurrence of **h**: nonlinear, dense, because `R_r @ h[t-1]` at a.rnn:12 mixes channels." in got
     assert "Stays in [-1, 1] if it starts there." in got and "nothing of it is hoisted" in got
-    assert "∂h[t]/∂h[t-1]  = z" in jacobian and "m2  = R_z @ h[t-1]" in jacobian
+    assert "∂h[t]/∂h[t-1]  = z" in jacobian and "m2        = R_z @ h[t-1]" in jacobian
 
 
 def test_hover_of_one_of_several_states_shows_its_own_row():

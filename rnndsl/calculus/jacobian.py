@@ -18,8 +18,8 @@ from rnndsl.calculus.budget import Budget
 from rnndsl.calculus.functions import derivative, equal, imag_part, modulus, real_part, surrogate, where
 from rnndsl.calculus.lanes import SHIFT_MAX, Lanes
 
-LONG = 60  # operations in a local's derivative from which it gets a name
-SHARED = 2  # and in a derivative by a local that itself depends on several values: each of them is multiplied with it
+LONG = 60  # operations in a local's derivative from which it gets a name: a chain of locals would double it at every step
+SHARED = 2  # and in one that several others are multiplied with: those of a new state, and those in a local that depends on several values
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Jacobian:
     operands: tuple[Partials, ...]
     conjugates: dict[Symbol, Symbol] = field(default_factory=dict, compare=False)  # z̄ to z
     factors: tuple[Partials, ...] = ()
-    locals: tuple[tuple[Symbol, Formula], ...] = ()  # derivatives of long chains, under names that later ones and entries read
+    locals: tuple[tuple[Symbol, Formula], ...] = ()  # derivatives under names that later ones and entries read
+    named: dict[Symbol, tuple[Formula, Symbol]] = field(default_factory=dict, compare=False)  # of those: of what they are, and in what
 
     @cached_property
     def pattern(self) -> tuple[tuple[bool, ...], ...]:
@@ -88,24 +89,27 @@ class _Chain:
     bars: dict[Symbol, Symbol] = field(default_factory=dict)  # z to z̄
     plain: dict[Symbol, Symbol] = field(default_factory=dict)  # z̄ to z
     locals: list[tuple[Symbol, Formula]] = field(default_factory=list)
+    named: dict[Symbol, tuple[Formula, Symbol]] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
 
     def run(self) -> Jacobian:
         definitions = self.lanes.definitions
         mixes = {m.symbol: m for m in self.lanes.mixes}
+        new = {formula for _, formula in self.lanes.updates}
         operands: dict[Symbol, Partials] = {}
         for symbol in self.lanes.order:
-            if symbol in definitions:  # z(1 - z) rather than the sigmoid anew
-                named = {definitions[symbol]: symbol}
-                found = {s: e.xreplace(named) for s, e in self.partials(definitions[symbol], symbol).items()}
-                self.gradients[symbol] = {s: self.short(e, symbol, s, LONG) for s, e in found.items()}
+            if symbol in definitions:
+                found = self.partials(definitions[symbol], symbol)
+                limit = SHARED if symbol in new else LONG
+                self.gradients[symbol] = {s: self.short(e, symbol, s, limit) for s, e in found.items()}
             else:
+                operand = mixes[symbol].operand
                 moves = mixes[symbol].operation != SHIFT_MAX
-                operands[symbol] = Partials(str(symbol), self.partials(mixes[symbol].operand, symbol) if moves else {})
+                operands[symbol] = Partials(str(symbol), self.partials(operand, operand) if moves else {})
         updates = tuple(Partials(state, self.partials(formula, formula)) for state, formula in self.lanes.updates)
         by_mix = tuple(operands[m.symbol] for m in self.lanes.mixes)
         factors = tuple(Partials(str(m.symbol), self.factor(m.others)) for m in self.lanes.mixes)
-        return Jacobian(self.lanes, updates, by_mix, dict(self.plain), factors, tuple(self.locals))
+        return Jacobian(self.lanes, updates, by_mix, dict(self.plain), factors, tuple(self.locals), self.named)
 
     def factor(self, others: tuple[Formula, ...]) -> dict[Symbol, Formula]:
         """The derivatives of a product's other factor; none where it depends on the states."""
@@ -153,17 +157,18 @@ class _Chain:
         return {bar: sympy.conjugate(z) for bar, z in self.plain.items()}
 
     def chain(self, formula: Formula, root: Formula) -> dict[Symbol, Formula]:
-        """The chain rule over a formula's symbols."""
+        """The chain rule over a formula's symbols; where the formula itself stands in a derivative, its root does: z(1 - z), no second sigmoid."""
+        own = {formula: root} if root.is_Symbol and not formula.is_Atom else {}
         if formula.has(sympy.conjugate):
             formula = formula.replace(lambda e: isinstance(e, sympy.conjugate), lambda e: self.conjugated(e.args[0]))
         terms: dict[Symbol, list[Formula]] = {}
         for symbol in sorted(formula.free_symbols, key=str):
             self.budget.spend(self.budget.size(formula))
-            direct = self.budget.made(derivative(formula, symbol))
+            direct = self.budget.made(derivative(formula, symbol).xreplace(own))
             if direct == 0:
                 continue
             inner = self.gradient(symbol)
-            if len(inner) > 1 and not direct.has(sympy.Dummy, where):  # a mask stays where it is seen
+            if len(inner) > 1 and root.is_Symbol and not direct.has(where):  # a mask stays where it is seen
                 direct = self.short(direct, root, symbol, SHARED)
             for leaf, d in inner.items():
                 terms.setdefault(leaf, []).append(self.budget.made(direct * d))
@@ -207,12 +212,16 @@ class _Chain:
         return formula.func(*(self.conjugated(a) for a in formula.args))
 
     def short(self, e: Formula, root: Formula, symbol: Symbol, limit: int) -> Formula:
-        """A derivative under a name of its own where it has grown long: chains of locals would double it at every step."""
-        if e.is_Atom or not _longer(e, limit):
+        """A derivative, under a name of its own where it has `limit` operations or more."""
+        if e.is_Atom or (-e).is_Atom or not _longer(e, limit) or e.has(sympy.Dummy):
             return e
         real = all(s.is_real for s in e.free_symbols) and not e.has(sympy.I)
-        name = Symbol(f"∂{root}/∂{symbol}", real=True if real else None)
+        text = f"∂{root}/∂{symbol}"
+        while any(str(s) == text for s in self.named):
+            text += "'"
+        name = Symbol(text, real=True if real else None)
         self.locals.append((name, e))
+        self.named[name] = (root, symbol)
         return name
 
 

@@ -515,7 +515,8 @@ class _Lowering:
         names = [n.name for n in walk(a if right.depends else b) if isinstance(n, Ref)]
         matrix = names[0] if len(names) == 1 else None
         both = left.depends and right.depends
-        left, right = self._named("l", left), self._named("r", right)
+        if both:  # each stands in the derivative of the other
+            left, right = self._named("l", left), self._named("r", right)
         parts = []
         for operand, other, argument in ((left, right, 0), (right, left, 1)):
             if operand.depends:
@@ -526,7 +527,7 @@ class _Lowering:
             return parts[0]
         first, second = parts  # d(ab) = da b + a db: two operations, one value
         crossed = self._cause(frozenset(first.axes + second.axes), expr.span) if first.axes != second.axes else frozenset()
-        return replace(first, formula=_Product(first.formula, second.formula), mixed=first.mixed | second.mixed | crossed, crossed=crossed)
+        return replace(first, formula=Factored(first.formula, second.formula), mixed=first.mixed | second.mixed | crossed, crossed=crossed)
 
     def _fitted_heads(self, value: _Value, t: Type) -> _Value:
         if t.heads and not value.type.heads and value.depends:
@@ -700,7 +701,7 @@ class _Lowering:
         return self._settled(formula, expr.type, kind, axes, crossed)
 
 
-class _Product(sympy.Function):
+class Factored(sympy.Function):
     """The value of a product of two dependent factors. Both arguments are that value, each linear in one: d = d(first) + d(second)."""
 
     def fdiff(self, argindex=1):

@@ -10,7 +10,7 @@ from sympy.printing.str import StrPrinter
 from rnndsl.calculus import functions
 from rnndsl.calculus.functions import ELEMENTWISE, surrogate, where
 from rnndsl.calculus.jacobian import Jacobian
-from rnndsl.calculus.lanes import Lanes, Mix
+from rnndsl.calculus.lanes import Factored, Lanes, Mix
 from rnndsl.plan.ir import Scan, names_of
 from rnndsl.plan.single import own_name
 from rnndsl.tools.names import Shown, timed
@@ -55,10 +55,11 @@ def symbol_names(lanes: Lanes, jacobian: Jacobian, scan: Scan, shown: Shown) -> 
         names[symbol] = f"{text[:-1]}[t]" if text.endswith("'") else shown(text if text in bound else f"{text}.")
     for mix in lanes.mixes:
         names[mix.symbol] = shown(f"{mix.symbol}.")
-    for i, (symbol, _) in enumerate(jacobian.locals, 1):
-        names[symbol] = shown(f"q{i}.")
     for bar, symbol in jacobian.conjugates.items():
         names[bar] = f"conj({names.get(symbol, str(symbol))})"
+    for i, (symbol, _) in enumerate(jacobian.locals, 1):
+        root, by = jacobian.named[symbol]
+        names[symbol] = f"∂{names[root]}/∂{names.get(by, str(by))}" if root in names else shown(f"q{i}.")
     return names
 
 
@@ -68,11 +69,14 @@ class _Printer(StrPrinter):
         self.names = names
 
     def _print_Symbol(self, expr: Symbol) -> str:
-        return self.names.get(expr, str(expr.name))
+        name = self.names.get(expr, str(expr.name))
+        return f"({name})" if name.startswith("∂") else name
 
     def _print_Function(self, expr: Formula) -> str:
         if isinstance(expr, surrogate):
             return self._print(expr.args[1])
+        if isinstance(expr, Factored):
+            return self._print(expr.args[0])
         if type(expr) in COMPARED:
             return f"({self._print(expr.args[0])} {COMPARED[type(expr)]} {self._print(expr.args[1])})"
         called = _CALLED.get(expr.func, expr.func.__name__)
@@ -93,6 +97,8 @@ class _Printer(StrPrinter):
 
 def formula_text(formula: Formula, names: dict[Symbol, str]) -> str:
     """One formula."""
+    if isinstance(formula, Symbol):
+        return names.get(formula, str(formula))
     return _Printer(names).doprint(tidy(formula)).replace("**", "^")
 
 

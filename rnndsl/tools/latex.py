@@ -291,6 +291,9 @@ def _symbol(text: str, given: LatexNames) -> str:
     """`h[t-1]` as h_{t-1}, `R[2]` as R^{(2)}."""
     if text.startswith("conj(") and text.endswith(")"):
         return f"\\overline{{{_symbol(text[5:-1], given)}}}"
+    if text.startswith("∂"):
+        of, _, by = text[1:].partition("/∂")
+        return f"\\frac{{\\partial {_symbol(of, given)}}}{{\\partial {_symbol(by, given)}}}"
     base, bracket, index = text.partition("[")
     if bracket:
         index = index.rstrip("]")

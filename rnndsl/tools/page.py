@@ -109,6 +109,8 @@ def _component(c: dict[str, Any]) -> list[str]:
         return [f"no recurrence: {c['reason']}; computed for all steps at once"]
     family = c["family"] + (": one exact scan, no iteration" if "exact scan" in c["schedules"] else "")
     columns = c["jacobian"]["columns"]
+    if c["slots"] > len(columns):  # of complex values
+        columns = [f"re and im of {name}" for name in columns]
     slots = f"{c['slots']}: {', '.join(columns)}" if columns else str(c["slots"])
     rows = [("family", family), ("structure", f"{c['structure']}, {c['reason'].split(' ', 1)[1]}"), ("slots", slots)]
     if c["family"] == "affine" and c["time_invariant"] is not None:
@@ -172,7 +174,8 @@ def derivatives(j: dict[str, Any]) -> list[str]:
     lines = ["  " + line for line in _entries(j["entries"])]
     through = [t for t in j["through"] if t["entries"] or t["text"]]
     named = _mentioned([e["text"] for e in (*j["entries"], *(e for t in through for e in t["entries"]))], j["locals"])
-    where = [(f"{row['name']}", f"= {row['text']}") for row in named if not row["name"].endswith("[t]")]
+    given = {f"∂{e['of']}/∂{e['by']}" for e in j["entries"]}
+    where = [(row["name"], f"= {row['text']}") for row in named if not row["name"].endswith("[t]") and row["name"] not in given]
     where += [(t["name"], f"= {t['text']}") for t in through]
     if where:
         lines += ["where", *("  " + line for line in _table(where))]
@@ -198,8 +201,12 @@ def mentions(text: str, name: str) -> bool:
     return name in _words(text)
 
 
+_DERIVATIVE = re.compile(r"\((∂(?:[^()]|\([^()]*\))*)\)|^(∂[^ ]*/∂[^ ]*)$")  # in brackets, or by itself
+
+
 def _words(text: str) -> set[str]:
-    return set("".join(c if c.isalnum() or c == "_" or combining(c) else " " for c in text).split())
+    names = "".join(c if c.isalnum() or c == "_" or combining(c) else " " for c in text).split()
+    return {*names, *(a or b for a, b in _DERIVATIVE.findall(text))}
 
 
 def pattern(j: dict[str, Any]) -> list[str]:

@@ -50,7 +50,7 @@ class Formulas:
             return Surrogate.apply(*torch.broadcast_tensors(*args)) if self.backward else args[1]
         if name == "conjugate":
             return torch.conj(args[0])
-        if name == "_Product":  # two operations of one value, each linear in one factor
+        if name == "Factored":  # two operations of one value, each linear in one factor
             assert torch.allclose(args[0].detach(), args[1].detach(), rtol=1e-9)
             return args[0]
         row = getattr(f.func, "row", None)
