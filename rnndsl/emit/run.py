@@ -59,16 +59,19 @@ class Run(Part):
             self._noise(v)
         for v in cell.of_role("input"):
             self._lags("input", v)
+        follows = False  # a recurrence
         for stage in self.plan.stages:
             if isinstance(stage, Map):
-                for operation in stage.body:
-                    if isinstance(operation, Let) and operation.name in self.entered:
-                        continue  # a recurrence computes it
+                body = [o for o in stage.body if not (isinstance(o, Let) and o.name in self.entered)]  # what no recurrence computes
+                if body and follows:
+                    self._section("from its states, all steps at once")
+                for operation in body:
                     self._operation(operation, "")
                     if isinstance(operation, Update):
                         self._lags("state", self.plan.variable(operation.state))
             else:
                 self._scan(self.recurrences[stage])
+            follows = isinstance(stage, Scan)
         self._return()
         return ['"""A call over whole sequences, [B, T, ...] each."""', *self._head(), *self.out]
 

@@ -15,7 +15,7 @@ from rnndsl.runtime.choice import backend_for, check_backend, check_schedule, ch
 from rnndsl.runtime.dtypes import HALF, cast_to, complex_of, real_of, widest_dtype
 from rnndsl.runtime.ops import fill
 from rnndsl.runtime.params import ParamModule, _Declared, constrained_param, header_value  # noqa: F401, earlier pickles name `_Declared` here
-from rnndsl.runtime.sizes import Size  # noqa: F401, and `Size`
+from rnndsl.runtime.sizes import Size  # noqa: F401, and this
 
 
 class Layer(ParamModule):
@@ -67,7 +67,7 @@ class Layer(ParamModule):
 
     @property
     def backend(self) -> str:
-        """`auto`, `reference` (the plan in plain PyTorch), `cpu` or `triton`."""
+        """`auto`, `reference` (the plan in plain PyTorch), `cpu`, `triton`, or another that was registered."""
         return self._backend
 
     @backend.setter
