@@ -37,18 +37,23 @@ ELEMENTARY = {
     "reciprocal": lambda m, x: 1 / x,
     "sin": lambda m, x: m.sin(x),
     "cos": lambda m, x: m.cos(x),
+    "sinh": lambda m, x: m.sinh(x),
+    "cosh": lambda m, x: m.cosh(x),
+    "atan": lambda m, x: m.arctan(x),
 }
 ELEMENTARY_OF_TWO = {"logaddexp": lambda m, a, b: m.logaddexp(a, b), "pow": lambda m, a, b: m.power(a, b)}
 MPMATH = SimpleNamespace(
     logaddexp=lambda a, b: max(a, b) + mpmath.log1p(mpmath.exp(-abs(a - b))),
     power=lambda a, b: mpmath.power(abs(a), b) * (-1 if a < 0 and b % 2 == 1 else 1),
-    **{name: getattr(mpmath, name) for name in ("exp", "log", "log1p", "expm1", "tanh", "sqrt", "sin", "cos")},
+    **{name: getattr(mpmath, name) for name in ("exp", "log", "log1p", "expm1", "tanh", "sqrt", "sin", "cos", "sinh", "cosh")},
+    arctan=mpmath.atan,
 )
 
 EXACT = {
     "abs": torch.abs,
     "sign": torch.sign,
     "floor": torch.floor,
+    "nearest": torch.round,
     "relu": torch.relu,
     "heaviside": lambda x: torch.heaviside(x, torch.zeros_like(x)).where(~x.isnan(), 0),
     "-": torch.neg,

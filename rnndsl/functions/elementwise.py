@@ -110,7 +110,7 @@ ROWS = (
     Function(
         "round", means="the nearest whole number, of two the even one",
         slopes=("0",), rising=True,
-        number=Scalars.round, torch="ops.nearest({0})", node="nearest", cpp="round", triton="nearest",
+        number=Scalars.round, torch="ops.nearest({0})", node="nearest", triton="nearest",
     ),
     Function(
         "heaviside", means="1 where v > 0, else 0",

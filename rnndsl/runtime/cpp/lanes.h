@@ -136,7 +136,7 @@ template <class V> INLINE Rounded<V> nearest_integer(V x) {
   const V size = flip_sign(x, sign);
   return {size, flip_sign(V(size + ALL_INTEGERS - ALL_INTEGERS), sign)};
 }
-template <class V> INLINE V round(V x) {
+template <class V> INLINE V nearest(V x) {  // not `round`, which of a double is C's: away from zero
   const auto [size, nearest] = nearest_integer(x);
   return size < broadcast<V>(Constants<V>::ALL_INTEGERS) ? nearest : x;
 }
@@ -284,16 +284,22 @@ template <class V> INLINE V expm1(V x) {
   return (half * expm1_near_zero(r) + (half - Entry<V>(0.5))) * 2;
 }
 
-// Half of exp(|x|) less or and its reciprocal. By halves where |x| is large, since exp(|x|) overflows before the result does.
-template <class V> INLINE V sinh(V x) {
-  const Bits<V> sign = sign_bit(x);
-  const V size = flip_sign(x, sign), m = expm1(at_most(size, broadcast<V>(20))), half = exp(V(size * Entry<V>(0.5)));
-  const V small = (m + m / (m + 1)) * Entry<V>(0.5), large = half * Entry<V>(0.5) * half;
-  return flip_sign(size < broadcast<V>(20) ? small : large, sign);
+// exp(x) / 2 for x from 0 on, by a quarter of 2^n, since 2^n overflows before the result does
+template <class V> INLINE V half_exp(V x) {
+  const auto [r, quarter] = reduce<-2>(at_most(x, broadcast<V>(Constants<V>::EXP_HIGH + 1)));
+  return (expm1_near_zero(r) + 1) * quarter * 2;
 }
 template <class V> INLINE V cosh(V x) {
-  const V half = exp(V(abs(x) * Entry<V>(0.5)));
-  return half * Entry<V>(0.5) * half + 1 / half * Entry<V>(0.5) / half;
+  const V half = half_exp(abs(x));
+  return half + Entry<V>(0.25) / half;
+}
+
+// Near 0 by m = exp(|x|) - 1, which cancels nothing
+template <class V> INLINE V sinh(V x) {
+  const Bits<V> sign = sign_bit(x);
+  const V size = flip_sign(x, sign), half = half_exp(size), m = expm1(at_most(size, broadcast<V>(1)));
+  const V near = (m + m / (m + 1)) * Entry<V>(0.5);
+  return flip_sign(V(size < broadcast<V>(1) ? near : half - Entry<V>(0.25) / half), sign);
 }
 
 // a = r coth(r / 2) for |r| <= ln(2) / 2, with which exp(r) = (a + r) / (a - r). It is even: half the terms of exp.
@@ -627,7 +633,7 @@ template <class F, class R, class... A> INLINE R each(F f, const R& first, const
 #define UNARY(name) template <class A> INLINE Result<A> name(const A& a) { return each(EACH(math::name(a, b...)), a); }
 UNARY(exp) UNARY(log) UNARY(log1p) UNARY(expm1) UNARY(tanh) UNARY(sigmoid) UNARY(softplus) UNARY(logsigmoid)
 UNARY(sqrt) UNARY(rsqrt) UNARY(reciprocal) UNARY(abs) UNARY(sign) UNARY(floor) UNARY(sin) UNARY(cos)
-UNARY(relu) UNARY(heaviside) UNARY(round) UNARY(sinh) UNARY(cosh) UNARY(erf) UNARY(atan)
+UNARY(relu) UNARY(heaviside) UNARY(nearest) UNARY(sinh) UNARY(cosh) UNARY(erf) UNARY(atan)
 #undef UNARY
 
 #define BINARY(name)                                                                          \
