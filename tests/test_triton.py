@@ -313,7 +313,8 @@ def test_random_cells_agree_with_the_reference(cell: RandomCell):
 FUNCTIONS = {
     "sigmoid": (torch.sigmoid, -85, 90), "tanh": (torch.tanh, -20, 20), "softplus": (lambda x: torch.logaddexp(x, torch.zeros_like(x)), -80, 80),
     "logsigmoid": (lambda x: -torch.logaddexp(-x, torch.zeros_like(x)), -80, 80), "expm1": (torch.expm1, -30, 30), "relu": (torch.relu, -3, 3),
-    "heaviside": (lambda x: (x > 0).to(x.dtype), -3, 3), "sign": (torch.sign, -3, 3),
+    "heaviside": (lambda x: (x > 0).to(x.dtype), -3, 3), "sign": (torch.sign, -3, 3), "sinh": (torch.sinh, -80, 80), "cosh": (torch.cosh, -80, 80),
+    "atan": (torch.atan, -50, 50), "erf": (torch.erf, -4, 4), "log1p": (lambda x: torch.log1p(x * x), -9, 9),
 }  # fmt: skip
 
 
@@ -322,7 +323,7 @@ FUNCTIONS = {
 def test_elementary_functions(name, dtype, allowed):
     """Relative errors against float64 (float32: exp of a large argument loses digits to its argument's rounding), infinities, NaN."""
     truth, low, high = FUNCTIONS[name]
-    body = {"expm1": "elu(x)", "heaviside": "heaviside(x)"}.get(name, f"{name}(x)")
+    body = {"expm1": "elu(x)", "heaviside": "heaviside(x)", "log1p": "log1p(x * x)"}.get(name, f"{name}(x)")
     text = f"cell Fn(H):\n input x: [H]\n state h: [H]\n h[t] = 0 * h[t-1] + {body}\n output h\n"
     layer = triton_layer(text, "Fn", {"H": 1}, "sequential", dtype)
     layer.tiles = {"channels": 1024}
