@@ -20,13 +20,17 @@ from torch import Tensor
 import rnndsl
 from rnndsl import compiler
 from rnndsl.diagnostics import Source
+from rnndsl.kernel.build import Refusal
+from rnndsl.kernel.choice import predict
 from rnndsl.runtime import recurrence
+from rnndsl.runtime.backend import BACKENDS
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.triton import backend, tuned
 from rnndsl.runtime.triton.channels import Access, Channels
 from rnndsl.tiles import PARALLEL, SEQUENTIAL, Device, Tiles, candidates, choose
 from rnndsl.tools.dump import dump
 from tests.agreement import (
+    ODD,
     Case,
     against_reference,
     assert_agrees,
@@ -51,6 +55,9 @@ needs_numpy = pytest.mark.skipif(
     reason="the interpreter of triton 3.6 does not work with numpy 2.4",
 )
 pytestmark = needs_numpy
+
+
+PROGRAMS = {p.stem: p for p in sorted((ROOT / "examples").glob("*.rnn"))}
 
 
 def example(name: str) -> tuple[str, str]:
@@ -306,6 +313,29 @@ def test_random_cells_agree_with_the_reference(cell: RandomCell):
     if kernels.kernels and not kernels.refused:
         for schedule in SCHEDULES:
             compare(cell.text, name, cell.sizes, 2, 7, schedule, tolerance=1e-8)
+
+
+SHAPES = [(1, 1), (1, 64), (1, 4096), (1, 131_072), (2, 100), (4, 1024), (8, 4096), (16, 512), (64, 64), (64, 4096), (256, 256), (1024, 8192)]
+
+
+@pytest.mark.parametrize("name", [*ZOO, *PROGRAMS])
+def test_explain_says_what_runs(name):
+    """Family, structure, slots and, for twelve shapes, the schedule of every recurrence: the page and `plan_for` never differ."""
+    text = ZOO[name].text if name in ZOO else PROGRAMS[name].read_text(encoding="utf-8")
+    classes, compiled = rnndsl.load(text), compiler.compiled(Source(name, text))
+    for made, explained in zip(compiled.kernels, rnndsl.explain(text).data["cells"], strict=True):
+        cls = getattr(classes, made.plan.cell.name)
+        sizes = {n: ODD.get(n, 16) for n in made.plan.cell.sizes}
+        layer = cls(**sizes, device="meta")
+        kind = {"device": torch.device("cpu"), "dtype": torch.float32}
+        pages = [c for c in explained["components"] if c["cost"]]
+        for label, r, page in zip(cls._states, made.recurrences, pages, strict=True):
+            assert (page["family"], page["structure"], page["slots"]) == cls._found[label], label
+            chosen = BACKENDS["reference" if isinstance(r.channel, Refusal) else "triton"]
+            for batch, steps in SHAPES:
+                said, plan = predict(r, batch, steps, sizes), chosen.plan_for(layer, label, batch, steps, kind)
+                assert (said.schedule, said.channels) == (plan.schedule, plan.channels), (label, batch, steps)
+                assert said.schedule in page["schedules"]
 
 
 # The functions of which equations are made

@@ -35,6 +35,7 @@ class CellText:
     run: list[str]
     methods: list[list[str]]
     states: str  # how many each recurrence has
+    found: str  # and its family, structure and slots
     raw: str  # where constrained params are stored
     equations: list[str]  # the cell as it was written
     kernels: dict[str, Carried]  # by backend
@@ -77,6 +78,7 @@ def cell_text(made: CellKernels, carried: dict[str, Carried], source: Source, cl
         run=lines,
         methods=run.methods,
         states=literal({run.label(r): len(r.scan.states) for r in run.recurrences.values()}),
+        found=literal({run.label(r.recurrence): (r.component.family, r.component.structure.kind, r.component.structure.slots) for r in made.recurrences}),
         raw=literal(raw_names(cell)),
         equations=_equations(cell, source),
         kernels=carried,

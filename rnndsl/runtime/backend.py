@@ -14,7 +14,8 @@ Results = tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]  # o
 
 @dataclass(frozen=True)
 class Plan:
-    """What runs one recurrence, and why. channels: of all rows together; forward, backward: how the kernels are cut, on the Triton backend."""
+    """What runs one recurrence, and why. channels: of all rows together; forward, backward: how the kernels are cut, on the Triton backend; family,
+    structure, slots (the real numbers of a channel): what the compiler found, as `rnndsl explain` says it."""
 
     recurrence: str
     backend: str
@@ -23,9 +24,14 @@ class Plan:
     channels: int | None = None
     forward: Any = None
     backward: Any = None
+    family: str = ""
+    structure: str = ""
+    slots: int = 0
 
     def __str__(self) -> str:
         lines = [f"{self.recurrence}: {self.schedule} on {self.backend}; {self.why}"]
+        if self.family:
+            lines.append(f"  {self.family}, {self.structure}, {self.slots} slot{'s' * (self.slots != 1)}")
         if self.forward is not None:
             lines += [f"  {self.channels:,} channels in all", f"  forward   {self.forward}", f"  backward  {self.backward}"]
         return "\n".join(lines)

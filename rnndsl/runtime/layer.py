@@ -1,6 +1,7 @@
 """The base of every generated class: construction, calls and steps."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -24,6 +25,7 @@ class Layer(ParamModule):
     State: ClassVar[Any]  # the named tuple of carried values
     Output: ClassVar[Any] = None  # the named tuple of outputs, where there are several
     _states: ClassVar[dict[str, int]] = {}  # how many states each recurrence has
+    _found: ClassVar[dict[str, tuple[str, str, int]]] = {}  # and its family, structure and slots
     _kernels: ClassVar[dict[str, Any]] = {}  # what backends run it by; `bind_kernels` puts it there
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -102,7 +104,12 @@ class Layer(ParamModule):
         `print` shows one in words. Raises what `forward` does for inputs that do not fit."""
         batch, steps = check_inputs(inputs, self._inputs, ("B", "T"))
         kind, _, _ = self._begin(inputs)
-        return tuple(backend_for(self, name, kind["device"]).plan_for(self, name, batch, steps, kind) for name in self._states)
+        plans = []
+        for name in self._states:
+            plan = backend_for(self, name, kind["device"]).plan_for(self, name, batch, steps, kind)
+            family, structure, slots = self._found[name]
+            plans.append(replace(plan, family=family, structure=structure, slots=slots))
+        return tuple(plans)
 
     def solve_report(self) -> tuple[Any, ...]:
         """How each recurrence of the last call was solved on the Triton backend: rounds, residual, and chunks of time that were run step by
