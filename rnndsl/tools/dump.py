@@ -186,7 +186,9 @@ def _system(system: Any, source: Source) -> Iterator[str]:
             yield f"  {names[symbol]} = {formula_text(e, names)}"
         for p in c.jacobian.updates:
             for symbol, e in p.by.items():
-                yield f"  d {p.root}[t] / d {names[symbol]} = {formula_text(e, names)}"
+                name, text = f"∂{timed(p.root, 0)}/∂{names[symbol]}", formula_text(e, names)
+                if text != name:  # it stands above
+                    yield f"  {name} = {text}"
         for m, p in zip(c.lanes.mixes, c.jacobian.operands, strict=True):
             for symbol, e in p.by.items():
-                yield f"  d operand of {names[m.symbol]} / d {names[symbol]} = {formula_text(e, names)}"
+                yield f"  ∂(operand of {names[m.symbol]})/∂{names[symbol]} = {formula_text(e, names)}"
