@@ -6,6 +6,7 @@ import pytest
 import sympy
 import torch
 
+import rnndsl
 from rnndsl.calculus.analysis import Component, analyse
 from rnndsl.calculus.family import AFFINE, LOG, MAX_PLUS
 from rnndsl.compiler import compiled
@@ -351,3 +352,27 @@ def test_no_formula_is_a_nan():
         for c in components(cell.text):
             for p in c.jacobian.updates if c.jacobian else ():
                 assert not any(e.has(sympy.nan, sympy.zoo) for e in p.by.values()), name
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_threads_divide_what_nothing_mixes(name: str):
+    """The C++ kernels cut states along axes where no value depends on another place's; the calculus says the same of the equations."""
+    for kernels in compiled(Source("cell.rnn", ZOO[name].text)).kernels:
+        for r in kernels.recurrences:
+            mixed = r.component.lanes.mixed
+            ranks = {s.type.rank for s in r.component.lanes.slots}
+            if r.sweep.split.heads:
+                assert "head" not in mixed
+            if r.sweep.split.block and ranks == {1}:
+                assert "row" not in mixed
+            if ranks <= {1, 2} and len(ranks) == 1:
+                assert r.sweep.split.block == (("row" if ranks == {1} else "column") not in mixed)
+
+
+def test_an_exact_scan_of_a_value_and_its_conjugate():
+    text = "cell C(H):\n  input x: [H]\n  state z: complex [H]\n  param a, b: complex [H]\n  z[t] = a * z[t-1] + b * conj(z[t-1]) + x\n  output y = re(z[t])\n"
+    page = rnndsl.explain(text).text
+    assert "z[t] = A11 * z[t-1] + A12 * conj(z[t-1]) + B1" in page
+    (kernels,) = compiled(Source("cell.rnn", text)).kernels
+    exact = kernels.recurrences[0].channel.exact
+    assert exact.family == AFFINE and all(n is not None for row in exact.a for n in row)

@@ -301,13 +301,19 @@ def _scan(c: Component, shown: Shown) -> dict[str, Any] | None:
         return None
     names = symbol_names(c.lanes, c.jacobian, c.scan, shown)
 
-    names |= {s: shown(f"part{i}.") for i, (s, _) in enumerate(form.locals, 1)}
+    names |= {s: shown(f"part{i}.") for i, (s, _) in enumerate(form.locals, 1) if s not in names}
 
     def text(f: Any) -> str | None:
         return None if f is None else formula_text(f, names)
 
-    parts = {"locals": [{"name": names[s], "text": text(f)} for s, f in form.locals]} if form.locals else {}
-    return {**parts, "a": [[text(f) for f in row] for row in form.a], "b": [text(f) for f in form.b]}
+    bars = [bar for bar in form.conjugates.values() if any(bar in row for row in form.bars)]
+    rows = [[*row, *(others.get(bar) for bar in bars)] for row, others in zip(form.a, form.bars or ({},) * len(form.a), strict=True)]
+    return {
+        "columns": [names[s] for s in (*(s.symbol for s in c.lanes.slots), *bars)],
+        "a": [[text(f) for f in row] for row in rows],
+        "b": [text(f) for f in form.b],
+        **({"locals": [{"name": names[s], "text": text(f)} for s, f in form.locals]} if form.locals else {}),
+    }
 
 
 def _warnings(c: Component, shown: Shown) -> list[str]:

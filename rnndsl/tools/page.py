@@ -226,13 +226,14 @@ def _scan(c: dict[str, Any]) -> list[str]:
         "max-plus": ("max", " + ", "-inf"),
         "log-semiring": ("logaddexp", " + ", "-inf"),
     }[c["family"]]
-    several = len(c["scan"]["b"]) > 1 or len(c["jacobian"]["columns"]) > 1
+    columns = c["scan"]["columns"]
+    several = len(c["scan"]["b"]) > 1 or len(columns) > 1
     lines = ["Exact scan"]
     rows = []
     factor, offset = _coefficients(c)
     for i, (state, row, b) in enumerate(zip(c["jacobian"]["rows"], c["scan"]["a"], c["scan"]["b"], strict=True), 1):
         names = [f"{factor}{i}{k}" if several else factor for k in range(1, len(row) + 1)]
-        terms = [f"{n}{times}{s}" for n, s, a in zip(names, c["jacobian"]["columns"], row, strict=True) if a is not None]
+        terms = [f"{n}{times}{s}" for n, s, a in zip(names, columns, row, strict=True) if a is not None]
         own = f"{offset}{i}" if several else offset
         terms += [own] if b is not None else []
         text = join.join(terms) if join.startswith(" ") else f"{join}({', '.join(terms)})" if len(terms) > 1 else "".join(terms)
@@ -245,7 +246,7 @@ def _scan(c: dict[str, Any]) -> list[str]:
 
 def _coefficients(c: dict[str, Any]) -> tuple[str, str]:
     """Names for the coefficients that the component's formulas do not use."""
-    texts = [t for row in (*c["scan"]["a"], c["scan"]["b"]) for t in row if t] + c["jacobian"]["columns"]
+    texts = [t for row in (*c["scan"]["a"], c["scan"]["b"]) for t in row if t] + c["scan"]["columns"]
     words = set(re.findall(r"\w+", " ".join(texts)))
     pairs = (("a", "b"), ("A", "B"), ("factor", "offset"), ("factor_", "offset_"))
     return next((p for p in pairs if not any(re.match(rf"{n}\d*$", w) for n in p for w in words)), pairs[-1])
