@@ -50,20 +50,18 @@ class Function(Scope):
             size = self.dim(self.block_size)
             self.put(f"constexpr long BLOCK = block_of<T>({size}, {_VECTORS[self.direction]}), BLOCKS = ({size} + BLOCK - 1) / BLOCK, LAST = {size} - (BLOCKS - 1) * BLOCK;", 1)
         coordinates = self.coordinates()
-        self.put(f"constexpr long OTHERS = {product(count for _, count in coordinates)};", 1)
-        self.put("const long share = " + ("rows_of(call.batch, call.threads, OTHERS, ROWS)" if self.has_rows else "1") + ";", 1)
-        self.put("const long parts = (call.batch + share - 1) / share;", 1)
+        self.put(f"const Units units(call, {product(count for _, count in coordinates)}, ROWS);", 1)
         if self.direction != "step":
             for n in self.products:
                 write_pack(self, n, 1)
         if self.direction == "backward":
             sums.take_parts(self)
-        self.put("parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {", 1)
-        self.put("long rest = unit;", 2)
+        self.put("parallel(call, units.count(), [&](long unit, Memory& memory) {", 1)
+        number = "unit"  # of what is left when the coordinates so far are taken off
         for marker, count in reversed(coordinates):
-            self.put(f"const long {self.coordinate(marker)} = rest % ({count});", 2)
-            self.put(f"rest /= {cpp_text.bracketed(count)};", 2)
-        self.put("const long part = rest, b = part * share, rows = std::min(share, call.batch - b);", 2)
+            self.put(f"const long {self.coordinate(marker)} = {number} % {cpp_text.bracketed(count)};", 2)
+            number += f" / {cpp_text.bracketed(count)}"
+        self.put(f"const long part = {number}, b = units.first_row(part), rows = units.rows(part);", 2)
         if self.block_size is not None:
             self.put("const long start = block * BLOCK;", 2)
             self.put("auto run = [&](auto extent) {", 2)
@@ -104,10 +102,8 @@ class Function(Scope):
         elif self.direction == "forward":
             for i, (array, _lag) in enumerate(self.step.carries):
                 size = cpp_text.bracketed(self.full_volume(array.shape))
-                self.put("for (long b = 0; b < call.batch; ++b) {", 1)
-                self.put(f"const T* from = {self.old_call(i, 'b', 'call.steps', ', true')};", 2)
-                self.put(f"std::copy(from, from + {size}, {self.names(('final', i))}.at<T>(b, 0));", 2)
-                self.put("}", 1)
+                self.put("for (long b = 0; b < call.batch; ++b)", 1)
+                self.put(f"copy({self.old_call(i, 'b', 'call.steps', ', true')}, {self.names(('final', i))}.at<T>(b, 0), {size});", 2)
 
     def write_group(self, group: Group, depth: int) -> None:
         """The loops of a group, or its one operation."""

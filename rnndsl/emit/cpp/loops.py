@@ -133,16 +133,18 @@ class Loops:
                 self.texts[n] = text
                 continue
             f.note(node, depth)
-            code = text.lanes
-            f.put(f"const L {f.name_of(n)} = {code};", depth)
-            self.texts[n] = Cpp(f.name_of(n))
+            name = text.lanes
+            if not (node.op == "copy" and name.isidentifier() and n not in f.wanted_names):  # what was loaded under a name needs no other
+                f.put(f"const L {f.name_of(n)} = {name};", depth)
+                name = f.name_of(n)
+            self.texts[n] = Cpp(name)
             if n in f.kept:
                 pointer, stride = self._address(n, tuple(range(len(node.shape))), own=True)
-                self._store(f.name_of(n), pointer, stride, depth)
+                self._store(name, pointer, stride, depth)
             for s in sinks.get(n, ()):
-                self._sink(s, depth)
+                self._sink(s, name, depth)
             for reduction in sums.get(n, ()):
-                self._add(reduction, f.name_of(n), depth)
+                self._add(reduction, name, depth)
         for n in self.group.sums:  # of what lies in memory
             argument = f.nodes[n].args[0]
             if argument not in self.in_group:
@@ -198,9 +200,8 @@ class Loops:
         both = f"max({before}, {value})" if largest else f"({before} + {value})"
         self._store(both, pointer, stride, depth)
 
-    def _sink(self, s: Sink, depth: int) -> None:
+    def _sink(self, s: Sink, value: str, depth: int) -> None:
         f = self.f
-        value = f.name_of(s.node)
         pointer, stride = sink_address(f, s, self.group.domain, self.lane_axis)
         if s.target.kind == "static_gradient":
             k = accumulated(f).index(s)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rnndsl.emit.cpp import text as cpp_text
-from rnndsl.emit.cpp.entries import Rows, entry, loops
+from rnndsl.emit.cpp.entries import Rows, entry, in_unit, loops, of_value, write_copy
 from rnndsl.emit.cpp.scope import Scope
 from rnndsl.emit.cpp.text import plus, product, times
 from rnndsl.kernel.graph import ROUNDS, Map
@@ -73,7 +73,9 @@ def _heads(f: Scope, n: int, p: MatrixProduct) -> str:
 
 
 def _panels(f: Scope, n: int) -> str:
-    return f.names(("panels", n), "panels")
+    p = matrix_product(f, n)
+    assert p is not None
+    return f.names(("panels", n), f"{f.leaf_name('statics', f.nodes[p.matrix].leaf.index)}_panels")
 
 
 def write_pack(f: Scope, n: int, depth: int) -> None:
@@ -89,19 +91,11 @@ def write_pack(f: Scope, n: int, depth: int) -> None:
         slices = f.dim(f.step.statics[node.leaf.index].shape[0])
         heads, size = times(slices, heads), times(slices, size)
     name = f.leaf_name("statics", node.leaf.index)
-    panels = _panels(f, n)
-    each = f"packed_size<T, {inside}, {outside}>()"
-    memory = f.names.of(panels, "memory")
-    f.put(f"Memory {memory};", depth)
-    f.put(f"T* {panels} = {memory}.take<T>({times(heads, each)});", depth)
     if p.common and list(p.matrix_map[: len(p.common)]) != list(p.common):
         raise Unsupported("a matrix whose heads are not its first axes")
-    f.put(f"for (long head = 0; head < {heads}; ++head)", depth)
-    f.put(
-        f"pack<T, {inside}, {outside}>({name} + head * ({size} / ({heads})), {strides[p.matrix_map.index(p.inside)]}, "
-        f"{strides[p.matrix_map.index(p.outside)]}, {panels} + head * {each});",
-        depth + 1,
-    )
+    apart = size if heads == "1" else f"{size} / {cpp_text.bracketed(heads)}"
+    in_stride, out_stride = strides[p.matrix_map.index(p.inside)], strides[p.matrix_map.index(p.outside)]
+    f.put(f"const Panels<T, {inside}, {outside}> {_panels(f, n)}({name}, {heads}, {apart}, {in_stride}, {out_stride});", depth)
 
 
 def write_matrix_product(f: Scope, n: int, p: MatrixProduct, depth: int) -> None:
@@ -112,17 +106,12 @@ def write_matrix_product(f: Scope, n: int, p: MatrixProduct, depth: int) -> None
     x_size = cpp_text.bracketed(f.volume(x_domain))
     if p.x in gathers:
         x = gathers[p.x]
-        rows = Rows(f, n, [p.x], depth)
-        names = [f"i{k}" for k in range(len(p.x_map))]
-        inner = loops(f, x_domain, names, depth + 1)
-        strides = f.row_major([f.extent(*a) for a in x_domain])
-        to = plus(x, times("r", x_size), *(times(names[j], strides[j]) for j, a in enumerate(x_domain) if f.extent(*a) is not None))
-        f.put(f"*({to}) = {entry(f, p.x, x_domain, names, tuple(range(len(x_domain))))};", inner)
+        rows = Rows(f, None, [p.x], depth)
+        write_copy(f, x_domain, of_value(f, p.x, x_domain), in_unit(f, x_domain, plus(x, times("r", x_size))), depth + 1)
         rows.close()
     else:
         x = f.base_name(p.x)
     y, y_size = f.memory_of(n), cpp_text.bracketed(f.volume(f.shape_domain(n)))
-    each = f"packed_size<T, {inside}, {outside}>()"
     head = "0"
     looped: list[int] = []
     for k in p.common:
@@ -137,8 +126,7 @@ def write_matrix_product(f: Scope, n: int, p: MatrixProduct, depth: int) -> None
     def multiply(rows: str, x_at: str, x_stride: str, y_at: str, y_stride: str, at: int) -> None:
         sizes = f"T, {inside}, {outside}"
         if f.direction != "step":
-            panels = plus(_panels(f, n), times(cpp_text.bracketed(head), each))
-            f.put(f"multiply<{sizes}>({rows}, {x_at}, {x_stride}, {panels}, {y_at}, {y_stride});", at)
+            f.put(f"multiply<{sizes}>({rows}, {x_at}, {x_stride}, {_panels(f, n)}[{head}], {y_at}, {y_stride});", at)
             return
         matrix = f.nodes[p.matrix]
         strides = f.row_major([f.dim(d) for d in matrix.shape])

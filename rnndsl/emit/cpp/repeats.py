@@ -2,9 +2,8 @@
 
 from rnndsl.checks.cell import always_runs
 from rnndsl.emit.cpp import text as cpp_text
-from rnndsl.emit.cpp.entries import Rows, loops, value
+from rnndsl.emit.cpp.entries import Rows, in_unit, of_value, write_copy
 from rnndsl.emit.cpp.scope import Scope
-from rnndsl.emit.cpp.text import plus, times
 from rnndsl.kernel.graph import SCALARS, Loop
 
 
@@ -106,13 +105,12 @@ def _begin(f: Scope, starts: tuple[int, ...], leaves: tuple[int, ...], depth: in
     """What the first round begins with."""
     for start, leaf in zip(starts, leaves, strict=False):
         domain = f.shape_domain(leaf)
-        names = [f"i{k}" for k in range(len(domain))]
         scalar = f.nodes[start].op in SCALARS or start in f.uniform
         rows = Rows(f, leaf, [] if scalar else [start], depth)
-        inner = loops(f, domain, names, depth + 1)
-        strides = f.row_major([f.extent(*a) for a in domain])
-        to = plus(f.row_pointer(leaf), *(times(names[k], strides[k]) for k, a in enumerate(domain) if f.extent(*a) is not None))
-        f.put(f"*({to}) = {f.scalar(start).code if scalar else value(f, start, domain, names)};", inner)
+        if scalar:
+            f.put(f"fill({f.row_pointer(leaf)}, {f.volume(domain)}, {f.scalar(start).code});", depth + 1)
+        else:
+            write_copy(f, domain, of_value(f, start, domain), in_unit(f, domain, f.row_pointer(leaf)), depth + 1)
         rows.close()
 
 
@@ -122,4 +120,4 @@ def _hand_on(f: Scope, leaves: tuple[int, ...], depth: int) -> None:
 
 
 def _copy_all(f: Scope, n: int, source: str, target: str, depth: int) -> None:
-    f.put(f"std::copy_n({source}, rows * {_size(f, n)}, {target});", depth)
+    f.put(f"copy({source}, {target}, rows * {_size(f, n)});", depth)

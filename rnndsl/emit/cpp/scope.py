@@ -12,7 +12,7 @@ from rnndsl.kernel.graph import Leaf, Node
 from rnndsl.kernel.loops import reachable
 from rnndsl.kernel.program import Program
 from rnndsl.kernel.rounds import rounds_of
-from rnndsl.kernel.schedule import DomainKey, Group, schedule
+from rnndsl.kernel.schedule import DomainKey, Group, schedule, viewed
 from rnndsl.kernel.separate import Split, classes_of, state_numbers
 from rnndsl.kernel.step import Step
 from rnndsl.kernel.values import Array
@@ -71,6 +71,7 @@ class Scope:
         self.names = self.file_names.child()
         self.value_names: dict[int, str] = {}
         self.wanted_names = dict(p.names)  # of nodes that are locals of the program
+        self.other_names = self._other_names()  # of nodes that are not
         self.origin: int | None = None
         first = self.step.carries[0][0].shape if self.step.carries else ()
         self.head_counts: tuple[Dim, ...] = tuple(first[k] for k in self.split.heads)
@@ -214,8 +215,37 @@ class Scope:
     def name_of(self, n: int) -> str:
         """The identifier of a computed value."""
         if n not in self.value_names:
-            self.value_names[n] = self.names(("value", n), self.wanted_names.get(n, "v"))
+            self.value_names[n] = self.names(("value", n), self.wanted_names.get(n) or self.other_names.get(n, "v"))
         return self.value_names[n]
+
+    def _other_names(self) -> dict[int, str]:
+        """What values without a name in the program are called after: gradients after what they are of, products after their factors."""
+        found: dict[int, str] = {}
+        for s in self.program.sinks:
+            match s.target.kind:
+                case "stream_gradient":
+                    found.setdefault(s.node, f"d_{array_name(self.step.streams[s.target.index])}")
+                case "static_gradient":
+                    found.setdefault(s.node, f"d_{array_name(self.step.statics[s.target.index])}")
+                case "carry_gradient":
+                    array, lag = self.step.carries[s.target.index]
+                    found.setdefault(s.node, f"d_{array_name(array)}_{lag}")
+        for n in self.used:
+            if self.nodes[n].op == "product":
+                factors = sorted((self._plain_name(viewed(self.nodes, a)) for a in self.nodes[n].args), key=lambda factor: factor[0] != "static")
+                found.setdefault(n, "_".join(name or ("d" if self.direction == "backward" else "v") for _, name in factors))
+        return found
+
+    def _plain_name(self, base: int) -> tuple[str, str]:
+        """The kind of a leaf or value, and what it is called in the program, if anything."""
+        node = self.nodes[base]
+        match node.op:
+            case "stream" | "static":
+                return node.op, array_name((self.step.streams if node.op == "stream" else self.step.statics)[node.leaf.index])
+            case "old":
+                array, lag = self.step.carries[node.leaf.index]
+                return node.op, f"{array_name(array)}_{lag}"
+        return node.op, self.wanted_names.get(base, "")
 
     @staticmethod
     def coordinate(marker: Hashable) -> str:

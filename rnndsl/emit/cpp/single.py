@@ -1,7 +1,7 @@
 """Operations that are no formula of single entries: concat, cumsum, diag."""
 
 from rnndsl.checks.dims import Dim
-from rnndsl.emit.cpp.entries import Rows, entry, loops, value
+from rnndsl.emit.cpp.entries import Lie, Rows, entry, loops, of_value, value, write_copy
 from rnndsl.emit.cpp.scope import Scope
 from rnndsl.emit.cpp.text import plus, times
 
@@ -14,13 +14,8 @@ def write_concat(f: Scope, n: int, depth: int) -> None:
     for a in node.args:
         part = f.nodes[a]
         domain = tuple((d, f.local.get((n, k))) for k, d in enumerate(part.shape))
-        names = [f"i{k}" for k in range(len(domain))]
-        inner = loops(f, domain, names, depth + 1)
-        to = plus(f.row_pointer(n), times(f.dim(at), strides[node.of(int)]))
-        for k, axis in enumerate(domain):
-            if f.extent(*axis) is not None:
-                to = plus(to, times(names[k], strides[k]))
-        f.put(f"*({to}) = {value(f, a, domain, names)};", inner)
+        to = Lie(plus(f.row_pointer(n), times(f.dim(at), strides[node.of(int)])), strides)
+        write_copy(f, domain, of_value(f, a, domain), to, depth + 1)
         at = at + part.shape[node.of(int)]
     rows.close()
 

@@ -3,6 +3,7 @@
 from collections.abc import Hashable
 
 from rnndsl.emit.cpp import text as cpp_text
+from rnndsl.emit.cpp.entries import in_array, in_unit, write_copy
 from rnndsl.emit.cpp.scope import Domain, Scope, array_name
 from rnndsl.emit.cpp.text import plus, product, times
 from rnndsl.kernel.program import Sink
@@ -30,20 +31,33 @@ def new_carry_name(f: Scope, i: int) -> str:
     return f.names(("new_carry", i), f"d_{array_name(array)}_{lag}")
 
 
+def initial_sum(f: Scope, i: int) -> str:
+    """The sum of the gradients that go to an initial value."""
+    array, lag = f.step.carries[i]
+    return f.names(("initial_sum", i), f"d_{array_name(array)}_{lag}_initial_sum")
+
+
+def static_sum(f: Scope, k: int, sink: Sink) -> str:
+    """The sum of a static gradient over steps."""
+    return f.names(("sum", k), f"{_static(f, sink)}_sum")
+
+
+def _static(f: Scope, sink: Sink) -> str:
+    return f"d_{array_name(f.step.statics[sink.target.index])}"
+
+
 def begin(f: Scope, depth: int) -> None:
     for i in range(len(f.step.carries)):
         size = cpp_text.bracketed(f.volume(f.state_domain(i)))
         f.put(f"T *{carry_name(f, i)} = memory.take<T>(ROWS * {size}), *{new_carry_name(f, i)} = memory.take<T>(ROWS * {size});", depth)
-        f.put(f"T* {f.names(('initial_sum', i), 'initial_sum')} = memory.take<T>({size});", depth)
-        f.put(f"zero({f.names(('initial_sum', i))}, {size});", depth)
-        copy(
-            f,
-            f"{f.names(('final_gradient', i))}.at<const T>(b + r, 0)", f"{carry_name(f, i)} + r * {size}", f.state_domain(i), depth, into_unit=True
-        )
+        f.put(f"T* {initial_sum(f, i)} = memory.zeros<T>({size});", depth)
+        domain = f.state_domain(i)
+        given = in_array(f, domain, f"{f.names(('final_gradient', i))}.at<const T>(b + r, 0)")
+        f.put("for (long r = 0; r < rows; ++r)", depth)
+        write_copy(f, domain, given, in_unit(f, domain, f"{carry_name(f, i)} + r * {size}"), depth + 1)
     for k, sink in enumerate(accumulated(f)):
         size = cpp_text.bracketed(f.volume(sum_domain(f, sink)))
-        f.put(f"T* {f.names(('sum', k), 'sum')} = memory.take<T>({size});", depth)
-        f.put(f"zero({f.names(('sum', k))}, {size});", depth)
+        f.put(f"T* {static_sum(f, k, sink)} = memory.zeros<T>({size});", depth)
 
 
 def end_step(f: Scope, depth: int) -> None:
@@ -55,7 +69,7 @@ def end_step(f: Scope, depth: int) -> None:
     for i in range(len(f.step.carries)):
         size = cpp_text.bracketed(f.volume(f.state_domain(i)))
         name = new_carry_name(f, i)
-        f.put(f"reduce({name} + r * {size}, 1, {size}, {f.names(('initial_sum', i))});", depth + 2)
+        f.put(f"reduce({name} + r * {size}, 1, {size}, {initial_sum(f, i)});", depth + 2)
         f.put(f"zero({name} + r * {size}, {size});", depth + 2)
     f.put("}", depth + 1)
     for i in range(len(f.step.carries)):
@@ -66,14 +80,17 @@ def end(f: Scope, depth: int) -> None:
     for i in range(len(f.step.carries)):
         domain = f.state_domain(i)
         size = cpp_text.bracketed(f.volume(domain))
-        copy(f, f"{carry_name(f, i)} + r * {size}", f"{f.names(('first_gradient', i))}.at<T>(b + r, 0)", domain, depth, into_unit=False)
+        f.put("for (long r = 0; r < rows; ++r)", depth)
+        to = in_array(f, domain, f"{f.names(('first_gradient', i))}.at<T>(b + r, 0)")
+        write_copy(f, domain, in_unit(f, domain, f"{carry_name(f, i)} + r * {size}"), to, depth + 1)
         full = cpp_text.bracketed(f.full_volume(f.step.carries[i][0].shape))
-        copy(f, f.names(("initial_sum", i)), f"{f.names(('initial_parts', i))} + part * {full}", domain, depth, into_unit=False, rows=False)
+        write_copy(f, domain, in_unit(f, domain, initial_sum(f, i)), in_array(f, domain, f"{f.names(('initial_parts', i))} + part * {full}"), depth)
     for k, sink in enumerate(accumulated(f)):
         domain = sum_domain(f, sink)
         full = cpp_text.bracketed(f.full_volume(tuple(d for d, _ in domain)))
         index = partial_index(f, domain)
-        copy(f, f.names(("sum", k)), f"{f.names(('parts', k))} + {cpp_text.bracketed(index)} * {full}", domain, depth, into_unit=False, rows=False)
+        to = in_array(f, domain, f"{f.names(('parts', k))} + {cpp_text.bracketed(index)} * {full}")
+        write_copy(f, domain, in_unit(f, domain, static_sum(f, k, sink)), to, depth)
 
 
 def missing(f: Scope, domain: Domain) -> list[tuple[Hashable, str]]:
@@ -92,7 +109,7 @@ def partial_index(f: Scope, domain: Domain) -> str:
 
 def partial_count(f: Scope, domain: Domain) -> str:
     """How many units have the same part of a value."""
-    return product(["parts", *(count for _, count in missing(f, domain))])
+    return product(["units.parts", *(count for _, count in missing(f, domain))])
 
 
 def take_parts(f: Scope) -> None:
@@ -100,18 +117,17 @@ def take_parts(f: Scope) -> None:
     f.put("Memory all;", 1)
     for k, sink in enumerate(accumulated(f)):
         domain = sum_domain(f, sink)
-        take(f, f.names(('parts', k), 'parts_of_sum'), times(partial_count(f, domain), f.full_volume(tuple(d for d, _ in domain))))
-    for i, (array, _) in enumerate(f.step.carries):
-        take(f, f.names(('initial_parts', i), 'parts_of_initial'), times('parts', f.full_volume(array.shape)))
+        take(f, f.names(('parts', k), f"{_static(f, sink)}_parts"), times(partial_count(f, domain), f.full_volume(tuple(d for d, _ in domain))))
+    for i, (array, lag) in enumerate(f.step.carries):
+        take(f, f.names(('initial_parts', i), f"d_{array_name(array)}_{lag}_initial_parts"), times('units.parts', f.full_volume(array.shape)))
     for i, count in shared_streams(f).items():
         full = f.full_volume(f.step.streams[i].shape)
-        take(f, f.names(('stream_parts', i), 'parts_of_stream'), times(count, times('call.batch * call.steps', full)))
+        take(f, f.names(('stream_parts', i), f"d_{array_name(f.step.streams[i])}_parts"), times(count, times('call.batch * call.steps', full)))
 
 
 def take(f: Scope, name: str, size: str) -> None:
     """Memory of a call, zero at first."""
-    f.put(f"T* {name} = all.take<T>({size});", 1)
-    f.put(f"zero({name}, {size});", 1)
+    f.put(f"T* {name} = all.zeros<T>({size});", 1)
 
 
 def shared_streams(f: Scope) -> dict[int, str]:
@@ -148,32 +164,8 @@ def add_parts(f: Scope) -> None:
         f.put(f"reduce({f.names(('parts', k))}, {partial_count(f, sum_domain(f, sink))}, {size}, {name});", 1)
     for i, (array, _) in enumerate(f.step.carries):
         parts = f.names(("initial_parts", i))
-        f.put(f"reduce({parts}, parts, {f.full_volume(array.shape)}, {f.names(('initial_gradient', i))});", 1)
+        f.put(f"reduce({parts}, units.parts, {f.full_volume(array.shape)}, {f.names(('initial_gradient', i))});", 1)
     for i, count in shared_streams(f).items():
         size = times("call.batch * call.steps", f.full_volume(f.step.streams[i].shape))
         f.put(f"zero({f.names(('stream_gradient', i))}.at<T>(0, 0), {size});", 1)
         f.put(f"reduce({f.names(('stream_parts', i))}, {count}, {size}, {f.names(('stream_gradient', i))}.at<T>(0, 0));", 1)
-
-
-def copy(f: Scope, source: str, target: str, domain: Domain, depth: int, into_unit: bool, rows: bool = True) -> None:
-    """Copies a unit's part of an array into the unit's memory, or back."""
-    if rows:
-        f.put("for (long r = 0; r < rows; ++r) {", depth)
-        depth += 1
-    else:
-        f.put("{", depth)
-        depth += 1
-    f.put(f"const T* from = {source};", depth)
-    f.put(f"T* to = {target};", depth)
-    inner = f.row_major([f.extent(*a) for a in domain])
-    outer = f.row_major([f.dim(d) for d, _ in domain])
-    here, there = "0", "0"
-    for k, (d, marker) in enumerate(domain):
-        e = f.extent(d, marker)
-        if e is not None:
-            f.put(f"for (long i{k} = 0; i{k} < {e}; ++i{k})", depth)
-            here = plus(here, times(f"i{k}", inner[k]))
-        there = plus(there, times(f.place(marker, f"i{k}", False), outer[k]))
-    a, bb = (there, here) if into_unit else (here, there)
-    f.put(f"to[{bb}] = from[{a}];", depth + 1)
-    f.put("}", depth - 1)

@@ -101,7 +101,7 @@ def plus(*terms: str) -> str:
 
 def bracketed(text: str) -> str:
     """Text that may stand on either side of a `*` or a `/`."""
-    return text if text.isidentifier() or text.isdigit() or _in_brackets(text) else f"({text})"
+    return text if text.replace(".", "_").isidentifier() or text.isdigit() or _in_brackets(text) else f"({text})"
 
 
 def _in_brackets(text: str) -> bool:

@@ -55,6 +55,11 @@ class Memory {
     used += bytes;
     return reinterpret_cast<T*>(found);
   }
+  template <class T> T* zeros(long count) {
+    T* p = take<T>(count);
+    std::fill(p, p + count, T(0));
+    return p;
+  }
   void start() { current = 0, used = BEGIN; }
   Memory() = default;
   Memory(const Memory&) = delete;
@@ -113,6 +118,34 @@ template <class T> constexpr long block_of(long size, long vectors) {
 inline long rows_of(long batch, long threads, long others, long most) {
   const long parts = std::max<long>(1, (threads + others - 1) / others);
   return std::max<long>(1, std::min(most, (batch + parts - 1) / parts));
+}
+
+// How a call is divided into units: each has `share` rows of the batch at most, and one of the parts into which other axes are divided.
+struct Units {
+  long batch, others, share, parts;
+
+  Units(const Call& call, long others, long most)
+      : batch(call.batch), others(others), share(rows_of(batch, call.threads, others, most)), parts((batch + share - 1) / share) {}
+  long count() const { return parts * others; }
+  long first_row(long part) const { return part * share; }
+  long rows(long part) const { return std::min(share, batch - part * share); }
+};
+
+// The matrices of some heads as panels, which `multiply` takes.
+template <class T, long IN, long OUT> class Panels {
+ public:
+  Panels(const T* matrix, long heads, long apart, long in_stride, long out_stride) : panels(memory.take<T>(heads * packed_size<T, IN, OUT>())) {
+    for (long head = 0; head < heads; ++head) pack<T, IN, OUT>(matrix + head * apart, in_stride, out_stride, panels + head * packed_size<T, IN, OUT>());
+  }
+  const T* operator[](long head) const { return panels + head * packed_size<T, IN, OUT>(); }
+
+ private:
+  Memory memory;
+  T* panels;
+};
+
+template <class T> void copy(const T* from, T* to, long count) {
+  for (long i = 0; i < count; ++i) to[i] = from[i];
 }
 
 template <class T> void zero(T* p, long count) { std::fill(p, p + count, T(0)); }

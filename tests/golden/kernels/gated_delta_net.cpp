@@ -16,16 +16,11 @@ EXPORT void S_forward(const Call& call) {
   const Array S_1_final_ = call.arrays[7];
   constexpr long ROWS = 1;
   constexpr long BLOCK = block_of<T>(V_, 8), BLOCKS = (V_ + BLOCK - 1) / BLOCK, LAST = V_ - (BLOCKS - 1) * BLOCK;
-  constexpr long OTHERS = N_ * BLOCKS;
-  const long share = 1;
-  const long parts = (call.batch + share - 1) / share;
-  parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {
-    long rest = unit;
-    const long block = rest % (BLOCKS);
-    rest /= BLOCKS;
-    const long n0 = rest % (N_);
-    rest /= N_;
-    const long part = rest, b = part * share, rows = std::min(share, call.batch - b);
+  const Units units(call, N_ * BLOCKS, ROWS);
+  parallel(call, units.count(), [&](long unit, Memory& memory) {
+    const long block = unit % BLOCKS;
+    const long n0 = unit / BLOCKS % N_;
+    const long part = unit / BLOCKS / N_, b = units.first_row(part), rows = units.rows(part);
     const long start = block * BLOCK;
     auto run = [&](auto extent) {
       constexpr long EXTENT = decltype(extent)::value;
@@ -95,10 +90,8 @@ EXPORT void S_forward(const Call& call) {
     if (block < BLOCKS - 1 || LAST == BLOCK) run(std::integral_constant<long, BLOCK>{});
     else run(std::integral_constant<long, LAST>{});
   });
-  for (long b = 0; b < call.batch; ++b) {
-    const T* from = old<T>(call, S_all_, S_first_, S_1_initial_, 1, b, call.steps, true);
-    std::copy(from, from + ((N_ * K_) * V_), S_1_final_.at<T>(b, 0));
-  }
+  for (long b = 0; b < call.batch; ++b)
+    copy(old<T>(call, S_all_, S_first_, S_1_initial_, 1, b, call.steps, true), S_1_final_.at<T>(b, 0), ((N_ * K_) * V_));
 }
 
 // S, backwards: gradients of streams, params and first states; each step is computed again from the saved states.
@@ -120,25 +113,16 @@ EXPORT void S_backward(const Call& call) {
   T* d_S_1_initial_ = call.arrays[14].at<T>(0, 0);
   constexpr long ROWS = 1;
   constexpr long BLOCK = block_of<T>(V_, 4), BLOCKS = (V_ + BLOCK - 1) / BLOCK, LAST = V_ - (BLOCKS - 1) * BLOCK;
-  constexpr long OTHERS = N_ * BLOCKS;
-  const long share = 1;
-  const long parts = (call.batch + share - 1) / share;
+  const Units units(call, N_ * BLOCKS, ROWS);
   Memory all;
-  T* parts_of_initial_ = all.take<T>(parts * ((N_ * K_) * V_));
-  zero(parts_of_initial_, parts * ((N_ * K_) * V_));
-  T* parts_of_stream_ = all.take<T>(BLOCKS * ((call.batch * call.steps) * N_));
-  zero(parts_of_stream_, BLOCKS * ((call.batch * call.steps) * N_));
-  T* parts_of_stream_2_ = all.take<T>(BLOCKS * ((call.batch * call.steps) * N_));
-  zero(parts_of_stream_2_, BLOCKS * ((call.batch * call.steps) * N_));
-  T* parts_of_stream_3_ = all.take<T>(BLOCKS * ((call.batch * call.steps) * (N_ * K_)));
-  zero(parts_of_stream_3_, BLOCKS * ((call.batch * call.steps) * (N_ * K_)));
-  parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {
-    long rest = unit;
-    const long block = rest % (BLOCKS);
-    rest /= BLOCKS;
-    const long n0 = rest % (N_);
-    rest /= N_;
-    const long part = rest, b = part * share, rows = std::min(share, call.batch - b);
+  T* d_S_1_initial_parts_ = all.zeros<T>(units.parts * ((N_ * K_) * V_));
+  T* d_Sd_in_parts_ = all.zeros<T>(BLOCKS * ((call.batch * call.steps) * N_));
+  T* d_S_in_parts_ = all.zeros<T>(BLOCKS * ((call.batch * call.steps) * N_));
+  T* d_k_parts_ = all.zeros<T>(BLOCKS * ((call.batch * call.steps) * (N_ * K_)));
+  parallel(call, units.count(), [&](long unit, Memory& memory) {
+    const long block = unit % BLOCKS;
+    const long n0 = unit / BLOCKS % N_;
+    const long part = unit / BLOCKS / N_, b = units.first_row(part), rows = units.rows(part);
     const long start = block * BLOCK;
     auto run = [&](auto extent) {
       constexpr long EXTENT = decltype(extent)::value;
@@ -154,15 +138,10 @@ EXPORT void S_backward(const Call& call) {
       T* v_9_kept_ = memory.take<T>(ROWS * K_);
       T* v_10_kept_ = memory.take<T>(ROWS * 1);
       T *d_S_1_next_ = memory.take<T>(ROWS * (K_ * EXTENT)), *d_S_1_ = memory.take<T>(ROWS * (K_ * EXTENT));
-      T* initial_sum_ = memory.take<T>((K_ * EXTENT));
-      zero(initial_sum_, (K_ * EXTENT));
-      for (long r = 0; r < rows; ++r) {
-        const T* from = d_S_1_final_.at<const T>(b + r, 0);
-        T* to = d_S_1_next_ + r * (K_ * EXTENT);
+      T* d_S_1_initial_sum_ = memory.zeros<T>((K_ * EXTENT));
+      for (long r = 0; r < rows; ++r)
         for (long i1 = 0; i1 < K_; ++i1)
-        for (long i2 = 0; i2 < EXTENT; ++i2)
-          to[i1 * EXTENT + i2] = from[n0 * (V_ * K_) + i1 * V_ + start + i2];
-      }
+          copy(d_S_1_final_.at<const T>(b + r, 0) + n0 * (V_ * K_) + start + i1 * V_, d_S_1_next_ + r * (K_ * EXTENT) + i1 * EXTENT, EXTENT);
       for (long t = call.steps - 1; t >= 0; --t) {
         {
           constexpr long r = 0;
@@ -223,8 +202,7 @@ EXPORT void S_backward(const Call& call) {
             const L v_8_ = -v_7_2_;
             v_8_.store(v_8_kept_r_ + i1);
             // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
-            const L v_14_ = v_7_2_;
-            v_14_.store(d_S_in2_.at<T>(b + r, t) + n0 * V_ + start + i1);
+            v_7_2_.store(d_S_in2_.at<T>(b + r, t) + n0 * V_ + start + i1);
           });
         }
         {
@@ -252,23 +230,23 @@ EXPORT void S_backward(const Call& call) {
               const L v_2_2_ = L::load(v_2_kept_r_ + i2);
               const L v_3_2_ = L::load(v_3_kept_r_ + i1 * EXTENT + i2);
               // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
-              const L v_15_ = v_3_2_ * (k_3_ * v_2_2_);
-              *(v_4_kept_r_) += v_15_.sum();
+              const L v_14_ = v_3_2_ * (k_3_ * v_2_2_);
+              *(v_4_kept_r_) += v_14_.sum();
               const L v_5_2_ = L::load(v_5_kept_r_ + i1 * EXTENT + i2);
-              const L v_16_ = v_5_2_ * v_2_2_;
-              *(v_6_kept_r_ + i1) += v_16_.sum();
+              const L v_15_ = v_5_2_ * v_2_2_;
+              *(v_6_kept_r_ + i1) += v_15_.sum();
               const L v_8_2_ = L::load(v_8_kept_r_ + i2);
               const L Sd_2_ = L::load(Sd_kept_r_ + i1 * EXTENT + i2);
-              const L v_17_ = v_8_2_ * Sd_2_;
-              *(v_9_kept_r_ + i1) += v_17_.sum();
-              const L v_18_ = v_3_2_ + v_8_2_ * k_3_;
+              const L v_16_ = v_8_2_ * Sd_2_;
+              *(v_9_kept_r_ + i1) += v_16_.sum();
+              const L v_17_ = v_3_2_ + v_8_2_ * k_3_;
               const L S_1_3_ = L::load(S_1_r_ + n0 * (V_ * K_) + i1 * V_ + start + i2);
               // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
-              const L v_19_ = v_18_ * S_1_3_;
-              *(v_10_kept_r_) += v_19_.sum();
+              const L v_18_ = v_17_ * S_1_3_;
+              *(v_10_kept_r_) += v_18_.sum();
               const L Sd_in_3_ = L::fill(*(Sd_in_r_ + n0));
-              const L v_20_ = v_18_ * Sd_in_3_;
-              v_20_.store(d_S_1_ + r * (K_ * EXTENT) + i1 * EXTENT + i2);
+              const L d_S_1_2_ = v_17_ * Sd_in_3_;
+              d_S_1_2_.store(d_S_1_ + r * (K_ * EXTENT) + i1 * EXTENT + i2);
             });
           }
         }
@@ -281,8 +259,8 @@ EXPORT void S_backward(const Call& call) {
             const L v_6_2_ = L::load(v_6_kept_r_ + i1);
             const L v_9_2_ = L::load(v_9_kept_r_ + i1);
             // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
-            const L v_21_ = v_6_2_ + v_9_2_;
-            v_21_.store(parts_of_stream_3_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * (N_ * K_) + n0 * K_ + i1);
+            const L d_k_2_ = v_6_2_ + v_9_2_;
+            d_k_2_.store(d_k_parts_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * (N_ * K_) + n0 * K_ + i1);
           });
         }
         {
@@ -293,45 +271,34 @@ EXPORT void S_backward(const Call& call) {
             using L = typename decltype(tag)::type;
             const L v_10_2_ = L::fill(*(v_10_kept_r_));
             // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
-            const L v_22_ = v_10_2_;
-            v_22_.store(parts_of_stream_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * N_ + n0);
+            v_10_2_.store(d_Sd_in_parts_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * N_ + n0);
             const L v_4_2_ = L::fill(*(v_4_kept_r_));
-            const L v_23_ = v_4_2_;
-            v_23_.store(parts_of_stream_2_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * N_ + n0);
+            v_4_2_.store(d_S_in_parts_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * N_ + n0);
           });
         }
         for (long r = 0; call.reset.data && r < rows; ++r)
           if (call.resets(b + r, t)) {
-            reduce(d_S_1_ + r * (K_ * EXTENT), 1, (K_ * EXTENT), initial_sum_);
+            reduce(d_S_1_ + r * (K_ * EXTENT), 1, (K_ * EXTENT), d_S_1_initial_sum_);
             zero(d_S_1_ + r * (K_ * EXTENT), (K_ * EXTENT));
           }
         std::swap(d_S_1_next_, d_S_1_);
       }
-      for (long r = 0; r < rows; ++r) {
-        const T* from = d_S_1_next_ + r * (K_ * EXTENT);
-        T* to = d_S_1_first_.at<T>(b + r, 0);
+      for (long r = 0; r < rows; ++r)
         for (long i1 = 0; i1 < K_; ++i1)
-        for (long i2 = 0; i2 < EXTENT; ++i2)
-          to[n0 * (V_ * K_) + i1 * V_ + start + i2] = from[i1 * EXTENT + i2];
-      }
-      {
-        const T* from = initial_sum_;
-        T* to = parts_of_initial_ + part * ((N_ * K_) * V_);
-        for (long i1 = 0; i1 < K_; ++i1)
-        for (long i2 = 0; i2 < EXTENT; ++i2)
-          to[n0 * (V_ * K_) + i1 * V_ + start + i2] = from[i1 * EXTENT + i2];
-      }
+          copy(d_S_1_next_ + r * (K_ * EXTENT) + i1 * EXTENT, d_S_1_first_.at<T>(b + r, 0) + n0 * (V_ * K_) + start + i1 * V_, EXTENT);
+      for (long i1 = 0; i1 < K_; ++i1)
+        copy(d_S_1_initial_sum_ + i1 * EXTENT, d_S_1_initial_parts_ + part * ((N_ * K_) * V_) + n0 * (V_ * K_) + start + i1 * V_, EXTENT);
     };
     if (block < BLOCKS - 1 || LAST == BLOCK) run(std::integral_constant<long, BLOCK>{});
     else run(std::integral_constant<long, LAST>{});
   });
-  reduce(parts_of_initial_, parts, (N_ * K_) * V_, d_S_1_initial_);
+  reduce(d_S_1_initial_parts_, units.parts, (N_ * K_) * V_, d_S_1_initial_);
   zero(d_Sd_in_.at<T>(0, 0), (call.batch * call.steps) * N_);
-  reduce(parts_of_stream_, BLOCKS, (call.batch * call.steps) * N_, d_Sd_in_.at<T>(0, 0));
+  reduce(d_Sd_in_parts_, BLOCKS, (call.batch * call.steps) * N_, d_Sd_in_.at<T>(0, 0));
   zero(d_S_in_.at<T>(0, 0), (call.batch * call.steps) * N_);
-  reduce(parts_of_stream_2_, BLOCKS, (call.batch * call.steps) * N_, d_S_in_.at<T>(0, 0));
+  reduce(d_S_in_parts_, BLOCKS, (call.batch * call.steps) * N_, d_S_in_.at<T>(0, 0));
   zero(d_k_.at<T>(0, 0), (call.batch * call.steps) * (N_ * K_));
-  reduce(parts_of_stream_3_, BLOCKS, (call.batch * call.steps) * (N_ * K_), d_k_.at<T>(0, 0));
+  reduce(d_k_parts_, BLOCKS, (call.batch * call.steps) * (N_ * K_), d_k_.at<T>(0, 0));
 }
 
 // Slices of params that are asked for: the first, the last, and how many there are.
@@ -354,47 +321,44 @@ EXPORT void step(const Call& call) {
   const Array S_all_ = call.arrays[8];
   const Array y_out_ = call.arrays[9];
   constexpr long ROWS = 1;
-  constexpr long OTHERS = 1;
-  const long share = 1;
-  const long parts = (call.batch + share - 1) / share;
-  parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {
-    long rest = unit;
-    const long part = rest, b = part * share, rows = std::min(share, call.batch - b);
+  const Units units(call, 1, ROWS);
+  parallel(call, units.count(), [&](long unit, Memory& memory) {
+    const long part = unit, b = units.first_row(part), rows = units.rows(part);
+    T* W_k_x_kept_ = memory.take<T>(ROWS * (N_ * K_));
     T* v_kept_ = memory.take<T>(ROWS * (N_ * K_));
-    T* v_2_kept_ = memory.take<T>(ROWS * (N_ * K_));
+    T* v_2_kept_ = memory.take<T>(ROWS * N_);
     T* v_3_kept_ = memory.take<T>(ROWS * N_);
-    T* v_4_kept_ = memory.take<T>(ROWS * N_);
     T* k_kept_ = memory.take<T>(ROWS * (N_ * K_));
+    T* v_4_kept_ = memory.take<T>(ROWS * N_);
     T* v_5_kept_ = memory.take<T>(ROWS * N_);
-    T* v_6_kept_ = memory.take<T>(ROWS * N_);
     T* Sd_kept_ = memory.take<T>(ROWS * ((N_ * K_) * V_));
+    T* v_6_kept_ = memory.take<T>(ROWS * N_);
     T* v_7_kept_ = memory.take<T>(ROWS * N_);
-    T* v_8_kept_ = memory.take<T>(ROWS * N_);
+    T* W_v_x_kept_ = memory.take<T>(ROWS * (N_ * V_));
+    T* v_8_kept_ = memory.take<T>(ROWS * (N_ * V_));
     T* v_9_kept_ = memory.take<T>(ROWS * (N_ * V_));
+    T* W_q_x_kept_ = memory.take<T>(ROWS * (N_ * K_));
     T* v_10_kept_ = memory.take<T>(ROWS * (N_ * V_));
-    T* v_11_kept_ = memory.take<T>(ROWS * (N_ * V_));
-    T* v_12_kept_ = memory.take<T>(ROWS * (N_ * K_));
-    T* v_13_kept_ = memory.take<T>(ROWS * (N_ * V_));
     for (long t = 0; t < call.steps; ++t) {
       {
         constexpr long r = 0;
         const T* x_r_ = x_.at<const T>(b + r, t);
-        T* v_5_kept_r_ = v_5_kept_ + r * N_;
-        T* v_7_kept_r_ = v_7_kept_ + r * N_;
-        fill(v_5_kept_r_, N_, T(0));
-        fill(v_7_kept_r_, N_, T(0));
+        T* v_4_kept_r_ = v_4_kept_ + r * N_;
+        T* v_6_kept_r_ = v_6_kept_ + r * N_;
+        fill(v_4_kept_r_, N_, T(0));
+        fill(v_6_kept_r_, N_, T(0));
         for (long i0 = 0; i0 < N_; ++i0) {
           over<T, D_>([&](auto tag, long i1) INLINED {
             using L = typename decltype(tag)::type;
             const L w_a_2_ = L::load(w_a_ + i0 * D_ + i1);
             const L x_2_ = L::load(x_r_ + i1);
             // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
-            const L v_14_ = w_a_2_ * x_2_;
-            *(v_5_kept_r_ + i0) += v_14_.sum();
+            const L v_11_ = w_a_2_ * x_2_;
+            *(v_4_kept_r_ + i0) += v_11_.sum();
             const L w_b_2_ = L::load(w_b_ + i0 * D_ + i1);
             // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
-            const L v_15_ = w_b_2_ * x_2_;
-            *(v_7_kept_r_ + i0) += v_15_.sum();
+            const L v_12_ = w_b_2_ * x_2_;
+            *(v_6_kept_r_ + i0) += v_12_.sum();
           });
         }
       }
@@ -402,106 +366,106 @@ EXPORT void step(const Call& call) {
       {
         constexpr long r = 0;
         const T* x_r_ = x_.at<const T>(b + r, t);
-        T* v_kept_r_ = v_kept_ + r * (N_ * K_);
+        T* W_k_x_kept_r_ = W_k_x_kept_ + r * (N_ * K_);
         for (long i0 = 0; i0 < N_; ++i0)
           over<T, K_>([&](auto tag, long i1) INLINED {
             using L = typename decltype(tag)::type;
             L total = L::fill(T(0));
             for (long i2 = 0; i2 < D_; ++i2)
               total = total + L::load((W_k_ + i0 * (D_ * K_) + i1 * D_ + i2), D_) * L::fill(*(x_r_ + i2));
-            total.store(v_kept_r_ + i0 * K_ + i1);
+            total.store(W_k_x_kept_r_ + i0 * K_ + i1);
           });
       }
       // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
       {
         constexpr long r = 0;
         const T* x_r_ = x_.at<const T>(b + r, t);
-        T* v_9_kept_r_ = v_9_kept_ + r * (N_ * V_);
+        T* W_v_x_kept_r_ = W_v_x_kept_ + r * (N_ * V_);
         for (long i0 = 0; i0 < N_; ++i0)
           over<T, V_>([&](auto tag, long i1) INLINED {
             using L = typename decltype(tag)::type;
             L total = L::fill(T(0));
             for (long i2 = 0; i2 < D_; ++i2)
               total = total + L::load((W_v_ + i0 * (D_ * V_) + i1 * D_ + i2), D_) * L::fill(*(x_r_ + i2));
-            total.store(v_9_kept_r_ + i0 * V_ + i1);
+            total.store(W_v_x_kept_r_ + i0 * V_ + i1);
           });
       }
       // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
       {
         constexpr long r = 0;
         const T* x_r_ = x_.at<const T>(b + r, t);
-        T* v_12_kept_r_ = v_12_kept_ + r * (N_ * K_);
+        T* W_q_x_kept_r_ = W_q_x_kept_ + r * (N_ * K_);
         for (long i0 = 0; i0 < N_; ++i0)
           over<T, K_>([&](auto tag, long i1) INLINED {
             using L = typename decltype(tag)::type;
             L total = L::fill(T(0));
             for (long i2 = 0; i2 < D_; ++i2)
               total = total + L::load((W_q_ + i0 * (D_ * K_) + i1 * D_ + i2), D_) * L::fill(*(x_r_ + i2));
-            total.store(v_12_kept_r_ + i0 * K_ + i1);
+            total.store(W_q_x_kept_r_ + i0 * K_ + i1);
           });
       }
       {
         constexpr long r = 0;
+        T* W_k_x_kept_r_ = W_k_x_kept_ + r * (N_ * K_);
         T* v_kept_r_ = v_kept_ + r * (N_ * K_);
-        T* v_2_kept_r_ = v_2_kept_ + r * (N_ * K_);
-        T* v_3_kept_r_ = v_3_kept_ + r * N_;
-        fill(v_3_kept_r_, N_, T(0));
+        T* v_2_kept_r_ = v_2_kept_ + r * N_;
+        fill(v_2_kept_r_, N_, T(0));
         for (long i0 = 0; i0 < N_; ++i0) {
           over<T, K_>([&](auto tag, long i1) INLINED {
             using L = typename decltype(tag)::type;
-            const L v_16_ = L::load(v_kept_r_ + i0 * K_ + i1);
+            const L W_k_x_2_ = L::load(W_k_x_kept_r_ + i0 * K_ + i1);
             // gated_delta_net.rnn:12  k = normalize(silu(W_k @ x))
-            const L v_2_ = v_16_ * sigmoid(v_16_);
-            v_2_.store(v_2_kept_r_ + i0 * K_ + i1);
-            const L v_17_ = v_2_ * v_2_;
-            *(v_3_kept_r_ + i0) += v_17_.sum();
+            const L v_ = W_k_x_2_ * sigmoid(W_k_x_2_);
+            v_.store(v_kept_r_ + i0 * K_ + i1);
+            const L v_13_ = v_ * v_;
+            *(v_2_kept_r_ + i0) += v_13_.sum();
           });
         }
       }
       {
         constexpr long r = 0;
+        T* v_4_kept_r_ = v_4_kept_ + r * N_;
+        T* v_6_kept_r_ = v_6_kept_ + r * N_;
         T* v_5_kept_r_ = v_5_kept_ + r * N_;
         T* v_7_kept_r_ = v_7_kept_ + r * N_;
-        T* v_6_kept_r_ = v_6_kept_ + r * N_;
-        T* v_8_kept_r_ = v_8_kept_ + r * N_;
         over<T, N_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
           const L A_log_2_ = L::load(A_log_ + i0);
-          const L v_5_2_ = L::load(v_5_kept_r_ + i0);
+          const L v_4_2_ = L::load(v_4_kept_r_ + i0);
           // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
-          const L v_6_ = exp(-exp(A_log_2_) * softplus(v_5_2_));
-          v_6_.store(v_6_kept_r_ + i0);
-          const L v_7_2_ = L::load(v_7_kept_r_ + i0);
+          const L v_5_ = exp(-exp(A_log_2_) * softplus(v_4_2_));
+          v_5_.store(v_5_kept_r_ + i0);
+          const L v_6_2_ = L::load(v_6_kept_r_ + i0);
           // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
-          const L v_8_ = sigmoid(v_7_2_);
-          v_8_.store(v_8_kept_r_ + i0);
+          const L v_7_ = sigmoid(v_6_2_);
+          v_7_.store(v_7_kept_r_ + i0);
         });
       }
       {
         constexpr long r = 0;
+        T* v_2_kept_r_ = v_2_kept_ + r * N_;
         T* v_3_kept_r_ = v_3_kept_ + r * N_;
-        T* v_4_kept_r_ = v_4_kept_ + r * N_;
         over<T, N_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          const L v_3_2_ = L::load(v_3_kept_r_ + i0);
+          const L v_2_2_ = L::load(v_2_kept_r_ + i0);
           // gated_delta_net.rnn:12  k = normalize(silu(W_k @ x))
-          const L v_4_ = rsqrt(v_3_2_ + T(1e-12));
-          v_4_.store(v_4_kept_r_ + i0);
+          const L v_3_ = rsqrt(v_2_2_ + T(1e-12));
+          v_3_.store(v_3_kept_r_ + i0);
         });
       }
       {
         constexpr long r = 0;
-        T* v_6_kept_r_ = v_6_kept_ + r * N_;
+        T* v_5_kept_r_ = v_5_kept_ + r * N_;
         const T* S_1_r_ = old<T>(call, S_all_, S_first_, S_1_initial_, 1, b + r, t);
         T* Sd_kept_r_ = Sd_kept_ + r * ((N_ * K_) * V_);
         for (long i0 = 0; i0 < N_; ++i0) {
           for (long i1 = 0; i1 < K_; ++i1) {
             over<T, V_>([&](auto tag, long i2) INLINED {
               using L = typename decltype(tag)::type;
-              const L v_6_2_ = L::fill(*(v_6_kept_r_ + i0));
+              const L v_5_2_ = L::fill(*(v_5_kept_r_ + i0));
               const L S_1_2_ = L::load(S_1_r_ + i0 * (V_ * K_) + i1 * V_ + i2);
               // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
-              const L Sd_ = v_6_2_ * S_1_2_;
+              const L Sd_ = v_5_2_ * S_1_2_;
               Sd_.store(Sd_kept_r_ + i0 * (V_ * K_) + i1 * V_ + i2);
             });
           }
@@ -509,16 +473,16 @@ EXPORT void step(const Call& call) {
       }
       {
         constexpr long r = 0;
-        T* v_2_kept_r_ = v_2_kept_ + r * (N_ * K_);
-        T* v_4_kept_r_ = v_4_kept_ + r * N_;
+        T* v_kept_r_ = v_kept_ + r * (N_ * K_);
+        T* v_3_kept_r_ = v_3_kept_ + r * N_;
         T* k_kept_r_ = k_kept_ + r * (N_ * K_);
         for (long i0 = 0; i0 < N_; ++i0) {
           over<T, K_>([&](auto tag, long i1) INLINED {
             using L = typename decltype(tag)::type;
-            const L v_2_2_ = L::load(v_2_kept_r_ + i0 * K_ + i1);
-            const L v_4_2_ = L::fill(*(v_4_kept_r_ + i0));
+            const L v_14_ = L::load(v_kept_r_ + i0 * K_ + i1);
+            const L v_3_2_ = L::fill(*(v_3_kept_r_ + i0));
             // gated_delta_net.rnn:12  k = normalize(silu(W_k @ x))
-            const L k_ = v_2_2_ * v_4_2_;
+            const L k_ = v_14_ * v_3_2_;
             k_.store(k_kept_r_ + i0 * K_ + i1);
           });
         }
@@ -527,8 +491,8 @@ EXPORT void step(const Call& call) {
         constexpr long r = 0;
         T* k_kept_r_ = k_kept_ + r * (N_ * K_);
         T* Sd_kept_r_ = Sd_kept_ + r * ((N_ * K_) * V_);
-        T* v_10_kept_r_ = v_10_kept_ + r * (N_ * V_);
-        fill(v_10_kept_r_, N_ * V_, T(0));
+        T* v_8_kept_r_ = v_8_kept_ + r * (N_ * V_);
+        fill(v_8_kept_r_, N_ * V_, T(0));
         for (long i0 = 0; i0 < N_; ++i0) {
           for (long i1 = 0; i1 < K_; ++i1) {
             over<T, V_>([&](auto tag, long i2) INLINED {
@@ -536,64 +500,63 @@ EXPORT void step(const Call& call) {
               const L k_2_ = L::fill(*(k_kept_r_ + i0 * K_ + i1));
               const L Sd_2_ = L::load(Sd_kept_r_ + i0 * (V_ * K_) + i1 * V_ + i2);
               // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
-              const L v_18_ = k_2_ * Sd_2_;
-              (L::load(v_10_kept_r_ + i0 * V_ + i2) + v_18_).store(v_10_kept_r_ + i0 * V_ + i2);
+              const L v_15_ = k_2_ * Sd_2_;
+              (L::load(v_8_kept_r_ + i0 * V_ + i2) + v_15_).store(v_8_kept_r_ + i0 * V_ + i2);
             });
           }
         }
       }
       {
         constexpr long r = 0;
+        T* W_v_x_kept_r_ = W_v_x_kept_ + r * (N_ * V_);
+        T* v_8_kept_r_ = v_8_kept_ + r * (N_ * V_);
         T* v_9_kept_r_ = v_9_kept_ + r * (N_ * V_);
-        T* v_10_kept_r_ = v_10_kept_ + r * (N_ * V_);
-        T* v_11_kept_r_ = v_11_kept_ + r * (N_ * V_);
         for (long i0 = 0; i0 < N_; ++i0) {
           over<T, V_>([&](auto tag, long i1) INLINED {
             using L = typename decltype(tag)::type;
-            const L v_9_2_ = L::load(v_9_kept_r_ + i0 * V_ + i1);
-            const L v_10_2_ = L::load(v_10_kept_r_ + i0 * V_ + i1);
+            const L W_v_x_2_ = L::load(W_v_x_kept_r_ + i0 * V_ + i1);
+            const L v_8_2_ = L::load(v_8_kept_r_ + i0 * V_ + i1);
             // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
-            const L v_11_ = v_9_2_ - v_10_2_;
-            v_11_.store(v_11_kept_r_ + i0 * V_ + i1);
+            const L v_9_ = W_v_x_2_ - v_8_2_;
+            v_9_.store(v_9_kept_r_ + i0 * V_ + i1);
           });
         }
       }
       {
         constexpr long r = 0;
         T* k_kept_r_ = k_kept_ + r * (N_ * K_);
-        T* v_11_kept_r_ = v_11_kept_ + r * (N_ * V_);
-        T* v_8_kept_r_ = v_8_kept_ + r * N_;
+        T* v_9_kept_r_ = v_9_kept_ + r * (N_ * V_);
+        T* v_7_kept_r_ = v_7_kept_ + r * N_;
         T* Sd_kept_r_ = Sd_kept_ + r * ((N_ * K_) * V_);
-        T* v_12_kept_r_ = v_12_kept_ + r * (N_ * K_);
-        T* v_13_kept_r_ = v_13_kept_ + r * (N_ * V_);
-        fill(v_13_kept_r_, N_ * V_, T(0));
+        T* W_q_x_kept_r_ = W_q_x_kept_ + r * (N_ * K_);
+        T* v_10_kept_r_ = v_10_kept_ + r * (N_ * V_);
+        fill(v_10_kept_r_, N_ * V_, T(0));
         for (long i0 = 0; i0 < N_; ++i0) {
           for (long i1 = 0; i1 < K_; ++i1) {
             over<T, V_>([&](auto tag, long i2) INLINED {
               using L = typename decltype(tag)::type;
               const L k_3_ = L::fill(*(k_kept_r_ + i0 * K_ + i1));
-              const L v_11_2_ = L::load(v_11_kept_r_ + i0 * V_ + i2);
-              const L v_8_2_ = L::fill(*(v_8_kept_r_ + i0));
+              const L v_9_2_ = L::load(v_9_kept_r_ + i0 * V_ + i2);
+              const L v_7_2_ = L::fill(*(v_7_kept_r_ + i0));
               const L Sd_3_ = L::load(Sd_kept_r_ + i0 * (V_ * K_) + i1 * V_ + i2);
               // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
-              const L S_2_ = Sd_3_ + v_8_2_ * (k_3_ * v_11_2_);
+              const L S_2_ = Sd_3_ + v_7_2_ * (k_3_ * v_9_2_);
               S_2_.store(S_all_.at<T>(b + r, t) + i0 * (V_ * K_) + i1 * V_ + i2);
-              const L v_12_2_ = L::fill(*(v_12_kept_r_ + i0 * K_ + i1));
-              const L v_19_ = v_12_2_ * S_2_;
-              (L::load(v_13_kept_r_ + i0 * V_ + i2) + v_19_).store(v_13_kept_r_ + i0 * V_ + i2);
+              const L W_q_x_2_ = L::fill(*(W_q_x_kept_r_ + i0 * K_ + i1));
+              const L v_16_ = W_q_x_2_ * S_2_;
+              (L::load(v_10_kept_r_ + i0 * V_ + i2) + v_16_).store(v_10_kept_r_ + i0 * V_ + i2);
             });
           }
         }
       }
       {
         constexpr long r = 0;
-        T* v_13_kept_r_ = v_13_kept_ + r * (N_ * V_);
+        T* v_10_kept_r_ = v_10_kept_ + r * (N_ * V_);
         over<T, N_*V_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          const L v_13_2_ = L::load(v_13_kept_r_ + i0);
+          const L v_10_2_ = L::load(v_10_kept_r_ + i0);
           // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
-          const L v_20_ = v_13_2_;
-          v_20_.store(y_out_.at<T>(b + r, t) + i0);
+          v_10_2_.store(y_out_.at<T>(b + r, t) + i0);
         });
       }
     }

@@ -17,30 +17,22 @@ EXPORT void h_forward(const Call& call) {
   const Array h_all_ = call.arrays[8];
   const Array h_1_final_ = call.arrays[9];
   constexpr long ROWS = 8;
-  constexpr long OTHERS = 1;
-  const long share = rows_of(call.batch, call.threads, OTHERS, ROWS);
-  const long parts = (call.batch + share - 1) / share;
-  Memory panels_memory_;
-  T* panels_ = panels_memory_.take<T>(packed_size<T, H_, 3*H_>());
-  for (long head = 0; head < 1; ++head)
-    pack<T, H_, 3*H_>(W_h_ + head * ((3*H_) * H_ / (1)), 1, H_, panels_ + head * packed_size<T, H_, 3*H_>());
-  parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {
-    long rest = unit;
-    const long part = rest, b = part * share, rows = std::min(share, call.batch - b);
-    T* v_kept_ = memory.take<T>(ROWS * (3*H_));
+  const Units units(call, 1, ROWS);
+  const Panels<T, H_, 3*H_> W_h_panels_(W_h_, 1, (3*H_) * H_, 1, H_);
+  parallel(call, units.count(), [&](long unit, Memory& memory) {
+    const long part = unit, b = units.first_row(part), rows = units.rows(part);
+    T* W_h_h_1_kept_ = memory.take<T>(ROWS * (3*H_));
     T* h_1_rows_ = memory.take<T>(ROWS * H_);
     for (long t = 0; t < call.steps; ++t) {
       // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
       for (long r = 0; r < rows; ++r) {
         const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
-        T* v_kept_r_ = v_kept_ + r * (3*H_);
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(h_1_rows_ + r * H_ + i0) = *(h_1_r_ + i0);
+        copy(h_1_r_, h_1_rows_ + r * H_, H_);
       }
-      multiply<T, H_, 3*H_>(rows, h_1_rows_, H_, panels_, v_kept_, (3*H_));
+      multiply<T, H_, 3*H_>(rows, h_1_rows_, H_, W_h_panels_[0], W_h_h_1_kept_, (3*H_));
       for (long r = 0; r < rows; ++r) {
         const T* W_x_product_r_ = W_x_product_.at<const T>(b + r, t);
-        T* v_kept_r_ = v_kept_ + r * (3*H_);
+        T* W_h_h_1_kept_r_ = W_h_h_1_kept_ + r * (3*H_);
         const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
@@ -56,16 +48,16 @@ EXPORT void h_forward(const Call& call) {
           const L b_n_2_ = L::load(b_n_ + i0);
           // gru.rnn:14  n = tanh(W_n @ x + b_n + r * (R_n @ h[t-1] + c_n))
           const L n_in_ = W_x_product_4_ + b_n_2_;
-          const L v_2_ = L::load(v_kept_r_ + i0);
+          const L W_h_h_1_2_ = L::load(W_h_h_1_kept_r_ + i0);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-          const L r_ = sigmoid(r_in_ + v_2_);
-          const L v_3_ = L::load(v_kept_r_ + H_ + i0);
+          const L r_ = sigmoid(r_in_ + W_h_h_1_2_);
+          const L W_h_h_1_3_ = L::load(W_h_h_1_kept_r_ + H_ + i0);
           // gru.rnn:13  z = sigmoid(W_z @ x + R_z @ h[t-1] + b_z)
-          const L z_ = sigmoid(z_in_ + v_3_);
-          const L v_4_ = L::load(v_kept_r_ + 2*H_ + i0);
+          const L z_ = sigmoid(z_in_ + W_h_h_1_3_);
+          const L W_h_h_1_4_ = L::load(W_h_h_1_kept_r_ + 2*H_ + i0);
           const L c_n_2_ = L::load(c_n_ + i0);
           // gru.rnn:14  n = tanh(W_n @ x + b_n + r * (R_n @ h[t-1] + c_n))
-          const L n_ = tanh(n_in_ + r_ * (v_4_ + c_n_2_));
+          const L n_ = tanh(n_in_ + r_ * (W_h_h_1_4_ + c_n_2_));
           const L h_1_2_ = L::load(h_1_r_ + i0);
           // gru.rnn:15  h[t] = (1 - z) * n + z * h[t-1]
           const L h_2_ = (T(1) - z_) * n_ + z_ * h_1_2_;
@@ -74,10 +66,8 @@ EXPORT void h_forward(const Call& call) {
       }
     }
   });
-  for (long b = 0; b < call.batch; ++b) {
-    const T* from = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b, call.steps, true);
-    std::copy(from, from + H_, h_1_final_.at<T>(b, 0));
-  }
+  for (long b = 0; b < call.batch; ++b)
+    copy(old<T>(call, h_all_, h_first_, h_1_initial_, 1, b, call.steps, true), h_1_final_.at<T>(b, 0), H_);
 }
 
 // h, backwards: gradients of streams, params and first states; each step is computed again from the saved states.
@@ -104,93 +94,67 @@ EXPORT void h_backward(const Call& call) {
   const Array left0_ = call.arrays[19];
   const Array right0_ = call.arrays[20];
   constexpr long ROWS = 8;
-  constexpr long OTHERS = 1;
-  const long share = rows_of(call.batch, call.threads, OTHERS, ROWS);
-  const long parts = (call.batch + share - 1) / share;
-  Memory panels_memory_;
-  T* panels_ = panels_memory_.take<T>(packed_size<T, H_, 3*H_>());
-  for (long head = 0; head < 1; ++head)
-    pack<T, H_, 3*H_>(W_h_ + head * ((3*H_) * H_ / (1)), 1, H_, panels_ + head * packed_size<T, H_, 3*H_>());
-  Memory panels_2_memory_;
-  T* panels_2_ = panels_2_memory_.take<T>(packed_size<T, 3*H_, H_>());
-  for (long head = 0; head < 1; ++head)
-    pack<T, 3*H_, H_>(W_h_ + head * ((3*H_) * H_ / (1)), H_, 1, panels_2_ + head * packed_size<T, 3*H_, H_>());
+  const Units units(call, 1, ROWS);
+  const Panels<T, H_, 3*H_> W_h_panels_(W_h_, 1, (3*H_) * H_, 1, H_);
+  const Panels<T, 3*H_, H_> W_h_panels_2_(W_h_, 1, (3*H_) * H_, H_, 1);
   Memory all;
-  T* parts_of_sum_ = all.take<T>(parts * H_);
-  zero(parts_of_sum_, parts * H_);
-  T* parts_of_sum_2_ = all.take<T>(parts * H_);
-  zero(parts_of_sum_2_, parts * H_);
-  T* parts_of_sum_3_ = all.take<T>(parts * H_);
-  zero(parts_of_sum_3_, parts * H_);
-  T* parts_of_sum_4_ = all.take<T>(parts * H_);
-  zero(parts_of_sum_4_, parts * H_);
-  T* parts_of_initial_ = all.take<T>(parts * H_);
-  zero(parts_of_initial_, parts * H_);
-  parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {
-    long rest = unit;
-    const long part = rest, b = part * share, rows = std::min(share, call.batch - b);
-    T* v_kept_ = memory.take<T>(ROWS * (3*H_));
+  T* d_b_r_parts_ = all.zeros<T>(units.parts * H_);
+  T* d_b_z_parts_ = all.zeros<T>(units.parts * H_);
+  T* d_b_n_parts_ = all.zeros<T>(units.parts * H_);
+  T* d_c_n_parts_ = all.zeros<T>(units.parts * H_);
+  T* d_h_1_initial_parts_ = all.zeros<T>(units.parts * H_);
+  parallel(call, units.count(), [&](long unit, Memory& memory) {
+    const long part = unit, b = units.first_row(part), rows = units.rows(part);
+    T* W_h_h_1_kept_ = memory.take<T>(ROWS * (3*H_));
     T* z_kept_ = memory.take<T>(ROWS * H_);
-    T* v_2_kept_ = memory.take<T>(ROWS * H_);
-    T* v_3_kept_ = memory.take<T>(ROWS * H_);
-    T* v_4_kept_ = memory.take<T>(ROWS * H_);
-    T* v_5_kept_ = memory.take<T>(ROWS * H_);
-    T* v_6_kept_ = memory.take<T>(ROWS * (3*H_));
-    T* v_7_kept_ = memory.take<T>(ROWS * H_);
+    T* v_kept_ = memory.take<T>(ROWS * H_);
+    T* d_c_n_2_kept_ = memory.take<T>(ROWS * H_);
+    T* d_W_x_product_2_kept_ = memory.take<T>(ROWS * H_);
+    T* d_W_x_product_3_kept_ = memory.take<T>(ROWS * H_);
+    T* v_2_kept_ = memory.take<T>(ROWS * (3*H_));
+    T* W_h_d_kept_ = memory.take<T>(ROWS * H_);
     T* h_1_rows_ = memory.take<T>(ROWS * H_);
     T *d_h_1_next_ = memory.take<T>(ROWS * H_), *d_h_1_ = memory.take<T>(ROWS * H_);
-    T* initial_sum_ = memory.take<T>(H_);
-    zero(initial_sum_, H_);
-    for (long r = 0; r < rows; ++r) {
-      const T* from = d_h_1_final_.at<const T>(b + r, 0);
-      T* to = d_h_1_next_ + r * H_;
-      for (long i0 = 0; i0 < H_; ++i0)
-        to[i0] = from[i0];
-    }
-    T* sum_ = memory.take<T>(H_);
-    zero(sum_, H_);
-    T* sum_2_ = memory.take<T>(H_);
-    zero(sum_2_, H_);
-    T* sum_3_ = memory.take<T>(H_);
-    zero(sum_3_, H_);
-    T* sum_4_ = memory.take<T>(H_);
-    zero(sum_4_, H_);
+    T* d_h_1_initial_sum_ = memory.zeros<T>(H_);
+    for (long r = 0; r < rows; ++r)
+      copy(d_h_1_final_.at<const T>(b + r, 0), d_h_1_next_ + r * H_, H_);
+    T* d_b_r_sum_ = memory.zeros<T>(H_);
+    T* d_b_z_sum_ = memory.zeros<T>(H_);
+    T* d_b_n_sum_ = memory.zeros<T>(H_);
+    T* d_c_n_sum_ = memory.zeros<T>(H_);
     for (long t = call.steps - 1; t >= 0; --t) {
       for (long r = 0; r < rows; ++r) {
         const T* d_h_1_next_r_ = d_h_1_next_ + r * H_;
         const T* d_h_r_ = d_h_.at<const T>(b + r, t);
         const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
-        T* v_2_kept_r_ = v_2_kept_ + r * H_;
+        T* v_kept_r_ = v_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
           const L d_h_1_next_2_ = L::load(d_h_1_next_r_ + i0);
           const L d_h_2_ = L::load(d_h_r_ + i0);
           // gru.rnn:15  h[t] = (1 - z) * n + z * h[t-1]
-          const L v_2_ = d_h_1_next_2_ + d_h_2_;
-          v_2_.store(v_2_kept_r_ + i0);
+          const L v_ = d_h_1_next_2_ + d_h_2_;
+          v_.store(v_kept_r_ + i0);
           const L h_1_2_ = L::load(h_1_r_ + i0);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-          const L v_8_ = h_1_2_;
-          v_8_.store(right0_.at<T>(b + r, t) + i0);
+          h_1_2_.store(right0_.at<T>(b + r, t) + i0);
         });
       }
       // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
       for (long r = 0; r < rows; ++r) {
         const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
-        T* v_kept_r_ = v_kept_ + r * (3*H_);
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(h_1_rows_ + r * H_ + i0) = *(h_1_r_ + i0);
+        copy(h_1_r_, h_1_rows_ + r * H_, H_);
       }
-      multiply<T, H_, 3*H_>(rows, h_1_rows_, H_, panels_, v_kept_, (3*H_));
+      multiply<T, H_, 3*H_>(rows, h_1_rows_, H_, W_h_panels_[0], W_h_h_1_kept_, (3*H_));
       for (long r = 0; r < rows; ++r) {
         const T* W_x_product_r_ = W_x_product_.at<const T>(b + r, t);
-        T* v_kept_r_ = v_kept_ + r * (3*H_);
-        T* v_2_kept_r_ = v_2_kept_ + r * H_;
+        T* W_h_h_1_kept_r_ = W_h_h_1_kept_ + r * (3*H_);
+        T* v_kept_r_ = v_kept_ + r * H_;
         const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
         T* z_kept_r_ = z_kept_ + r * H_;
-        T* v_3_kept_r_ = v_3_kept_ + r * H_;
-        T* v_4_kept_r_ = v_4_kept_ + r * H_;
-        T* v_5_kept_r_ = v_5_kept_ + r * H_;
+        T* d_c_n_2_kept_r_ = d_c_n_2_kept_ + r * H_;
+        T* d_W_x_product_2_kept_r_ = d_W_x_product_2_kept_ + r * H_;
+        T* d_W_x_product_3_kept_r_ = d_W_x_product_3_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
           const L W_x_product_2_ = L::load(W_x_product_r_ + i0);
@@ -205,129 +169,96 @@ EXPORT void h_backward(const Call& call) {
           const L b_n_2_ = L::load(b_n_ + i0);
           // gru.rnn:14  n = tanh(W_n @ x + b_n + r * (R_n @ h[t-1] + c_n))
           const L n_in_ = W_x_product_4_ + b_n_2_;
-          const L v_9_ = L::load(v_kept_r_ + i0);
+          const L W_h_h_1_2_ = L::load(W_h_h_1_kept_r_ + i0);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-          const L r_ = sigmoid(r_in_ + v_9_);
-          const L v_10_ = L::load(v_kept_r_ + H_ + i0);
+          const L r_ = sigmoid(r_in_ + W_h_h_1_2_);
+          const L W_h_h_1_3_ = L::load(W_h_h_1_kept_r_ + H_ + i0);
           // gru.rnn:13  z = sigmoid(W_z @ x + R_z @ h[t-1] + b_z)
-          const L z_ = sigmoid(z_in_ + v_10_);
+          const L z_ = sigmoid(z_in_ + W_h_h_1_3_);
           z_.store(z_kept_r_ + i0);
-          const L v_11_ = L::load(v_kept_r_ + 2*H_ + i0);
+          const L W_h_h_1_4_ = L::load(W_h_h_1_kept_r_ + 2*H_ + i0);
           const L c_n_2_ = L::load(c_n_ + i0);
           // gru.rnn:14  n = tanh(W_n @ x + b_n + r * (R_n @ h[t-1] + c_n))
-          const L v_12_ = v_11_ + c_n_2_;
-          const L n_ = tanh(n_in_ + r_ * v_12_);
+          const L v_3_ = W_h_h_1_4_ + c_n_2_;
+          const L n_ = tanh(n_in_ + r_ * v_3_);
           // gru.rnn:15  h[t] = (1 - z) * n + z * h[t-1]
-          const L v_13_ = T(1) - z_;
-          const L v_2_2_ = L::load(v_2_kept_r_ + i0);
+          const L v_4_ = T(1) - z_;
+          const L v_5_ = L::load(v_kept_r_ + i0);
           const L h_1_3_ = L::load(h_1_r_ + i0);
           // gru.rnn:14  n = tanh(W_n @ x + b_n + r * (R_n @ h[t-1] + c_n))
-          const L v_14_ = v_2_2_ * v_13_ * (T(1) - n_ * n_);
-          v_14_.store(d_W_x_product_.at<T>(b + r, t) + 2*H_ + i0);
-          (L::load(sum_3_ + i0) + v_14_).store(sum_3_ + i0);
-          const L v_3_ = v_14_ * r_;
-          v_3_.store(v_3_kept_r_ + i0);
-          (L::load(sum_4_ + i0) + v_3_).store(sum_4_ + i0);
+          const L d_W_x_product_4_ = v_5_ * v_4_ * (T(1) - n_ * n_);
+          d_W_x_product_4_.store(d_W_x_product_.at<T>(b + r, t) + 2*H_ + i0);
+          (L::load(d_b_n_sum_ + i0) + d_W_x_product_4_).store(d_b_n_sum_ + i0);
+          const L d_c_n_2_ = d_W_x_product_4_ * r_;
+          d_c_n_2_.store(d_c_n_2_kept_r_ + i0);
+          (L::load(d_c_n_sum_ + i0) + d_c_n_2_).store(d_c_n_sum_ + i0);
           // gru.rnn:13  z = sigmoid(W_z @ x + R_z @ h[t-1] + b_z)
-          const L v_4_ = (v_2_2_ * h_1_3_ - v_2_2_ * n_) * (v_13_ * z_);
-          v_4_.store(v_4_kept_r_ + i0);
-          v_4_.store(d_W_x_product_.at<T>(b + r, t) + H_ + i0);
-          (L::load(sum_2_ + i0) + v_4_).store(sum_2_ + i0);
+          const L d_W_x_product_2_ = (v_5_ * h_1_3_ - v_5_ * n_) * (v_4_ * z_);
+          d_W_x_product_2_.store(d_W_x_product_2_kept_r_ + i0);
+          d_W_x_product_2_.store(d_W_x_product_.at<T>(b + r, t) + H_ + i0);
+          (L::load(d_b_z_sum_ + i0) + d_W_x_product_2_).store(d_b_z_sum_ + i0);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-          const L v_5_ = v_14_ * v_12_ * ((T(1) - r_) * r_);
-          v_5_.store(v_5_kept_r_ + i0);
-          v_5_.store(d_W_x_product_.at<T>(b + r, t) + i0);
-          (L::load(sum_ + i0) + v_5_).store(sum_ + i0);
+          const L d_W_x_product_3_ = d_W_x_product_4_ * v_3_ * ((T(1) - r_) * r_);
+          d_W_x_product_3_.store(d_W_x_product_3_kept_r_ + i0);
+          d_W_x_product_3_.store(d_W_x_product_.at<T>(b + r, t) + i0);
+          (L::load(d_b_r_sum_ + i0) + d_W_x_product_3_).store(d_b_r_sum_ + i0);
         });
       }
       // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
       for (long r = 0; r < rows; ++r) {
-        T* v_5_kept_r_ = v_5_kept_ + r * H_;
-        T* v_4_kept_r_ = v_4_kept_ + r * H_;
-        T* v_3_kept_r_ = v_3_kept_ + r * H_;
-        T* v_6_kept_r_ = v_6_kept_ + r * (3*H_);
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(v_6_kept_r_ + i0) = *(v_5_kept_r_ + i0);
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(v_6_kept_r_ + H_ + i0) = *(v_4_kept_r_ + i0);
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(v_6_kept_r_ + 2*H_ + i0) = *(v_3_kept_r_ + i0);
+        T* d_W_x_product_3_kept_r_ = d_W_x_product_3_kept_ + r * H_;
+        T* d_W_x_product_2_kept_r_ = d_W_x_product_2_kept_ + r * H_;
+        T* d_c_n_2_kept_r_ = d_c_n_2_kept_ + r * H_;
+        T* v_2_kept_r_ = v_2_kept_ + r * (3*H_);
+        copy(d_W_x_product_3_kept_r_, v_2_kept_r_, H_);
+        copy(d_W_x_product_2_kept_r_, v_2_kept_r_ + H_, H_);
+        copy(d_c_n_2_kept_r_, v_2_kept_r_ + 2*H_, H_);
       }
       for (long r = 0; r < rows; ++r) {
-        T* v_6_kept_r_ = v_6_kept_ + r * (3*H_);
+        T* v_2_kept_r_ = v_2_kept_ + r * (3*H_);
         over<T, 3*H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          const L v_6_2_ = L::load(v_6_kept_r_ + i0);
+          const L v_2_2_ = L::load(v_2_kept_r_ + i0);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-          const L v_15_ = v_6_2_;
-          v_15_.store(left0_.at<T>(b + r, t) + i0);
+          v_2_2_.store(left0_.at<T>(b + r, t) + i0);
         });
       }
       // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-      multiply<T, 3*H_, H_>(rows, v_6_kept_, (3*H_), panels_2_, v_7_kept_, H_);
+      multiply<T, 3*H_, H_>(rows, v_2_kept_, (3*H_), W_h_panels_2_[0], W_h_d_kept_, H_);
       for (long r = 0; r < rows; ++r) {
-        T* v_2_kept_r_ = v_2_kept_ + r * H_;
+        T* v_kept_r_ = v_kept_ + r * H_;
         T* z_kept_r_ = z_kept_ + r * H_;
-        T* v_7_kept_r_ = v_7_kept_ + r * H_;
+        T* W_h_d_kept_r_ = W_h_d_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          const L v_2_3_ = L::load(v_2_kept_r_ + i0);
+          const L v_6_ = L::load(v_kept_r_ + i0);
           const L z_2_ = L::load(z_kept_r_ + i0);
-          const L v_7_2_ = L::load(v_7_kept_r_ + i0);
+          const L W_h_d_2_ = L::load(W_h_d_kept_r_ + i0);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-          const L v_16_ = v_2_3_ * z_2_ + v_7_2_;
-          v_16_.store(d_h_1_ + r * H_ + i0);
+          const L d_h_1_2_ = v_6_ * z_2_ + W_h_d_2_;
+          d_h_1_2_.store(d_h_1_ + r * H_ + i0);
         });
       }
       for (long r = 0; call.reset.data && r < rows; ++r)
         if (call.resets(b + r, t)) {
-          reduce(d_h_1_ + r * H_, 1, H_, initial_sum_);
+          reduce(d_h_1_ + r * H_, 1, H_, d_h_1_initial_sum_);
           zero(d_h_1_ + r * H_, H_);
         }
       std::swap(d_h_1_next_, d_h_1_);
     }
-    for (long r = 0; r < rows; ++r) {
-      const T* from = d_h_1_next_ + r * H_;
-      T* to = d_h_1_first_.at<T>(b + r, 0);
-      for (long i0 = 0; i0 < H_; ++i0)
-        to[i0] = from[i0];
-    }
-    {
-      const T* from = initial_sum_;
-      T* to = parts_of_initial_ + part * H_;
-      for (long i0 = 0; i0 < H_; ++i0)
-        to[i0] = from[i0];
-    }
-    {
-      const T* from = sum_;
-      T* to = parts_of_sum_ + part * H_;
-      for (long i0 = 0; i0 < H_; ++i0)
-        to[i0] = from[i0];
-    }
-    {
-      const T* from = sum_2_;
-      T* to = parts_of_sum_2_ + part * H_;
-      for (long i0 = 0; i0 < H_; ++i0)
-        to[i0] = from[i0];
-    }
-    {
-      const T* from = sum_3_;
-      T* to = parts_of_sum_3_ + part * H_;
-      for (long i0 = 0; i0 < H_; ++i0)
-        to[i0] = from[i0];
-    }
-    {
-      const T* from = sum_4_;
-      T* to = parts_of_sum_4_ + part * H_;
-      for (long i0 = 0; i0 < H_; ++i0)
-        to[i0] = from[i0];
-    }
+    for (long r = 0; r < rows; ++r)
+      copy(d_h_1_next_ + r * H_, d_h_1_first_.at<T>(b + r, 0), H_);
+    copy(d_h_1_initial_sum_, d_h_1_initial_parts_ + part * H_, H_);
+    copy(d_b_r_sum_, d_b_r_parts_ + part * H_, H_);
+    copy(d_b_z_sum_, d_b_z_parts_ + part * H_, H_);
+    copy(d_b_n_sum_, d_b_n_parts_ + part * H_, H_);
+    copy(d_c_n_sum_, d_c_n_parts_ + part * H_, H_);
   });
-  reduce(parts_of_sum_, parts, H_, d_b_r_);
-  reduce(parts_of_sum_2_, parts, H_, d_b_z_);
-  reduce(parts_of_sum_3_, parts, H_, d_b_n_);
-  reduce(parts_of_sum_4_, parts, H_, d_c_n_);
-  reduce(parts_of_initial_, parts, H_, d_h_1_initial_);
+  reduce(d_b_r_parts_, units.parts, H_, d_b_r_);
+  reduce(d_b_z_parts_, units.parts, H_, d_b_z_);
+  reduce(d_b_n_parts_, units.parts, H_, d_b_n_);
+  reduce(d_c_n_parts_, units.parts, H_, d_c_n_);
+  reduce(d_h_1_initial_parts_, units.parts, H_, d_h_1_initial_);
 }
 
 // Slices of params that are asked for: the first, the last, and how many there are.
@@ -354,95 +285,80 @@ EXPORT void step(const Call& call) {
   const Array h_all_ = call.arrays[12];
   const Array h_out_ = call.arrays[13];
   constexpr long ROWS = 8;
-  constexpr long OTHERS = 1;
-  const long share = rows_of(call.batch, call.threads, OTHERS, ROWS);
-  const long parts = (call.batch + share - 1) / share;
-  parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {
-    long rest = unit;
-    const long part = rest, b = part * share, rows = std::min(share, call.batch - b);
-    T* v_kept_ = memory.take<T>(ROWS * H_);
-    T* v_2_kept_ = memory.take<T>(ROWS * H_);
-    T* v_3_kept_ = memory.take<T>(ROWS * H_);
-    T* v_4_kept_ = memory.take<T>(ROWS * H_);
-    T* v_5_kept_ = memory.take<T>(ROWS * H_);
-    T* v_6_kept_ = memory.take<T>(ROWS * H_);
+  const Units units(call, 1, ROWS);
+  parallel(call, units.count(), [&](long unit, Memory& memory) {
+    const long part = unit, b = units.first_row(part), rows = units.rows(part);
+    T* W_r_x_kept_ = memory.take<T>(ROWS * H_);
+    T* R_r_h_1_kept_ = memory.take<T>(ROWS * H_);
+    T* W_z_x_kept_ = memory.take<T>(ROWS * H_);
+    T* R_z_h_1_kept_ = memory.take<T>(ROWS * H_);
+    T* W_n_x_kept_ = memory.take<T>(ROWS * H_);
+    T* R_n_h_1_kept_ = memory.take<T>(ROWS * H_);
     T* x_rows_ = memory.take<T>(ROWS * D_);
     T* h_1_rows_ = memory.take<T>(ROWS * H_);
     for (long t = 0; t < call.steps; ++t) {
       // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
       for (long r = 0; r < rows; ++r) {
         const T* x_r_ = x_.at<const T>(b + r, t);
-        T* v_kept_r_ = v_kept_ + r * H_;
-        for (long i0 = 0; i0 < D_; ++i0)
-          *(x_rows_ + r * D_ + i0) = *(x_r_ + i0);
+        copy(x_r_, x_rows_ + r * D_, D_);
       }
-      multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_r_, 1, D_, v_kept_, H_);
+      multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_r_, 1, D_, W_r_x_kept_, H_);
       // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
       for (long r = 0; r < rows; ++r) {
         const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
-        T* v_2_kept_r_ = v_2_kept_ + r * H_;
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(h_1_rows_ + r * H_ + i0) = *(h_1_r_ + i0);
+        copy(h_1_r_, h_1_rows_ + r * H_, H_);
       }
-      multiply_plain<T, H_, H_>(rows, h_1_rows_, H_, R_r_, 1, H_, v_2_kept_, H_);
+      multiply_plain<T, H_, H_>(rows, h_1_rows_, H_, R_r_, 1, H_, R_r_h_1_kept_, H_);
       // gru.rnn:13  z = sigmoid(W_z @ x + R_z @ h[t-1] + b_z)
       for (long r = 0; r < rows; ++r) {
         const T* x_r_ = x_.at<const T>(b + r, t);
-        T* v_3_kept_r_ = v_3_kept_ + r * H_;
-        for (long i0 = 0; i0 < D_; ++i0)
-          *(x_rows_ + r * D_ + i0) = *(x_r_ + i0);
+        copy(x_r_, x_rows_ + r * D_, D_);
       }
-      multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_z_, 1, D_, v_3_kept_, H_);
+      multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_z_, 1, D_, W_z_x_kept_, H_);
       // gru.rnn:13  z = sigmoid(W_z @ x + R_z @ h[t-1] + b_z)
       for (long r = 0; r < rows; ++r) {
         const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
-        T* v_4_kept_r_ = v_4_kept_ + r * H_;
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(h_1_rows_ + r * H_ + i0) = *(h_1_r_ + i0);
+        copy(h_1_r_, h_1_rows_ + r * H_, H_);
       }
-      multiply_plain<T, H_, H_>(rows, h_1_rows_, H_, R_z_, 1, H_, v_4_kept_, H_);
+      multiply_plain<T, H_, H_>(rows, h_1_rows_, H_, R_z_, 1, H_, R_z_h_1_kept_, H_);
       // gru.rnn:14  n = tanh(W_n @ x + b_n + r * (R_n @ h[t-1] + c_n))
       for (long r = 0; r < rows; ++r) {
         const T* x_r_ = x_.at<const T>(b + r, t);
-        T* v_5_kept_r_ = v_5_kept_ + r * H_;
-        for (long i0 = 0; i0 < D_; ++i0)
-          *(x_rows_ + r * D_ + i0) = *(x_r_ + i0);
+        copy(x_r_, x_rows_ + r * D_, D_);
       }
-      multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_n_, 1, D_, v_5_kept_, H_);
+      multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_n_, 1, D_, W_n_x_kept_, H_);
       // gru.rnn:14  n = tanh(W_n @ x + b_n + r * (R_n @ h[t-1] + c_n))
       for (long r = 0; r < rows; ++r) {
         const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
-        T* v_6_kept_r_ = v_6_kept_ + r * H_;
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(h_1_rows_ + r * H_ + i0) = *(h_1_r_ + i0);
+        copy(h_1_r_, h_1_rows_ + r * H_, H_);
       }
-      multiply_plain<T, H_, H_>(rows, h_1_rows_, H_, R_n_, 1, H_, v_6_kept_, H_);
+      multiply_plain<T, H_, H_>(rows, h_1_rows_, H_, R_n_, 1, H_, R_n_h_1_kept_, H_);
       for (long r = 0; r < rows; ++r) {
-        T* v_kept_r_ = v_kept_ + r * H_;
-        T* v_2_kept_r_ = v_2_kept_ + r * H_;
-        T* v_3_kept_r_ = v_3_kept_ + r * H_;
-        T* v_4_kept_r_ = v_4_kept_ + r * H_;
-        T* v_5_kept_r_ = v_5_kept_ + r * H_;
-        T* v_6_kept_r_ = v_6_kept_ + r * H_;
+        T* W_r_x_kept_r_ = W_r_x_kept_ + r * H_;
+        T* R_r_h_1_kept_r_ = R_r_h_1_kept_ + r * H_;
+        T* W_z_x_kept_r_ = W_z_x_kept_ + r * H_;
+        T* R_z_h_1_kept_r_ = R_z_h_1_kept_ + r * H_;
+        T* W_n_x_kept_r_ = W_n_x_kept_ + r * H_;
+        T* R_n_h_1_kept_r_ = R_n_h_1_kept_ + r * H_;
         const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          const L v_7_ = L::load(v_kept_r_ + i0);
-          const L v_2_2_ = L::load(v_2_kept_r_ + i0);
+          const L W_r_x_2_ = L::load(W_r_x_kept_r_ + i0);
+          const L R_r_h_1_2_ = L::load(R_r_h_1_kept_r_ + i0);
           const L b_r_2_ = L::load(b_r_ + i0);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-          const L r_ = sigmoid(v_7_ + v_2_2_ + b_r_2_);
-          const L v_3_2_ = L::load(v_3_kept_r_ + i0);
-          const L v_4_2_ = L::load(v_4_kept_r_ + i0);
+          const L r_ = sigmoid(W_r_x_2_ + R_r_h_1_2_ + b_r_2_);
+          const L W_z_x_2_ = L::load(W_z_x_kept_r_ + i0);
+          const L R_z_h_1_2_ = L::load(R_z_h_1_kept_r_ + i0);
           const L b_z_2_ = L::load(b_z_ + i0);
           // gru.rnn:13  z = sigmoid(W_z @ x + R_z @ h[t-1] + b_z)
-          const L z_ = sigmoid(v_3_2_ + v_4_2_ + b_z_2_);
-          const L v_5_2_ = L::load(v_5_kept_r_ + i0);
+          const L z_ = sigmoid(W_z_x_2_ + R_z_h_1_2_ + b_z_2_);
+          const L W_n_x_2_ = L::load(W_n_x_kept_r_ + i0);
           const L b_n_2_ = L::load(b_n_ + i0);
-          const L v_6_2_ = L::load(v_6_kept_r_ + i0);
+          const L R_n_h_1_2_ = L::load(R_n_h_1_kept_r_ + i0);
           const L c_n_2_ = L::load(c_n_ + i0);
           // gru.rnn:14  n = tanh(W_n @ x + b_n + r * (R_n @ h[t-1] + c_n))
-          const L n_ = tanh(v_5_2_ + b_n_2_ + r_ * (v_6_2_ + c_n_2_));
+          const L n_ = tanh(W_n_x_2_ + b_n_2_ + r_ * (R_n_h_1_2_ + c_n_2_));
           const L h_1_2_ = L::load(h_1_r_ + i0);
           // gru.rnn:15  h[t] = (1 - z) * n + z * h[t-1]
           const L h_2_ = (T(1) - z_) * n_ + z_ * h_1_2_;

@@ -14,33 +14,23 @@ EXPORT void s_forward(const Call& call) {
   const Array s_all_ = call.arrays[5];
   const Array s_1_final_ = call.arrays[6];
   constexpr long ROWS = 8;
-  constexpr long OTHERS = 1;
-  const long share = rows_of(call.batch, call.threads, OTHERS, ROWS);
-  const long parts = (call.batch + share - 1) / share;
-  Memory panels_memory_;
-  T* panels_ = panels_memory_.take<T>(L_ * (packed_size<T, H_, H_>()));
-  for (long head = 0; head < L_; ++head)
-    pack<T, H_, H_>(R_t_ + head * (L_ * (H_ * H_) / (L_)), 1, H_, panels_ + head * packed_size<T, H_, H_>());
-  Memory panels_2_memory_;
-  T* panels_2_ = panels_2_memory_.take<T>(L_ * (packed_size<T, H_, H_>()));
-  for (long head = 0; head < L_; ++head)
-    pack<T, H_, H_>(R_h_ + head * (L_ * (H_ * H_) / (L_)), 1, H_, panels_2_ + head * packed_size<T, H_, H_>());
-  parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {
-    long rest = unit;
-    const long part = rest, b = part * share, rows = std::min(share, call.batch - b);
+  const Units units(call, 1, ROWS);
+  const Panels<T, H_, H_> R_t_panels_(R_t_, L_, L_ * (H_ * H_) / L_, 1, H_);
+  const Panels<T, H_, H_> R_h_panels_(R_h_, L_, L_ * (H_ * H_) / L_, 1, H_);
+  parallel(call, units.count(), [&](long unit, Memory& memory) {
+    const long part = unit, b = units.first_row(part), rows = units.rows(part);
     T* v_kept_ = memory.take<T>(ROWS * 1);
-    T* v_2_kept_ = memory.take<T>(ROWS * H_);
+    T* R_t_v_2_kept_ = memory.take<T>(ROWS * H_);
+    T* R_h_v_2_kept_ = memory.take<T>(ROWS * H_);
+    T* v_2_kept_ = memory.take<T>(ROWS * 1);
     T* v_3_kept_ = memory.take<T>(ROWS * H_);
-    T* v_4_kept_ = memory.take<T>(ROWS * 1);
-    T* v_3_2_kept_ = memory.take<T>(ROWS * H_);
     T *v_2_2_kept_ = memory.take<T>(ROWS * H_), *v_2_2_next_ = memory.take<T>(ROWS * H_);
     for (long t = 0; t < call.steps; ++t) {
       // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
       for (long r = 0; r < rows; ++r) {
         const T* s_1_r_ = old<T>(call, s_all_, s_first_, s_1_initial_, 1, b + r, t);
         T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(v_2_2_kept_r_ + i0) = *(s_1_r_ + i0);
+        copy(s_1_r_, v_2_2_kept_r_, H_);
       }
       for (long k_ = 1; k_ <= L_; ++k_) {
         for (long r = 0; r < rows; ++r) {
@@ -53,50 +43,47 @@ EXPORT void s_forward(const Call& call) {
           });
         }
         // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, panels_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_2_kept_, H_);
+        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_panels_[(long(T(k_)) - 1)], R_t_v_2_kept_, H_);
         // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, panels_2_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_3_kept_, H_);
+        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_panels_[(long(T(k_)) - 1)], R_h_v_2_kept_, H_);
         for (long r = 0; r < rows; ++r) {
           T* v_kept_r_ = v_kept_ + r * 1;
           const T* W_x_product_r_ = W_x_product_.at<const T>(b + r, t);
-          T* v_2_kept_r_ = v_2_kept_ + r * H_;
-          T* v_3_kept_r_ = v_3_kept_ + r * H_;
+          T* R_t_v_2_kept_r_ = R_t_v_2_kept_ + r * H_;
+          T* R_h_v_2_kept_r_ = R_h_v_2_kept_ + r * H_;
           T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
-            const L v_5_ = L::fill(*(v_kept_r_));
+            const L v_4_ = L::fill(*(v_kept_r_));
             const L W_x_product_2_ = L::load(W_x_product_r_ + i0);
-            const L v_2_3_ = L::load(v_2_kept_r_ + i0);
+            const L R_t_v_2_2_ = L::load(R_t_v_2_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L g_ = sigmoid(select(v_5_, W_x_product_2_, L::fill(T(0))) + v_2_3_);
+            const L g_ = sigmoid(select(v_4_, W_x_product_2_, L::fill(T(0))) + R_t_v_2_2_);
             const L W_x_product_3_ = L::load(W_x_product_r_ + H_ + i0);
-            const L v_3_3_ = L::load(v_3_kept_r_ + i0);
+            const L R_h_v_2_2_ = L::load(R_h_v_2_kept_r_ + i0);
             const L v_2_2_2_ = L::load(v_2_2_kept_r_ + i0);
             // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-            const L v_6_ = g_ * tanh(select(v_5_, W_x_product_3_, L::fill(T(0))) + v_3_3_) + (T(1) - g_) * v_2_2_2_;
-            v_6_.store(v_2_2_next_ + r * H_ + i0);
+            const L v_5_ = g_ * tanh(select(v_4_, W_x_product_3_, L::fill(T(0))) + R_h_v_2_2_) + (T(1) - g_) * v_2_2_2_;
+            v_5_.store(v_2_2_next_ + r * H_ + i0);
           });
         }
-        std::copy_n(v_2_2_next_, rows * H_, v_2_2_kept_);
+        copy(v_2_2_next_, v_2_2_kept_, rows * H_);
       }
-      std::copy_n(v_2_2_kept_, rows * H_, v_3_2_kept_);
+      copy(v_2_2_kept_, v_3_kept_, rows * H_);
       // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
       for (long r = 0; r < rows; ++r) {
-        T* v_3_2_kept_r_ = v_3_2_kept_ + r * H_;
+        T* v_3_kept_r_ = v_3_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          const L v_3_2_2_ = L::load(v_3_2_kept_r_ + i0);
+          const L v_3_2_ = L::load(v_3_kept_r_ + i0);
           // rhn.rnn:15  s[t] = v
-          const L v_7_ = v_3_2_2_;
-          v_7_.store(s_all_.at<T>(b + r, t) + i0);
+          v_3_2_.store(s_all_.at<T>(b + r, t) + i0);
         });
       }
     }
   });
-  for (long b = 0; b < call.batch; ++b) {
-    const T* from = old<T>(call, s_all_, s_first_, s_1_initial_, 1, b, call.steps, true);
-    std::copy(from, from + H_, s_1_final_.at<T>(b, 0));
-  }
+  for (long b = 0; b < call.batch; ++b)
+    copy(old<T>(call, s_all_, s_first_, s_1_initial_, 1, b, call.steps, true), s_1_final_.at<T>(b, 0), H_);
 }
 
 // s, backwards: gradients of streams, params and first states; each step is computed again from the saved states.
@@ -119,79 +106,57 @@ EXPORT void s_backward(const Call& call) {
   const Array left1_ = call.arrays[15];
   const Array right1_ = call.arrays[16];
   constexpr long ROWS = 8;
-  constexpr long OTHERS = 1;
-  const long share = rows_of(call.batch, call.threads, OTHERS, ROWS);
-  const long parts = (call.batch + share - 1) / share;
-  Memory panels_memory_;
-  T* panels_ = panels_memory_.take<T>(L_ * (packed_size<T, H_, H_>()));
-  for (long head = 0; head < L_; ++head)
-    pack<T, H_, H_>(R_t_ + head * (L_ * (H_ * H_) / (L_)), 1, H_, panels_ + head * packed_size<T, H_, H_>());
-  Memory panels_2_memory_;
-  T* panels_2_ = panels_2_memory_.take<T>(L_ * (packed_size<T, H_, H_>()));
-  for (long head = 0; head < L_; ++head)
-    pack<T, H_, H_>(R_h_ + head * (L_ * (H_ * H_) / (L_)), 1, H_, panels_2_ + head * packed_size<T, H_, H_>());
-  Memory panels_3_memory_;
-  T* panels_3_ = panels_3_memory_.take<T>(L_ * (packed_size<T, H_, H_>()));
-  for (long head = 0; head < L_; ++head)
-    pack<T, H_, H_>(R_h_ + head * (L_ * (H_ * H_) / (L_)), H_, 1, panels_3_ + head * packed_size<T, H_, H_>());
-  Memory panels_4_memory_;
-  T* panels_4_ = panels_4_memory_.take<T>(L_ * (packed_size<T, H_, H_>()));
-  for (long head = 0; head < L_; ++head)
-    pack<T, H_, H_>(R_t_ + head * (L_ * (H_ * H_) / (L_)), H_, 1, panels_4_ + head * packed_size<T, H_, H_>());
+  const Units units(call, 1, ROWS);
+  const Panels<T, H_, H_> R_t_panels_(R_t_, L_, L_ * (H_ * H_) / L_, 1, H_);
+  const Panels<T, H_, H_> R_h_panels_(R_h_, L_, L_ * (H_ * H_) / L_, 1, H_);
+  const Panels<T, H_, H_> R_h_panels_2_(R_h_, L_, L_ * (H_ * H_) / L_, H_, 1);
+  const Panels<T, H_, H_> R_t_panels_2_(R_t_, L_, L_ * (H_ * H_) / L_, H_, 1);
   Memory all;
-  T* parts_of_initial_ = all.take<T>(parts * H_);
-  zero(parts_of_initial_, parts * H_);
-  parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {
-    long rest = unit;
-    const long part = rest, b = part * share, rows = std::min(share, call.batch - b);
+  T* d_s_1_initial_parts_ = all.zeros<T>(units.parts * H_);
+  parallel(call, units.count(), [&](long unit, Memory& memory) {
+    const long part = unit, b = units.first_row(part), rows = units.rows(part);
     T* v_kept_ = memory.take<T>(ROWS * 1);
+    T* R_t_v_2_kept_ = memory.take<T>(ROWS * H_);
+    T* R_h_v_2_kept_ = memory.take<T>(ROWS * H_);
     T* v_2_kept_ = memory.take<T>(ROWS * H_);
     T* v_3_kept_ = memory.take<T>(ROWS * H_);
     T* v_4_kept_ = memory.take<T>(ROWS * H_);
+    T* R_h_d_kept_ = memory.take<T>(ROWS * H_);
     T* v_5_kept_ = memory.take<T>(ROWS * H_);
-    T* v_6_kept_ = memory.take<T>(ROWS * H_);
+    T* R_t_d_kept_ = memory.take<T>(ROWS * H_);
+    T* v_6_kept_ = memory.take<T>(ROWS * 1);
     T* v_7_kept_ = memory.take<T>(ROWS * H_);
     T* v_8_kept_ = memory.take<T>(ROWS * H_);
     T* v_9_kept_ = memory.take<T>(ROWS * H_);
-    T* v_10_kept_ = memory.take<T>(ROWS * 1);
-    T* v_11_kept_ = memory.take<T>(ROWS * H_);
-    T* v_12_kept_ = memory.take<T>(ROWS * H_);
-    T* v_13_kept_ = memory.take<T>(ROWS * H_);
     T *v_2_2_kept_ = memory.take<T>(ROWS * H_), *v_2_2_next_ = memory.take<T>(ROWS * H_);
-    T *v_14_kept_ = memory.take<T>(ROWS * H_), *v_14_next_ = memory.take<T>(ROWS * H_);
+    T *v_10_kept_ = memory.take<T>(ROWS * H_), *v_10_next_ = memory.take<T>(ROWS * H_);
     T* v_2_2_rounds_ = memory.take<T>((L_ - 1 + 1) * ROWS * H_);
     T *d_s_1_next_ = memory.take<T>(ROWS * H_), *d_s_1_ = memory.take<T>(ROWS * H_);
-    T* initial_sum_ = memory.take<T>(H_);
-    zero(initial_sum_, H_);
-    for (long r = 0; r < rows; ++r) {
-      const T* from = d_s_1_final_.at<const T>(b + r, 0);
-      T* to = d_s_1_next_ + r * H_;
-      for (long i0 = 0; i0 < H_; ++i0)
-        to[i0] = from[i0];
-    }
+    T* d_s_1_initial_sum_ = memory.zeros<T>(H_);
+    for (long r = 0; r < rows; ++r)
+      copy(d_s_1_final_.at<const T>(b + r, 0), d_s_1_next_ + r * H_, H_);
     for (long t = call.steps - 1; t >= 0; --t) {
       for (long r = 0; r < rows; ++r) {
         const T* d_s_1_next_r_ = d_s_1_next_ + r * H_;
         const T* d_s_r_ = d_s_.at<const T>(b + r, t);
-        T* v_5_kept_r_ = v_5_kept_ + r * H_;
+        T* v_3_kept_r_ = v_3_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
           const L d_s_1_next_2_ = L::load(d_s_1_next_r_ + i0);
           const L d_s_2_ = L::load(d_s_r_ + i0);
           // rhn.rnn:15  s[t] = v
-          const L v_5_ = d_s_1_next_2_ + d_s_2_;
-          v_5_.store(v_5_kept_r_ + i0);
+          const L v_3_ = d_s_1_next_2_ + d_s_2_;
+          v_3_.store(v_3_kept_r_ + i0);
         });
       }
       // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
       for (long r = 0; r < rows; ++r) {
         const T* s_1_r_ = old<T>(call, s_all_, s_first_, s_1_initial_, 1, b + r, t);
         T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(v_2_2_kept_r_ + i0) = *(s_1_r_ + i0);
+        copy(s_1_r_, v_2_2_kept_r_, H_);
       }
       for (long k_ = 1; k_ <= L_; ++k_) {
-        std::copy_n(v_2_2_kept_, rows * H_, v_2_2_rounds_ + (k_ - 1) * ROWS * H_);
+        copy(v_2_2_kept_, v_2_2_rounds_ + (k_ - 1) * ROWS * H_, rows * H_);
         for (long r = 0; r < rows; ++r) {
           T* v_kept_r_ = v_kept_ + r * 1;
           over<T, 1>([&](auto tag, long i) INLINED {
@@ -202,45 +167,44 @@ EXPORT void s_backward(const Call& call) {
           });
         }
         // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, panels_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_2_kept_, H_);
+        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_panels_[(long(T(k_)) - 1)], R_t_v_2_kept_, H_);
         // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, panels_2_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_3_kept_, H_);
+        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_panels_[(long(T(k_)) - 1)], R_h_v_2_kept_, H_);
         for (long r = 0; r < rows; ++r) {
           T* v_kept_r_ = v_kept_ + r * 1;
           const T* W_x_product_r_ = W_x_product_.at<const T>(b + r, t);
-          T* v_2_kept_r_ = v_2_kept_ + r * H_;
-          T* v_3_kept_r_ = v_3_kept_ + r * H_;
+          T* R_t_v_2_kept_r_ = R_t_v_2_kept_ + r * H_;
+          T* R_h_v_2_kept_r_ = R_h_v_2_kept_ + r * H_;
           T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
-          T* v_4_kept_r_ = v_4_kept_ + r * H_;
+          T* v_2_kept_r_ = v_2_kept_ + r * H_;
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
-            const L v_15_ = L::fill(*(v_kept_r_));
+            const L v_11_ = L::fill(*(v_kept_r_));
             const L W_x_product_2_ = L::load(W_x_product_r_ + i0);
-            const L v_2_3_ = L::load(v_2_kept_r_ + i0);
+            const L R_t_v_2_2_ = L::load(R_t_v_2_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L g_ = sigmoid(select(v_15_, W_x_product_2_, L::fill(T(0))) + v_2_3_);
+            const L g_ = sigmoid(select(v_11_, W_x_product_2_, L::fill(T(0))) + R_t_v_2_2_);
             const L W_x_product_3_ = L::load(W_x_product_r_ + H_ + i0);
-            const L v_3_2_ = L::load(v_3_kept_r_ + i0);
+            const L R_h_v_2_2_ = L::load(R_h_v_2_kept_r_ + i0);
             // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-            const L v_4_ = T(1) - g_;
-            v_4_.store(v_4_kept_r_ + i0);
+            const L v_2_ = T(1) - g_;
+            v_2_.store(v_2_kept_r_ + i0);
             const L v_2_2_2_ = L::load(v_2_2_kept_r_ + i0);
-            const L v_16_ = g_ * tanh(select(v_15_, W_x_product_3_, L::fill(T(0))) + v_3_2_) + v_4_ * v_2_2_2_;
-            v_16_.store(v_2_2_next_ + r * H_ + i0);
+            const L v_12_ = g_ * tanh(select(v_11_, W_x_product_3_, L::fill(T(0))) + R_h_v_2_2_) + v_2_ * v_2_2_2_;
+            v_12_.store(v_2_2_next_ + r * H_ + i0);
           });
         }
-        std::copy_n(v_2_2_next_, rows * H_, v_2_2_kept_);
+        copy(v_2_2_next_, v_2_2_kept_, rows * H_);
       }
       for (long r = 0; r < rows; ++r) {
-        T* v_5_kept_r_ = v_5_kept_ + r * H_;
-        T* v_14_kept_r_ = v_14_kept_ + r * H_;
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(v_14_kept_r_ + i0) = *(v_5_kept_r_ + i0);
+        T* v_3_kept_r_ = v_3_kept_ + r * H_;
+        T* v_10_kept_r_ = v_10_kept_ + r * H_;
+        copy(v_3_kept_r_, v_10_kept_r_, H_);
       }
-      zero(v_12_kept_, ROWS * H_);
-      zero(v_13_kept_, ROWS * H_);
+      zero(v_8_kept_, ROWS * H_);
+      zero(v_9_kept_, ROWS * H_);
       for (long k_ = L_; k_ >= 1; --k_) {
-        std::copy_n(v_2_2_rounds_ + (k_ - 1) * ROWS * H_, rows * H_, v_2_2_kept_);
+        copy(v_2_2_rounds_ + (k_ - 1) * ROWS * H_, v_2_2_kept_, rows * H_);
         for (long r = 0; r < rows; ++r) {
           T* v_kept_r_ = v_kept_ + r * 1;
           over<T, 1>([&](auto tag, long i) INLINED {
@@ -256,118 +220,105 @@ EXPORT void s_backward(const Call& call) {
             using L = typename decltype(tag)::type;
             const L v_2_2_3_ = L::load(v_2_2_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L v_17_ = v_2_2_3_;
-            v_17_.store(right0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
-            v_17_.store(right1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
+            v_2_2_3_.store(right0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
+            v_2_2_3_.store(right1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
           });
         }
         // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, panels_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_2_kept_, H_);
+        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_panels_[(long(T(k_)) - 1)], R_t_v_2_kept_, H_);
         // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, panels_2_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_3_kept_, H_);
+        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_panels_[(long(T(k_)) - 1)], R_h_v_2_kept_, H_);
         for (long r = 0; r < rows; ++r) {
           T* v_kept_r_ = v_kept_ + r * 1;
           const T* W_x_product_r_ = W_x_product_.at<const T>(b + r, t);
-          T* v_2_kept_r_ = v_2_kept_ + r * H_;
-          T* v_3_kept_r_ = v_3_kept_ + r * H_;
-          T* v_14_kept_r_ = v_14_kept_ + r * H_;
+          T* R_t_v_2_kept_r_ = R_t_v_2_kept_ + r * H_;
+          T* R_h_v_2_kept_r_ = R_h_v_2_kept_ + r * H_;
+          T* v_10_kept_r_ = v_10_kept_ + r * H_;
           T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
+          T* v_2_kept_r_ = v_2_kept_ + r * H_;
           T* v_4_kept_r_ = v_4_kept_ + r * H_;
-          T* v_6_kept_r_ = v_6_kept_ + r * H_;
-          T* v_8_kept_r_ = v_8_kept_ + r * H_;
+          T* v_5_kept_r_ = v_5_kept_ + r * H_;
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
-            const L v_18_ = L::fill(*(v_kept_r_));
+            const L v_13_ = L::fill(*(v_kept_r_));
             const L W_x_product_4_ = L::load(W_x_product_r_ + i0);
-            const L v_2_4_ = L::load(v_2_kept_r_ + i0);
+            const L R_t_v_2_3_ = L::load(R_t_v_2_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L g_ = sigmoid(select(v_18_, W_x_product_4_, L::fill(T(0))) + v_2_4_);
+            const L g_ = sigmoid(select(v_13_, W_x_product_4_, L::fill(T(0))) + R_t_v_2_3_);
             const L W_x_product_5_ = L::load(W_x_product_r_ + H_ + i0);
-            const L v_3_3_ = L::load(v_3_kept_r_ + i0);
+            const L R_h_v_2_3_ = L::load(R_h_v_2_kept_r_ + i0);
             // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-            const L v_19_ = tanh(select(v_18_, W_x_product_5_, L::fill(T(0))) + v_3_3_);
-            const L v_4_ = T(1) - g_;
-            v_4_.store(v_4_kept_r_ + i0);
-            const L v_14_2_ = L::load(v_14_kept_r_ + i0);
+            const L v_14_ = tanh(select(v_13_, W_x_product_5_, L::fill(T(0))) + R_h_v_2_3_);
+            const L v_2_ = T(1) - g_;
+            v_2_.store(v_2_kept_r_ + i0);
+            const L v_10_2_ = L::load(v_10_kept_r_ + i0);
             const L v_2_2_4_ = L::load(v_2_2_kept_r_ + i0);
-            const L v_6_ = v_14_2_ * g_ * (T(1) - v_19_ * v_19_);
-            v_6_.store(v_6_kept_r_ + i0);
-            v_6_.store(left0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
-            const L v_20_ = select(v_18_, v_6_, L::fill(T(0)));
-            (L::load(v_13_kept_ + r * H_ + i0) + v_20_).store(v_13_kept_ + r * H_ + i0);
+            const L v_4_ = v_10_2_ * g_ * (T(1) - v_14_ * v_14_);
+            v_4_.store(v_4_kept_r_ + i0);
+            v_4_.store(left0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
+            const L v_15_ = select(v_13_, v_4_, L::fill(T(0)));
+            (L::load(v_9_kept_ + r * H_ + i0) + v_15_).store(v_9_kept_ + r * H_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L v_8_ = (v_14_2_ * v_19_ - v_14_2_ * v_2_2_4_) * (v_4_ * g_);
-            v_8_.store(v_8_kept_r_ + i0);
-            v_8_.store(left1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
-            const L v_21_ = select(v_18_, v_8_, L::fill(T(0)));
-            (L::load(v_12_kept_ + r * H_ + i0) + v_21_).store(v_12_kept_ + r * H_ + i0);
+            const L v_5_ = (v_10_2_ * v_14_ - v_10_2_ * v_2_2_4_) * (v_2_ * g_);
+            v_5_.store(v_5_kept_r_ + i0);
+            v_5_.store(left1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
+            const L v_16_ = select(v_13_, v_5_, L::fill(T(0)));
+            (L::load(v_8_kept_ + r * H_ + i0) + v_16_).store(v_8_kept_ + r * H_ + i0);
           });
         }
         // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-        multiply<T, H_, H_>(rows, v_6_kept_, H_, panels_3_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_7_kept_, H_);
+        multiply<T, H_, H_>(rows, v_4_kept_, H_, R_h_panels_2_[(long(T(k_)) - 1)], R_h_d_kept_, H_);
         // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-        multiply<T, H_, H_>(rows, v_8_kept_, H_, panels_4_ + (long(T(k_)) - 1) * (packed_size<T, H_, H_>()), v_9_kept_, H_);
+        multiply<T, H_, H_>(rows, v_5_kept_, H_, R_t_panels_2_[(long(T(k_)) - 1)], R_t_d_kept_, H_);
         for (long r = 0; r < rows; ++r) {
-          T* v_14_kept_r_ = v_14_kept_ + r * H_;
-          T* v_4_kept_r_ = v_4_kept_ + r * H_;
-          T* v_7_kept_r_ = v_7_kept_ + r * H_;
-          T* v_9_kept_r_ = v_9_kept_ + r * H_;
+          T* v_10_kept_r_ = v_10_kept_ + r * H_;
+          T* v_2_kept_r_ = v_2_kept_ + r * H_;
+          T* R_h_d_kept_r_ = R_h_d_kept_ + r * H_;
+          T* R_t_d_kept_r_ = R_t_d_kept_ + r * H_;
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
-            const L v_14_3_ = L::load(v_14_kept_r_ + i0);
-            const L v_4_2_ = L::load(v_4_kept_r_ + i0);
-            const L v_7_2_ = L::load(v_7_kept_r_ + i0);
-            const L v_9_2_ = L::load(v_9_kept_r_ + i0);
+            const L v_10_3_ = L::load(v_10_kept_r_ + i0);
+            const L v_2_3_ = L::load(v_2_kept_r_ + i0);
+            const L R_h_d_2_ = L::load(R_h_d_kept_r_ + i0);
+            const L R_t_d_2_ = L::load(R_t_d_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L v_22_ = v_14_3_ * v_4_2_ + v_7_2_ + v_9_2_;
-            v_22_.store(v_14_next_ + r * H_ + i0);
+            const L v_17_ = v_10_3_ * v_2_3_ + R_h_d_2_ + R_t_d_2_;
+            v_17_.store(v_10_next_ + r * H_ + i0);
           });
         }
-        std::copy_n(v_14_next_, rows * H_, v_14_kept_);
+        copy(v_10_next_, v_10_kept_, rows * H_);
       }
-      std::copy_n(v_14_kept_, rows * H_, v_11_kept_);
+      copy(v_10_kept_, v_7_kept_, rows * H_);
       // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
       // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
       // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
       for (long r = 0; r < rows; ++r) {
-        T* v_12_kept_r_ = v_12_kept_ + r * H_;
-        T* v_13_kept_r_ = v_13_kept_ + r * H_;
-        T* v_11_kept_r_ = v_11_kept_ + r * H_;
+        T* v_8_kept_r_ = v_8_kept_ + r * H_;
+        T* v_9_kept_r_ = v_9_kept_ + r * H_;
+        T* v_7_kept_r_ = v_7_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          const L v_12_2_ = L::load(v_12_kept_r_ + i0);
+          const L v_8_2_ = L::load(v_8_kept_r_ + i0);
           // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-          const L v_23_ = v_12_2_;
-          v_23_.store(d_W_x_product_.at<T>(b + r, t) + i0);
-          const L v_13_2_ = L::load(v_13_kept_r_ + i0);
-          const L v_24_ = v_13_2_;
-          v_24_.store(d_W_x_product_.at<T>(b + r, t) + H_ + i0);
-          const L v_11_2_ = L::load(v_11_kept_r_ + i0);
-          const L v_25_ = v_11_2_;
-          v_25_.store(d_s_1_ + r * H_ + i0);
+          v_8_2_.store(d_W_x_product_.at<T>(b + r, t) + i0);
+          const L v_9_2_ = L::load(v_9_kept_r_ + i0);
+          v_9_2_.store(d_W_x_product_.at<T>(b + r, t) + H_ + i0);
+          const L v_7_2_ = L::load(v_7_kept_r_ + i0);
+          v_7_2_.store(d_s_1_ + r * H_ + i0);
         });
       }
       for (long r = 0; call.reset.data && r < rows; ++r)
         if (call.resets(b + r, t)) {
-          reduce(d_s_1_ + r * H_, 1, H_, initial_sum_);
+          reduce(d_s_1_ + r * H_, 1, H_, d_s_1_initial_sum_);
           zero(d_s_1_ + r * H_, H_);
         }
       std::swap(d_s_1_next_, d_s_1_);
     }
-    for (long r = 0; r < rows; ++r) {
-      const T* from = d_s_1_next_ + r * H_;
-      T* to = d_s_1_first_.at<T>(b + r, 0);
-      for (long i0 = 0; i0 < H_; ++i0)
-        to[i0] = from[i0];
-    }
-    {
-      const T* from = initial_sum_;
-      T* to = parts_of_initial_ + part * H_;
-      for (long i0 = 0; i0 < H_; ++i0)
-        to[i0] = from[i0];
-    }
+    for (long r = 0; r < rows; ++r)
+      copy(d_s_1_next_ + r * H_, d_s_1_first_.at<T>(b + r, 0), H_);
+    copy(d_s_1_initial_sum_, d_s_1_initial_parts_ + part * H_, H_);
   });
-  reduce(parts_of_initial_, parts, H_, d_s_1_initial_);
+  reduce(d_s_1_initial_parts_, units.parts, H_, d_s_1_initial_);
 }
 
 // Slices of params that are asked for: the first, the last, and how many there are.
@@ -388,44 +339,36 @@ EXPORT void step(const Call& call) {
   const Array s_all_ = call.arrays[6];
   const Array s_out_ = call.arrays[7];
   constexpr long ROWS = 8;
-  constexpr long OTHERS = 1;
-  const long share = rows_of(call.batch, call.threads, OTHERS, ROWS);
-  const long parts = (call.batch + share - 1) / share;
-  parallel(call, parts * OTHERS, [&](long unit, Memory& memory) {
-    long rest = unit;
-    const long part = rest, b = part * share, rows = std::min(share, call.batch - b);
+  const Units units(call, 1, ROWS);
+  parallel(call, units.count(), [&](long unit, Memory& memory) {
+    const long part = unit, b = units.first_row(part), rows = units.rows(part);
     T* v_kept_ = memory.take<T>(ROWS * 1);
-    T* v_2_kept_ = memory.take<T>(ROWS * H_);
+    T* W_t_x_kept_ = memory.take<T>(ROWS * H_);
+    T* R_t_v_2_kept_ = memory.take<T>(ROWS * H_);
+    T* W_h_x_kept_ = memory.take<T>(ROWS * H_);
+    T* R_h_v_2_kept_ = memory.take<T>(ROWS * H_);
+    T* v_2_kept_ = memory.take<T>(ROWS * 1);
     T* v_3_kept_ = memory.take<T>(ROWS * H_);
-    T* v_4_kept_ = memory.take<T>(ROWS * H_);
-    T* v_5_kept_ = memory.take<T>(ROWS * H_);
-    T* v_6_kept_ = memory.take<T>(ROWS * 1);
-    T* v_3_2_kept_ = memory.take<T>(ROWS * H_);
     T *v_2_2_kept_ = memory.take<T>(ROWS * H_), *v_2_2_next_ = memory.take<T>(ROWS * H_);
     T* x_rows_ = memory.take<T>(ROWS * D_);
     for (long t = 0; t < call.steps; ++t) {
       // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
       for (long r = 0; r < rows; ++r) {
         const T* x_r_ = x_.at<const T>(b + r, t);
-        T* v_2_kept_r_ = v_2_kept_ + r * H_;
-        for (long i0 = 0; i0 < D_; ++i0)
-          *(x_rows_ + r * D_ + i0) = *(x_r_ + i0);
+        copy(x_r_, x_rows_ + r * D_, D_);
       }
-      multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_t_, 1, D_, v_2_kept_, H_);
+      multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_t_, 1, D_, W_t_x_kept_, H_);
       // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
       for (long r = 0; r < rows; ++r) {
         const T* x_r_ = x_.at<const T>(b + r, t);
-        T* v_4_kept_r_ = v_4_kept_ + r * H_;
-        for (long i0 = 0; i0 < D_; ++i0)
-          *(x_rows_ + r * D_ + i0) = *(x_r_ + i0);
+        copy(x_r_, x_rows_ + r * D_, D_);
       }
-      multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_h_, 1, D_, v_4_kept_, H_);
+      multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_h_, 1, D_, W_h_x_kept_, H_);
       // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
       for (long r = 0; r < rows; ++r) {
         const T* s_1_r_ = old<T>(call, s_all_, s_first_, s_1_initial_, 1, b + r, t);
         T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
-        for (long i0 = 0; i0 < H_; ++i0)
-          *(v_2_2_kept_r_ + i0) = *(s_1_r_ + i0);
+        copy(s_1_r_, v_2_2_kept_r_, H_);
       }
       for (long k_ = 1; k_ <= L_; ++k_) {
         for (long r = 0; r < rows; ++r) {
@@ -438,44 +381,43 @@ EXPORT void step(const Call& call) {
           });
         }
         // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-        multiply_plain<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_ + (long(T(k_)) - 1) * (H_ * H_), 1, H_, v_3_kept_, H_);
+        multiply_plain<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_ + (long(T(k_)) - 1) * (H_ * H_), 1, H_, R_t_v_2_kept_, H_);
         // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-        multiply_plain<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_ + (long(T(k_)) - 1) * (H_ * H_), 1, H_, v_5_kept_, H_);
+        multiply_plain<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_ + (long(T(k_)) - 1) * (H_ * H_), 1, H_, R_h_v_2_kept_, H_);
         for (long r = 0; r < rows; ++r) {
           T* v_kept_r_ = v_kept_ + r * 1;
-          T* v_2_kept_r_ = v_2_kept_ + r * H_;
-          T* v_3_kept_r_ = v_3_kept_ + r * H_;
-          T* v_4_kept_r_ = v_4_kept_ + r * H_;
-          T* v_5_kept_r_ = v_5_kept_ + r * H_;
+          T* W_t_x_kept_r_ = W_t_x_kept_ + r * H_;
+          T* R_t_v_2_kept_r_ = R_t_v_2_kept_ + r * H_;
+          T* W_h_x_kept_r_ = W_h_x_kept_ + r * H_;
+          T* R_h_v_2_kept_r_ = R_h_v_2_kept_ + r * H_;
           T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
-            const L v_7_ = L::fill(*(v_kept_r_));
-            const L v_2_3_ = L::load(v_2_kept_r_ + i0);
-            const L v_3_3_ = L::load(v_3_kept_r_ + i0);
+            const L v_4_ = L::fill(*(v_kept_r_));
+            const L W_t_x_2_ = L::load(W_t_x_kept_r_ + i0);
+            const L R_t_v_2_2_ = L::load(R_t_v_2_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            const L g_ = sigmoid(select(v_7_, v_2_3_, L::fill(T(0))) + v_3_3_);
-            const L v_4_2_ = L::load(v_4_kept_r_ + i0);
-            const L v_5_2_ = L::load(v_5_kept_r_ + i0);
+            const L g_ = sigmoid(select(v_4_, W_t_x_2_, L::fill(T(0))) + R_t_v_2_2_);
+            const L W_h_x_2_ = L::load(W_h_x_kept_r_ + i0);
+            const L R_h_v_2_2_ = L::load(R_h_v_2_kept_r_ + i0);
             const L v_2_2_2_ = L::load(v_2_2_kept_r_ + i0);
             // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-            const L v_8_ = g_ * tanh(select(v_7_, v_4_2_, L::fill(T(0))) + v_5_2_) + (T(1) - g_) * v_2_2_2_;
-            v_8_.store(v_2_2_next_ + r * H_ + i0);
+            const L v_5_ = g_ * tanh(select(v_4_, W_h_x_2_, L::fill(T(0))) + R_h_v_2_2_) + (T(1) - g_) * v_2_2_2_;
+            v_5_.store(v_2_2_next_ + r * H_ + i0);
           });
         }
-        std::copy_n(v_2_2_next_, rows * H_, v_2_2_kept_);
+        copy(v_2_2_next_, v_2_2_kept_, rows * H_);
       }
-      std::copy_n(v_2_2_kept_, rows * H_, v_3_2_kept_);
+      copy(v_2_2_kept_, v_3_kept_, rows * H_);
       // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
       for (long r = 0; r < rows; ++r) {
-        T* v_3_2_kept_r_ = v_3_2_kept_ + r * H_;
+        T* v_3_kept_r_ = v_3_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          const L v_3_2_2_ = L::load(v_3_2_kept_r_ + i0);
+          const L v_3_2_ = L::load(v_3_kept_r_ + i0);
           // rhn.rnn:15  s[t] = v
-          const L v_9_ = v_3_2_2_;
-          v_9_.store(s_all_.at<T>(b + r, t) + i0);
-          v_9_.store(s_out_.at<T>(b + r, t) + i0);
+          v_3_2_.store(s_all_.at<T>(b + r, t) + i0);
+          v_3_2_.store(s_out_.at<T>(b + r, t) + i0);
         });
       }
     }
