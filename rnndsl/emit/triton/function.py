@@ -69,10 +69,23 @@ class Function:
                 counts[a] = counts.get(a, 0) + 1
         for n in results:
             counts[n] = counts.get(n, 0) + 1
-        local = {**self.called, **dict(self.channel.names)}
+        local = dict(self.channel.names)
         texts: dict[int, Text] = {}
         lines: list[str] = []
         origin: int | None = None
+
+        def state(n: int, code: Text) -> Text:
+            """A statement, and the name that it gives."""
+            nonlocal origin, lines
+            line = self.source.line_of(nodes[n].span.start)
+            if line != origin:
+                origin = line
+                lines.append(text.comment(f"{self.source.name}:{line}  {self.source.line_text(line).strip()}"[: WIDTH - 6]))
+            name = self.names(("value", n), local.get(n) or self.called.get(n, "v"))
+            lines += assigned(name, code.lanes(self.like))
+            return Text(name, ATOM, f"{name} != 0" if code.condition else None)
+
+        last: set[int] = set()  # what has a name but is returned alone: it stands behind the others, as if it stood in the return
         for n in needed:
             node = nodes[n]
             if n in uniform:
@@ -85,14 +98,13 @@ class Function:
             code = text.operation(node.op, args, self.like)
             plain = code.condition is not None and counts[n] == 1 and n not in wanted  # a condition stands where it is asked
             if not plain and (counts[n] > 1 or n in local or len(re.findall(r"\w+", code.code)) > _LONG):
-                line = self.source.line_of(node.span.start)
-                if line != origin:
-                    origin = line
-                    lines.append(text.comment(f"{self.source.name}:{line}  {self.source.line_text(line).strip()}"[: WIDTH - 6]))
-                name = self.names(("value", n), local.get(n, "v"))
-                lines += assigned(name, code.lanes(self.like))
-                code = Text(name, ATOM, f"{name} != 0" if code.condition else None)
+                code = state(n, code)
+            elif n in self.called and n in wanted:
+                last.add(n)
             texts[n] = code
+        for n in results:
+            if n in last:
+                texts[n] = state(n, texts[n])
         return lines + returned([[texts[n].lanes(self.like) for n in group] for group in groups])
 
     def _needed(self, results: Sequence[int]) -> list[int]:
