@@ -671,7 +671,7 @@ def test_generated_text(name, accept):
 def test_a_dump_is_a_file_that_python_imports(name, tmp_path):
     """As it stands: imports of what it uses, and of nothing else, come first, names are defined before they are used, lines are not long."""
     path = tmp_path / "kernels.py"
-    path.write_text(dump(Source(f"{name}.rnn", (ROOT / "examples" / f"{name}.rnn").read_text(encoding="utf-8")), "triton"), encoding="utf-8")
+    path.write_text(dump(compiler.compiled(Source(f"{name}.rnn", (ROOT / "examples" / f"{name}.rnn").read_text(encoding="utf-8"))), "triton"), encoding="utf-8")
     spec = importlib.util.spec_from_file_location("dumped", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
