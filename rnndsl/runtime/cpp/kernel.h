@@ -144,7 +144,7 @@ template <class T, long IN, long OUT> class Panels {
   T* panels;
 };
 
-template <class T> void copy(const T* from, T* to, long count) {
+template <class T> __attribute__((always_inline)) inline void copy(const T* from, T* to, long count) {
   for (long i = 0; i < count; ++i) to[i] = from[i];
 }
 
