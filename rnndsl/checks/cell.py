@@ -100,10 +100,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Draw:
-    """An initialiser or a distribution."""
+    """An initialiser, or a distribution, which is drawn at every step or once a sequence."""
 
     name: str
     args: tuple[Expr, ...] = ()
+    once: bool = False
 
 
 @dataclass(frozen=True)

@@ -162,10 +162,10 @@ class Run(Part):
             self.used.add("complex_of")
         return f"{by}({value}, {self._full_shape(t)}, {dtype})"
 
-    def _full_shape(self, t: Type) -> str:
+    def _full_shape(self, t: Type, lead: str = "*lead") -> str:
         """[B, T, heads, axes]."""
         sizes = "".join(f", {self.text.dim(d)}" for d in t.heads + t.axes)
-        return f"(*lead{sizes})" if sizes else "lead"
+        return f"({lead}{sizes})" if sizes or lead != "*lead" else "lead"
 
     def _gemm(self, g: Gemm, indent: str) -> None:
         """One matrix product and its row blocks, unless a recurrence takes it whole."""
@@ -194,10 +194,10 @@ class Run(Part):
         self.used.add("draw_noise")
         self._provenance(v.span, "")
         args = tuple_text([self.text(a, v.type) for a in v.draw.args])
-        name = self.names(v.name)
-        self.out.append(
-            f"{name} = draw_noise({quoted(v.draw.name)}, {args}, {self._full_shape(v.type)}, self.training, **kind)"
-        )
+        name, shape = self.names(v.name), self._full_shape(v.type)
+        drawn = self._full_shape(v.type, "lead[0], 1") if v.draw.once else shape
+        code = f"draw_noise({quoted(v.draw.name)}, {args}, {drawn}, self.training, **kind)"
+        self.out.append(f"{name} = {code}.expand({shape})" if v.draw.once else f"{name} = {code}")
 
     def _lags(self, role: str, v: Variable) -> None:
         """Sequences of earlier steps, `x[t-1]`, and the values that the next call needs of them."""

@@ -136,6 +136,7 @@ class Declaration(Node):
     value: Expr | None = None  # a state's initial value, a const's value
     constraint: Above | Between | None = None
     draw: Draw | None = None
+    how: Name | None = None  # of a noise, how often it is drawn: `once`
 
 
 # Equations

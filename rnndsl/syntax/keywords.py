@@ -18,4 +18,5 @@ KEYWORDS: dict[str, str] = {
     "pi": "the circle constant",
 }
 
+ONCE = "once"  # behind a noise; a name everywhere else
 TIME = "t"  # reserved: the step index inside [ ], the step number elsewhere

@@ -77,8 +77,8 @@ class ToAst(Transformer_NonRecursive):
         return ast.Declaration("const", names, shape, value=value, span=span_of(meta))
 
     def noise(self, meta, children):
-        names, shape, draw = children
-        return ast.Declaration("noise", names, shape, draw=draw, span=span_of(meta))
+        names, shape, draw, how = children
+        return ast.Declaration("noise", names, shape, draw=draw, how=_name(how) if how is not None else None, span=span_of(meta))
 
     def names(self, meta, children):
         return tuple(_name(t) for t in children)

@@ -101,7 +101,7 @@ def _variable(v: Variable) -> str:
         text += f" > {low}" if v.interval.high is None else f" in ({low}, {expr_text(v.interval.high, _plainly)})"
     if v.value is not None:
         text += f" = {expr_text(v.value, _plainly)}"
-    return text + (f" ~ {_draw(v.draw)}" if v.draw else "")
+    return text + (f" ~ {_draw(v.draw)}{' once' if v.draw.once else ''}" if v.draw else "")
 
 
 def _cell(cell: Cell, source: Source) -> Iterator[str]:

@@ -10,7 +10,7 @@ from rnndsl.checks.names.words import counted, listed, with_article
 from rnndsl.checks.suggest import closest, lookalike, unknown_value
 from rnndsl.diagnostics import Related
 from rnndsl.syntax import ast
-from rnndsl.syntax.keywords import TIME
+from rnndsl.syntax.keywords import ONCE, TIME
 
 _SYNONYMS = {
     "xavier": "xavier_uniform", "glorot": "xavier_uniform", "glorot_uniform": "xavier_uniform", "glorot_normal": "xavier_normal",
@@ -74,6 +74,9 @@ def declaration(scope: Scope, d: ast.Declaration) -> None:
     if d.draw is not None:
         known, what = (DISTRIBUTIONS, "distribution") if d.role == "noise" else (INITIALISERS, "initialiser")
         _draw(scope, d.draw, known, what, PARAMS if d.role == "noise" else STATIC)
+    if d.how is not None and d.how.id != ONCE:
+        scope.out.error("noise", f"`{d.how.id}` says nothing of a noise", d.how.span, f"only `{ONCE}` may stand here",
+                        hint=f"with `{ONCE}` a noise is drawn once a sequence, without it at every step")  # fmt: skip
 
 
 def _draw(scope: Scope, draw: ast.Draw, known: dict[str, tuple[int, ...]], what: str, roles: frozenset[str]) -> None:

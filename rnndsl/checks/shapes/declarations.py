@@ -100,7 +100,7 @@ def _draw(scope: Scope, d: ast.Declaration, t: Type, interval: Interval | None) 
         fits(scope, a, t, where.span, "the distribution's argument", d.shape.span)
     if name == "bernoulli" and isinstance(p := fold(args[0]), float) and not 0 <= p <= 1:
         scope.report("noise", "a probability lies between 0 and 1", d.draw.arguments[0].span, f"this is {p:g}")
-    return Draw(name, args)
+    return Draw(name, args, d.how is not None)
 
 
 def _initialiser_in_interval(scope: Scope, d: ast.Declaration, name: str, args: tuple[Expr, ...], interval: Interval | None) -> None:
