@@ -109,7 +109,7 @@ def test_a_backend_without_kernels(looped):
     x = assert_same(layer, reference)
     assert looped.ran == ["h"] and layer.solve_report() == ("h: looped",)
     (plan,) = layer.plan_for(x)
-    assert str(plan) == "h: sequential on looped; a loop of 5 steps"
+    assert str(plan) == "h: sequential on looped; a loop of 5 steps\n  nonlinear, diagonal, 1 slot"
     with torch.no_grad():
         y, _ = layer.step(x[:, 0], layer.initial_state(2))
         torch.testing.assert_close(y.h, layer(x)[0].h[:, 0])
