@@ -12,7 +12,8 @@ from rnndsl.calculus.budget import SHOWN, Budget, TooLarge
 from rnndsl.calculus.growth import growth
 from rnndsl.calculus.intervals import Interval
 from rnndsl.calculus.jacobian import Jacobian, differentiate
-from rnndsl.calculus.lanes import Lanes, lower
+from rnndsl.calculus.lanes import Lanes
+from rnndsl.calculus.lowering import lower
 from rnndsl.calculus.scan_form import ScanForm, has_scan_form, scan_form
 from rnndsl.calculus.structure import DIAGONAL, UNKNOWN, Structure, structure_of
 from rnndsl.checks.cell import Let, Update

@@ -8,7 +8,7 @@ from rnndsl.calculus import family
 from rnndsl.calculus.analysis import Component, System
 from rnndsl.calculus.cost import Cost, cost_of_map, cost_of_scan, total
 from rnndsl.calculus.intervals import Interval
-from rnndsl.calculus.lanes import shown_rounds
+from rnndsl.calculus.lowering import shown_rounds
 from rnndsl.calculus.schedule import ALL_STEPS, saved_tensors
 from rnndsl.calculus.structure import BLOCK, DIAGONAL
 from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Update, walk
