@@ -27,6 +27,7 @@ class Converter(ABC, Generic[V]):
 
     def __init__(self) -> None:
         self.known: dict[Formula, V] = {}
+        self._keys: dict[Formula, tuple] = {}
 
     @abstractmethod
     def number(self, value: float) -> V:
@@ -39,6 +40,10 @@ class Converter(ABC, Generic[V]):
     @abstractmethod
     def apply(self, op: str, *args: V) -> V:
         """An elementwise operation, by its name in the language, or `root`."""
+
+    def rank(self, symbol: Symbol) -> tuple:
+        """Where a symbol stands in sums and products; no matter what it is called, since names change no number."""
+        return (str(symbol),)
 
     def imaginary_unit(self) -> V:
         raise Unsupported("a complex number")
@@ -83,26 +88,43 @@ class Converter(ABC, Generic[V]):
 
     def _sum(self, f: sympy.Add) -> V:
         """Terms in turn, from the first that is not taken off."""
-        terms = list(f.args)
-        first = next((t for t in terms if not t.could_extract_minus_sign()), terms[0])
+        terms = self._in_order(f)
+        first = next((t for t in terms if not _is_negative(t)), terms[0])
         total = self.value(first)
         for t in terms:
             if t is not first:
-                negative = t.could_extract_minus_sign()
+                negative = _is_negative(t)
                 total = self.apply("-" if negative else "+", total, self.value(-t if negative else t))
         return total
 
     def _product(self, f: sympy.Mul) -> V:
-        mask = next((a for a in f.args if is_mask(a)), None)
+        factors = self._in_order(f)
+        mask = next((a for a in factors if is_mask(a)), None)
         if mask is not None:
-            return self.scaled(self.value(sympy.Mul(*(a for a in f.args if a is not mask))), mask)
-        divisors = [a for a in f.args if _is_divisor(a) and a not in self.known]
+            return self.scaled(self.value(sympy.Mul(*(a for a in factors if a is not mask))), mask)
+        divisors = [a for a in factors if _is_divisor(a) and a not in self.known]
         if divisors:
-            above = self.value(sympy.Mul(*(a for a in f.args if a not in divisors)))
+            above = self.value(sympy.Mul(*(a for a in factors if a not in divisors)))
             return reduce(self._divided, divisors, above)
-        if f.args[0] == -1:
+        if factors[0] == -1:
             return self.apply("neg", self.value(-f))
-        return reduce(lambda a, b: self.apply("*", a, b), (self.value(a) for a in f.args))
+        return reduce(lambda a, b: self.apply("*", a, b), (self.value(a) for a in factors))
+
+    def _in_order(self, f: Formula) -> list[Formula]:
+        return sorted(f.args, key=self.key)
+
+    def key(self, f: Formula) -> tuple:
+        """What formulas are sorted by: numbers, what is made of symbols, then symbols by their rank."""
+        if f not in self._keys:
+            if f.is_number:
+                found: tuple = (0, str(f))
+            elif isinstance(f, Symbol):
+                found = (2, self.rank(f))
+            else:
+                args = tuple(map(self.key, f.args))
+                found = (1, type(f).__name__, tuple(sorted(args)) if isinstance(f, sympy.Add | sympy.Mul) else args)
+            self._keys[f] = found
+        return self._keys[f]
 
     def _divided(self, value: V, power: sympy.Pow) -> V:
         """value · base^-n: n divisions, since base^n may be 0 or infinite where the quotient is not."""
@@ -124,6 +146,10 @@ class Converter(ABC, Generic[V]):
 def is_mask(f: Formula) -> bool:
     """Whether a formula chooses between 0 or 1 and something else."""
     return isinstance(f, where) and any(branch in (0, 1) or is_mask(branch) for branch in f.args[1:])
+
+
+def _is_negative(f: Formula) -> bool:
+    return bool(f.as_coeff_Mul()[0].is_negative)
 
 
 def _is_divisor(f: Formula) -> bool:

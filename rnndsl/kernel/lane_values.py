@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from sympy import Expr as Formula
 from sympy import Symbol
 
+from rnndsl.calculus.jacobian import Jacobian
 from rnndsl.calculus.lanes import Lanes, Leaf
 from rnndsl.checks.cell import Apply, Ref, Type
 from rnndsl.kernel import operations
@@ -27,6 +28,9 @@ class LaneValues(Converter[Value]):
         self.lowering = lowering
         self.definitions = lanes.definitions
         self.leaves = {leaf.symbol: leaf for leaf in lanes.leaves}
+        self.ranks: dict[Symbol, tuple] = {}
+        for symbol in (*(s.symbol for s in lanes.slots), *(leaf.symbol for leaf in lanes.leaves), *lanes.order):
+            self.ranks.setdefault(symbol, (0, len(self.ranks)))
         self.known |= {s.symbol: lowering.leaf("old", (s.state, "state", s.lag), s.type) for s in lanes.slots}
         for expr, time, formula in lanes.origins:
             made = lowering.made.get(id(expr), [])
@@ -37,9 +41,18 @@ class LaneValues(Converter[Value]):
     def arithmetic(self) -> Arithmetic:
         return self.lowering.arithmetic
 
-    def define(self, locals_: Iterable[tuple[Symbol, Formula]]) -> None:
-        """Says what further symbols stand for."""
-        self.definitions = {**self.definitions, **dict(locals_)}
+    def define(self, jacobian: Jacobian, further: Iterable[tuple[Symbol, Formula]] = ()) -> None:
+        """Says what the names of derivatives stand for, and further symbols."""
+        self.definitions = {**self.definitions, **dict(jacobian.locals), **dict(further)}
+        for bar, z in jacobian.conjugates.items():
+            self.ranks.setdefault(bar, (1, self.ranks[z]))
+        for symbol, (of, by) in jacobian.named.items():
+            self.ranks[symbol] = (2, self.key(of), self.key(by))
+        for symbol, formula in further:
+            self.ranks.setdefault(symbol, (3, self.key(formula)))
+
+    def rank(self, symbol: Symbol) -> tuple:
+        return self.ranks[symbol] if symbol in self.ranks else (4,)
 
     def number(self, value: float) -> Value:
         return self.arithmetic.number(value)

@@ -45,7 +45,7 @@ class Linear:
     def jacobian(self, jacobian: Jacobian | None) -> Matrix:
         """∂ new / ∂ old: the component's Jacobian, or that of its backward pass."""
         assert jacobian is not None
-        self.values.define(jacobian.locals)
+        self.values.define(jacobian)
         bars = {z: bar for bar, z in jacobian.conjugates.items()}
         by = {p.root: p.by for p in jacobian.updates}
         return self._matrix([by[state] for state, _ in self.lanes.updates], bars, 1.0)
@@ -55,7 +55,8 @@ class Linear:
         form = self.component.scan_form
         if form is None:
             return None
-        self.values.define(form.locals)
+        assert self.component.jacobian is not None
+        self.values.define(self.component.jacobian, form.locals)
         symbols = [s.symbol for s in self.lanes.slots]
         rows = [{s: f for s, f in zip(symbols, row, strict=True) if f is not None} for row in form.a]
         for row, others in zip(rows, form.bars, strict=False):
