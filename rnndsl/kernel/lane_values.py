@@ -52,7 +52,7 @@ class LaneValues(Converter[Value]):
             self.ranks.setdefault(symbol, (3, self.key(formula)))
 
     def rank(self, symbol: Symbol) -> tuple:
-        return self.ranks[symbol] if symbol in self.ranks else (4,)
+        return self.ranks.get(symbol, (4,))
 
     def number(self, value: float) -> Value:
         return self.arithmetic.number(value)
