@@ -167,7 +167,7 @@ def _system(system: Any, source: Source) -> Iterator[str]:
     yield f"system of {system.plan.cell.name}"
     shown = Shown(system.plan.cell)
     for c in system.components:
-        yield f"component {', '.join(c.states)}: {c.family}, {c.structure.kind}, {c.structure.slots} slot{"s" * (c.structure.slots != 1)}"
+        yield f"component {', '.join(c.states)}: {c.family}, {c.structure.kind}, {c.structure.slots} slot{'s' * (c.structure.slots != 1)}"
         yield f"  {c.structure.reason}{'; time-invariant' if c.time_invariant else ''}"
         for state, b in c.bounds.items():
             yield f"  {state} in [{b.box.low:g}, {b.box.high:g}]{' assuming ' + ', '.join(b.assumes) if b.assumes and b.box != ALL else ''}"
