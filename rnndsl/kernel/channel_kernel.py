@@ -12,7 +12,7 @@ from rnndsl.functions import OPERATIONS
 from rnndsl.kernel.channels import Channel, ChannelRewriter, Gradients, pullback, slopes
 from rnndsl.kernel.graph import Builder
 from rnndsl.kernel.limits import Unsupported
-from rnndsl.kernel.linear import Exact, Linear, Matrix
+from rnndsl.kernel.linear import Exact, Matrix, exact_form, jacobian_matrix
 from rnndsl.kernel.lowering import lowered
 from rnndsl.kernel.step import Step
 from rnndsl.plan.ir import Plan
@@ -74,10 +74,9 @@ def _kernel(plan: Plan, recurrence: Recurrence, component: Component) -> Channel
     back: Matrix | None = None
     if EXACT in legal or NEWTON in legal:
         try:
-            linear = Linear(component, lowering, step)
-            exact = linear.exact() if EXACT in legal else None
-            newton = linear.jacobian(component.jacobian) if NEWTON in legal else None
-            back = linear.jacobian(component.backward)
+            exact = exact_form(component, lowering, step) if EXACT in legal else None
+            newton = jacobian_matrix(component.jacobian, lowering, step) if NEWTON in legal else None
+            back = jacobian_matrix(component.backward, lowering, step)
         except FormulaTooLarge as e:
             raise Unsupported(f"too large for a kernel: {e}") from None
     rewriter = ChannelRewriter(step)

@@ -4,7 +4,7 @@ A kernel's values are real: a complex one is two of them. With dz = dx + i dy, w
 [[re A + re B, im B - im A], [im A + im B, re A - re B]].
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sympy import Expr as Formula
@@ -14,6 +14,7 @@ from rnndsl.calculus import family
 from rnndsl.calculus.analysis import Component
 from rnndsl.calculus.jacobian import Jacobian
 from rnndsl.calculus.lanes import Slot
+from rnndsl.calculus.scan_form import ScanForm
 from rnndsl.kernel.lane_values import LaneValues
 from rnndsl.kernel.lowering import Lowering
 from rnndsl.kernel.step import Step
@@ -32,31 +33,35 @@ class Exact:
     b: tuple[int | None, ...]
 
 
-class Linear:
-    """Makes the matrices of a component, as nodes of the step that `lowering` has made. Its methods raise Unsupported."""
+def jacobian_matrix(jacobian: Jacobian | None, lowering: Lowering, step: Step) -> Matrix:
+    """∂ new / ∂ old: a component's Jacobian, or that of its backward pass. Raises Unsupported."""
+    assert jacobian is not None
+    linear = _Linear(jacobian, lowering, step)
+    bars = {z: bar for bar, z in jacobian.conjugates.items()}
+    by = {p.root: p.by for p in jacobian.updates}
+    return linear.matrix([by[state] for state, _ in linear.lanes.updates], bars, 1.0)
 
-    def __init__(self, component: Component, lowering: Lowering, step: Step):
-        assert component.lanes is not None
-        self.component, self.lanes, self.step = component, component.lanes, step
-        self.builder = step.builder
-        self.values = LaneValues(component.lanes, lowering)
+
+def exact_form(component: Component, lowering: Lowering, step: Step) -> Exact | None:
+    """The coefficients of the exact scan; None where there is none. Raises Unsupported."""
+    form = component.scan_form
+    if form is None:
+        return None
+    assert component.jacobian is not None
+    return _Linear(component.jacobian, lowering, step, form.locals).exact(form)
+
+
+class _Linear:
+    """Makes matrices from formulas, as nodes of the step that `lowering` has made. One for each Jacobian: names of derivatives, `∂n/∂r`, mean
+    something else in another."""
+
+    def __init__(self, jacobian: Jacobian, lowering: Lowering, step: Step, further: Iterable[tuple[Symbol, Formula]] = ()):
+        self.lanes, self.step, self.builder = jacobian.lanes, step, step.builder
+        self.values = LaneValues(jacobian.lanes, lowering)
+        self.values.define(jacobian, further)
         self.place = {(array.name, array.part == "im", lag): j for j, (array, lag) in enumerate(step.carries)}
 
-    def jacobian(self, jacobian: Jacobian | None) -> Matrix:
-        """∂ new / ∂ old: the component's Jacobian, or that of its backward pass."""
-        assert jacobian is not None
-        self.values.define(jacobian)
-        bars = {z: bar for bar, z in jacobian.conjugates.items()}
-        by = {p.root: p.by for p in jacobian.updates}
-        return self._matrix([by[state] for state, _ in self.lanes.updates], bars, 1.0)
-
-    def exact(self) -> Exact | None:
-        """The coefficients of the exact scan; None where there is none."""
-        form = self.component.scan_form
-        if form is None:
-            return None
-        assert self.component.jacobian is not None
-        self.values.define(self.component.jacobian, form.locals)
+    def exact(self, form: ScanForm) -> Exact:
         symbols = [s.symbol for s in self.lanes.slots]
         rows = [{s: f for s, f in zip(symbols, row, strict=True) if f is not None} for row in form.a]
         for row, others in zip(rows, form.bars, strict=False):
@@ -66,13 +71,13 @@ class Linear:
         for (state, _), f in zip(self.lanes.updates, form.b, strict=True):
             for i, part in zip(self._places(state, 1), self._parts(f, state), strict=False):
                 b[i] = part
-        return Exact(form.family, self._matrix(rows, form.conjugates, one), tuple(b))
+        return Exact(form.family, self.matrix(rows, form.conjugates, one), tuple(b))
 
     def _places(self, state: str, lag: int) -> list[int]:
         """Where a value of a state is carried: the number of its real part, and of its imaginary part where it has one."""
         return [self.place[key] for part in (False, True) if (key := (state, part, lag)) in self.place]
 
-    def _matrix(self, rows: Sequence[dict[Symbol, Formula]], bars: Bars, one: float) -> Matrix:
+    def matrix(self, rows: Sequence[dict[Symbol, Formula]], bars: Bars, one: float) -> Matrix:
         """A matrix from the entries of each new state; what only grows older is `one` times what it was."""
         k = len(self.step.carries)
         found: list[list[int | None]] = [[None] * k for _ in range(k)]
