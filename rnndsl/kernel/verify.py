@@ -1,7 +1,6 @@
 """What a legal graph is, as a list of named rules; `verify` holds the nodes of a step against each. A failure is a fault of the compiler."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from rnndsl.checks.dims import Dim
 from rnndsl.functions import OPERATIONS
@@ -19,6 +18,7 @@ from rnndsl.kernel.graph import (
     Result,
     Round,
 )
+from rnndsl.law import Law, Rule
 
 DATA: dict[str, type] = {
     **dict.fromkeys(ARRAYS, Leaf), **dict.fromkeys(ROUNDS, Round), "number": float, "size": Dim, "hyper": str, "counter": str, "slice": Cut,
@@ -30,43 +30,21 @@ ENTRIES = frozenset((*OPERATIONS, "copy"))  # what is a formula of single entrie
 class IllegalGraph(AssertionError):
     """A graph that breaks a rule."""
 
-    def __init__(self, what: str, rule: "Rule", n: int, node: Node, problem: str):
+    def __init__(self, what: str, rule: Rule, n: int, node: Node, problem: str):
         self.rule = rule.name
         super().__init__(f"internal error: node {n} of {what} breaks the rule `{rule.name}` ({rule.description}): {problem}\n  {node}")
 
 
 Nodes = Sequence[Node]
-Check = Callable[[Nodes, int], Iterator[str]]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """`check` yields a sentence for each breach by one node, given its number; those before it are legal."""
-
-    name: str
-    description: str
-    check: Check
-
-
-RULES: list[Rule] = []
-
-
-def rule(name: str, description: str) -> Callable[[Check], Check]:
-    """Adds a check to the rules."""
-
-    def add(check: Check) -> Check:
-        RULES.append(Rule(name, description, check))
-        return check
-
-    return add
+RULES = Law()
+rule = RULES.rule
 
 
 def verify(nodes: Nodes, what: str) -> None:
     """Raises IllegalGraph, naming the first node that breaks a rule, and the rule."""
     for n, node in enumerate(nodes):
-        for r in RULES:
-            for problem in r.check(nodes, n):
-                raise IllegalGraph(what, r, n, node, problem)
+        for broken, problem in RULES.breaches(nodes, n):
+            raise IllegalGraph(what, broken, n, node, problem)
 
 
 @rule("arguments-earlier", "arguments are nodes that stand before it")

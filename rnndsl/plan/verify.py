@@ -1,10 +1,10 @@
 """What a legal plan is, as a list of named rules; `verify` holds a plan against each. A failure is a fault of the compiler."""
 
-from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator
 
 from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, walk
 from rnndsl.checks.dims import Dim
+from rnndsl.law import Law, Rule
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of, names_of
 from rnndsl.plan.recurrence import product_name, recurrences
 
@@ -12,43 +12,21 @@ from rnndsl.plan.recurrence import product_name, recurrences
 class IllegalPlan(AssertionError):
     """A plan that breaks a rule."""
 
-    def __init__(self, plan: Plan, rule: "Rule", problem: str):
+    def __init__(self, plan: Plan, rule: Rule, problem: str):
         self.rule = rule.name
         super().__init__(
             f"internal error: the plan of cell {plan.cell.name} breaks the rule `{rule.name}` ({rule.description}): {problem}"
         )
 
 
-Check = Callable[[Plan], Iterator[str]]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """`check` yields a sentence for each breach."""
-
-    name: str
-    description: str
-    check: Check
-
-
-RULES: list[Rule] = []
-
-
-def rule(name: str, description: str) -> Callable[[Check], Check]:
-    """Adds a check to the rules."""
-
-    def add(check: Check) -> Check:
-        RULES.append(Rule(name, description, check))
-        return check
-
-    return add
+RULES = Law()
+rule = RULES.rule
 
 
 def verify(plan: Plan) -> Plan:
     """The plan itself; raises IllegalPlan, naming the first rule that it breaks."""
-    for r in RULES:
-        for problem in r.check(plan):
-            raise IllegalPlan(plan, r, problem)
+    for broken, problem in RULES.breaches(plan):
+        raise IllegalPlan(plan, broken, problem)
     return plan
 
 
