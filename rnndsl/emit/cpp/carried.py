@@ -16,10 +16,7 @@ def carried(kernels: CellKernels, source: Source) -> Carried:
         return Carried("No recurrence runs in C++", {"refused": refused})
     said: dict[str, Any] = {"sizes": dict(made.sizes), "kernels": {k.label: _said(k) for k in made.kernels}}
     if made.step is not None:
-        s = made.step
-        said["step"] = {
-            "name": s.name, "streams": s.streams, "statics": dict(s.statics), "carries": s.carries, "nearer": s.nearer, "outputs": s.outputs,
-        }  # fmt: skip
+        said["step"] = made.step.form.said(made.step.name)
     return Carried("The recurrences in C++, built when a layer first runs on a CPU", said | {"refused": refused}, made.text)
 
 

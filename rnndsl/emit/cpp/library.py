@@ -8,13 +8,13 @@ from rnndsl.emit.cpp.sinks import outer_layout, outer_rounds
 from rnndsl.emit.cpp.text import comment
 from rnndsl.emit.labels import labels_of
 from rnndsl.emit.naming import KernelNames
+from rnndsl.emit.step_form import StepForm, form, step_form
 from rnndsl.emit.templates import rendered
 from rnndsl.kernel.build import CellKernels, Refusal, Sweep
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.program import Program
 from rnndsl.kernel.separate import Split
 from rnndsl.kernel.step import Step
-from rnndsl.kernel.values import Array
 from rnndsl.plan.ir import Plan
 from rnndsl.version import VERSION
 
@@ -45,11 +45,7 @@ class StepText:
     lines: list[str]
     shapes: list[str]  # of the outputs: how many axes, and their sizes
     slices: list[str]
-    streams: tuple[int, ...]
-    statics: tuple[tuple[str, int], ...]
-    carries: tuple[int, ...]
-    nearer: tuple[int, ...]
-    outputs: tuple[int, ...]
+    form: StepForm
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,6 @@ def _kernel(plan: Plan, sweep: Sweep, source: Source, names: KernelNames, label:
         return Function(program, step, sweep.split, direction, source, names, hypers)
 
     back = function(sweep.backward, "backward")
-    streams, statics, carries = _forms(step)
     return KernelText(
         label=label,
         name=_exported(names(("kernel", label), label)),
@@ -104,9 +99,9 @@ def _kernel(plan: Plan, sweep: Sweep, source: Source, names: KernelNames, label:
         backward=back.write(),
         outers=_outers(back, step),
         slices=_slices(back, step),
-        streams=streams,
-        statics=statics,
-        carries=carries,
+        streams=form(step.streams),
+        statics=form(step.statics),
+        carries=form(tuple(array for array, _ in step.carries)),
         lags=tuple(lag for _, lag in step.carries),
         partial=tuple(sorted(sweep.backward.partial)),
     )
@@ -123,34 +118,12 @@ def _step(kernels: CellKernels, source: Source, names: KernelNames) -> StepText 
     except Unsupported:
         return None
     shapes = [text for array, _ in step.outputs if array.part != "im" for text in (str(len(array.shape)), *map(f.dim, array.shape))]
-    streams, statics, carries = _forms(step)
-    given = [a.name for a in step.statics if a.part != "im"]
-    carried = [(c.source, c.role, c.lag) for c in plan.carries if c.role != "clock"]
-    return StepText(
-        name=_exported(names(("step",), "step")),
-        lines=lines,
-        shapes=shapes,
-        slices=_slices(f, step),
-        streams=streams,
-        statics=tuple(zip(given, statics, strict=True)),
-        carries=carries,
-        nearer=tuple(carried.index((name, role, lag - 1)) if lag > 1 else -1 for name, role, lag in carried),
-        outputs=_form(tuple(a for a, _ in step.outputs)),
-    )
+    return StepText(_exported(names(("step",), "step")), lines, shapes, _slices(f, step), step_form(plan, step))
 
 
 def _exported(name: str) -> str:
     """What the functions and tables of a kernel begin with: none of them ends in `_`, as every other name of a program does."""
     return name.rstrip("_")
-
-
-def _form(arrays: tuple[Array, ...]) -> tuple[int, ...]:
-    return tuple(1 + (a.part == "re") for a in arrays if a.part != "im")
-
-
-def _forms(step: Step) -> list[tuple[int, ...]]:
-    """How many real arrays each stream, static and carried value is."""
-    return [_form(arrays) for arrays in (step.streams, step.statics, tuple(array for array, _ in step.carries))]
 
 
 def _slices(f: Function, step: Step) -> list[str]:

@@ -9,6 +9,7 @@ from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.part import tuple_text
+from rnndsl.emit.step_form import form
 from rnndsl.emit.triton import matrix
 from rnndsl.emit.triton.function import Constants, Function
 from rnndsl.emit.triton.matrix import Matrices, Semiring, pattern_of
@@ -123,14 +124,14 @@ def recurrence_text(
         slots=slots,
         follows=follows,
         own=(len(recurrence.streams) + len(recurrence.products), len(recurrence.statics)),
-        follow_forms=_form(tuple(array for array, _ in channel.follows)),
+        follow_forms=form(tuple(array for array, _ in channel.follows)),
         stream_arrays=arrays["stream"],
         static_arrays=arrays["static"],
         streams=accesses["stream"],
         statics=accesses["static"],
         functions=[*functions, *matrices],
         is_parallel=kernel.back is not None,
-        forms=tuple(_form(a) for a in (step.streams, step.statics, tuple(array for array, _ in step.carries))),
+        forms=tuple(form(a) for a in (step.streams, step.statics, tuple(array for array, _ in step.carries))),
         assumes=tuple(sorted({h for s in recurrence.scan.states for h in bounds[s].assumes})),
         operations=kernel.work,
     )
@@ -148,10 +149,6 @@ def _derivatives(of: Sequence[str], slots: Sequence[SlotText], matrix: Matrix) -
 
 def _or(n: int | None, otherwise: int) -> int:
     return otherwise if n is None else n
-
-
-def _form(arrays: Sequence[Array]) -> tuple[int, ...]:
-    return tuple(1 + (a.part == "re") for a in arrays if a.part != "im")
 
 
 def _slots(bounds: dict[str, Bounds], channel: Channel, names: KernelNames) -> list[SlotText]:
