@@ -257,6 +257,17 @@ FEATURES: dict[str, str] = {
   g[t] = tanh(w + x)
   output h, g
 """,
+    "repeat that replaces a state": """
+  input x: [K]
+  state s: [N; K]
+  param p: [L, N; K]
+  v = s[t-1]
+  repeat k in 2..L:
+    v = p[1]
+  end
+  s[t] = tanh(v) + 0.5 * s[t-1] * x
+  output s
+""",
     "repeat from a scalar": """
   input x: [H]
   state h: [H]

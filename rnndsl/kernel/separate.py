@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from rnndsl.kernel.graph import ROUNDS
-from rnndsl.kernel.program import Program
+from rnndsl.kernel.program import Program, Sink
 from rnndsl.kernel.step import Step
 
 OWN = frozenset(("old", "carry_gradient", "state_gradient"))  # leaves that have the axes of a state
@@ -112,12 +112,20 @@ def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Cl
                     same(back.gradients[k], a)
         elif node.op == "result":
             same(n, getattr(program.nodes[node.args[0]].data, node.result.kind)[node.result.index])
+    def written(sink: Sink) -> list[Hashable] | None:
+        """The axes of what a sink writes, where they are known."""
+        kind, index = sink.target.kind, sink.target.index
+        if kind in ("sequence", "carry_gradient"):
+            return [("state", carries[index], k) for k in sink.order]
+        if kind == "round":  # also where a round computes it of none of what it begins with
+            return axes(next(n.loop for n in program.nodes if n.op == "loop" and n.loop.number == sink.loop).rounds[index])
+        if kind == "round_gradient":
+            return axes(next(n.back for n in program.nodes if n.op == "loop_back" and n.loop.number == sink.loop).gradients[index])
+        return None
+
     for sink in program.sinks:
-        if sink.target.kind in ("sequence", "carry_gradient"):
-            theirs = axes(sink.node)
-            for j, k in enumerate(sink.order):
-                if theirs is not None:
-                    classes.join(theirs[j], ("state", carries[sink.target.index], k))
+        for one, other in zip(axes(sink.node) or (), written(sink) or (), strict=False):
+            classes.join(one, other)
     return classes, whole
 
 
