@@ -134,10 +134,10 @@ WRONG_GRU = """cell GRU(D, H):
 """
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(5))
 def test_cells_of_the_reference_run(number):
     found = blocks("docs/language.md", "rnn")
-    assert len(found) == 4
+    assert len(found) == 5
     text = found[number]
     assert rnndsl.check(text) == []
     (cell,) = compiler.compiled(rnndsl.Source("docs", text)).program.cells

@@ -138,7 +138,7 @@ def test_factored_form_names_the_products():
 
 def test_exact_scan_coefficients():
     c = component(scalar_cell("a * h[t-1] + b * x"))
-    assert c["scan"] == {"a": [["a"]], "b": [c["streams"][0]]}
+    assert c["scan"] == {"columns": ["h[t-1]"], "a": [["a"]], "b": [c["streams"][0]]}
     text = of(scalar_cell("a * h[t-1] + b * x")).text
     assert "h[t] = A * h[t-1] + B" in text and "A  = a" in text, "the page's letters are not the program's"
 

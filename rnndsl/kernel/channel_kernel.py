@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rnndsl.calculus.analysis import Component
+from rnndsl.calculus.budget import WORK
 from rnndsl.calculus.budget import TooLarge as FormulaTooLarge
 from rnndsl.calculus.family import AFFINE
 from rnndsl.calculus.schedule import EXACT, NEWTON, legal_schedules
+from rnndsl.calculus.structure import UNKNOWN
 from rnndsl.functions import OPERATIONS
 from rnndsl.kernel.channels import Channel, ChannelRewriter, Gradients, pullback, slopes
 from rnndsl.kernel.graph import Builder
@@ -56,6 +58,8 @@ class ChannelKernel:
 
 def channel_kernel(plan: Plan, recurrence: Recurrence, component: Component) -> ChannelKernel:
     """The kernel of one channel. Raises Unsupported, with the reason, where channels meet or a step has what no channel can compute."""
+    if component.structure.kind == UNKNOWN:
+        raise Unsupported(f"too large for a kernel: the operations of its equations, at most {WORK:,}")
     if not component.structure.within_a_channel:
         raise Unsupported(component.structure.reason)
     if recurrence.exit is not None:
@@ -78,7 +82,7 @@ def _kernel(plan: Plan, recurrence: Recurrence, component: Component) -> Channel
             newton = jacobian_matrix(component.jacobian, lowering, step) if NEWTON in legal else None
             back = jacobian_matrix(component.backward, lowering, step)
         except FormulaTooLarge as e:
-            raise Unsupported(f"too large for a kernel: {e}") from None
+            raise Unsupported(f"too large for a kernel: {e}, at most that many") from None
     rewriter = ChannelRewriter(step)
     channel = rewriter.channel()
 

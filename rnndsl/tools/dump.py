@@ -8,6 +8,7 @@ from rnndsl.calculus.intervals import ALL
 from rnndsl.checks.cell import Cell, Draw, Hyper, Let, Ref, Repeat, Statement, Update, Variable
 from rnndsl.compiler import STAGES, Compiled
 from rnndsl.diagnostics import NOWHERE, Source, Span
+from rnndsl.emit.carried import Carried
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan
 from rnndsl.tools.expr_text import expr_text
 from rnndsl.tools.formula_text import formula_text, mix_text, symbol_names
@@ -30,9 +31,9 @@ def dump(result: Compiled, stage: str, standalone: bool = False) -> str:
         case "graph":
             lines = _joined(graph_text(k, source) for k in result.kernels)
         case "kernels":
-            return "\n".join(c["cpu"].text for c in result.carried)
+            return "\n".join(_kernels(c["cpu"], p.cell, "//") for c, p in zip(result.carried, result.plans, strict=True))
         case "triton":
-            return "\n\n".join(_triton(c["triton"], p.cell) for c, p in zip(result.carried, result.plans, strict=True))
+            return "\n\n".join(_kernels(c["triton"], p.cell, "#") for c, p in zip(result.carried, result.plans, strict=True))
         case "module":
             return result.module(standalone)
         case _:
@@ -40,11 +41,11 @@ def dump(result: Compiled, stage: str, standalone: bool = False) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _triton(kernels: Any, cell: Cell) -> str:
-    """The Triton kernels of a cell, and why there are none for its other recurrences."""
-    refused = [f"# {cell.name}, {label}: no kernel, {why}\n" for label, why in kernels.refused]
+def _kernels(kernels: Carried, cell: Cell, comment: str) -> str:
+    """The kernels of a cell as text, and why there are none for its other recurrences."""
+    refused = [f"{comment} {cell.name}, {label}: no kernel, {why}\n" for label, why in kernels.refused]
     if not kernels.text and not refused:
-        refused = [f"# {cell.name}: no kernel, it has no recurrence\n"]
+        refused = [f"{comment} {cell.name}: no kernel, it has no recurrence\n"]
     return kernels.text + "".join(refused)
 
 
