@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rnndsl
+from rnndsl.runtime.backend import BACKENDS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -103,12 +104,16 @@ class Story:
 
     @contextlib.contextmanager
     def _as_a_reader(self):
-        """Modules of the folder can be imported, and are forgotten afterwards. The backend is the one that a reader gets."""
+        """Modules of the folder can be imported, and are forgotten afterwards, and so are backends that a page registers. The backend is the one
+        that a reader gets."""
+        known = dict(BACKENDS)
         sys.path.insert(0, str(self.work))
         wish = os.environ.pop("RNNDSL_BACKEND", None)
         try:
             yield
         finally:
+            BACKENDS.clear()
+            BACKENDS.update(known)
             if wish is not None:
                 os.environ["RNNDSL_BACKEND"] = wish
             sys.path.remove(str(self.work))
