@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 SEQUENTIAL, PARALLEL = "sequential", "parallel"
+EXACT, NEWTON = "exact scan", "newton"  # what runs side by side
 WARP = 32
 _SPECIAL_LATENCY, _LATENCY, _MEMORY_LATENCY = 35.0, 4.0, 600.0  # cycles of a special function, of another operation, of a load
 _SPECIAL_ISSUE, _ISSUE = 20.0, 1.0  # issue slots that they take, counted in machine code for sm_90: range, polynomial and division around it
@@ -29,6 +30,10 @@ class Work:
     slots: int
     streams: int
     functions: dict[str, tuple[int, int]]
+
+    def schedule(self, tiles: "Tiles") -> str:
+        """What kernels that are cut so do: go through time step by step, an exact scan, or Newton's method."""
+        return SEQUENTIAL if tiles.schedule == SEQUENTIAL else EXACT if self.is_exact else NEWTON
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 import rnndsl
 from rnndsl import api, cli, compiler
 from rnndsl.calculus.cost import cost_of_scan
-from rnndsl.calculus.schedule import EXACT, legal_schedules
+from rnndsl.calculus.schedule import legal_schedules
 from rnndsl.checks.dims import Dim
 from rnndsl.compiler import STAGES
 from rnndsl.diagnostics import Source
+from rnndsl.tiles import EXACT
 from rnndsl.tools.arguments import parse_shape, parse_sizes
 from rnndsl.tools.dump import dump
 from rnndsl.tools.explain import explain

@@ -72,8 +72,10 @@ class Component:
 
     @cached_property
     def backward(self) -> Jacobian | None:
-        """The derivative of the backward pass, with surrogates."""
-        return differentiate(self.lanes, backward=True) if self.lanes else None
+        """The derivative of the backward pass, with surrogates; the true one where there are none."""
+        if self.lanes is None or not self.lanes.has_surrogates:
+            return self.jacobian
+        return differentiate(self.lanes, backward=True)
 
     @cached_property
     def scan_form(self) -> ScanForm | None:

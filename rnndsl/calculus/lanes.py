@@ -13,6 +13,7 @@ from sympy import Expr as Formula
 from sympy import Symbol
 
 from rnndsl.calculus import family
+from rnndsl.calculus.functions import surrogate
 from rnndsl.checks.cell import Expr, Type
 from rnndsl.diagnostics import NOWHERE, Span
 
@@ -97,6 +98,13 @@ class Lanes:
     types: dict[Symbol, Type] = field(default_factory=dict, compare=False)
     origins: tuple[tuple[Expr, int, Formula], ...] = field(default=(), compare=False, repr=False)  # of formulas: what the program writes for
     # them, and when, since an expression in a repeat has a formula a round
+
+    @property
+    def has_surrogates(self) -> bool:
+        """Whether a derivative of the backward pass is another than the true one."""
+        formulas = [f for _, f in (*self.locals, *self.updates)]
+        formulas += [f for m in self.mixes for f in (m.operand, *m.others)]
+        return any(f.has(surrogate) for f in formulas)
 
     @property
     def definitions(self) -> dict[Symbol, Formula]:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from rnndsl.calculus.analysis import Component
 from rnndsl.checks.cell import Type, Update
+from rnndsl.tiles import EXACT, NEWTON, SEQUENTIAL
 
-ALL_STEPS, EXACT, SEQUENTIAL, NEWTON = "all steps at once", "exact scan", "sequential", "newton"
+ALL_STEPS = "all steps at once"
 MAX_SLOTS = 4  # real numbers of a channel whose matrices fit in registers
 
 

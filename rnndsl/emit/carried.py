@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-WIDTH = 110
+WIDTH = 110  # of a line of generated code
 
 
 @dataclass(frozen=True)

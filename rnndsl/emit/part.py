@@ -10,8 +10,6 @@ from rnndsl.emit.torch_text import TorchText
 from rnndsl.plan.dependence import strongly_connected
 from rnndsl.plan.ir import Plan
 
-WIDTH = 110  # of a line of generated code
-
 
 def header_name(h: str | Hyper) -> str:
     """The name of a header's entry."""

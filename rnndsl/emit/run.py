@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, Variable, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source, Span
+from rnndsl.emit.carried import WIDTH
 from rnndsl.emit.labels import labels_of
 from rnndsl.emit.naming import Names
-from rnndsl.emit.part import WIDTH, Part, call_lines, mentioned, quoted, tensors, tuple_text, unpacked
+from rnndsl.emit.part import Part, call_lines, mentioned, quoted, tensors, tuple_text, unpacked
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of
 from rnndsl.plan.recurrence import Exit, Recurrence, product_name, product_type
 

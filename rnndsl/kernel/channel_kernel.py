@@ -8,17 +8,18 @@ from rnndsl.calculus.analysis import Component
 from rnndsl.calculus.budget import WORK
 from rnndsl.calculus.budget import TooLarge as FormulaTooLarge
 from rnndsl.calculus.family import AFFINE
-from rnndsl.calculus.schedule import EXACT, NEWTON, legal_schedules
+from rnndsl.calculus.schedule import legal_schedules
 from rnndsl.calculus.structure import UNKNOWN
 from rnndsl.functions import OPERATIONS
 from rnndsl.kernel.channels import Channel, ChannelRewriter, Gradients, pullback, slopes
 from rnndsl.kernel.graph import Builder
-from rnndsl.kernel.limits import Unsupported
+from rnndsl.kernel.limits import TooLarge, Unsupported
 from rnndsl.kernel.linear import Exact, Matrix, exact_form, jacobian_matrix
 from rnndsl.kernel.lowering import lowered
 from rnndsl.kernel.step import Step
 from rnndsl.plan.ir import Plan
 from rnndsl.plan.recurrence import Recurrence
+from rnndsl.tiles import EXACT, NEWTON
 
 _SPECIAL = frozenset((*(name for name, row in OPERATIONS.items() if row.cost[1]), "/"))  # as long as a special function
 
@@ -59,7 +60,7 @@ class ChannelKernel:
 def channel_kernel(plan: Plan, recurrence: Recurrence, component: Component) -> ChannelKernel:
     """The kernel of one channel. Raises Unsupported, with the reason, where channels meet or a step has what no channel can compute."""
     if component.structure.kind == UNKNOWN:
-        raise Unsupported(f"too large for a kernel: the operations of its equations, at most {WORK:,}")
+        raise TooLarge("the operations of its equations", WORK)
     if not component.structure.within_a_channel:
         raise Unsupported(component.structure.reason)
     if recurrence.exit is not None:
@@ -80,9 +81,10 @@ def _kernel(plan: Plan, recurrence: Recurrence, component: Component) -> Channel
         try:
             exact = exact_form(component, lowering, step) if EXACT in legal else None
             newton = jacobian_matrix(component.jacobian, lowering, step) if NEWTON in legal else None
-            back = jacobian_matrix(component.backward, lowering, step)
-        except FormulaTooLarge as e:
-            raise Unsupported(f"too large for a kernel: {e}, at most that many") from None
+            same = newton is not None and component.backward is component.jacobian
+            back = newton if same else jacobian_matrix(component.backward, lowering, step)
+        except FormulaTooLarge:
+            raise TooLarge("the operations of its derivatives", WORK) from None
     rewriter = ChannelRewriter(step)
     channel = rewriter.channel()
 

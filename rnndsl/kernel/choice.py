@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from math import prod
 
-from rnndsl.calculus.schedule import EXACT, MAX_SLOTS, NEWTON, SEQUENTIAL
+from rnndsl.calculus.schedule import MAX_SLOTS
 from rnndsl.kernel.build import RecurrenceKernels, Refusal
 from rnndsl.kernel.channel_kernel import ChannelKernel
-from rnndsl.tiles import SEQUENTIAL as ONE_AFTER_THE_OTHER
-from rnndsl.tiles import Device, Work, choose
+from rnndsl.tiles import EXACT, NEWTON, SEQUENTIAL, Device, Work, choose
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def predict(kernels: RecurrenceKernels, batch: int, steps: int, sizes: dict[str,
     channels = batch * prod(int(d.evaluate(sizes)) for d in channel.channel.grid)
     work = work_of(channel)
     tiles = choose(work, channels, steps, device)
-    kind = SEQUENTIAL if tiles.schedule == ONE_AFTER_THE_OTHER else EXACT if work.is_exact else NEWTON
+    kind = work.schedule(tiles)
     count = f"{channels:,} channels in all"
     if not work.is_parallel:
         return Prediction(kind, f"{count}; {len(channel.channel.slots)} numbers a channel, registers hold {MAX_SLOTS}", channels)

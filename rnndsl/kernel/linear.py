@@ -96,7 +96,7 @@ class _Linear:
         a = self._parts(by.get(slot.symbol), state)
         if not slot.type.is_complex:
             return [[a[0]], [a[1]]]
-        b = self._parts(by.get(bars.get(slot.symbol, slot.symbol)) if slot.symbol in bars else None, state)
+        b = self._parts(by.get(bars[slot.symbol]) if slot.symbol in bars else None, state)
         return [
             [self._join("+", a[0], b[0]), self._join("-", b[1], a[1])],
             [self._join("+", a[1], b[1]), self._join("-", a[0], b[0])],

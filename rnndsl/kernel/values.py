@@ -22,6 +22,11 @@ class Array:
     part: str
     shape: Shape
 
+    @property
+    def label(self) -> str:
+        """What it is called after."""
+        return f"{self.name}_{self.part}" if self.part else self.name
+
 
 def parts_of(name: str, t: Type) -> list[Array]:
     """The real arrays that a value is passed as."""

@@ -9,7 +9,6 @@ from rnndsl.kernel.graph import Leaf, Node
 from rnndsl.kernel.linear import Matrix
 from rnndsl.kernel.program import Program
 from rnndsl.kernel.step import Step
-from rnndsl.kernel.values import Array
 
 
 def graph_text(kernels: CellKernels, source: Source) -> Iterator[str]:
@@ -36,7 +35,7 @@ def _recurrence(r: RecurrenceKernels, source: Source) -> Iterator[str]:
 
 def _program(title: str, program: Program, step: Step, source: Source) -> Iterator[str]:
     given = {"stream": step.streams, "static": step.statics, "old": tuple(a for a, _ in step.carries)}
-    read = {n: _name(given[node.op][node.leaf.index]) for n, node in enumerate(program.nodes) if node.op in given}
+    read = {n: given[node.op][node.leaf.index].label for n, node in enumerate(program.nodes) if node.op in given}
     yield from ("", title)
     yield from _nodes(program.nodes, read | dict(program.names), source)
     for s in program.sinks:
@@ -46,11 +45,11 @@ def _program(title: str, program: Program, step: Step, source: Source) -> Iterat
 def _channel(states: str, kernel: ChannelKernel, source: Source) -> Iterator[str]:
     channel, step = kernel.channel, kernel.step
     given = {"stream": step.streams, "static": step.statics}
-    slots = [f"{_name(a)}[t-{lag}]" for a, lag in channel.slots]
+    slots = [f"{a.label}[t-{lag}]" for a, lag in channel.slots]
     read = {}
     for n, node in enumerate(channel.builder.nodes):
         if node.op in given:
-            read[n] = _name(given[node.op][channel.accesses[node.leaf.index].array])
+            read[n] = given[node.op][channel.accesses[node.leaf.index].array].label
         elif node.op == "old":
             read[n] = slots[node.leaf.index]
     yield from ("", f"{states}: a channel")
@@ -66,10 +65,6 @@ def _channel(states: str, kernel: ChannelKernel, source: Source) -> Iterator[str
         yield from _matrix("of the backward pass, ∂ new / ∂ old", kernel.back)
     yield f"  gradients of old: {_row(kernel.pullback.slots)}"
     yield f"  gradients of what it reads: {_row(kernel.pullback.accesses)}"
-
-
-def _name(array: Array) -> str:
-    return f"{array.name}_{array.part}" if array.part else array.name
 
 
 def _matrix(title: str, rows: Matrix) -> Iterator[str]:

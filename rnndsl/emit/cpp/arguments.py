@@ -1,6 +1,6 @@
 """Names for the arguments of a kernel, in the order in which the runtime passes them."""
 
-from rnndsl.emit.cpp.scope import Scope, array_name, state_numbers_exact
+from rnndsl.emit.cpp.scope import Scope, state_numbers_exact
 
 
 def write_arguments(f: Scope) -> None:
@@ -26,36 +26,36 @@ def write_arguments(f: Scope) -> None:
     for first, places in firsts.items():
         array_ = step.carries[first][0]
         listed = ", ".join(f"call.arrays[{p}]" for p in places)
-        f.put(f"const Array {f.names(('firsts', first), f'{array_name(array_)}_first')}[] = {{{listed}}};", 1)
+        f.put(f"const Array {f.names(('firsts', first), f'{array_.label}_first')}[] = {{{listed}}};", 1)
     for i, (a, lag) in enumerate(step.carries):
-        name = f.names(("initial", i), f"{array_name(a)}_{lag}_initial")
+        name = f.names(("initial", i), f"{a.label}_{lag}_initial")
         if f.direction == "step":
             f.put(f"const Array {name}{{}};  // nothing is reset", 1)
         else:
             array(name)
     kept = [i for i, (_, lag) in enumerate(step.carries) if lag == 1]
     for i in kept:
-        array(f.names(("sequence", i), f"{array_name(step.carries[i][0])}_all"))
+        array(f.names(("sequence", i), f"{step.carries[i][0].label}_all"))
     if f.direction == "step":
         for i, (a, _) in enumerate(step.outputs):
-            array(f.names(("output", i), f"{array_name(a)}_out"))
+            array(f.names(("output", i), f"{a.label}_out"))
     elif f.direction == "forward":
         for i, (a, lag) in enumerate(step.carries):
-            array(f.names(("final", i), f"{array_name(a)}_{lag}_final"))
+            array(f.names(("final", i), f"{a.label}_{lag}_final"))
     else:
         for i in kept:
-            array(f.names(("state_gradient", i), f"d_{array_name(step.carries[i][0])}"))
+            array(f.names(("state_gradient", i), f"d_{step.carries[i][0].label}"))
         for i, (a, lag) in enumerate(step.carries):
-            array(f.names(("final_gradient", i), f"d_{array_name(a)}_{lag}_final"))
+            array(f.names(("final_gradient", i), f"d_{a.label}_{lag}_final"))
         for i, a in enumerate(step.streams):
-            array(f.names(("stream_gradient", i), f"d_{array_name(a)}"))
+            array(f.names(("stream_gradient", i), f"d_{a.label}"))
         for i, a in enumerate(step.statics):
-            f.put(f"T* {f.names(('static_gradient', i), f'd_{array_name(a)}')} = call.arrays[{place}].at<T>(0, 0);", 1)
+            f.put(f"T* {f.names(('static_gradient', i), f'd_{a.label}')} = call.arrays[{place}].at<T>(0, 0);", 1)
             place += 1
         for i, (a, lag) in enumerate(step.carries):
-            array(f.names(("first_gradient", i), f"d_{array_name(a)}_{lag}_first"))
+            array(f.names(("first_gradient", i), f"d_{a.label}_{lag}_first"))
         for i, (a, lag) in enumerate(step.carries):
-            f.put(f"T* {f.names(('initial_gradient', i), f'd_{array_name(a)}_{lag}_initial')} = call.arrays[{place}].at<T>(0, 0);", 1)
+            f.put(f"T* {f.names(('initial_gradient', i), f'd_{a.label}_{lag}_initial')} = call.arrays[{place}].at<T>(0, 0);", 1)
             place += 1
         for k in range(len(f.program.outers)):
             array(f.names(("outer_left", k), f"left{k}"))

@@ -15,7 +15,6 @@ from rnndsl.kernel.rounds import rounds_of
 from rnndsl.kernel.schedule import DomainKey, Group, schedule, viewed
 from rnndsl.kernel.separate import Split, classes_of, state_numbers
 from rnndsl.kernel.step import Step
-from rnndsl.kernel.values import Array
 
 GIVEN = frozenset(("old", "state_gradient", "stream", "static", "carry_gradient"))  # leaves that lie in memory before a step
 Domain = tuple  # of (size, marker): the marker says how units divide the axis: ("head", position), "block", or None
@@ -172,13 +171,13 @@ class Scope:
         if node.op == "static":
             return self.leaf_name("statics", index)
         array, lag = self.step.carries[index]
-        plain = array_name(array)
+        plain = array.label
         wanted = {"old": f"{plain}_{lag}", "state_gradient": f"d_{plain}", "carry_gradient": f"d_{plain}_{lag}_next"}[node.op]
         return self.names((node.op, index), wanted)
 
     def leaf_name(self, kind: str, index: int) -> str:
         array = (self.step.streams if kind == "streams" else self.step.statics)[index]
-        return self.names((kind, index), array_name(array))
+        return self.names((kind, index), array.label)
 
     def row_pointer(self, base: int) -> str:
         """The identifier of the pointer to a base in memory, for row r and step t."""
@@ -205,7 +204,7 @@ class Scope:
     def old_call(self, carry: int, b: str, t: str, extra: str = "") -> str:
         array, lag = self.step.carries[carry]
         first = state_numbers_exact(self.step)[carry]
-        plain = array_name(array)
+        plain = array.label
         return f"old<T>(call, {self.names(('sequence', first), f'{plain}_all')}, {self.names(('firsts', first), f'{plain}_first')}, {self.names(('initial', carry), f'{plain}_{lag}_initial')}, {lag}, {b}, {t}{extra})"
 
     def memory_of(self, n: int) -> str:
@@ -224,12 +223,12 @@ class Scope:
         for s in self.program.sinks:
             match s.target.kind:
                 case "stream_gradient":
-                    found.setdefault(s.node, f"d_{array_name(self.step.streams[s.target.index])}")
+                    found.setdefault(s.node, f"d_{self.step.streams[s.target.index].label}")
                 case "static_gradient":
-                    found.setdefault(s.node, f"d_{array_name(self.step.statics[s.target.index])}")
+                    found.setdefault(s.node, f"d_{self.step.statics[s.target.index].label}")
                 case "carry_gradient":
                     array, lag = self.step.carries[s.target.index]
-                    found.setdefault(s.node, f"d_{array_name(array)}_{lag}")
+                    found.setdefault(s.node, f"d_{array.label}_{lag}")
         for n in self.used:
             if self.nodes[n].op == "product":
                 factors = sorted((self._plain_name(viewed(self.nodes, a)) for a in self.nodes[n].args), key=lambda factor: factor[0] != "static")
@@ -241,10 +240,10 @@ class Scope:
         node = self.nodes[base]
         match node.op:
             case "stream" | "static":
-                return node.op, array_name((self.step.streams if node.op == "stream" else self.step.statics)[node.leaf.index])
+                return node.op, (self.step.streams if node.op == "stream" else self.step.statics)[node.leaf.index].label
             case "old":
                 array, lag = self.step.carries[node.leaf.index]
-                return node.op, f"{array_name(array)}_{lag}"
+                return node.op, f"{array.label}_{lag}"
         return node.op, self.wanted_names.get(base, "")
 
     @staticmethod
@@ -302,10 +301,6 @@ class Scope:
         self.origin = line
         self.put(cpp_text.comment(f"{self.source.name}:{line}  {self.source.line_text(line).strip()[:100]}"), depth)
 
-
-def array_name(array: Array) -> str:
-    """What an array is called after."""
-    return f"{array.name}_{array.part}" if array.part else array.name
 
 
 def state_numbers_exact(step: Step) -> list[int]:

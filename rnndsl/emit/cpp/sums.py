@@ -4,7 +4,7 @@ from collections.abc import Hashable
 
 from rnndsl.emit.cpp import text as cpp_text
 from rnndsl.emit.cpp.entries import in_array, in_unit, write_copy
-from rnndsl.emit.cpp.scope import Domain, Scope, array_name
+from rnndsl.emit.cpp.scope import Domain, Scope
 from rnndsl.emit.cpp.text import plus, product, times
 from rnndsl.kernel.program import Sink
 
@@ -23,18 +23,18 @@ def sum_domain(f: Scope, sink: Sink) -> Domain:
 
 def carry_name(f: Scope, i: int) -> str:
     array, lag = f.step.carries[i]
-    return f.names(("carry_gradient", i), f"d_{array_name(array)}_{lag}_next")
+    return f.names(("carry_gradient", i), f"d_{array.label}_{lag}_next")
 
 
 def new_carry_name(f: Scope, i: int) -> str:
     array, lag = f.step.carries[i]
-    return f.names(("new_carry", i), f"d_{array_name(array)}_{lag}")
+    return f.names(("new_carry", i), f"d_{array.label}_{lag}")
 
 
 def initial_sum(f: Scope, i: int) -> str:
     """The sum of the gradients that go to an initial value."""
     array, lag = f.step.carries[i]
-    return f.names(("initial_sum", i), f"d_{array_name(array)}_{lag}_initial_sum")
+    return f.names(("initial_sum", i), f"d_{array.label}_{lag}_initial_sum")
 
 
 def static_sum(f: Scope, k: int, sink: Sink) -> str:
@@ -43,7 +43,7 @@ def static_sum(f: Scope, k: int, sink: Sink) -> str:
 
 
 def _static(f: Scope, sink: Sink) -> str:
-    return f"d_{array_name(f.step.statics[sink.target.index])}"
+    return f"d_{f.step.statics[sink.target.index].label}"
 
 
 def begin(f: Scope, depth: int) -> None:
@@ -119,10 +119,10 @@ def take_parts(f: Scope) -> None:
         domain = sum_domain(f, sink)
         take(f, f.names(('parts', k), f"{_static(f, sink)}_parts"), times(partial_count(f, domain), f.full_volume(tuple(d for d, _ in domain))))
     for i, (array, lag) in enumerate(f.step.carries):
-        take(f, f.names(('initial_parts', i), f"d_{array_name(array)}_{lag}_initial_parts"), times('units.parts', f.full_volume(array.shape)))
+        take(f, f.names(('initial_parts', i), f"d_{array.label}_{lag}_initial_parts"), times('units.parts', f.full_volume(array.shape)))
     for i, count in shared_streams(f).items():
         full = f.full_volume(f.step.streams[i].shape)
-        take(f, f.names(('stream_parts', i), f"d_{array_name(f.step.streams[i])}_parts"), times(count, times('call.batch * call.steps', full)))
+        take(f, f.names(('stream_parts', i), f"d_{f.step.streams[i].label}_parts"), times(count, times('call.batch * call.steps', full)))
 
 
 def take(f: Scope, name: str, size: str) -> None:

@@ -7,7 +7,7 @@ from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.triton.function import Constants, Function
 from rnndsl.emit.triton.layout import called, listed
 from rnndsl.emit.triton.records import FunctionText
-from rnndsl.emit.triton.recurrence import array_name, entry_text, positions_of
+from rnndsl.emit.triton.recurrence import entry_text, positions_of
 from rnndsl.emit.triton.text import dim, times
 from rnndsl.kernel.build import CellKernels
 from rnndsl.kernel.channels import Access
@@ -70,22 +70,22 @@ def decode_text(kernels: CellKernels, source: Source, names: KernelNames, consta
     channel, inner = decode.channel, names.child()
     sizes = {n: names(n) for n in plan.cell.sizes}
     values = {n: f"{names(n)}.value" for n in plan.cell.sizes}
-    streams = [inner(("array", "stream", i), f"{array_name(a)}_array") for i, a in enumerate(step.streams)]
-    statics = [inner(("array", "static", i), f"{array_name(a)}_array") for i, a in enumerate(step.statics)]
+    streams = [inner(("array", "stream", i), f"{a.label}_array") for i, a in enumerate(step.streams)]
+    statics = [inner(("array", "static", i), f"{a.label}_array") for i, a in enumerate(step.statics)]
 
     def read(access: Access, key: object) -> ReadText:
         arrays, given = (streams, step.streams) if access.kind == "stream" else (statics, step.statics)
         own = Access(access.kind, access.array, access.offset, tuple(s for s in access.strides if s[0] != SUMMED))
         array = arrays[access.array]
         row = f"row * {array}_rows + " if access.kind == "stream" else ""
-        return ReadText(inner(key, array_name(given[access.array])), f"{array} + {row}{entry_text(own, sizes)}")
+        return ReadText(inner(key, given[access.array].label), f"{array} + {row}{entry_text(own, sizes)}")
 
     def along(access: Access) -> str:
         return times("c", dim(dict(access.strides)[SUMMED], sizes))
 
     reads = [read(a, ("access", i)) for i, a in enumerate(channel.accesses)]
     products = [
-        ProductText(inner(("dot", i), f"{array_name(step.statics[p.matrix.array])}_x"), read(p.matrix, ("matrix", i)), along(p.matrix))
+        ProductText(inner(("dot", i), f"{step.statics[p.matrix.array].label}_x"), read(p.matrix, ("matrix", i)), along(p.matrix))
         for i, p in enumerate(decode.products)
     ]
     vectors = [
@@ -95,10 +95,10 @@ def decode_text(kernels: CellKernels, source: Source, names: KernelNames, consta
         )
         for i, (vector, size) in enumerate(dict.fromkeys((p.vector, p.size) for p in decode.products))
     ]  # fmt: skip
-    old = [inner(("old", i), f"{array_name(a)}_{lag}") for i, (a, lag) in enumerate(channel.slots)]
+    old = [inner(("old", i), f"{a.label}_{lag}") for i, (a, lag) in enumerate(channel.slots)]
     fresh = [i for i, (_, lag) in enumerate(channel.slots) if lag == 1]
-    made = [inner(("new", i), array_name(channel.slots[i][0])) for i in fresh]
-    made += [inner(("out", i), array_name(a)) for i, (a, _) in enumerate(channel.follows)]
+    made = [inner(("new", i), channel.slots[i][0].label) for i in fresh]
+    made += [inner(("out", i), a.label) for i, (a, _) in enumerate(channel.follows)]
     tables = {"old": old, "dot": [p.name for p in products], "stream": [r.name for r in reads], "static": [r.name for r in reads]}
 
     def leaf(node: Node) -> str:

@@ -20,7 +20,6 @@ from rnndsl.kernel.channels import Access, Channel
 from rnndsl.kernel.graph import Node
 from rnndsl.kernel.linear import Matrix
 from rnndsl.kernel.step import Step
-from rnndsl.kernel.values import Array
 from rnndsl.plan.ir import Plan
 
 
@@ -35,7 +34,7 @@ def recurrence_text(
     reads = [inner(("access", i), _wanted_name(channel, step, i)) for i in range(len(channel.accesses))]
     slots = _slots(component.bounds, channel, inner)
     back = [inner(("d", s.index), f"d_{s.name}") for s in slots]
-    outs = [inner(("follow", i), array_name(array)) for i, (array, _) in enumerate(channel.follows)]
+    outs = [inner(("follow", i), array.label) for i, (array, _) in enumerate(channel.follows)]
     outs_back = [inner(("d_follow", i), f"d_{name}") for i, name in enumerate(outs)]
 
     def leaf(node: Node) -> str:
@@ -169,19 +168,15 @@ def _wanted_name(channel: Channel, step: Step, i: int) -> str:
     n = channel.builder.leaf(access.kind, i, ())
     local = dict(channel.names)
     array = (step.streams if access.kind == "stream" else step.statics)[access.array]
-    return local[n] if n in local else array_name(array)
+    return local.get(n, array.label)
 
-
-def array_name(array: Array) -> str:
-    """What a real array is called after."""
-    return f"{array.name}_{array.part}" if array.part else array.name
 
 
 def _arrays(channel: Channel, step: Step, kind: str, names: KernelNames) -> list[ArrayText]:
     """The arrays of a kind that are read at all."""
     given = step.streams if kind == "stream" else step.statics
     read = sorted({a.array for a in channel.accesses if a.kind == kind})
-    return [ArrayText(i, names(("array", kind, i), f"{array_name(given[i])}_array")) for i in read]
+    return [ArrayText(i, names(("array", kind, i), f"{given[i].label}_array")) for i in read]
 
 
 def _access(

@@ -84,8 +84,7 @@ class Triton(Backend):
         assert isinstance(kernels, Launched)
         tiles, why = kernels.tiles(batch, steps, kind["device"])
         back, _ = kernels.tiles(batch, steps, kind["device"], backward=True)
-        schedule = "sequential" if tiles.schedule == SEQUENTIAL else "exact scan" if kernels.kernels.is_exact else "newton"
-        return Plan(name, self.name, schedule, why, batch * kernels.kernels.count, tiles, back)
+        return Plan(name, self.name, kernels.kernels.costs.schedule(tiles), why, batch * kernels.kernels.count, tiles, back)
 
     def step(
         self, layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
