@@ -35,6 +35,7 @@ class Component:
     lanes: Lanes | None
     bounds: dict[str, Bounds]
     plan: Plan | None = None
+    oversize: str = ""  # how large its equations are where they are too large to be looked at; it has no lanes then
 
     @cached_property
     def too_large(self) -> str:
@@ -136,7 +137,7 @@ def analyse(plan: Plan, source: Source, sizes: dict[str, int] | None = None, lon
             lanes = lower(stage, plan.static, types, sizes or {}, definitions, longest)
         except TooLarge as e:
             unknown = Structure(UNKNOWN, 0, f"its equations are too large: {e}")
-            components.append(Component(stage.states, family.NONLINEAR, unknown, stage, None, bounds, plan))
+            components.append(Component(stage.states, family.NONLINEAR, unknown, stage, None, bounds, plan, str(e)))
             continue
         kind = family.of_component(lanes.families)
         components.append(Component(stage.states, kind, structure_of(lanes, source), stage, lanes, bounds, plan))
@@ -146,9 +147,9 @@ def analyse(plan: Plan, source: Source, sizes: dict[str, int] | None = None, lon
 def require_shown(system: System, source: Source) -> System:
     """The system, where something can be said of each component. Raises RnnError where the equations of one are too large for that."""
     for c in system.components:
-        if c.structure.kind == UNKNOWN:
+        if c.oversize:
             assert c.scan is not None
-            raise RnnError(source, [_too_large(system.plan, c.scan, c.structure.reason.partition(": ")[2])])
+            raise RnnError(source, [_too_large(system.plan, c.scan, c.oversize)])
     return system
 
 

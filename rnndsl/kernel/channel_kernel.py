@@ -9,7 +9,6 @@ from rnndsl.calculus.budget import WORK
 from rnndsl.calculus.budget import TooLarge as FormulaTooLarge
 from rnndsl.calculus.family import AFFINE
 from rnndsl.calculus.schedule import legal_schedules
-from rnndsl.calculus.structure import UNKNOWN
 from rnndsl.functions import OPERATIONS
 from rnndsl.kernel.channels import Channel, ChannelRewriter, Gradients, pullback, slopes
 from rnndsl.kernel.graph import Builder
@@ -59,7 +58,7 @@ class ChannelKernel:
 
 def channel_kernel(plan: Plan, recurrence: Recurrence, component: Component) -> ChannelKernel:
     """The kernel of one channel. Raises Unsupported, with the reason, where channels meet or a step has what no channel can compute."""
-    if component.structure.kind == UNKNOWN:
+    if component.oversize:
         raise TooLarge("the operations of its equations", WORK)
     if not component.structure.within_a_channel:
         raise Unsupported(component.structure.reason)
