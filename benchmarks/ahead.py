@@ -1,4 +1,5 @@
-"""Compiles Triton kernels ahead of time, without a GPU, and prints what they need: registers, spills, barriers, instructions.
+"""Compiles Triton kernels ahead of time, without a GPU, and prints what they need: registers, spills, barriers, shuffles, instructions, and
+seconds of processor time to compile (with a fresh TRITON_CACHE_DIR; next to none where the cache has a kernel).
 
     python benchmarks/ahead.py                              every kernel of the examples, for sm_80, sm_90 and gfx942
     python benchmarks/ahead.py --zoo                        and of the published cells
@@ -11,7 +12,6 @@ import inspect
 import json
 import re
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +24,7 @@ from rnndsl.runtime.triton.files import module_of, text_of
 from rnndsl.tiles import PARALLEL, SEQUENTIAL, candidates
 
 ROOT = Path(__file__).resolve().parent.parent
+COLUMNS = ("registers", "spills", "barriers", "special", "shuffles", "instructions", "seconds")
 SIZES = {"D": 64, "H": 256, "N": 4, "K": 16, "V": 16}
 
 
@@ -49,6 +50,12 @@ def tiles_of(kernels, parallel: bool):
     return next(t for t in candidates(kernels.costs, 2048, 4096) if t.schedule == wanted)
 
 
+def kinds(kernels) -> Iterator[tuple[str, object, object]]:
+    """The kernels of a recurrence: what each is called, and its tiles."""
+    for kernel, (function, parallel) in kernels_of(kernels).items():
+        yield kernel, function, tiles_of(kernels, parallel)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("names", nargs="*", help="examples, without .rnn (default: all of examples/)")
@@ -61,30 +68,23 @@ def main() -> int:
     chosen = [p for p in paths if not options.names or p.stem in options.names]
     streams = getattr(torch, options.dtype)
     real = torch.float64 if streams == torch.float64 else torch.float32
-    rows, spilled, failed = [], 0, 0
-    print(f"{'recurrence':32} {'kernel':18} {'target':7} {'registers':>9} {'spills':>6} {'barriers':>8} {'special':>7} {'code':>6} {'seconds':>7}")
-    for path in chosen:
-        for name, kernels in channels_of(path, real):
-            for kernel, (function, parallel) in kernels_of(kernels).items():
-                tiles = tiles_of(kernels, parallel)
-                for target in options.target or TARGETS:
-                    start = time.perf_counter()
-                    try:
-                        b = binary(function, tiles, target, streams, real)
-                    except Exception as e:  # goes on, and says so in the end
-                        failed += 1
-                        print(f"{name:32} {kernel:18} {target:7} {type(e).__name__}: {str(e).splitlines()[-1][:120]}")
-                        continue
-                    seconds = time.perf_counter() - start
-                    spilled += b.spills > 0
-                    rows.append({"recurrence": name, **asdict(b)})
-                    print(
-                        f"{name:32} {kernel:18} {target:7} {b.registers:9} {b.spills:6} {b.barriers:8} {b.special:7} {b.instructions:6} {seconds:7.1f}",
-                        flush=True,
-                    )
-    print(f"{len(rows)} kernels, {spilled} of them spill, {failed} failed")
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    rows, failed = [], 0
+    print("  ".join([f"{'recurrence':32} {'kernel':18} {'target':7}", *COLUMNS]))
+    found = [(name, *k) for p in chosen for name, kernels in channels_of(p, real) for k in kinds(kernels)]
+    for target in options.target or TARGETS:
+        for name, kernel, function, tiles in found:
+            title = f"{name:32} {kernel:18} {target:7}"
+            try:
+                needs = asdict(binary(function, tiles, target, streams, real))
+            except Exception as e:  # goes on, and says so in the end
+                failed += 1
+                print(f"{title}  {type(e).__name__}: {str(e).splitlines()[-1][:120]}", flush=True)
+                continue
+            rows.append({"recurrence": name, **needs})
+            print("  ".join([title, *(f"{needs[c]:{len(c)}}" for c in COLUMNS)]), flush=True)
+            if options.json:  # after each, so that what is interrupted leaves what it has
+                options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    print(f"{len(rows)} kernels, {sum(r['spills'] > 0 for r in rows)} of them spill, {failed} failed")
     return 1 if failed else 0
 
 

@@ -1,6 +1,7 @@
 """Kernels compiled ahead of time, without a GPU: what the binaries need of registers, stack and barriers."""
 
 import functools
+import os
 import re
 import subprocess
 import tempfile
@@ -29,7 +30,9 @@ class Binary:
     spills: int
     barriers: int
     special: int  # instructions of the special function unit
+    shuffles: int  # between the lanes of a warp
     instructions: int
+    seconds: float  # of processor time for the compilers; next to none where Triton's cache has the kernel
 
 
 def kernels_of(channels: Channels) -> dict[str, tuple[Any, bool]]:
@@ -59,9 +62,11 @@ def binary(kernel: Any, tiles: Tiles, target: str, streams: torch.dtype = torch.
         if signature[name].startswith("*") or name.endswith(("_rows", "_times")):
             aligned[(i,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
+    start = os.times()[:4]  # with those of processes that have ended: ptxas is one
     made = triton.compile(source, target=GPUTarget(*TARGETS[target]), options={"num_warps": tiles.warps, "enable_fp_fusion": True})
-    name = kernel.__name__
-    return _amd(name, target, tiles, made.asm["amdgcn"]) if "amdgcn" in made.asm else _nvidia(name, target, tiles, made.asm["cubin"])
+    seconds = round(sum(os.times()[:4]) - sum(start), 2)
+    counts = _amd(made.asm["amdgcn"]) if "amdgcn" in made.asm else _nvidia(made.asm["cubin"])
+    return Binary(kernel.__name__, target, tiles, **counts, seconds=seconds)
 
 
 def _kind(name: str, names: list[str], streams: torch.dtype, real: torch.dtype, reset: bool) -> str:
@@ -79,7 +84,7 @@ def _kind(name: str, names: list[str], streams: torch.dtype, real: torch.dtype, 
     return _POINTER[streams] if f"{name}_rows" in names and not name.endswith("_seed_at") else _POINTER[real]
 
 
-def _nvidia(kernel: str, target: str, tiles: Tiles, cubin: bytes) -> Binary:
+def _nvidia(cubin: bytes) -> dict[str, int]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"
         path.write_bytes(cubin)
@@ -88,17 +93,31 @@ def _nvidia(kernel: str, target: str, tiles: Tiles, cubin: bytes) -> Binary:
     registers = re.search(r"REG:(\d+)", usage)
     assert registers is not None, usage
     code = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?\s*([A-Z][A-Z0-9]*)", listing)
-    spills = sum(op in ("LDL", "STL") for op in code)
-    return Binary(kernel, target, tiles, int(registers[1]), spills, code.count("BAR"), code.count("MUFU"), len(code))
+    return {
+        "registers": int(registers[1]),
+        "spills": sum(op in ("LDL", "STL") for op in code),
+        "barriers": code.count("BAR"),
+        "special": code.count("MUFU"),
+        "shuffles": sum(op in ("SHFL", "REDUX") for op in code),
+        "instructions": len(code),
+    }
 
 
-def _amd(kernel: str, target: str, tiles: Tiles, listing: str) -> Binary:
+def _amd(listing: str) -> dict[str, int]:
     registers = re.search(r"\.vgpr_count:\s+(\d+)", listing)
     spills = re.search(r"\.vgpr_spill_count:\s+(\d+)", listing)
     assert registers is not None and spills is not None
     code = re.findall(r"^\t([sv]_\w+|ds_\w+|global_\w+|buffer_\w+|scratch_\w+)", listing, re.M)
-    special = sum(op.startswith(("v_exp_", "v_log_", "v_rcp_", "v_rsq_", "v_sqrt_", "v_sin_", "v_cos_")) for op in code)
-    return Binary(kernel, target, tiles, int(registers[1]), int(spills[1]), code.count("s_barrier"), special, len(code))
+    special = ("v_exp_", "v_log_", "v_rcp_", "v_rsq_", "v_sqrt_", "v_sin_", "v_cos_")
+    shuffles = ("ds_bpermute", "ds_permute", "ds_swizzle", "v_permlane")
+    return {
+        "registers": int(registers[1]),
+        "spills": int(spills[1]),
+        "barriers": code.count("s_barrier"),
+        "special": sum(op.startswith(special) for op in code),
+        "shuffles": sum(op.startswith(shuffles) or op.endswith("_dpp") for op in code),
+        "instructions": len(code),
+    }
 
 
 @functools.cache
