@@ -42,15 +42,15 @@ def exact(
         matrix = cleared(first, matrix, ZERO)
         total = tail(scan(matrix + total), len(matrix))
         start = select(first, wide(state), neighbours(shifted, total, lanes, False))
-        bad = lanes.zero
+        bad = tl.zeros_like(lanes.zero).to(tl.int32)
         for i in tl.static_range(len(start)):
             if ZERO == 0.0:
-                bad += tl.where(start[i] - start[i] == 0, 0.0, 1.0)
+                bad |= tl.where(start[i] - start[i] == 0, 0, 1)
             else:  # -inf is a value
-                bad += tl.where(start[i] == start[i], 0.0, 1.0)
+                bad |= tl.where(start[i] == start[i], 0, 1)
         end = start
         starts_here = (lanes.when < STEPS - t0) & (lanes.lane > 0)
-        if tl.max(tl.where(starts_here, bad, 0.0)) == 0:
+        if tl.max(tl.where(starts_here, bad, 0)) == 0:
             end = run_lanes(step, now, wide_given, wide_sequences, wide_follows, finals, start, lanes, t0, STEPS)
         else:
             by_itself += 1

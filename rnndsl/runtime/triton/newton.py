@@ -69,6 +69,7 @@ def newton(
                 elif (verdict == 2) | (rounds > LANES):
                     pending = False
                     by_itself += 1
+                    tl.debug_barrier()  # the same words are stored once more, by other threads
                     end = in_lanes(alone(step, given, sequences, follows, finals, state, t0, LANES * LANE_STEPS, STEPS), lanes.zero)
         state = row_of(end, lanes.lane == LANES - 1)
         chunks += 1
@@ -118,13 +119,14 @@ def _corrected(scan: tl.constexpr, end, behind, matrix, boxes, whole, loose, lan
     for i in tl.static_range(len(end)):
         gap = gap + (tl.where((end[i] == behind[i]) | (whole == 0), 0.0, end[i] - behind[i]),)
     moved = tail(scan(matrix + gap), len(matrix))
-    unsettled = lanes.zero
+    # Votes are whole numbers: those of a warp meet in one instruction, and the compiler sees that all of its threads go the same way.
+    unsettled = tl.zeros_like(lanes.zero).to(tl.int32)
     found = ()
     for i in tl.static_range(len(end)):
         value = end[i] + (moved[i] - gap[i])
         if len(boxes[i]) > 0:
             value = tl.minimum(tl.maximum(value, boxes[i][0]), boxes[i][1])
-        unsettled += tl.where(whole & (tl.abs(moved[i]) > loose * (1.0 + tl.abs(value))), 1.0, 0.0)
+        unsettled |= tl.where(whole & (tl.abs(moved[i]) > loose * (1.0 + tl.abs(value))), 1, 0)
         found = found + (value,)
     return found, tl.max(unsettled) == 0
 

@@ -45,11 +45,11 @@ def parallel_back(
         matrix = cleared(last, matrix, 0.0)
         total = tail(scan(matrix + total), len(matrix))
         d = select(last, wide(carried), neighbours(shifted, total, lanes, True))
-        bad = lanes.zero
+        bad = tl.zeros_like(lanes.zero).to(tl.int32)
         for i in tl.static_range(len(d)):
-            bad += tl.where(d[i] - d[i] == 0, 0.0, 1.0)
+            bad |= tl.where(d[i] - d[i] == 0, 0, 1)
         ends_here = (lanes.when > -begin - LANE_STEPS) & (lanes.lane < LANES - 1)
-        if tl.max(tl.where(ends_here, bad, 0.0)) == 0:
+        if tl.max(tl.where(ends_here, bad, 0)) == 0:
             for c in tl.static_range(LANE_STEPS):
                 t = begin + (LANE_STEPS - 1 - c)
                 d, sums, restart_sums = pull(
