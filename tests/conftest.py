@@ -13,12 +13,10 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.ptx import plugin as ptx
+
 # Most tests are of the compiler and the reference; those of the kernels ask for them. What `auto` takes has a test of its own.
 os.environ["RNNDSL_BACKEND"] = "reference"
-
-# Without a GPU, Triton kernels run in Triton's interpreter. This must stand before anything imports triton.
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
 
 # Random programs are the same in every run of CI; elsewhere each run tries new ones.
 settings.register_profile("ci", derandomize=True)
@@ -26,14 +24,25 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
+def pytest_configure(config):
+    """Without a GPU, Triton kernels run in Triton's interpreter, or, of `-m ptx`, in the emulator. This must be said before anything imports
+    triton; it holds for a whole process."""
+    if not torch.cuda.is_available():
+        os.environ["TRITON_INTERPRET"] = "0" if ptx.chosen(config) else "1"
+    config.pluginmanager.register(ptx.Record(config), "ptx record")
+
+
 def pytest_addoption(parser):
+    ptx.add_options(parser)
     parser.addoption("--accept", action="store_true", help="write the golden files anew from what the tests get")
     parser.addoption("--all", action="store_true", help="run every case of tests over whole populations of cells, not one in a few")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Of the cases of a test that is marked `one_in(n)`, one in n is run, always the same ones; with `--all`, each. So is one that is named."""
-    if config.getoption("--all") or any("[" in argument for argument in config.args):
+    """Of the cases of a test that is marked `one_in(n)`, one in n is run, always the same ones; with `--all`, each. So is one that is named.
+    What is marked ptx is run by `-m ptx` alone, all of it."""
+    ptx.leave(config, items)
+    if config.getoption("--all") or ptx.whole(config) or any("[" in argument for argument in config.args):
         return
     cases = defaultdict(list)
     for item in items:

@@ -12,7 +12,7 @@ import functools
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -38,12 +38,13 @@ class Launch:
 
 @dataclass
 class Launches:
-    """What ran: settings that may be changed between launches, and a report of each."""
+    """What ran: settings that may be changed between launches, and a report of each. `edit` gives another text in place of a kernel's PTX."""
 
     noise: int = 0
     seed: int = 0
     watch: bool = True
     max_steps: int = 200_000_000
+    edit: Callable[[str], str] | None = None
     all: list[Launch] = field(default_factory=list)
 
     @property
@@ -115,6 +116,8 @@ class _Driver:
             (kernel, shared), run = function, active()
             passed = [value for value, kind in zip(given, kinds.values(), strict=True) if kind != "constexpr"]
             constants = {name: value for (name, kind), value in zip(kinds.items(), given, strict=True) if kind == "constexpr"}
+            if run.edit is not None:
+                kernel = _kernel(run.edit(kernel.text))
             report = kernel((x, y, z), passed, shared, run.seed, run.noise, run.watch, run.max_steps)
             run.all.append(Launch(source.fn.__name__, (x, y, z), constants, metadata.num_warps, report))
 

@@ -49,7 +49,10 @@ static void run_block(Warp& w, Program& p, u32 mask, int i, int* pc) {
     else if (row.kind == CALL) call(w, p, mask, row.operands);
     else {
       EACH(pc[l] = row.kind == BARRIER || !taken(w, row.operands, l) ? i + 1 : row.kind == RETURN ? DONE : (int)row.operands[2];)
-      w.at_barrier = row.kind == BARRIER;
+      if (row.kind == BARRIER) {
+        w.at_barrier = true;
+        whole_warp(mask, row.line);
+      }
       return;
     }
     if (labels[i + 1]) {
