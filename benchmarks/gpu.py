@@ -3,10 +3,11 @@
     python benchmarks/gpu.py                        prints tables and writes benchmarks/results/gpu-<name of the GPU>.json
     python benchmarks/gpu.py --quick                fewer shapes
     python benchmarks/gpu.py --only times,layer     these groups alone; written under another name, ending in theirs
-    python benchmarks/gpu.py --limit 500 --out DIR  ends after so many seconds; the file is written after every piece
+    python benchmarks/gpu.py --limit 300 --out DIR  ends after so many seconds; the file is written after every piece
     python benchmarks/gpu.py --device cpu --tiny    runs through all of it in Triton's interpreter, whose times say nothing
 
-pararnn-torch, accelerated-scan and FlashRNN are measured where they are installed. What fails is noted in the file and costs nothing else.
+The most important groups come first, and none may take more than its share of the time. A page of the results is written beside the data;
+`gpu_page.py FILE` writes it anew. pararnn-torch, accelerated-scan and FlashRNN are measured where they are installed. What fails is noted in the file and costs nothing else.
 """
 
 import argparse
@@ -22,7 +23,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 RESULTS = Path(__file__).resolve().parent / "results"
-GROUPS = ("bounds", "agreement", "functions", "cycles", "rounds", "times", "layer", "dense", "compiled", "model")
+SHARES = {  # of the time, at most: one slow group cannot eat the rest
+    "agreement": 0.3, "bounds": 0.1, "functions": 0.1, "times": 0.35, "cycles": 0.1, "rounds": 0.1, "dense": 0.15, "layer": 0.15, "model": 0.2,
+    "compiled": 0.2,
+}  # fmt: skip
+GROUPS = tuple(SHARES)
 LEAD = 4e-3  # seconds for which the GPU is kept busy before a call, so that what Python does for one that starts few kernels is not counted
 
 
@@ -53,7 +58,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: Triton's interpreter; its times say nothing")
     parser.add_argument("--only", metavar="GROUPS", help=f"of {','.join(GROUPS)}; bounds are always measured")
     parser.add_argument("--skip", metavar="GROUPS", default="", help="all but these")
-    parser.add_argument("--limit", type=float, default=570.0, metavar="SECONDS", help="when to end (default 570)")
+    parser.add_argument("--limit", type=float, default=520.0, metavar="SECONDS", help="when to end (default 520)")
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"where to write (default {RESULTS.relative_to(ROOT)}; with --device cpu nowhere)")
     options = parser.parse_args()
     options.only, options.skip = (names.split(",") if names else [] for names in (options.only, options.skip))
@@ -70,7 +75,8 @@ def main() -> int:
         os.environ["TRITON_INTERPRET"] = "1"
     import torch
     from on_gpu import groups, scale, tables
-    from on_gpu.record import OutOfTime, Record
+    from on_gpu.page import page
+    from on_gpu.record import OutOfTime, Record, ShareUsed
 
     from rnndsl.tools.tune.timer import timer_of
 
@@ -84,8 +90,11 @@ def main() -> int:
     record = Record(about, path, options.limit, device)
     run = groups.Run(record, getattr(scale, options.scale.upper()), device, timer_of(device, LEAD))
     for n, group in enumerate(options.groups):
+        record.begin(options.limit * SHARES[group])
         try:
             record.guarded(group, "all of it", partial(groups.GROUPS[group], run))
+        except ShareUsed:
+            record.leave_out(group, "the rest", "its share of the time was up")
         except (OutOfTime, KeyboardInterrupt) as e:
             why = "the time was up" if isinstance(e, OutOfTime) else "interrupted"
             for g in options.groups[n:]:
@@ -96,7 +105,8 @@ def main() -> int:
     record.save()
     print(tables.ends(record.data))
     if path is not None:
-        print(f"wrote {path}")
+        path.with_suffix(".md").write_text(page(record.data))
+        print(f"wrote {path} and {path.with_suffix('.md').name}")
     return 0
 
 

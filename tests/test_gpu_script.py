@@ -28,8 +28,9 @@ def ran(tmp_path_factory) -> tuple[dict, str]:
     folder = tmp_path_factory.mktemp("gpu")
     done = script("gpu.py", "--device", "cpu", "--tiny", "--skip", "compiled", "--out", str(folder))
     assert done.returncode == 0, done.stderr
-    (path,) = folder.iterdir()
+    (path,) = folder.glob("*.json")
     assert path.name == "gpu-interpreter-tiny-without-compiled.json"
+    assert path.with_suffix(".md").read_text().startswith("# A dry run of benchmarks/gpu.py, not on a GPU\n")
     return json.loads(path.read_text()), done.stdout
 
 
@@ -39,7 +40,7 @@ def rows(ran, group: str) -> list[dict]:
 
 def test_it_runs_through(ran):
     data, out = ran
-    assert list(data["groups"]) == ["bounds", "agreement", "functions", "cycles", "rounds", "times", "layer", "dense", "model"]
+    assert list(data["groups"]) == ["agreement", "bounds", "functions", "times", "cycles", "rounds", "dense", "layer", "model"]
     installed = [e for e in data["errors"] if not e["who"].startswith(("pararnn", "accelerated-scan", "FlashRNN"))]
     assert installed == [] and data["machine"]["gpu"] is None and data["machine"]["triton"]
     assert all(f"\n{group} " in out for group in ("bounds", "agreement", "functions", "cycles", "rounds", "model"))
@@ -95,7 +96,7 @@ def test_without_a_gpu():
 
 def test_groups_are_checked():
     done = script("gpu.py", "--only", "bounds,speed")
-    assert done.returncode == 2 and "there is no group speed; there is bounds, agreement" in done.stderr
+    assert done.returncode == 2 and "there is no group speed; there is agreement, bounds" in done.stderr
 
 
 def test_the_command_knows_every_group(monkeypatch):
@@ -103,7 +104,7 @@ def test_the_command_knows_every_group(monkeypatch):
     import gpu
     from on_gpu.groups import GROUPS
 
-    assert tuple(GROUPS) == gpu.GROUPS
+    assert sorted(GROUPS) == sorted(gpu.GROUPS)
 
 
 # The record
@@ -150,6 +151,30 @@ def test_when_the_time_is_up(record):
     with pytest.raises(OutOfTime):
         r.add("times", "here", late)
     assert saved(r)["groups"]["times"] == [{"a": 1}], "what was measured until then"
+
+
+def test_a_group_has_its_share(record):
+    from on_gpu.record import ShareUsed
+
+    r = record()
+    r.begin(-1.0)
+    with pytest.raises(ShareUsed):
+        r.add("times", "here", lambda: [{"a": 1}])
+    r.begin(100.0)
+    assert r.add("layer", "there", lambda: [{"a": 2}]) == [{"a": 2}], "the next group has its own"
+
+
+def test_the_page_is_made_from_the_data(tmp_path):
+    data = tmp_path / "found.json"
+    rows = [{"cell": "MinGRU", "schedule": "sequential", "dtype": "float32", "outputs": 1e-7, "gradients": 2e-7}]
+    found = {"machine": {"gpu": "a GPU"}, "groups": {"agreement": rows, "layer": []}, "errors": [], "left_out": [], "seconds": 1.0}
+    data.write_text(json.dumps(found))
+    done = script("gpu_page.py", str(data))
+    assert done.returncode == 0, done.stderr
+    text = data.with_suffix(".md").read_text()
+    assert text.startswith("# Triton kernels on ") and all(f"\n## {group}\n" in text for group in json.loads(data.read_text())["groups"])
+    data.write_text("{}")
+    assert script("gpu_page.py", str(data)).returncode == 2
 
 
 def test_a_gpu_that_answers_no_more_ends_the_run(record, monkeypatch):

@@ -23,21 +23,32 @@ class OutOfTime(Exception):
     """The time of the run is over."""
 
 
+class ShareUsed(OutOfTime):
+    """The time of a group is over, not that of the run."""
+
+
 class Record:
     """Rows by group, errors, and the time that is left."""
 
     def __init__(self, head: Row, path: Path | None, limit: float, device: torch.device):
         self.data: Row = {"version": 1, **head, "groups": {}, "errors": [], "left_out": [], "seconds": 0.0}
         self._path, self._limit, self._device, self._start = path, limit, device, time.monotonic()
+        self._share_ends = float("inf")
 
     @property
     def groups(self) -> dict[str, list[Row]]:
         return self.data["groups"]
 
+    def begin(self, share: float) -> None:
+        """A group begins, which may take so many seconds."""
+        self._share_ends = time.monotonic() + share
+
     def check(self) -> None:
-        """Raises OutOfTime."""
+        """Raises OutOfTime; ShareUsed where only the group's time is over."""
         if time.monotonic() - self._start > self._limit:
             raise OutOfTime
+        if time.monotonic() > self._share_ends:
+            raise ShareUsed
 
     def add(self, group: str, where: str, make: Callable[[], Iterable[Row]], limit: float | None = PIECE) -> list[Row]:
         """Keeps the rows of a piece, as they come. One that fails is an error of the record, and costs no other. Raises OutOfTime."""
