@@ -77,17 +77,20 @@ def _plural(n: int, word: str) -> str:
 
 def candidates(work: Work, channels: int, steps: int, wide: bool = False, itemsize: int = 4) -> Iterator[Tiles]:
     """The tiles worth a look for so many channels, those of all rows together, and steps; the usual ones first. wide: also such as take long
-    to compile, or more registers than some devices have."""
+    to compile, or more registers than some devices have. itemsize: bytes of an entry of a stream."""
     for width in (32, 64, 128):
         if width == 32 or channels >= width * 64:
             for ahead in (4, 8, 2):
                 yield Tiles(SEQUENTIAL, width, ahead=ahead, warps=width // WARP)
+    if itemsize == 2 and channels >= 64 * 64:  # two channels a thread, whose entries are four bytes together
+        for ahead in (4, 8, 2):
+            yield Tiles(SEQUENTIAL, 2 * WARP, ahead=ahead)
     if not work.is_parallel:
         return
     small = work.slots <= 3 and max(operations for operations, _ in work.functions.values()) <= _SMALL
     most = (4 if small else 2) * (2 if wide else 1)  # steps a lane: their values stand in registers
     least = 32 // itemsize  # channels of one sector of memory
-    for width in dict.fromkeys((least, 2 * least, 4, 2, 1)):
+    for width in dict.fromkeys((least, 2 * least, 8, 4, 2, 1)):
         for warps in (4, 1, 2, 8, 16):
             lanes = warps * WARP // width
             if lanes < 2 or (width < least and channels >= 4096):
@@ -97,17 +100,17 @@ def candidates(work: Work, channels: int, steps: int, wide: bool = False, itemsi
                     yield Tiles(PARALLEL, width, lanes=lanes, lane_steps=lane_steps, warps=warps)
 
 
-def cycles(work: Work, tiles: Tiles, channels: int, steps: int, device: Device, backward: bool = False) -> float:
-    """What the model predicts for a call."""
+def cycles(work: Work, tiles: Tiles, channels: int, steps: int, device: Device, backward: bool = False, itemsize: int = 4) -> float:
+    """What the model predicts for a call. itemsize: bytes of an entry of a stream; states have at least four."""
     once, again = _steps(work, backward)
     programs = ceil(channels / tiles.channels)
     resident = device.processors * max(1, device.warps // tiles.warps)
     waves = ceil(programs / resident)
-    streams = work.streams + work.slots
-    memory = channels * steps * 4.0 * (2 * streams + 1 if backward else streams) / device.bandwidth
+    moved = work.streams * itemsize + work.slots * max(4, itemsize)  # bytes of a step: streams read, states written
+    memory = float(channels * steps) * (2 * moved + max(4, itemsize) if backward else moved) / device.bandwidth
     if tiles.schedule == SEQUENTIAL:
         chain, slots = _cost(again)
-        step = max(chain, _MEMORY_LATENCY / tiles.ahead)
+        step = max(chain, _MEMORY_LATENCY / tiles.ahead, slots * tiles.channels / (WARP * tiles.warps))  # a warp issues one at a time
         issue = channels / WARP * steps * slots / (device.processors * device.issue)
         return max(waves * steps * step, issue, memory)
     chunk = tiles.lanes * tiles.lane_steps
@@ -137,14 +140,15 @@ def _cost(counted: tuple[int, int]) -> tuple[float, float]:
 
 
 def choose(
-    work: Work, channels: int, steps: int, device: Device, schedule: str = "auto", wish: dict[str, int] | None = None, backward: bool = False
+    work: Work, channels: int, steps: int, device: Device, schedule: str = "auto", wish: dict[str, int] | None = None, backward: bool = False,
+    itemsize: int = 4,
 ) -> Tiles:
     """The tiles that the model predicts to be fastest, within a schedule and with the entries of `wish`, whatever it thinks of them."""
-    found = list(candidates(work, max(1, channels), max(1, steps)))
+    found = list(candidates(work, max(1, channels), max(1, steps), itemsize=itemsize))
     wanted = {"sequential": SEQUENTIAL, "newton": PARALLEL}.get(schedule)
     if wish and ("lanes" in wish or "lane_steps" in wish):
         wanted = PARALLEL
     fitting = [t for t in found if t.schedule == wanted] or found
     if wish:
         fitting = list(dict.fromkeys(replace(t, **wish) for t in fitting))  # type: ignore[arg-type]
-    return min(fitting, key=lambda t: cycles(work, t, max(1, channels), max(1, steps), device, backward))
+    return min(fitting, key=lambda t: cycles(work, t, max(1, channels), max(1, steps), device, backward, itemsize))

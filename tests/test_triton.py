@@ -546,6 +546,9 @@ def test_wishes_are_granted():
     plain = choose(kernels.costs, 256, 4096, Device(), "newton", {"lane_steps": 1})
     assert plain.schedule == PARALLEL and plain.lane_steps == 1
     assert choose(kernels.costs, 256, 4096, Device(), "auto", {"channels": 16, "ahead": 7, "warps": 2}) .channels == 16
+    halves = list(candidates(kernels.costs, 8192, 4096, itemsize=2))
+    assert Tiles(SEQUENTIAL, 64, warps=1) in halves and Tiles(SEQUENTIAL, 64, warps=1) not in candidates(kernels.costs, 8192, 4096)
+    assert min(t.channels for t in halves if t.schedule == PARALLEL) * 2 == 32, "a sector of memory"
     for t in candidates(kernels.costs, 2048, 4096):
         assert t.schedule == SEQUENTIAL or t.lanes * t.channels == 32 * t.warps  # an entry a thread
 
@@ -571,11 +574,13 @@ def test_measured_tiles_are_taken(tmp_path, monkeypatch):
     layer = triton_layer(*example("para_gru"), {"D": 3, "H": 4}, "sequential")
     layer.tiles, layer.schedule = None, "auto"
     x = torch.randn(2, 9, 3, device=DEVICE)
-    label = backend._label(Key.of(backend._key(layer, "h", torch.float32)))
+    label = backend._label(Key.of(backend._key(layer, "h", torch.float32))) + ", float32 streams"
     wanted = Tiles(PARALLEL, 2, lanes=16, lane_steps=2, warps=1)
     tuned.store(backend.device_of(x.device).name, {tuned.entry(label, 8, 9, False): wanted})
     (plan,) = layer.plan_for(x)
     assert plan.forward == wanted and plan.backward != wanted and plan.why == "measured by rnndsl tune"
+    with torch.autocast(DEVICE, torch.bfloat16):
+        assert layer.plan_for(x)[0].forward != wanted, "other streams"
     assert tuned.find(backend.device_of(x.device).name, label, 7, 16, False) == wanted  # of one class
     assert tuned.find(backend.device_of(x.device).name, label, 9, 9, False) is None
     (tmp_path / "tuned.json").write_text("{not json")

@@ -114,7 +114,7 @@ def test_the_fastest_wins_forwards_and_backwards_apart(monkeypatch):
     assert (forward.is_backward, backward.is_backward) == (False, True)
     assert forward.measured == [FAST, BACK, SLOW] and backward.measured == [BACK, FAST, SLOW]
     assert (forward.channels, forward.steps) == (10, 7)
-    name = "ParaGRU.h(D=3,H=5) float32, channels 2^4, steps 2^3"
+    name = "ParaGRU.h(D=3,H=5) float32, float32 streams, channels 2^4, steps 2^3"
     assert result.winners == {f"{name}, forward": FAST, f"{name}, backward": BACK}
 
 
@@ -170,6 +170,7 @@ def test_kernels_are_given_what_the_layer_gives_them(is_half):
     x = torch.randn(2, 7, 3, device=DEVICE)
     forward, backward = calls_of(layer, (x,), is_half, True)
     assert forward.call.streams[0].shape == (2, 7, 15) and forward.itemsize == (2 if is_half else 4)
+    assert all(call.label == f"ParaGRU.h(D=3,H=5) float32, {'bfloat16' if is_half else 'float32'} streams" for call in (forward, backward))
     with torch.no_grad():
         y = layer(x)[0]
         close = {"rtol": 1e-5, "atol": 1e-2 if is_half else 1e-6}
@@ -186,7 +187,7 @@ def test_without_backward_kernels(monkeypatch):
 
 def test_float64(monkeypatch):
     result, _ = found(monkeypatch, Settings(2, 7, {"D": 3, "H": 5}, "float64"))
-    assert result.tuned[0].label == "ParaGRU.h(D=3,H=5) float64" and result.tuned[0].measured[0] == FAST
+    assert result.tuned[0].label == "ParaGRU.h(D=3,H=5) float64, float64 streams" and result.tuned[0].measured[0] == FAST
 
 
 @pytest.mark.filterwarnings("ignore:Mixed. `g` runs step by step in PyTorch")
@@ -195,7 +196,7 @@ def test_recurrences_without_kernels_are_named(monkeypatch):
     monkeypatch.setattr(BACKENDS["triton"], "devices", ("cpu",))
     monkeypatch.delenv("RNNDSL_BACKEND")
     result, _ = found(monkeypatch, text=MIXED)
-    assert [t.label for t in result.tuned] == ["Mixed.h(D=3,H=5) float32"] * 2 and "g" in result.untuned
+    assert [t.label for t in result.tuned] == ["Mixed.h(D=3,H=5) float32, float32 streams"] * 2 and "g" in result.untuned
 
 
 def test_a_cell_without_kernels_is_refused():
@@ -278,7 +279,7 @@ def test_the_table(monkeypatch):
     lines = table(result).splitlines()
     assert lines[0] == "ParaGRU (c.rnn), float32 streams, B = 2, T = 7, D = 3, H = 5"
     assert lines[1].startswith(f"{result.device}; torch {torch.__version__}, triton ")
-    assert lines[3] == "ParaGRU.h(D=3,H=5) float32, forward: 10 channels, 7 steps"
+    assert lines[3] == "ParaGRU.h(D=3,H=5) float32, float32 streams, forward: 10 channels, 7 steps"
     assert lines[4].split() == ["the", "fastest", "of", "4", "(1", "dropped", "as", "slow)", "measured", "predicted", "ratio"]
     first, second, third = lines[5:8]
     assert first.strip().startswith("parallel, 8 channels a program, 4 lanes of 2 steps, 1 warp") and "1.00 ms" in first
@@ -373,7 +374,7 @@ def test_the_command(monkeypatch, capsys):
     path = Path(os.environ["RNNDSL_CACHE"]) / tuned.FILE
     assert f"Stored in {path}" in out and out.splitlines()[-1].strip().startswith('layer.schedule = "newton"')
     (entries,) = json.loads(path.read_text()).values()
-    assert list(entries) == ["ParaGRU.h(D=3,H=5) float32, channels 2^4, steps 2^3, forward"]
+    assert list(entries) == ["ParaGRU.h(D=3,H=5) float32, float32 streams, channels 2^4, steps 2^3, forward"]
     assert cli.main([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stored"] == str(path)
 

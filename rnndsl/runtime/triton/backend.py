@@ -82,8 +82,9 @@ class Triton(Backend):
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
         kernels = recurrence.known(_key(layer, name, kind["dtype"]))
         assert isinstance(kernels, Launched)
-        tiles, why = kernels.tiles(batch, steps, kind["device"])
-        back, _ = kernels.tiles(batch, steps, kind["device"], backward=True)
+        streams = _streams_of_products(kind)
+        tiles, why = kernels.tiles(batch, steps, kind["device"], streams)
+        back, _ = kernels.tiles(batch, steps, kind["device"], streams, backward=True)
         return Plan(name, self.name, kernels.kernels.costs.schedule(tiles), why, batch * kernels.kernels.count, tiles, back)
 
     def step(
@@ -136,7 +137,7 @@ class Launched:
     label: str
     reference: Any
     last: tuple[Tiles, Tensor | None] | None = field(default=None, repr=False)
-    chosen: dict[tuple, Tiles] = field(default_factory=dict, repr=False)  # by channels, steps, device and direction
+    chosen: dict[tuple, Tiles] = field(default_factory=dict, repr=False)  # by channels, steps, device, dtype of streams and direction
 
     @property
     def forms(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -153,17 +154,25 @@ class Launched:
     def cast(self, t: Tensor, is_stream: bool) -> Tensor:
         return t if t.dtype == self.dtype or (is_stream and t.dtype in HALF) else t.to(self.dtype)
 
-    def tiles(self, batch: int, steps: int, device: torch.device, backward: bool = False) -> tuple[Tiles, str]:
-        """How a call is cut, and why."""
+    def streams_of(self, call: Call) -> torch.dtype:
+        """The dtype of a call's streams: half where any of them is."""
+        return next((s.dtype for s in call.streams if s.dtype in HALF), self.dtype)
+
+    def named(self, streams: torch.dtype) -> str:
+        """What calls with such streams are called in a table of measurements."""
+        return f"{self.label}, {str(streams).removeprefix('torch.')} streams"
+
+    def tiles(self, batch: int, steps: int, device: torch.device, streams: torch.dtype, backward: bool = False) -> tuple[Tiles, str]:
+        """How a call with such streams is cut, and why."""
         channels = batch * self.kernels.count
         if self.schedule == "auto" and not self.wish:
-            known = tuned.find(device_of(device).name, self.label, channels, steps, backward)
+            known = tuned.find(device_of(device).name, self.named(streams), channels, steps, backward)
             if known is not None and (known.schedule == SEQUENTIAL or self.kernels.parallel is not None):
                 return known, "measured by rnndsl tune"
-        known = self.chosen.get((channels, steps, device, backward))
+        known = self.chosen.get((channels, steps, device, streams, backward))
         if known is None:
-            known = choose(self.kernels.costs, channels, steps, device_of(device), self.schedule, self.wish, backward)
-            self.chosen[channels, steps, device, backward] = known
+            known = choose(self.kernels.costs, channels, steps, device_of(device), self.schedule, self.wish, backward, streams.itemsize)
+            self.chosen[channels, steps, device, streams, backward] = known
         return known, self._why()
 
     def _why(self) -> str:
@@ -172,14 +181,22 @@ class Launched:
         return "asked for by layer.tiles" if self.wish else f"schedule={self.schedule!r}"
 
     def forward(self, call: Call) -> list[Tensor]:
-        tiles, _ = self.tiles(call.first[0].shape[0], call.steps, call.first[0].device)
+        tiles, _ = self.tiles(call.first[0].shape[0], call.steps, call.first[0].device, self.streams_of(call))
         found, report = launch.forward(self.kernels, tiles, self.boxes, call)
         self.last = (tiles, report)
         return found
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
-        tiles, _ = self.tiles(call.first[0].shape[0], call.steps, call.first[0].device, backward=True)
+        tiles, _ = self.tiles(call.first[0].shape[0], call.steps, call.first[0].device, self.streams_of(call), backward=True)
         return launch.backward(self.kernels, tiles, call, sequences, grads)
+
+
+def _streams_of_products(kind: dict[str, Any]) -> torch.dtype:
+    """The dtype in which products of inputs come: that of autocast where it is on, but for float64."""
+    device = kind["device"].type
+    if kind["dtype"] == torch.float32 and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return kind["dtype"]
 
 
 def _label(key: Key) -> str:

@@ -41,7 +41,12 @@ class KernelCall:
     @property
     def itemsize(self) -> int:
         """Bytes of an entry of a stream."""
-        return (*self.call.streams, *self.call.first)[0].element_size()
+        return self.launched.streams_of(self.call).itemsize
+
+    @property
+    def label(self) -> str:
+        """What it is called in a table of measurements."""
+        return self.launched.named(self.launched.streams_of(self.call))
 
     @torch.no_grad()
     def run(self, tiles: Tiles) -> list[Tensor]:

@@ -111,12 +111,12 @@ def run(program: str, cell: Cell, layer_class: Any, settings: Settings, device: 
 def tuned_call(call: KernelCall, device: torch.device, timer: Timer, tick: Tick, most: int | None = None) -> Tuned:
     """The race of one call of kernels; most: how many candidates, beside the model's choice."""
     kernels, shape, model = call.launched.kernels, (call.channels, call.steps), device_of(device)
-    chosen = choose(kernels.costs, *shape, model, backward=call.is_backward)
+    chosen = choose(kernels.costs, *shape, model, backward=call.is_backward, itemsize=call.itemsize)
     cuts = dict.fromkeys([*islice(candidates(kernels.costs, *shape, True, call.itemsize), most), chosen])
-    predicted = {t: cycles(kernels.costs, t, *shape, model, call.is_backward) / model.clock for t in cuts}
-    task = f"{call.launched.label}, {'backward' if call.is_backward else 'forward'}"
+    predicted = {t: cycles(kernels.costs, t, *shape, model, call.is_backward, call.itemsize) / model.clock for t in cuts}
+    task = f"{call.label}, {'backward' if call.is_backward else 'forward'}"
     runs = race({t: partial(call.run, t) for t in cuts}, call.wrong, timer, lambda who, done, total: tick(task, who, done, total))
-    return Tuned(call.launched.label, call.is_backward, *shape, chosen, predicted, runs)
+    return Tuned(call.label, call.is_backward, *shape, chosen, predicted, runs)
 
 
 def common(found: Sequence[Tuned]) -> tuple[Tiles, float] | None:
