@@ -209,9 +209,10 @@ def test_what_is_not_finite_comes_out_where_the_steps_have_it(schedule):
             state = layer.initial_state(2)._replace(h=torch.full((2, layer._sizes["H"]), 0.5, device=DEVICE))
             found.append(layer(x.to(DEVICE), state=state)[0])
         got, want = found
-        assert (torch.isnan(got) == torch.isnan(want)).all() and (torch.isinf(got) == torch.isinf(want)).all()
-        assert not torch.isfinite(want).all()
         finite = torch.isfinite(want)
+        assert not finite.all() and (torch.isfinite(got) == finite).all()
+        if spoil:  # else whether an overflow ends in -inf or, as inf - inf, in NaN depends on whether a product and a sum are rounded once
+            assert (torch.isnan(got) == torch.isnan(want)).all()
         torch.testing.assert_close(got[finite], want[finite], rtol=1e-4, atol=1e-5)
 
 

@@ -34,8 +34,38 @@ def sign(x):
 
 
 @triton.jit
+def _exp_of_sum(x):
+    """exp(x) where it is added to something: what is below the normal numbers may be 0, which saves a GPU the scaling around its own exp2."""
+    if x.dtype == tl.float64:
+        return tl.exp(x)
+    else:
+        return tl.exp2(x * 1.4426950408889634)
+
+
+@triton.jit
+def _inverse(x):
+    """1 / x for x >= 1, of infinity too. In float32 by the root that a GPU has an instruction for: a division there takes ten."""
+    if x.dtype == tl.float64:
+        return 1.0 / x
+    else:
+        root = tl.rsqrt(x)
+        return root * root
+
+
+@triton.jit
+def _signed(size, x):
+    """A number of no sign with the sign of x, also where that is a zero."""
+    if x.dtype == tl.float64:
+        return tl.where(is_negative(x), -size, size)
+    else:
+        bits = (x.to(tl.int32, bitcast=True) & -2147483648) | size.to(tl.int32, bitcast=True)
+        return bits.to(tl.float32, bitcast=True)
+
+
+@triton.jit
 def sigmoid(x):
-    return 1.0 / (1.0 + tl.exp(-x))
+    """In float32 3.0e-7 off at most, with units of exp2 and rsqrt that are 2 and 1 off in the last place."""
+    return _inverse(1.0 + _exp_of_sum(-x))
 
 
 @triton.jit
@@ -53,19 +83,25 @@ def _tanh_near_zero(x):
 
 @triton.jit
 def tanh(x):
-    near_above, near_below = _tanh_near_zero(x)
+    """In float32 2.4e-7 off at most, 4.0e-7 of its size, with units as for `sigmoid`."""
     size = tl.abs(x)
-    e = tl.exp(-2.0 * size)
-    near = size < 0.55
-    above = tl.where(near, near_above, tl.where(x < 0, e - 1.0, 1.0 - e))
-    return above / tl.where(near, near_below, 1.0 + e)
+    if x.dtype == tl.float64:
+        near_above, near_below = _tanh_near_zero(size)
+        e = tl.exp(-2.0 * size)
+        near = size < 0.55
+        found = tl.where(near, near_above, 1.0 - e) / tl.where(near, near_below, 1.0 + e)
+    else:
+        s = x * x
+        series = (((-0.00566694047 * s + 0.0206061509) * s - 0.0537300035) * s + 0.133313313) * s - 0.333332777  # relative error 5e-9
+        found = tl.where(size < 0.63, size + size * (s * series), 1.0 - 2.0 * _inverse(1.0 + _exp_of_sum(2.0 * size)))
+    return _signed(found, x)
 
 
 @triton.jit
 def expm1(x):
     near = tl.abs(x) < 1.0
     above, below = _tanh_near_zero(tl.where(near, 0.5 * x, 0.0))  # exp(x) - 1 = 2 tanh(x / 2) / (1 - tanh(x / 2))
-    return tl.where(near, 2.0 * above / (below - above), tl.exp(x) - 1.0)
+    return tl.where(near, 2.0 * above * _inverse(below - above), _exp_of_sum(x) - 1.0)
 
 
 @triton.jit
@@ -73,14 +109,13 @@ def sinh(x):
     """By halves of exp(|x|) where that is large, since it overflows before the result does."""
     size = tl.abs(x)
     m, half = expm1(minimum(size, full(20.0, size))), tl.exp(0.5 * size)
-    found = tl.where(size < 20.0, 0.5 * (m + m / (m + 1.0)), 0.5 * half * half)
-    return tl.where(x < 0, -found, found)
+    return _signed(tl.where(size < 20.0, 0.5 * (m + m * _inverse(m + 1.0)), 0.5 * half * half), x)
 
 
 @triton.jit
 def cosh(x):
-    half = tl.exp(0.5 * tl.abs(x))
-    return 0.5 * half * half + 0.5 / half / half
+    half, other = tl.exp(0.5 * tl.abs(x)), tl.exp(-0.5 * tl.abs(x))
+    return 0.5 * half * half + 0.5 * other * other
 
 
 @triton.jit
@@ -96,7 +131,7 @@ def nearest(x):
 def _log1p_of_fraction(e):
     """log(1 + e) for e in [0, 1]; what is lost in the sum is added again."""
     u = 1.0 + e
-    return tl.log(u) + (e - (u - 1.0)) / u
+    return tl.log(u) + (e - (u - 1.0)) * _inverse(u)
 
 
 @triton.jit
