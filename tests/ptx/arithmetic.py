@@ -125,9 +125,9 @@ def moved(i: Writer) -> str:
     return i.result(i.value(i.a[1], whole), whole)
 
 
-@rule("cvta", knows="to global shared")
+@rule("cvta", knows="to global shared local")
 def same_address(i: Writer) -> str:
-    """Of global memory only: shared memory begins at zero here, which generic addresses would hide."""
+    """Of global and local memory only: shared memory begins at zero here, which generic addresses would hide."""
     if i.has("shared"):
         raise i.unknown("generic addresses of shared memory are not known to the emulator")
     return i.result(i.value(i.a[1], i.kind))

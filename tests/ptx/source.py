@@ -83,7 +83,7 @@ class Function:
         """Labels and instructions; declarations are taken in on the way."""
         for number, line in enumerate(self.text.split("\n"), self.line):
             rest = re.sub(r"/\*.*?\*/|//.*", "", line).strip()
-            if rest.startswith((".loc", ".file", ".section", ".pragma")):
+            if rest.startswith((".loc ", ".loc\t", ".file", ".section", ".pragma")):
                 continue
             while rest:
                 rest = rest.strip()
