@@ -81,7 +81,8 @@ _BLOCK = 128
 def accuracy(scale: Scale, device: torch.device) -> Iterator[Row]:
     """Of each function that kernels have: its largest error, in units of the last place, where it is; and whether what is not finite is right.
 
-    The reference is PyTorch's function in float64, itself only that good: below two units, errors in float64 say nothing.
+    The reference is PyTorch's function in float64, itself only that good: below two units, errors in float64 say nothing. Beside it the mixed
+    error (Higham, Accuracy and Stability of Numerical Algorithms, 1.5): in units of the result and of what one unit of the arguments makes of it.
     """
     for dtype in (torch.float32, torch.float64):
         x, y = _points(scale.values, dtype, device)
@@ -93,20 +94,26 @@ def accuracy(scale: Scale, device: torch.device) -> Iterator[Row]:
             apply[(triton.cdiv(a.numel(), _BLOCK),)](
                 a, given[-1], got, a.numel(), FUNCTION=getattr(functions, name), ARGUMENTS=len(given), BLOCK=_BLOCK, num_warps=4
             )
-            yield {"function": name, "dtype": str(dtype).removeprefix("torch."), **_errors(given, got.double(), function(*(g.double() for g in given)), dtype)}
+            yield {"function": name, "dtype": str(dtype).removeprefix("torch."), **_errors(given, got.double(), function, dtype)}
 
 
-def _errors(given: tuple[Tensor, ...], got: Tensor, wanted: Tensor, dtype: torch.dtype) -> Row:
+def _errors(given: tuple[Tensor, ...], got: Tensor, function: Callable[..., Tensor], dtype: torch.dtype) -> Row:
     limits = torch.finfo(dtype)
+    exact = tuple(g.double() for g in given)
+    wanted = function(*exact)
+    slopes = torch.func.grad(lambda *a: function(*a).sum(), argnums=tuple(range(len(exact))))(*exact)
+    moved = sum((g * slope).abs().nan_to_num() for g, slope in zip(exact, slopes, strict=True))
     wanted = torch.where(wanted.abs() > limits.max, wanted.sign() * float("inf"), wanted)
     finite, small = wanted.isfinite(), limits.tiny
     apart = torch.where((wanted.abs() < small) & (got.abs() < small), 0.0, (got - wanted).abs())  # what is too small for a normal number may become 0
-    units = torch.where(finite, apart / (limits.eps * wanted.abs().clamp(min=small)), 0.0).nan_to_num(nan=float("inf"))
+    size = wanted.abs().clamp(min=small)
+    units, mixed = (torch.where(finite, apart / (limits.eps * of), 0.0).nan_to_num(nan=float("inf")) for of in (size, size + moved))
     worst = int(units.argmax())
     same = (got == wanted) | (got.isnan() & wanted.isnan())
     return {
         "units": float(units[worst]),
         "at": [float(g[worst]) for g in given],
+        "mixed": float(mixed.max()),
         "got": float(got[worst]),
         "wanted": float(wanted[worst]),
         "not_finite_wrong": int((~finite & ~same).sum()),

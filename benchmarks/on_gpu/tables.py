@@ -73,6 +73,7 @@ COLUMNS: dict[str, list[Column]] = {
     "functions": [
         ("", lambda r: f"{r['function']}, {r['dtype']}"),
         ("units in the last place", _of("units", lambda v: f"{v:.3g}")),
+        ("and with a unit of the arguments", _of("mixed", lambda v: f"{v:.3g}")),
         ("at", lambda r: ", ".join(f"{v:.4g}" for v in r["at"])),
         ("not finite, wrong", _of("not_finite_wrong")),
     ],
