@@ -19,6 +19,7 @@ from torch import Tensor
 
 import rnndsl
 from rnndsl import compiler
+from rnndsl.devices import USUAL, of_architecture
 from rnndsl.diagnostics import Source
 from rnndsl.kernel.build import Refusal
 from rnndsl.kernel.choice import predict
@@ -27,7 +28,7 @@ from rnndsl.runtime.backend import BACKENDS
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.triton import backend, tuned
 from rnndsl.runtime.triton.channels import Access, Channels
-from rnndsl.tiles import PARALLEL, SEQUENTIAL, Device, Tiles, candidates, choose
+from rnndsl.tiles import PARALLEL, SEQUENTIAL, Tiles, candidates, choose
 from rnndsl.tools.dump import dump
 from tests.agreement import (
     ODD,
@@ -532,7 +533,7 @@ def channels(name: str, **sizes: int):
 
 def test_few_channels_run_parallel_and_many_sequentially():
     kernels = channels("para_gru", D=4, H=256)
-    device = Device()
+    device = of_architecture(USUAL)
     found = {(c, t): choose(kernels.costs, c, t, device) for c in (256, 2048, 65_536) for t in (64, 4096, 131_072)}
     assert found[256, 4096].schedule == found[256, 131_072].schedule == found[2048, 4096].schedule == PARALLEL
     assert found[65_536, 4096].schedule == found[65_536, 64].schedule == SEQUENTIAL
@@ -544,9 +545,9 @@ def test_few_channels_run_parallel_and_many_sequentially():
 
 def test_wishes_are_granted():
     kernels = channels("para_gru", D=4, H=256)
-    plain = choose(kernels.costs, 256, 4096, Device(), "newton", {"lane_steps": 1})
+    plain = choose(kernels.costs, 256, 4096, of_architecture(USUAL), "newton", {"lane_steps": 1})
     assert plain.schedule == PARALLEL and plain.lane_steps == 1
-    assert choose(kernels.costs, 256, 4096, Device(), "auto", {"channels": 16, "ahead": 7, "warps": 2}) .channels == 16
+    assert choose(kernels.costs, 256, 4096, of_architecture(USUAL), "auto", {"channels": 16, "ahead": 7, "warps": 2}) .channels == 16
     halves = list(candidates(kernels.costs, 8192, 4096, itemsize=2))
     assert Tiles(SEQUENTIAL, 64, warps=1) in halves and Tiles(SEQUENTIAL, 64, warps=1) not in candidates(kernels.costs, 8192, 4096)
     assert min(t.channels for t in halves if t.schedule == PARALLEL) * 2 == 32, "a sector of memory"
@@ -564,7 +565,8 @@ def test_plan_for_says_what_would_run(monkeypatch):
     assert (plan.backend, plan.schedule, plan.channels) == ("triton", "newton", 8)
     assert "4 lanes of 2 steps" in str(plan) and "layer.tiles" in str(plan)
     layer.tiles, layer.schedule = None, "auto"
-    assert "a model, not measured" in layer.plan_for(torch.randn(2, 9, 3, device=DEVICE))[0].why
+    (plan,) = layer.plan_for(torch.randn(2, 9, 3, device=DEVICE))
+    assert "a model, not measured" in plan.why and "device table" in str(plan)
     with pytest.raises(ValueError, match=r"x: expected \[B, T, D=3\]"):
         layer.plan_for(torch.randn(2, 9, 4))
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ import torch
 import rnndsl
 from rnndsl import cli, compiler
 from rnndsl.cli.parser import parser
+from rnndsl.devices import USUAL, of_architecture
 from rnndsl.diagnostics import Source
 from rnndsl.runtime.backend import BACKENDS
 from rnndsl.runtime.triton import launch, tuned
-from rnndsl.tiles import PARALLEL, SEQUENTIAL, Device, Tiles
+from rnndsl.tiles import PARALLEL, SEQUENTIAL, Tiles
 from rnndsl.tools import Unfit
 from rnndsl.tools.tune import race as racing
 from rnndsl.tools.tune import run as running
@@ -240,7 +242,7 @@ def test_events_enclose_the_call_behind_a_kernel_that_waits(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "_sleep", done.append)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
-    monkeypatch.setattr("rnndsl.tools.tune.timer.device_of", lambda device: Device(clock=1e9))
+    monkeypatch.setattr("rnndsl.tools.tune.timer.device_of", lambda device: replace(of_architecture(USUAL), clock=1e9))
     assert timer_of(torch.device("cuda"), lead=1e-3)(lambda: done.append("call")) == 1.5e-3
     assert done == [1_000_000, "record", "call", "record", "wait"]
 

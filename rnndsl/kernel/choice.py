@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from math import prod
 
 from rnndsl.calculus.schedule import MAX_SLOTS
+from rnndsl.devices import USUAL, Device, of_architecture
 from rnndsl.kernel.build import RecurrenceKernels, Refusal
 from rnndsl.kernel.channel_kernel import ChannelKernel
-from rnndsl.tiles import EXACT, NEWTON, SEQUENTIAL, Device, Work, choose
+from rnndsl.tiles import EXACT, NEWTON, SEQUENTIAL, Work, choose
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ def work_of(channel: ChannelKernel) -> Work:
 
 
 def predict(kernels: RecurrenceKernels, batch: int, steps: int, sizes: dict[str, int], device: Device | None = None) -> Prediction:
-    """The schedule that the model takes, of an H100 where no device is given."""
-    device = device or Device()
+    """The schedule that the model takes, of the usual device where none is given."""
+    device = device or of_architecture(USUAL)
     channel = kernels.channel
     if isinstance(channel, Refusal):
         return Prediction(SEQUENTIAL, f"step by step in PyTorch on a GPU: {channel.reason}")

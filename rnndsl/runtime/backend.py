@@ -15,7 +15,8 @@ Results = tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]  # o
 @dataclass(frozen=True)
 class Plan:
     """What runs one recurrence, and why. channels: of all rows together; forward, backward: how the kernels are cut, on the Triton backend; family,
-    structure, slots (the real numbers of a channel): what the compiler found, as `rnndsl explain` says it."""
+    structure, slots (the real numbers of a channel): what the compiler found, as `rnndsl explain` says it; model: what a model that chose the
+    tiles knows of the device, and from where."""
 
     recurrence: str
     backend: str
@@ -27,6 +28,7 @@ class Plan:
     family: str = ""
     structure: str = ""
     slots: int = 0
+    model: str = ""
 
     def __str__(self) -> str:
         lines = [f"{self.recurrence}: {self.schedule} on {self.backend}; {self.why}"]
@@ -34,6 +36,8 @@ class Plan:
             lines.append(f"  {self.family}, {self.structure}, {self.slots} slot{'s' * (self.slots != 1)}")
         if self.forward is not None:
             lines += [f"  {self.channels:,} channels in all", f"  forward   {self.forward}", f"  backward  {self.backward}"]
+        if self.model:
+            lines.append(f"  model     {self.model}")
         return "\n".join(lines)
 
 

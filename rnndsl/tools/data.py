@@ -13,6 +13,7 @@ from rnndsl.calculus.schedule import ALL_STEPS, saved_tensors
 from rnndsl.calculus.structure import BLOCK, DIAGONAL
 from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Update, walk
 from rnndsl.checks.dims import Dim
+from rnndsl.devices import USUAL, of_architecture
 from rnndsl.diagnostics import Source, Span
 from rnndsl.kernel.build import CellKernels, RecurrenceKernels
 from rnndsl.kernel.choice import Prediction, predict, schedules_of
@@ -23,7 +24,7 @@ from rnndsl.tools.formula_text import formula_text, mix_text, symbol_names
 from rnndsl.tools.names import Shown, timed
 
 VERSION = 1
-MODEL = "predicted by a model of an H100, not measured; on a CPU, kernels go through time step by step"
+MODEL = f"predicted by a model, not measured: {of_architecture(USUAL)}; on a CPU, kernels go through time step by step"
 
 
 def cell_data(

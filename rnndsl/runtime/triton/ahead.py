@@ -44,7 +44,16 @@ def kernels_of(channels: Channels) -> dict[str, tuple[Any, bool]]:
 
 
 def binary(kernel: Any, tiles: Tiles, target: str, streams: torch.dtype = torch.float32, real: torch.dtype = torch.float32, reset: bool = False) -> Binary:
-    """Compiles a kernel for a target, one of TARGETS. streams: their dtype; real: what the kernels compute in. Raises what Triton raises."""
+    """What a kernel needs on a target, one of TARGETS. streams: their dtype; real: what the kernels compute in. Raises what Triton raises."""
+    start = os.times()[:4]  # with those of processes that have ended: ptxas is one
+    made = compiled(kernel, tiles, target, streams, real, reset)
+    seconds = round(sum(os.times()[:4]) - sum(start), 2)
+    counts = _amd(made.asm["amdgcn"]) if "amdgcn" in made.asm else _nvidia(made.asm["cubin"])
+    return Binary(kernel.__name__, target, tiles, **counts, seconds=seconds)
+
+
+def compiled(kernel: Any, tiles: Tiles, target: str, streams: torch.dtype = torch.float32, real: torch.dtype = torch.float32, reset: bool = False) -> Any:
+    """A kernel as Triton compiles it for a target; its machine code is in `asm`. Raises what Triton raises."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -62,11 +71,7 @@ def binary(kernel: Any, tiles: Tiles, target: str, streams: torch.dtype = torch.
         if signature[name].startswith("*") or name.endswith(("_rows", "_times")):
             aligned[(i,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
-    start = os.times()[:4]  # with those of processes that have ended: ptxas is one
-    made = triton.compile(source, target=GPUTarget(*TARGETS[target]), options={"num_warps": tiles.warps, "enable_fp_fusion": True})
-    seconds = round(sum(os.times()[:4]) - sum(start), 2)
-    counts = _amd(made.asm["amdgcn"]) if "amdgcn" in made.asm else _nvidia(made.asm["cubin"])
-    return Binary(kernel.__name__, target, tiles, **counts, seconds=seconds)
+    return triton.compile(source, target=GPUTarget(*TARGETS[target]), options={"num_warps": tiles.warps, "enable_fp_fusion": True})
 
 
 def _kind(name: str, names: list[str], streams: torch.dtype, real: torch.dtype, reset: bool) -> str:
@@ -121,12 +126,13 @@ def _amd(listing: str) -> dict[str, int]:
 
 
 @functools.cache
-def _tools() -> Path:
+def tools() -> Path:
+    """Where the tools of the CUDA toolkit are that come with triton: ptxas, cuobjdump, nvdisasm."""
     import triton
 
     return Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
 
 def _tool(name: str, *arguments: Any) -> str:
-    """What a tool of the CUDA toolkit says; both come with triton."""
-    return subprocess.run([str(_tools() / name), *map(str, arguments)], capture_output=True, text=True, check=True).stdout
+    """What one of them says."""
+    return subprocess.run([str(tools() / name), *map(str, arguments)], capture_output=True, text=True, check=True).stdout

@@ -5,12 +5,13 @@ import importlib.util
 import inspect
 import os
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rnndsl.devices import USUAL, Device, of_architecture, of_gpu
 from rnndsl.runtime import recurrence
 from rnndsl.runtime.backend import Backend, Plan, Results
 from rnndsl.runtime.call import Call
@@ -25,8 +26,9 @@ from rnndsl.runtime.triton.files import module_of, text_of
 from rnndsl.runtime.triton.kernels import TritonKernels
 from rnndsl.runtime.triton.report import SolveReport
 from rnndsl.runtime.triton.step import step
-from rnndsl.tiles import SEQUENTIAL, Device, Tiles, choose
+from rnndsl.tiles import SEQUENTIAL, Tiles, choose
 
+PREDICTED = "predicted by a model, not measured; rnndsl tune measures"
 _warned: set[tuple[type, str]] = set()
 
 
@@ -85,7 +87,8 @@ class Triton(Backend):
         streams = _streams_of_products(kind)
         tiles, why = kernels.tiles(batch, steps, kind["device"], streams)
         back, _ = kernels.tiles(batch, steps, kind["device"], streams, backward=True)
-        return Plan(name, self.name, kernels.kernels.costs.schedule(tiles), why, batch * kernels.kernels.count, tiles, back)
+        model = str(device_of(kind["device"])) if why == PREDICTED else ""
+        return Plan(name, self.name, kernels.kernels.costs.schedule(tiles), why, batch * kernels.kernels.count, tiles, back, model=model)
 
     def step(
         self, layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
@@ -177,7 +180,7 @@ class Launched:
 
     def _why(self) -> str:
         if self.schedule == "auto" and not self.wish:
-            return "predicted by a model, not measured; rnndsl tune measures"
+            return PREDICTED
         return "asked for by layer.tiles" if self.wish else f"schedule={self.schedule!r}"
 
     def forward(self, call: Call) -> list[Tensor]:
@@ -227,13 +230,24 @@ def _boxes(key: Key, kernels: Channels) -> tuple[tuple[float, float], ...]:
 
 @functools.cache
 def device_of(device: torch.device) -> Device:
-    """What the model knows of a device; that of an H100 where it is not a GPU."""
+    """What the model knows of a device; that of the usual one where it is not a GPU."""
     if device.type != "cuda":
-        return Device("interpreter" if interpreted() else Device.name)
+        usual = of_architecture(USUAL)
+        return replace(usual, name="interpreter") if interpreted() else usual
     found = torch.cuda.get_device_properties(device)
-    clock = getattr(found, "clock_rate", 1_700_000) * 1e3  # Hz
-    width, memory_clock = getattr(found, "memory_bus_width", 5120), getattr(found, "memory_clock_rate", 2_600_000) * 1e3
-    return Device(found.name, found.multi_processor_count, bandwidth=2 * memory_clock * width / 8 / clock, clock=clock)
+    architecture = getattr(found, "gcnArchName", "").split(":")[0] if torch.version.hip else f"sm_{found.major}{found.minor}"
+    return of_gpu(found.name, architecture, _told(found))
+
+
+def _told(found: Any) -> dict[str, float]:
+    """What a driver tells of a GPU, as far as this version of torch passes it on."""
+    told = {"processors": found.multi_processor_count, "warp": getattr(found, "warp_size", None)}
+    told["shared"] = getattr(found, "shared_memory_per_multiprocessor", None)
+    told["registers"] = getattr(found, "regs_per_multiprocessor", None)
+    clock, memory, width = (getattr(found, n, 0) for n in ("clock_rate", "memory_clock_rate", "memory_bus_width"))  # kHz, kHz, bits
+    told["clock"] = clock * 1e3
+    told["bandwidth"] = 2 * memory * 1e3 * width / 8  # both edges of the clock
+    return {n: float(v) for n, v in told.items() if v}
 
 
 BACKEND = Triton()
