@@ -120,6 +120,14 @@ def test_odd_sizes(batch, steps, width, schedule):
         compare(text, cell, {"D": 2, "H": width}, batch, steps, schedule)
 
 
+@pytest.mark.parametrize("ahead", [1, 4, 8])
+def test_steps_ahead_whatever_is_left_of_a_sequence(ahead):
+    """Fewer steps than are read ahead, as many, and some left over."""
+    text, cell = example("para_gru")
+    for steps in (1, 2, 3, 4, 5, 7, 8, 9, 17):
+        compare(text, cell, {"D": 2, "H": 3}, 2, steps, "sequential", tiles={"channels": 4, "ahead": ahead})
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize(("batch", "steps"), [(2, 0), (0, 3), (0, 0)])
 def test_empty(batch, steps, schedule):

@@ -240,6 +240,12 @@ class RecurrenceText:
         return [n for s in self.slots if s.is_boxed for n in (f"{s.name}_low", f"{s.name}_high")]
 
     @property
+    def given_back_typed(self) -> list[str]:
+        """The same as a kernel's own parameters. Gradients of streams are contiguous: how far apart steps are, a layer's sizes say."""
+        apart = {f"{a.name}_out_times" for a in self.stream_gradients}
+        return [f"{n}: tl.constexpr" if n in apart else n for n in self.given_back]
+
+    @property
     def given_back(self) -> list[str]:
         """What one that goes backwards reads and writes besides."""
         seeded = [*(s.name for s in self.kept), *(f.name for f in self.follows)]

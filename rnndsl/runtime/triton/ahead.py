@@ -15,6 +15,7 @@ from rnndsl.runtime.triton.channels import Channels
 from rnndsl.tiles import SEQUENTIAL, Tiles
 
 TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
+_APART = 768  # how far apart steps are of gradients, in a place of an array as wide as three gates of 256 channels
 _POINTER = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
 
 
@@ -67,6 +68,8 @@ def compiled(kernel: Any, tiles: Tiles, target: str, streams: torch.dtype = torc
         kind = _kind(name, names, streams, real, reset)
         if name not in constants and kind == "constexpr":
             constants[name] = None
+        if name not in constants and kernel.params[i].is_constexpr:
+            constants[name] = _APART
         signature[name] = "constexpr" if name in constants else kind
         if signature[name].startswith("*") or name.endswith(("_rows", "_times")):
             aligned[(i,)] = [["tt.divisibility", 16]]

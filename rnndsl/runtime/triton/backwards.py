@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from rnndsl.runtime.triton.columns import read, restarted
+from rnndsl.runtime.triton.columns import later, read, read_at, read_columns, restarted
 from rnndsl.runtime.triton.tuples import cleared, repeated, summed
 
 
@@ -48,17 +48,6 @@ def seed_of(array, rows, times, place):
 
 
 @triton.jit
-def _read_seeds(seeds, t, here, like):
-    found = ()
-    for i in tl.static_range(len(seeds)):
-        value = tl.zeros_like(like)
-        if len(seeds[i]) > 0:
-            value = tl.load(seeds[i][0] + t * seeds[i][1], here, 0.0).to(like.dtype)
-        found = found + (value,)
-    return found
-
-
-@triton.jit
 def read_back(given, back, t, when):
     """What step t reads backwards (of lanes: and as many steps later, in a channel that is there): streams, whether it restarts, if anything
     resets, the state before it, gradients of its states and of what follows."""
@@ -73,7 +62,56 @@ def read_back(given, back, t, when):
         before = tl.load(back.older.arrays[i] + back.older.base + t * back.older.step, here, 0.0)
         old = old + (before.to(given.begin[0].dtype),)
     old = restarted(old, restart, given)
-    return streams, restart, old, _read_seeds(back.seeds, t, here, old[0]), _read_seeds(back.follow_seeds, t, here, old[0])
+    seeds, follow_seeds = _later_seeds(back.seeds, back.seeds, t), _later_seeds(back.follow_seeds, back.follow_seeds, t)
+    return streams, restart, old, _read_seeds(seeds, here, old[0]), _read_seeds(follow_seeds, here, old[0])
+
+
+@triton.jit
+def back_at(given, back, t):
+    """Pointers to what step t reads backwards, but for the states before it: what it reads forwards, and the gradients of its states and of what
+    follows."""
+    return later_back(given, back, (read_columns(given).at, back.seeds, back.follow_seeds), t)
+
+
+@triton.jit
+def later_back(given, back, at, t):
+    """The same, t steps later."""
+    return later(at[0], read_columns(given).step, t), _later_seeds(at[1], back.seeds, t), _later_seeds(at[2], back.follow_seeds, t)
+
+
+@triton.jit
+def _later_seeds(at, seeds, t):
+    found = ()
+    for i in tl.static_range(len(seeds)):
+        if len(seeds[i]) > 0:
+            found = found + ((at[i][0] + t * seeds[i][1],),)
+        else:
+            found = found + ((),)
+    return found
+
+
+@triton.jit
+def _read_seeds(at, here, like):
+    found = ()
+    for i in tl.static_range(len(at)):
+        value = tl.zeros_like(like)
+        if len(at[i]) > 0:
+            value = tl.load(at[i][0], here, 0.0).to(like.dtype)
+        found = found + (value,)
+    return found
+
+
+@triton.jit
+def read_back_at(given, back, at, entry, here, is_later):
+    """What `read_back` gives, of pointers; `entry` is that of the step in sequences, `is_later` tells whether there is a step before it."""
+    streams, restart = read_at(given, at[0], here)
+    old = ()
+    for i in tl.static_range(len(back.sequences.arrays)):
+        old = old + (tl.load(back.sequences.arrays[i] + (entry - back.sequences.step), is_later, given.begin[i]),)
+    for i in tl.static_range(len(back.older.arrays)):
+        old = old + (tl.load(back.older.arrays[i] + entry, here, 0.0),)
+    old = restarted(old, restart, given)
+    return streams, restart, old, _read_seeds(at[1], here, old[0]), _read_seeds(at[2], here, old[0])
 
 
 @triton.jit
@@ -92,6 +130,12 @@ def beginning(given, back, zero):
 def pull(pullback: tl.constexpr, now, given, back, d, sums, restart_sums, t, here):
     """One step backwards of what it reads, `now`: from the gradients of what it carries on to those of what it was given. Stores the gradients
     of streams, adds up those of statics and of the values that it restarted from."""
+    return pull_at(pullback, now, given, d, sums, restart_sums, later(back.streams.at, back.streams.step, t), here)
+
+
+@triton.jit
+def pull_at(pullback: tl.constexpr, now, given, d, sums, restart_sums, at, here):
+    """The same, with pointers to the gradients of streams."""
     streams, restart, old, seeds, follow_seeds = now
     seeded = ()
     for i in tl.static_range(len(d)):
@@ -101,7 +145,7 @@ def pull(pullback: tl.constexpr, now, given, back, d, sums, restart_sums, t, her
             seeded = seeded + (d[i],)
     d, of_streams, of_statics = pullback(*old, *streams, *given.statics, *seeded, *follow_seeds)
     for i in tl.static_range(len(of_streams)):
-        tl.store(back.streams.at[i] + t * back.streams.step[i], of_streams[i], here)
+        tl.store(at[i], of_streams[i], here)
     sums = summed(sums, of_statics, here)
     if len(restart) > 0:
         restart_sums = summed(restart_sums, d, restart[0] & here)

@@ -84,13 +84,37 @@ def sequences_of(arrays, place, CHANNELS: tl.constexpr):
 @triton.jit
 def read(given, t, here):
     """What step t reads (of lanes: and as many steps later), where `here`: its streams, and whether it restarts, if anything resets."""
-    restart = ()
+    reads = read_columns(given)
+    return read_at(given, later(reads.at, reads.step, t), here)
+
+
+@triton.jit
+def read_columns(given):
+    """What a step reads: its streams, and last whether it restarts, if anything resets."""
+    at, step = given.streams.at, given.streams.step
     if len(given.reset) > 0:
-        restart = (tl.load(given.reset[0] + t * given.reset[1], here, 0) != 0,)
+        at, step = at + (given.reset[0],), step + (given.reset[1],)
+    return Columns(at, step)
+
+
+@triton.jit
+def later(at, step, t):
+    """Pointers of columns t steps later."""
+    found = ()
+    for i in tl.static_range(len(at)):
+        found = found + (at[i] + t * step[i],)
+    return found
+
+
+@triton.jit
+def read_at(given, at, here):
+    """What `read` gives, of pointers to it."""
     streams = ()
     for i in tl.static_range(len(given.streams.at)):
-        value = tl.load(given.streams.at[i] + t * given.streams.step[i], here, 0.0)
-        streams = streams + (value.to(given.begin[0].dtype),)
+        streams = streams + (tl.load(at[i], here, 0.0).to(given.begin[0].dtype),)
+    restart = ()
+    if len(given.reset) > 0:
+        restart = (tl.load(at[len(streams)], here, 0) != 0,)
     return streams, restart
 
 
@@ -105,8 +129,14 @@ def restarted(state, restart, given):
 @triton.jit
 def write(sequences, values, t, here):
     """Stores values of step t."""
+    write_at(sequences, sequences.base + t * sequences.step, values, here)
+
+
+@triton.jit
+def write_at(sequences, entry, values, here):
+    """Stores values at an entry of each array."""
     for i in tl.static_range(len(sequences.arrays)):
-        tl.store(sequences.arrays[i] + sequences.base + t * sequences.step, values[i], here)
+        tl.store(sequences.arrays[i] + entry, values[i], here)
 
 
 @triton.jit

@@ -93,7 +93,7 @@ def tanh(x):
     else:
         s = x * x
         series = (((-0.00566694047 * s + 0.0206061509) * s - 0.0537300035) * s + 0.133313313) * s - 0.333332777  # relative error 5e-9
-        found = tl.where(size < 0.63, size + size * (s * series), 1.0 - 2.0 * _inverse(1.0 + _exp_of_sum(2.0 * size)))
+        found = tl.where(size < 0.63, size + size * (s * series), 1.0 - 2.0 * _inverse(1.0 + tl.exp2(2.8853900817779268 * size)))
     return _signed(found, x)
 
 
