@@ -274,7 +274,7 @@ def against_reference(
             for p in layer.parameters():
                 p.add_(0.3 * torch.randn_like(p)).mul_(scale)
         inputs = [x.detach() for x in random_inputs(layer, batch, steps)]
-        state = [s + 0.2 * torch.randn_like(s) if s.dtype != torch.int64 else s for s in layer.initial_state(batch)]
+        state = [s.detach() + 0.2 * torch.randn_like(s) if s.dtype != torch.int64 else s for s in layer.initial_state(batch)]
         layer = layer.to(kind).to(device)
         layer.backend = which
         if which != "reference":

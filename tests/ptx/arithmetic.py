@@ -17,25 +17,25 @@ FORMS["sub"]["f"] = "{0} - {1}"
 FORMS["mul"]["f"] = "{0} * {1}"
 FORMS["mad"]["f"] = "std::fma({0}, {1}, {2})"
 FORMS["fma"] = {"f": "std::fma({0}, {1}, {2})"}
-FORMS["div"] |= {"f32": "noisy({0} / {1})", "f64": "{0} / {1}"}
+FORMS["div"]["f"] = "{0} / {1}"
 FORMS["max"]["f"] = "maximum<{T}>({0}, {1}, {nan})"
 FORMS["min"]["f"] = "minimum<{T}>({0}, {1}, {nan})"
 FORMS["and"] = {"b": "{0} & {1}", "pred": "{0} && {1}"}
 FORMS["or"] = {"b": "{0} | {1}", "pred": "{0} || {1}"}
 FORMS["xor"] = {"b": "{0} ^ {1}", "pred": "(!!{0}) != (!!{1})"}
 FORMS["not"] = {"b": "~{0}", "pred": "!{0}"}
-FORMS["ex2"] = {"f32": "exp2_approx({0})"}
-FORMS["lg2"] = {"f32": "noisy((float)std::log2((double){0}))"}
-FORMS["rcp"] = {"f32": "noisy(1.0f / {0})", "f64": "1.0 / {0}"}
+FORMS["ex2"] = {"f32": "(float)std::exp2((double){0})"}
+FORMS["lg2"] = {"f32": "(float)std::log2((double){0})"}
+FORMS["rcp"] = {"f32": "1.0f / {0}", "f64": "1.0 / {0}"}
 FORMS["sqrt"] = {"f32": "std::sqrt({0})", "f64": "std::sqrt({0})"}
-FORMS["rsqrt"] = {"f32": "noisy((float)(1.0 / std::sqrt((double){0})))", "f64": "1.0 / std::sqrt({0})"}
+FORMS["rsqrt"] = {"f32": "(float)(1.0 / std::sqrt((double){0}))", "f64": "1.0 / std::sqrt({0})"}
 FORMS["tanh"] = {"f32": "tanh_approx({0})"}
-FORMS["sin"] = {"f32": "noisy(std::sin({0}))"}
-FORMS["cos"] = {"f32": "noisy(std::cos({0}))"}
+FORMS["sin"] = {"f32": "std::sin({0})"}
+FORMS["cos"] = {"f32": "std::cos({0})"}
 FORMS["copysign"] = {"f32": "std::copysign({1}, {0})", "f64": "std::copysign({1}, {0})"}
 
 WIDER = {"u16": "u32", "s16": "s32", "u32": "u64", "s32": "s64"}
-TWICE = {"u32": "u64", "s32": "int64_t", "u64": "unsigned __int128", "s64": "__int128"}
+TWICE = {"u16": "u32", "s16": "int32_t", "u32": "u64", "s32": "int64_t", "u64": "unsigned __int128", "s64": "__int128"}
 ROUNDING = {"rni": "std::nearbyint", "rzi": "std::trunc", "rmi": "std::floor", "rpi": "std::ceil"}
 ORDER = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "lo": "<", "ls": "<=", "hi": ">", "hs": ">="}
 UNORDERED = {f"{name}u": ORDER[name] for name in ("lt", "le", "gt", "ge", "eq", "ne")}  # true of NaN too
@@ -52,6 +52,8 @@ def computed(i: Writer) -> str:
     found = form.format(*values, T=CPP[i.kind], nan=str(i.has("NaN")).lower())
     if i.kind == "pred":
         return f"{i.register(i.a[0])} = {found};"
+    if i.kind == "f32" and i.has("approx", "full"):
+        found = f"noisy({found})"
     return i.result(f"flushed({found})" if i.has("ftz") and i.kind == "f32" else found)
 
 

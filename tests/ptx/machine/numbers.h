@@ -34,7 +34,6 @@ static inline float noisy(float f) {
   return as_float(x + (int)(h % (2 * NOISE + 1)) - NOISE);
 }
 static inline float flushed(float a) { return std::fabs(a) < 1.17549435e-38f ? std::copysign(0.f, a) : a; }
-static inline float exp2_approx(float a) { return noisy((float)std::exp2((double)a)); }
 static inline float tanh_approx(float a) { return as_float(bits_of(std::tanh(a)) & ~0xfffu); }  // 11 bits
 
 template <class T> static inline T maximum(T a, T b, bool nan) {
