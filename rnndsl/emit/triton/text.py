@@ -13,11 +13,11 @@ from rnndsl.kernel.graph import SMALL_POWER
 from rnndsl.kernel.limits import Unsupported
 
 COMPARE, ADD, MUL, NEG, ATOM = 0, 1, 2, 3, 4
-_INFIX = {"+": ("+", ADD), "-": ("-", ADD), "*": ("*", MUL), "/": ("/", MUL)}
+_INFIX = {"+": ("+", ADD), "-": ("-", ADD), "*": ("*", MUL)}
 _COMPARE = {row.operation: row.name for row in OPERATORS.values() if row.name in COMPARISONS}
 
 # The functions of rnndsl.runtime.triton.functions that text calls.
-LIBRARY = frozenset(row.triton for row in OPERATIONS.values() if row.triton.isidentifier()) | {"full", "integer_power"}
+LIBRARY = frozenset(row.triton for row in OPERATIONS.values() if row.triton.isidentifier()) | {"full", "integer_power", "quotient"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ def operation(op: str, args: list[Text], like: str) -> Text:
         return Text(f"-{args[0].within(NEG + 1)}", NEG)
     if (op in _INFIX or op in _COMPARE) and args[0].plain and args[0].literal is None:  # a `tl.constexpr` has operators of its own
         args = [Text(args[0].lanes(like)), *args[1:]]
+    if op == "/":
+        return _quotient(*args, like)
     if op in _INFIX:
         symbol, level = _INFIX[op]
         return Text(f"{args[0].within(level)} {symbol} {args[1].within(level + 1)}", level)
@@ -73,6 +75,14 @@ def operation(op: str, args: list[Text], like: str) -> Text:
         raise Unsupported(f"`{op}` has no Triton function")
     printed = [a.lanes(like) for a in args]
     return Text(f"({function.format(*printed)})" if "{" in function else f"{function}({', '.join(printed)})")
+
+
+def _quotient(a: Text, b: Text, like: str) -> Text:
+    """A quotient, rounded to nearest: `floor`, `mod` and comparisons of whole numbers must not see a unit in the last place. By a power of two it is a
+    product that rounds as well."""
+    if b.literal is not None and abs(math.frexp(b.literal)[0]) == 0.5 and 2.0**-100 < abs(b.literal) < 2.0**100:
+        return operation("*", [a, number(1 / b.literal)], like)
+    return Text(f"quotient({a.lanes(like)}, {b.lanes(like)})")
 
 
 def uniform(op: str, args: list[str]) -> str:

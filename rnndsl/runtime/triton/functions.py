@@ -231,6 +231,14 @@ def integer_power(x, n: tl.constexpr):
 
 
 @triton.jit
+def quotient(a, b):
+    """a / b rounded to nearest, as PyTorch has it. In float32 `/` may be two units off."""
+    if a.dtype == tl.float64:
+        return a / b
+    return tl.div_rn(a, b)
+
+
+@triton.jit
 def modulus(a, b):
     """|a + ib|: by a power of two into the range of numbers whose squares neither vanish nor overflow, and back."""
     size = maximum(tl.abs(a), tl.abs(b))
