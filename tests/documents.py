@@ -89,7 +89,8 @@ class Story:
             (commands / name).write_text(f'#!/bin/sh\nexec {call} "$@"\n')
             (commands / name).chmod(0o755)
         self.environment = {**os.environ, "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
-        self.environment.pop("RNNDSL_BACKEND", None)
+        for name in ("RNNDSL_BACKEND", "TRITON_INTERPRET"):  # of the tests, not of a reader
+            self.environment.pop(name, None)
 
     def tell(self, page: Path) -> None:
         """Runs the blocks of a page. Raises AssertionError, with the block's place, where one does not do what the page says."""

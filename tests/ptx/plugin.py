@@ -11,7 +11,8 @@ PROPERTY = "ptx"  # of a test's report: what its case was, and counts of its lau
 
 
 def add_options(parser: Any) -> None:
-    parser.addoption("--part", action="store_true", help="with -m ptx: of the tests over all cells one case in a few, as in CI")
+    parser.addoption("--part", action="store_true", help="with -m ptx: of the tests over all cells a few cases that are chosen, as in CI")
+    parser.addoption("--ptx-seed", type=int, default=0, help="with -m ptx: of the sizes and tiles that are drawn")
     parser.addoption("--ptx-record", metavar="FILE", help="with -m ptx: write what was run, in counts, to a file")
 
 
@@ -25,11 +26,15 @@ def whole(config: pytest.Config) -> bool:
 
 
 def leave(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves the emulator's tests out of any other run: there, Triton does not compile."""
-    if not chosen(config):
-        left = [item for item in items if item.get_closest_marker("ptx")]
-        items[:] = [item for item in items if item not in left]
-        config.hook.pytest_deselected(items=left)
+    """Leaves the emulator's tests out of any other run: there, Triton does not compile; and out of a part what its marks do not name."""
+    left = [item for item in items if (not _in_part(item) if chosen(config) else item.get_closest_marker("ptx"))] if not whole(config) else []
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
+
+
+def _in_part(item: pytest.Item) -> bool:
+    mark = item.get_closest_marker("part")
+    return mark is None or item.callspec.id in mark.args
 
 
 class Record:
