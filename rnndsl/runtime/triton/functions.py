@@ -235,7 +235,8 @@ def quotient(a, b):
     """a / b rounded to nearest, as PyTorch has it. In float32 `/` may be two units off."""
     if a.dtype == tl.float64:
         return a / b
-    return tl.div_rn(a, b)
+    else:
+        return tl.div_rn(a, b)
 
 
 @triton.jit
