@@ -56,7 +56,7 @@ def operation(op: str, args: list[Text], like: str) -> Text:
     if (op in _INFIX or op in _COMPARE) and args[0].plain and args[0].literal is None:  # a `tl.constexpr` has operators of its own
         args = [Text(args[0].lanes(like)), *args[1:]]
     if op == "/":
-        return _quotient(*args, like)
+        return _quotient(args[0], args[1], like)
     if op in _INFIX:
         symbol, level = _INFIX[op]
         return Text(f"{args[0].within(level)} {symbol} {args[1].within(level + 1)}", level)
