@@ -1,52 +1,39 @@
 """Measures the Triton kernels on a GPU: are they right, what does a step cost, and how fast are they next to everything else.
 
-    python benchmarks/gpu.py                        prints tables and writes benchmarks/results/gpu-<name of the GPU>.json
-    python benchmarks/gpu.py --quick                fewer shapes
-    python benchmarks/gpu.py --only times,layer     these groups alone; written under another name, ending in theirs
-    python benchmarks/gpu.py --limit 300 --out DIR  ends after so many seconds; the file is written after every piece
-    python benchmarks/gpu.py --device cpu --tiny    runs through all of it in Triton's interpreter, whose times say nothing
+    python benchmarks/gpu.py                           prints tables and writes benchmarks/results/gpu-<name of the GPU>.json, and a page
+    python benchmarks/gpu.py --quick                   fewer shapes
+    python benchmarks/gpu.py --only times,layer        these groups alone; written under another name, ending in theirs
+    python benchmarks/gpu.py --limit 300 --out DIR     ends after so many seconds; the file is written after every piece
+    python benchmarks/gpu.py --device emulated --tiny  runs through all of it without a GPU: compiled kernels in the emulator of tests/ptx
+    python benchmarks/gpu.py --device cpu --tiny       the same in Triton's interpreter; neither says anything about time
 
-The most important groups come first, and none may take more than its share of the time. A page of the results is written beside the data;
-`gpu_page.py FILE` writes it anew. pararnn-torch, accelerated-scan and FlashRNN are measured where they are installed. What fails is noted in the file and costs nothing else.
+First a pool of processes compiles every kernel. Then one process measures, the most important groups first, none for more than its share of the time;
+where it crashes or hangs, another goes on behind the piece that it was at, which is an error in the file and costs nothing else. A page of the
+results is written beside the data; `gpu_page.py FILE` writes it anew. Other people's layers are measured where they are installed.
 """
 
 import argparse
+import contextlib
+import json
 import os
 import re
+import signal
+import subprocess
 import sys
-from dataclasses import asdict
+import tempfile
+import time
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 RESULTS = Path(__file__).resolve().parent / "results"
 SHARES = {  # of the time, at most: one slow group cannot eat the rest
-    "agreement": 0.3, "bounds": 0.1, "functions": 0.1, "times": 0.35, "cycles": 0.1, "rounds": 0.1, "dense": 0.15, "layer": 0.15, "model": 0.2,
-    "compiled": 0.2,
+    "compile": 0.25, "agreement": 0.25, "functions": 0.05, "bounds": 0.05, "times": 0.35, "cycles": 0.1, "rounds": 0.08, "sanitizer": 0.15, "dense": 0.12,
+    "layer": 0.12, "model": 0.2, "compiled": 0.2,
 }  # fmt: skip
 GROUPS = tuple(SHARES)
-LEAD = 4e-3  # seconds for which the GPU is kept busy before a call, so that what Python does for one that starts few kernels is not counted
-
-
-def head(device: Any, scale: str) -> dict[str, Any]:
-    """What is measured on, and how."""
-    import torch
-
-    from rnndsl.tools.bench.machine import machine
-
-    found: dict[str, Any] = {**machine(), "date": datetime.now(UTC).isoformat(timespec="seconds"), "device": str(device.type), "gpu": None}
-    if device.type == "cuda":
-        from rnndsl.runtime.triton.backend import device_of
-
-        p = torch.cuda.get_device_properties(device)
-        found |= {
-            "gpu": p.name, "capability": f"{p.major}.{p.minor}", "memory": p.total_memory, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(),
-            "tf32": {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32}, "model": asdict(device_of(device)),
-        }  # fmt: skip
-    return {"machine": found, "scale": scale, "lead": LEAD}
 
 
 def parsed() -> argparse.Namespace:
@@ -54,12 +41,13 @@ def parsed() -> argparse.Namespace:
     parser.set_defaults(scale="full")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_const", const="quick", dest="scale", help="fewer shapes")
-    size.add_argument("--tiny", action="store_const", const="tiny", dest="scale", help="sizes for the interpreter")
-    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: Triton's interpreter; its times say nothing")
+    size.add_argument("--tiny", action="store_const", const="tiny", dest="scale", help="sizes for a CPU")
+    size.add_argument("--part", action="store_const", const="part", dest="scale", help="those, and of the zoo one cell in twelve")
+    parser.add_argument("--device", default="cuda", choices=("cuda", "emulated", "cpu"), help="emulated, cpu: without a GPU, in the emulator or in Triton's interpreter")
     parser.add_argument("--only", metavar="GROUPS", help=f"of {','.join(GROUPS)}; bounds are always measured")
     parser.add_argument("--skip", metavar="GROUPS", default="", help="all but these")
     parser.add_argument("--limit", type=float, default=520.0, metavar="SECONDS", help="when to end (default 520)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help=f"where to write (default {RESULTS.relative_to(ROOT)}; with --device cpu nowhere)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"where to write (default {RESULTS.relative_to(ROOT)}; without a GPU nowhere)")
     options = parser.parse_args()
     options.only, options.skip = (names.split(",") if names else [] for names in (options.only, options.skip))
     for name in (*options.only, *options.skip):
@@ -70,53 +58,78 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> int:
-    options = parsed()
-    if options.device == "cpu":  # before anything imports triton
-        os.environ["TRITON_INTERPRET"] = "1"
-    import torch
-    from on_gpu import groups, scale, tables
-    from on_gpu.page import page
-    from on_gpu.record import OutOfTime, Record, ShareUsed
+    options, began = parsed(), time.time()
+    ends = began + options.limit
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends as well as an interruption from the keyboard
+    with tempfile.TemporaryDirectory() as caches:
+        settle(options, Path(caches))
+        head = subprocess.run([sys.executable, "-m", "on_gpu.head", "--device", options.device], stdout=subprocess.PIPE, text=True)
+        if head.returncode:
+            return head.returncode
+        about = json.loads(head.stdout.splitlines()[-1])
+        path = place(options, about["machine"]["gpu"], Path(caches))
+        return measured(options, about, path, began, ends)
 
-    from rnndsl.tools.tune.timer import timer_of
 
-    if options.device == "cuda" and not torch.cuda.is_available():
-        print("gpu.py: PyTorch finds no GPU here; --device cpu --tiny runs through everything in Triton's interpreter", file=sys.stderr)
-        return 2
-    device = torch.device("cuda", torch.cuda.current_device()) if options.device == "cuda" else torch.device("cpu")
-    torch.backends.cudnn.allow_tf32 = False  # float32 means float32, for everybody
-    about = head(device, options.scale)
-    path = place(options, about["machine"]["gpu"])
-    record = Record(about, path, options.limit, device)
-    run = groups.Run(record, getattr(scale, options.scale.upper()), device, timer_of(device, LEAD))
-    for n, group in enumerate(options.groups):
-        record.begin(options.limit * SHARES[group])
-        try:
-            record.guarded(group, "all of it", partial(groups.GROUPS[group], run))
-        except ShareUsed:
-            record.leave_out(group, "the rest", "its share of the time was up")
-        except (OutOfTime, KeyboardInterrupt) as e:
-            why = "the time was up" if isinstance(e, OutOfTime) else "interrupted"
-            for g in options.groups[n:]:
-                record.leave_out(g, "the rest" if g == group else "all of it", why)
-            break
-        finally:
-            print(tables.table(group, record.groups.get(group, [])), flush=True)
+def settle(options: argparse.Namespace, caches: Path) -> None:
+    """The environment of the processes that measure: before anything imports triton. Caches are empty, so that all is compiled here."""
+    os.environ["TRITON_INTERPRET"] = "1" if options.device == "cpu" else "0"
+    os.environ["TRITON_CACHE_DIR"], os.environ["RNNDSL_CACHE"] = str(caches / "triton"), str(caches / "rnndsl")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "benchmarks"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+
+
+def measured(options: argparse.Namespace, about: dict[str, Any], path: Path, began: float, ends: float) -> int:
+    from on_gpu import ahead, watch
+    from on_gpu.record import Record
+
+    path.unlink(missing_ok=True)
+    record = Record(path, ends)
+    record.data |= {"version": 2, "date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": about["machine"], "scale": options.scale}
+    record.data |= {"lead": about["lead"], "limit": options.limit, "started": began}
     record.save()
-    print(tables.ends(record.data))
-    if path is not None:
-        path.with_suffix(".md").write_text(page(record.data))
+    groups = [g for g in options.groups if g != "compile"]
+    why = "the time was up"
+    try:
+        if "compile" in options.groups and about["target"] is not None:
+            ahead.compiled(record, options.device, options.scale, about["target"], about["tiles"], groups, options.limit * SHARES["compile"])
+        elif "compile" in options.groups:
+            record.leave_out("compile", "all of it", "the interpreter compiles nothing")
+            record.save()
+        watch.measured(path, options.device, options.scale, ends, {g: options.limit * SHARES[g] for g in groups})
+    except KeyboardInterrupt:
+        why = "interrupted"
+    finish(path, ends, groups, why)
+    if path.parent != Path(os.environ["TRITON_CACHE_DIR"]).parent:
         print(f"wrote {path} and {path.with_suffix('.md').name}")
     return 0
 
 
-def place(options: argparse.Namespace, gpu: str | None) -> Path | None:
-    """The file to write; None for none."""
-    folder = options.out or (RESULTS if gpu else None)
-    parts = ["gpu", re.sub(r"[^a-z0-9]+", "-", (gpu or "interpreter").lower()).strip("-")]
+def finish(path: Path, ends: float, groups: list[str], why: str) -> None:
+    """Says what is missing, and writes the page."""
+    from on_gpu import tables
+    from on_gpu.page import page
+    from on_gpu.record import Record, progress_of
+
+    record = Record(path, ends)
+    for group in groups:
+        if group not in record.data["over"] and not any(row["group"] == group for row in record.data["left_out"]):
+            record.leave_out(group, "the rest" if record.groups.get(group) else "all of it", why)
+    record.save()
+    print(tables.ends(record.data))
+    path.with_suffix(".md").write_text(page(record.data))
+    progress_of(path).unlink(missing_ok=True)
+
+
+def place(options: argparse.Namespace, gpu: str | None, caches: Path) -> Path:
+    """The file to write, among what is thrown away where none is asked for."""
+    folder = options.out or (RESULTS if gpu else caches)
+    without = {"cpu": "interpreter"}.get(options.device, options.device)
+    parts = ["gpu", re.sub(r"[^a-z0-9]+", "-", (gpu or without).lower()).strip("-")]
     parts += [options.scale] * (options.scale != "full") + options.only + [f"without-{g}" for g in options.skip]
-    return folder / f"{'-'.join(parts)}.json" if folder else None
+    return folder / f"{'-'.join(parts)}.json"
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    with contextlib.suppress(BrokenPipeError):
+        raise SystemExit(main())

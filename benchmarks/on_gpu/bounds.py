@@ -1,15 +1,18 @@
 """What the device can do: bytes moved a second by copies of several sizes, elementwise functions a second, cycles a second."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 
+from on_gpu.device import Gpu
 from on_gpu.record import Row
 from on_gpu.scale import Scale
 from on_gpu.timing import samples
-from rnndsl.runtime.triton import functions
+from rnndsl.runtime.triton import functions, launch
 from rnndsl.tools.bench.bound import copy_call
 from rnndsl.tools.tune.timer import Timer
 
@@ -44,27 +47,31 @@ def copies(scale: Scale, device: torch.device, timer: Timer) -> Iterator[Row]:
         yield {"what": "copy", "bytes": moved, "seconds": timing.seconds, "median": timing.median, "per_second": moved / timing.median}
 
 
-def rates(scale: Scale, device: torch.device, timer: Timer) -> Iterator[Row]:
-    """Elementwise functions a second, of the exponential and of some that kernels have."""
+def chains(scale: Scale, device: torch.device) -> dict[str, Callable[[], None]]:
+    """Kernels of nothing but the exponential, or a function that kernels have."""
     programs, rounds = scale.chain
     out = torch.empty(programs * _BLOCK, device=device)
-    for name in ("exp", *FUNCTIONS):
-        function = exponential if name == "exp" else getattr(functions, name)
 
-        def call(function=function) -> None:
-            chain[(programs,)](out, rounds, FUNCTION=function, BLOCK=_BLOCK, num_warps=4)
+    def run(function: Any) -> None:
+        launch.launch(chain, programs, [out, rounds], out, FUNCTION=function, BLOCK=_BLOCK, num_warps=4)
 
+    return {name: partial(run, exponential if name == "exp" else getattr(functions, name)) for name in ("exp", *FUNCTIONS)}
+
+
+def rates(scale: Scale, device: torch.device, timer: Timer) -> Iterator[Row]:
+    """Elementwise functions a second."""
+    programs, rounds = scale.chain
+    for name, call in chains(scale, device).items():
         call()
         timing = samples(call, timer, scale.samples)
         count = programs * _BLOCK * _CHAINS * rounds
         yield {"what": name, "count": count, "seconds": timing.seconds, "median": timing.median, "per_second": count / timing.median}
 
 
-def clock(device: torch.device, timer: Timer) -> Iterator[Row]:
-    """Cycles a second of the multiprocessors, by a kernel that waits for some of them; nothing where there is no GPU."""
-    if device.type == "cuda":
-        timing = samples(lambda: torch.cuda._sleep(_SPIN), timer, 5)
-        yield {"what": "clock", "count": _SPIN, "seconds": timing.seconds, "median": timing.median, "per_second": _SPIN / timing.median}
+def clock(machine: Gpu) -> Iterator[Row]:
+    """Cycles a second of the multiprocessors, by a kernel that waits for some of them."""
+    timing = samples(lambda: machine.spin(_SPIN), machine.timer, 5)
+    yield {"what": "clock", "count": _SPIN, "seconds": timing.seconds, "median": timing.median, "per_second": _SPIN / timing.median}
 
 
 def rate(rows: list[Row], what: str) -> float | None:

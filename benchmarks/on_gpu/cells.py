@@ -1,6 +1,7 @@
 """The cells, as layers on the device."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,15 +20,25 @@ EXAMPLES = BENCHMARKS.parent / "examples"
 
 @dataclass(frozen=True)
 class Case:
-    """A cell, and the name of its parallel schedule: None for a dense cell, which has none."""
+    """A cell, and the name of its parallel schedule: None for a dense cell, which has none; "parallel" where nobody has looked."""
 
     name: str
     program: Path
     parallel: str | None
 
     @property
+    def where(self) -> str:
+        """What tells it from another of the same name."""
+        return f"{self.name} ({self.program.parent.name}/{self.program.stem})"
+
+    @property
     def cell(self) -> Cell:
         return _loaded(self.program)[0]
+
+    @property
+    def has_step(self) -> bool:
+        """Whether a kernel runs single steps."""
+        return _loaded(self.program)[1]._kernels["triton"].step is not None
 
     def layer(self, sizes: dict[str, int], device: torch.device, dtype: str = "float32") -> Any:
         """In evaluation mode, on Triton kernels; a dense cell, which has none, in plain PyTorch."""
@@ -58,6 +69,16 @@ DIAGONAL = (
     Case("MinGRU", EXAMPLES / "min_gru.rnn", "exact scan"),
 )
 DENSE = (Case("GRU", EXAMPLES / "gru.rnn", None), Case("LSTM", EXAMPLES / "lstm.rnn", None))
+
+
+def with_kernels() -> Iterator[Case]:
+    """Every cell of the examples and of the zoo that has Triton kernels, those of DIAGONAL first."""
+    yield from DIAGONAL
+    for program in (*sorted(EXAMPLES.glob("*.rnn")), *sorted((EXAMPLES / "zoo").glob("*.rnn"))):
+        cell, layer_class = _loaded(program)
+        kernels = layer_class._kernels["triton"]
+        if kernels.kernels and not kernels.refused and program not in [c.program for c in DIAGONAL]:
+            yield Case(cell.name, program, "parallel")
 
 
 def schedules(case: Case) -> dict[str, str]:

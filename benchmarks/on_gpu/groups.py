@@ -6,8 +6,10 @@ from functools import partial
 
 import torch
 
-from on_gpu import bounds, cells, checks, peers, rounds
+from on_gpu import bounds, cells, checks, peers, rounds, sanitizer
 from on_gpu.cells import Case
+from on_gpu.device import Gpu
+from on_gpu.points import points
 from on_gpu.record import Record, Row
 from on_gpu.scale import Scale
 from on_gpu.times import Maker, point
@@ -25,27 +27,42 @@ class Run:
 
     record: Record
     scale: Scale
-    device: torch.device
-    timer: Timer
+    machine: Gpu
+
+    @property
+    def device(self) -> torch.device:
+        return self.machine.device
+
+    @property
+    def timer(self) -> Timer:
+        return self.machine.timer
 
     def rate(self, what: str) -> float | None:
         """A bound that was measured in this run."""
         return bounds.rate(self.record.groups.get("bounds", []), what)
 
-    def sizes(self, channels: int, steps: int) -> tuple[int, int, dict[str, int]]:
-        """B, T and sizes of a call of so many channels, with one input: as little as can be done beside the recurrence."""
-        return channels // self.scale.hidden, steps, {"D": 1, "H": self.scale.hidden}
+
+def sizes_of(scale: Scale, channels: int, steps: int) -> tuple[int, int, dict[str, int]]:
+    """B, T and sizes of a call of so many channels, with one input: as little as can be done beside the recurrence."""
+    return max(1, channels // scale.hidden), steps, {"D": 1, "H": scale.hidden}
+
+
+def model_points(scale: Scale) -> Iterator[tuple[Case, int, int]]:
+    """Cells, channels and steps at which every way to cut a kernel is tried."""
+    for channels, steps in scale.model:
+        for case in (cells.DIAGONAL[0], cells.DIAGONAL[-1]):
+            yield case, channels, steps
 
 
 def bound(run: Run) -> None:
     run.record.add("bounds", "copies", partial(bounds.copies, run.scale, run.device, run.timer))
     run.record.add("bounds", "functions", partial(bounds.rates, run.scale, run.device, run.timer))
-    run.record.add("bounds", "clock", partial(bounds.clock, run.device, run.timer))
+    run.record.add("bounds", "clock", partial(bounds.clock, run.machine))
 
 
 def agreement(run: Run) -> None:
-    for case in cells.DIAGONAL:
-        run.record.add("agreement", case.name, partial(checks.agreement, case, run.scale, run.device))
+    for check in checks.checks(run.scale):
+        run.record.add("agreement", check.where, partial(checks.agreement, check, run.scale, run.device))
 
 
 def functions(run: Run) -> None:
@@ -64,15 +81,14 @@ def newton_rounds(run: Run) -> None:
 
 
 def times(run: Run) -> None:
-    """Recurrences, from their streams to their states."""
-    for channels, steps in run.scale.points:
+    """Recurrences, from their streams to their states: first about where the model's choice of a schedule changes, then at all points."""
+    for case, channels, steps in points(run.scale, run.machine):
 
-        def makers(case: Case, subject: Subject, has_loop: bool = (channels, steps) in run.scale.loops) -> list[Maker]:
-            found = [*_ours(case, subject), *(Maker(k, partial(peers.AcceleratedScan, subject, k)) for k in peers.AcceleratedScan.kinds)]
-            return [*found, Maker("loop", partial(peers.loop, subject))] if has_loop else found
+        def makers(case: Case, subject: Subject, has_loop: bool = steps <= run.scale.loop) -> list[Maker]:
+            theirs = [Maker(k, partial(peer, subject, k)) for peer in (peers.AcceleratedScan, peers.Fla) for k in peer.kinds]
+            return [*_ours(case, subject), *theirs, *([Maker("loop", partial(peers.loop, subject))] if has_loop else [])]
 
-        for case in cells.DIAGONAL:
-            _timed(run, "times", case, *run.sizes(channels, steps), "recurrence", makers)
+        _timed(run, "times", case, *sizes_of(run.scale, channels, steps), "recurrence", makers)
 
 
 def layer(run: Run) -> None:
@@ -84,7 +100,7 @@ def layer(run: Run) -> None:
     for channels, steps in run.scale.points:
         for case in cells.DIAGONAL:
             if case.parallel == "newton":
-                _timed(run, "layer", case, *run.sizes(channels, steps), "layer", makers)
+                _timed(run, "layer", case, *sizes_of(run.scale, channels, steps), "layer", makers)
 
 
 def dense(run: Run) -> None:
@@ -93,10 +109,11 @@ def dense(run: Run) -> None:
     def whole(case: Case, subject: Subject) -> list[Maker]:
         if case.parallel:
             return [_chosen(case, subject)]
-        return [Maker("torch.nn", partial(peers.CuDNN, subject)), Maker("loop", partial(peers.loop, subject))]
+        theirs = [Maker("torch.nn", partial(peers.CuDNN, subject)), Maker("TorchRL, Triton", partial(peers.TorchRL, subject))]
+        return [*theirs, Maker("loop", partial(peers.loop, subject))]
 
     def flash(case: Case, subject: Subject) -> list[Maker]:
-        return [Maker(b, partial(peers.FlashRNN, subject, b)) for b in peers.FlashRNN.backends[run.device.type]]
+        return [Maker(b, partial(peers.FlashRNN, subject, b)) for b in run.machine.backends]
 
     for batch, steps, hidden in run.scale.dense:
         for case in (*cells.DENSE, *cells.DIAGONAL):
@@ -111,7 +128,7 @@ def compiled(run: Run) -> None:
     for channels, steps in run.scale.compiled:
         for case in cells.DIAGONAL:
             _timed(
-                run, "compiled", case, *run.sizes(channels, steps), "recurrence",
+                run, "compiled", case, *sizes_of(run.scale, channels, steps), "recurrence",
                 lambda case, subject: [_chosen(case, subject), Maker("compile", partial(peers.compiled, subject))],
             )  # fmt: skip
 
@@ -120,14 +137,13 @@ def model(run: Run) -> None:
     """Every way to cut a kernel, measured and predicted."""
 
     def raced(case: Case, channels: int, steps: int) -> Iterator[Row]:
-        subject = case.subject(*run.sizes(channels, steps), run.device)
+        subject = case.subject(*sizes_of(run.scale, channels, steps), run.device)
         for call in calls_of(subject.layer, subject.inputs, False, True):
             found = tuned_call(call, run.device, run.timer, lambda *_: run.record.check(), run.scale.candidates)
             yield {"cell": case.name, **tuned_data(found)}
 
-    for channels, steps in run.scale.model:
-        for case in (cells.DIAGONAL[0], cells.DIAGONAL[-1]):
-            run.record.add("model", f"{case.name}, {channels} channels, {steps} steps", partial(raced, case, channels, steps), None)
+    for case, channels, steps in model_points(run.scale):
+        run.record.add("model", f"{case.name}, {channels} channels, {steps} steps", partial(raced, case, channels, steps), None)
 
 
 def _ours(case: Case, subject: Subject) -> list[Maker]:
@@ -148,12 +164,17 @@ def _timed(
         subject = case.subject(batch, steps, sizes, run.device)
         for direction in ("forward", "both"):
             task = Task(scope, direction, batch)
-            yield from point(run.record, group, case, subject, task, makers(case, subject), run.timer, run.scale.samples, run.rate(bounds.SPECIAL))
+            yield from point(run.record, group, case, subject, task, makers(case, subject), run.machine, run.scale.samples, run.rate(bounds.SPECIAL))
 
     run.record.add(group, f"{case.name}, {scope}, B = {batch}, T = {steps}", rows, None)
 
 
+def sanitized(run: Run) -> None:
+    for tool in sanitizer.TOOLS:
+        run.record.add("sanitizer", tool, partial(sanitizer.rows, tool, run.machine, run.record), sanitizer.LIMIT)
+
+
 GROUPS: dict[str, Callable[[Run], None]] = {
-    "bounds": bound, "agreement": agreement, "functions": functions, "cycles": cycles, "rounds": newton_rounds, "times": times, "layer": layer,
-    "dense": dense, "compiled": compiled, "model": model,
+    "agreement": agreement, "functions": functions, "bounds": bound, "times": times, "cycles": cycles, "rounds": newton_rounds, "sanitizer": sanitized,
+    "dense": dense, "layer": layer, "model": model, "compiled": compiled,
 }  # fmt: skip

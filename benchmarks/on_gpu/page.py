@@ -11,7 +11,8 @@ def page(data: Row) -> str:
     title = f"Triton kernels on {gpu}" if gpu else "A dry run of benchmarks/gpu.py, not on a GPU"
     lines = [f"# {title}", ""]
     if not gpu:
-        lines += ["The kernels ran in Triton's interpreter: **no time below says anything about a GPU**.", ""]
+        how = f"compiled for {machine['emulated']} and run by the emulator of tests/ptx" if machine.get("emulated") else "run by Triton's interpreter"
+        lines += [f"The kernels were {how}, on a CPU: **no time below is of a GPU, or says anything about one**.", ""]
     lines += [f"* {name}: {value}" for name, value in machine.items() if value is not None and name != "model"]
     for group, rows in data["groups"].items():
         lines += ["", f"## {group}", "", "```text", tables.table(group, rows).strip("\n"), "```"]

@@ -84,6 +84,30 @@ class AcceleratedScan(Candidate):
         return tuple(t.transpose(1, 2) for t in found)
 
 
+class Fla(Candidate):
+    """flash-linear-attention's HGRN, for h[t] = exp(g) * h[t-1] + x: from x and g as it wants them, so that nothing else is on its bill."""
+
+    kinds: ClassVar[dict] = {"fla, chunks": "chunk_hgrn", "fla, one loop": "fused_recurrent_hgrn"}
+
+    def __init__(self, subject: Subject, kind: str):
+        from importlib import import_module
+
+        self.name, self.subject, self.note = kind, subject, "from values and logarithms of gates"
+        if subject.cell.name != "MinGRU":
+            raise Absent("the recurrence is not h[t] = a * h[t-1] + b")
+        self._scan = getattr(import_module("fla.ops.hgrn"), self.kinds[kind])
+
+    def recurrence(self, task: Task) -> Call:
+        (r,) = self.subject.recurrences
+        z, value = r.call.streams[0].chunk(2, -1)
+        x, g = leaves(((torch.sigmoid(z) * value).contiguous(), torch.nn.functional.logsigmoid(-z).contiguous()))
+
+        def run() -> Tensor:
+            return self._scan(x, g)[0]
+
+        return forward_and_backward(run, (x, g)) if task.both else forward(run)
+
+
 class CuDNN(Candidate):
     """torch.nn's layer with our weights."""
 
@@ -105,11 +129,43 @@ class CuDNN(Candidate):
         return forward_and_backward(run, (x, *self._layer.parameters())) if task.both else forward(run)
 
 
+class TorchRL(Candidate):
+    """TorchRL's GRU by its Triton kernels, with the weights of torch.nn's layer."""
+
+    name = "TorchRL, Triton"
+
+    def __init__(self, subject: Subject):
+        if subject.cell.name != "GRU":
+            raise Absent("it has GRU")
+        from torchrl.modules import GRUModule
+
+        self.note, self.subject = "from a TensorDict", subject
+        found = recognised(subject.cell, subject.layer, TORCH)
+        if found is None:
+            raise Absent("not the same cell: its equations are not those of torch.nn.GRU")
+        gru, _ = torch_modules(*found)
+        keys = {"in_keys": ["x", "h", "is_init"], "out_keys": ["y", ("next", "h")]}
+        self._layer = GRUModule(gru=gru, recurrent_backend="triton", **keys)
+
+    def layer(self, task: Task) -> Call:
+        from tensordict import TensorDict
+        from torchrl.modules import set_recurrent_mode
+
+        (x,) = leaves(self.subject.inputs)
+        batch, steps, hidden = self.subject.batch, self.subject.steps, self.subject.layer._sizes["H"]
+        rest = {"h": x.new_zeros(batch, steps, 1, hidden), "is_init": torch.zeros(batch, steps, 1, dtype=torch.bool, device=x.device)}
+
+        def run() -> Tensor:
+            with set_recurrent_mode("recurrent"):
+                return self._layer(TensorDict({"x": x, **rest}, batch_size=[batch, steps]))["y"]
+
+        return forward_and_backward(run, (x, *self._layer.parameters())) if task.both else forward(run)
+
+
 class FlashRNN(Candidate):
     """FlashRNN's GRU or LSTM with one head, from gates that are computed already, in bfloat16 and with weights of its own."""
 
     gates: ClassVar[dict] = {"GRU": ("gru", 3, 3, 4), "LSTM": ("lstm", 4, 4, 4)}
-    backends: ClassVar[dict] = {"cuda": ("FlashRNN, cuda_fused", "FlashRNN, cuda", "FlashRNN, triton_fused"), "cpu": ("FlashRNN, vanilla",)}
 
     def __init__(self, subject: Subject, name: str):
         self.name, self.subject, self.note = name, subject, "bfloat16, weights of its own"

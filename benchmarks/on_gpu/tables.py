@@ -1,6 +1,7 @@
 """What was measured, as tables for people."""
 
 from collections.abc import Callable, Iterable
+from statistics import median
 from typing import Any
 
 from on_gpu.record import Row
@@ -11,11 +12,25 @@ Column = tuple[str, Callable[[Row], str]]
 
 
 def table(group: str, rows: list[Row]) -> str:
-    """The rows of a group, under its name."""
+    """The rows of a group, under its name; of `compile` a row a cell."""
+    rows = _by_cell(rows) if group == "compile" else rows
     if not rows:
         return f"\n{group}: nothing was measured"
     lines = _timed(rows) if "name" in rows[0] else aligned([[group, *(c for c, _ in COLUMNS[group][1:]), ""], *_cells(rows, COLUMNS[group])])
     return "\n".join(["", *lines])
+
+
+def _by_cell(rows: list[Row]) -> list[Row]:
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["group"], row["cell"]), []).append(row)
+    summed = []
+    for (group, cell), kernels in found.items():
+        seconds = {row["kernel"]: row["seconds"] for row in kernels if row["seconds"] is not None}
+        slow = max(seconds, key=lambda name: seconds[name], default="-")
+        about = {"median": median(seconds.values()) if seconds else None, "most": seconds.get(slow), "which": slow}
+        summed.append({"group": group, "cell": cell, "kernels": len(kernels), "failed": len(kernels) - sum(r["seconds"] is not None for r in kernels), **about})
+    return summed
 
 
 def _cells(rows: Iterable[Row], columns: list[Column]) -> list[list[str]]:
@@ -39,7 +54,9 @@ def _timed(rows: list[Row]) -> list[str]:
 
 
 def _medians(found: dict[str, Row], names: list[str]) -> list[str]:
-    return [seconds_text(found[n]["median"]) if n in found else "-" for n in names]
+    """Each with how many times ours it takes, as the model chooses."""
+    ours = found.get("auto", {}).get("median")
+    return [seconds_text(found[n]["median"]) + (f" ({times_text(found[n]['median'] / ours)})" if ours and n != "auto" else "") if n in found else "-" for n in names]
 
 
 def _chosen_of(found: dict[str, Row]) -> str:
@@ -60,6 +77,15 @@ def _two(value: float) -> str:
 
 
 COLUMNS: dict[str, list[Column]] = {
+    "compile": [
+        ("", lambda r: f"{r['group']}, {r['cell']}"),
+        ("kernels", _of("kernels")),
+        ("failed", _of("failed")),
+        ("seconds, median", _of("median", _two)),
+        ("most", _of("most", _two)),
+        ("which", _of("which")),
+    ],
+    "sanitizer": [("", lambda r: r["tool"]), ("ran", lambda r: f"{r['ran']} of {r['of']}"), ("errors", _of("errors")), ("last", _of("last"))],
     "bounds": [
         ("", lambda r: f"copy of {bytes_text(r['bytes'])}" if "bytes" in r else r["what"]),
         ("median", _of("median", seconds_text)),
@@ -69,13 +95,17 @@ COLUMNS: dict[str, list[Column]] = {
         ("", lambda r: f"{r['cell']}, {r['schedule']}, {r['dtype']}"),
         ("outputs", _of("outputs", _exponent)),
         ("gradients", _of("gradients", _exponent)),
+        ("the reference's own", lambda r: " ".join(_exponent(v) for v in r.get("reference", ())) or "-"),
+        ("right", lambda r: {True: "yes", False: "NO"}.get(r.get("right"), "-")),
     ],
     "functions": [
         ("", lambda r: f"{r['function']}, {r['dtype']}"),
         ("units in the last place", _of("units", lambda v: f"{v:.3g}")),
         ("and with a unit of the arguments", _of("mixed", lambda v: f"{v:.3g}")),
+        ("off", _of("off", _exponent)),
         ("at", lambda r: ", ".join(f"{v:.4g}" for v in r["at"])),
         ("not finite, wrong", _of("not_finite_wrong")),
+        ("what is assumed", lambda r: f"{r['assumed'][1]:g} {r['assumed'][0]}: {'holds' if r['holds'] else 'DOES NOT HOLD'}" if "assumed" in r else "-"),
     ],
     "cycles": [
         ("", lambda r: f"{r['cell']}, {r['direction']}, {r['ahead']} ahead"),
@@ -115,4 +145,16 @@ def ends(data: Row) -> str:
     """What is not in the tables."""
     lines = [f"  {e['group']}: {e['who']}{', ' * bool(e['who'])}{e['where']}: {e['error']}" for e in data["errors"]]
     left = [f"  {e['group']}, {e['what']}: {e['why']}" for e in data["left_out"]]
-    return "\n".join([*(["", "Errors", *lines] if lines else []), *(["", "Left out", *left] if left else []), "", f"{data['seconds']} s"])
+    found = ["", *_compiled(data)] if data.get("compiled") else []
+    return "\n".join([*found, *(["", "Errors", *lines] if lines else []), *(["", "Left out", *left] if left else []), "", f"{data['seconds']} s"])
+
+
+def _compiled(data: Row) -> list[str]:
+    """Whether groups found what they launch in Triton's cache, and what the emulator saw of their launches."""
+    lines = ["Kernels of ours, when first launched by a process"]
+    for group, counts in data["compiled"].items():
+        missed = [name.removeprefix("missed ") for name in counts if name.startswith("missed ")]
+        if counts:
+            lines.append(f"  {group}: {counts.get('hits', 0)} in the cache, {counts.get('misses', 0)} not{': ' * bool(missed)}{', '.join(missed[:8])}")
+    seen = {g: c for g, c in data.get("launches", {}).items() if c}
+    return [*lines, *(["", "Launches that were watched", *(f"  {g}: {c.get('launches', 0)}" for g, c in seen.items())] if seen else [])]

@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
+from on_gpu.device import Gpu
 from rnndsl.tools.bench.candidates import Call
 from rnndsl.tools.bench.measure import Timing
 from rnndsl.tools.tune.timer import Timer
@@ -39,16 +38,11 @@ def _count(seconds: float, most: int) -> int:
     return min(most, max(FEWEST, int(PATIENCE / max(seconds, 1e-9))))
 
 
-def host_and_peak(call: Call, device: torch.device) -> tuple[float | None, int | None]:
+def host_and_peak(call: Call, machine: Gpu) -> tuple[float, int | None]:
     """Seconds until a call returns, whatever the GPU still does; and bytes that it holds at most beyond those held before."""
-    if device.type != "cuda":
-        return None, None
-    torch.cuda.synchronize(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
+    machine.synchronize()
     start = time.perf_counter()
-    found = call()
+    call()
     host = time.perf_counter() - start
-    torch.cuda.synchronize(device)
-    del found
-    return host, torch.cuda.max_memory_allocated(device) - before
+    machine.synchronize()
+    return host, machine.peak(call)
