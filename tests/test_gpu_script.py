@@ -49,7 +49,7 @@ def test_it_runs_through(ran):
     installed = [e for e in data["errors"] if not e["who"].startswith(PEERS)]
     assert installed == [] and data["machine"]["gpu"] is None and data["machine"]["triton"]
     assert all(f"\n{group} " in out for group in ("bounds", "agreement", "functions", "cycles", "rounds", "model"))
-    assert "ParaGRU, recurrence, forward and backward  sequential" in out
+    assert "\nParaGRU, recurrence, forward and backward " in out
 
 
 def test_numbers_agree(ran):
@@ -152,7 +152,7 @@ def record(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     from on_gpu.record import Record
 
-    return lambda limit=100.0, machine=None: Record(tmp_path / "found.json", time.time() + limit, machine)
+    return lambda limit=100.0, machine=None: Record(tmp_path / "found.json", time.monotonic() + limit, machine)
 
 
 def saved(record) -> dict:
@@ -184,7 +184,7 @@ def test_when_the_time_is_up(record):
         r.ends = 0.0
         r.check()
 
-    r.ends = time.time() + 100.0
+    r.ends = time.monotonic() + 100.0
     with pytest.raises(OutOfTime):
         r.add("times", "here", late)
     assert saved(r)["groups"]["times"] == [{"a": 1}], "what was measured until then"
@@ -231,7 +231,7 @@ WORKER = """
 import os, signal, sys, time
 from pathlib import Path
 from on_gpu.record import Record
-record = Record(Path(sys.argv[1]), time.time() + 100)
+record = Record(Path(sys.argv[1]), time.monotonic() + 100)
 record.begin("times", 100.0)
 record.add("times", "first", lambda: [{"a": 1}])
 record.add("times", "crash", lambda: os.kill(os.getpid(), signal.SIGSEGV))
@@ -255,7 +255,7 @@ def test_a_crash_and_a_hang_cost_their_piece(record, monkeypatch, tmp_path):
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "benchmarks"), str(ROOT)])}, start_new_session=True,
     ))  # fmt: skip
     monkeypatch.setattr(module, "GRACE", 0.3)
-    watch.measured(r.path, "cpu", "tiny", time.time() + 100, {"times": 100.0})
+    watch.measured(r.path, "cpu", "tiny", time.monotonic() + 100, {"times": 100.0})
     assert saved(r)["groups"]["times"] == [{"a": 1}, {"a": 2}] and saved(r)["over"] == ["times"]
     assert [(e["where"], e["error"]) for e in saved(r)["errors"]] == [
         ("crash", "its process was ended by SIGSEGV"), ("hang", "it overran what it was given, and its process was killed"),
@@ -268,7 +268,7 @@ def test_a_process_that_never_starts_ends_it(record, monkeypatch):
     from on_gpu import watch
 
     monkeypatch.setattr(watch, "started", lambda *command: subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"], start_new_session=True))
-    watch.measured(r.path, "cpu", "tiny", time.time() + 100, {"times": 100.0})
+    watch.measured(r.path, "cpu", "tiny", time.monotonic() + 100, {"times": 100.0})
     assert {e["error"] for e in saved(r)["errors"]} == {"its process ended with status 7"}
     assert [(row["group"], row["what"]) for row in saved(r)["left_out"]] == [("times", "the rest")]
 

@@ -41,7 +41,7 @@ def compiled(record: Record, device: str, scale: str, target: tuple[str, Any, in
     ends = min(record.data["began"]["compile"] + share, record.ends)
     pool = [started("on_gpu.ahead", str(folder), *told, CUDA_VISIBLE_DEVICES="") for _ in range(count)]
     try:
-        while any(p.poll() is None for p in pool) and time.time() < ends:
+        while any(p.poll() is None for p in pool) and time.monotonic() < ends:
             time.sleep(0.1)
         late = [p for p in pool if p.poll() is None]
         for p in pool:
@@ -56,7 +56,7 @@ def compiled(record: Record, device: str, scale: str, target: tuple[str, Any, in
             record.error("compile", f"{row['kernel']} of {row['cell']}", row["error"] or "its process ended, or was killed, while it compiled it")
     if late:
         record.leave_out("compile", "the rest", "its share of the time was up")
-    record.data["pool"] = {"processes": count, "seconds": round(time.time() - record.data["began"]["compile"], 1)}
+    record.data["pool"] = {"processes": count, "seconds": round(time.monotonic() - record.data["began"]["compile"], 1)}
     record.end("compile")
 
 
@@ -176,16 +176,18 @@ def _launcher(made: Any) -> str | None:
 def without_memory(pool: Pool, device: str, target: tuple[str, Any, int], model: Any) -> Iterator[Any]:
     """Layers on a CPU can be called on tensors without memory; their kernels are cut by the model of a device, and compiled for a target by the
     pool."""
-    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
     from triton.backends.compiler import GPUTarget
     from triton.runtime.driver import driver
 
+    from on_gpu import cells
     from on_gpu.device import Processor, opened
     from rnndsl.runtime.triton import backend, launch, step
     from rnndsl.tools.tune import run
 
     launch.launch = step.launch = pool.launch
     with opened("emulated" if device == "emulated" else "cpu"):
+        cells.make_layer = unset_fake_temporarily()(cells.make_layer)  # weights are looked at as they are made
         backend.interpreted = lambda: True  # so that kernels may be asked for on a CPU
         backend.device_of = run.device_of = cache(lambda device: model)
         if device != "emulated":

@@ -12,8 +12,8 @@ def page(data: Row) -> str:
     lines = [f"# {title}", ""]
     if not gpu:
         how = f"compiled for {machine['emulated']} and run by the emulator of tests/ptx" if machine.get("emulated") else "run by Triton's interpreter"
-        lines += [f"The kernels were {how}, on a CPU: **no time below is of a GPU, or says anything about one**.", ""]
+        lines += [f"The kernels were {how}, on a CPU. Times are left out here; **those in the data are not of a GPU**.", ""]
     lines += [f"* {name}: {value}" for name, value in machine.items() if value is not None and name != "model"]
     for group, rows in data["groups"].items():
-        lines += ["", f"## {group}", "", "```text", tables.table(group, rows).strip("\n"), "```"]
+        lines += ["", f"## {group}", "", "```text", tables.table(group, rows, bool(gpu)).strip("\n"), "```"]
     return "\n".join([*lines, "", "## How it ended", "", "```text", tables.ends(data).strip("\n"), "```", ""])

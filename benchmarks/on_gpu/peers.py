@@ -139,13 +139,15 @@ class TorchRL(Candidate):
             raise Absent("it has GRU")
         from torchrl.modules import GRUModule
 
-        self.note, self.subject = "from a TensorDict", subject
+        self.note, self.subject = "from a TensorDict, products as precise as it chooses", subject
         found = recognised(subject.cell, subject.layer, TORCH)
         if found is None:
             raise Absent("not the same cell: its equations are not those of torch.nn.GRU")
         gru, _ = torch_modules(*found)
         keys = {"in_keys": ["x", "h", "is_init"], "out_keys": ["y", ("next", "h")]}
-        self._layer = GRUModule(gru=gru, recurrent_backend="triton", **keys)
+        sizes = {"input_size": gru.input_size, "hidden_size": gru.hidden_size, "device": subject.inputs[0].device}
+        self._layer = GRUModule(**sizes, recurrent_backend="triton", **keys)
+        self._layer.gru.load_state_dict(gru.state_dict())
 
     def layer(self, task: Task) -> Call:
         from tensordict import TensorDict

@@ -38,14 +38,14 @@ class Lost(Exception):
 class Record:
     """Rows by group, errors, which pieces are over, and the time that is left.
 
-    ends: when the run is over, in seconds of time.time(). machine: the Gpu that this process measures on; none where it only watches.
+    ends: when the run is over, by time.monotonic(), which processes share. machine: the Gpu that this process measures on; none where it only watches.
     """
 
     def __init__(self, path: Path, ends: float, machine: Any = None):
         self.data: Row = json.loads(path.read_text()) if path.exists() else {}
         self.data = {"groups": {}, "errors": [], "left_out": [], "pieces": {}, "began": {}, "over": [], "compiled": {}, "launches": {}, "seconds": 0.0} | self.data
         self.path, self.ends, self._machine = path, ends, machine
-        self._start = self.data.setdefault("started", time.time())
+        self._start = self.data.setdefault("started", time.monotonic())
         self._share_ends, self._saved, self._now = float("inf"), 0.0, {"group": "", "where": "", "who": ""}
 
     @property
@@ -54,7 +54,7 @@ class Record:
 
     def begin(self, group: str, share: float) -> None:
         """A group begins, or goes on, which may take so many seconds in all."""
-        began = self.data["began"].setdefault(group, time.time())
+        began = self.data["began"].setdefault(group, time.monotonic())
         self._share_ends = began + share
         self.groups.setdefault(group, [])
         self.data["pieces"].setdefault(group, {})
@@ -67,9 +67,9 @@ class Record:
 
     def check(self) -> None:
         """Raises OutOfTime; ShareUsed where only the group's time is over."""
-        if time.time() > self.ends:
+        if time.monotonic() > self.ends:
             raise OutOfTime
-        if time.time() > self._share_ends:
+        if time.monotonic() > self._share_ends:
             raise ShareUsed
 
     def add(self, group: str, where: str, make: Callable[[], Iterable[Row]], limit: float | None = PIECE) -> None:
@@ -79,13 +79,13 @@ class Record:
         if where in pieces:
             return
         self.check()
-        rows, began = self.groups.setdefault(group, []), time.time()
+        rows, began = self.groups.setdefault(group, []), time.monotonic()
 
         def collect() -> None:
             with self.limited(limit, group=group, where=where):
                 for row in make():
                     rows.append(row)
-                    if time.time() > self._saved + OFTEN:
+                    if time.monotonic() > self._saved + OFTEN:
                         self.save()
 
         try:
@@ -94,7 +94,7 @@ class Record:
             pieces[where] = None
             raise
         else:
-            pieces[where] = round(time.time() - began, 2)
+            pieces[where] = round(time.monotonic() - began, 2)
         finally:
             self._watched(group, where)
             self.save()
@@ -111,7 +111,7 @@ class Record:
     def limited(self, seconds: float | None, **what: str) -> Iterator[None]:
         """Raises TookTooLong in the block after so many seconds, or soon after the end of the group's share; who watches this process is told
         when it may kill it. what: group, where, who; what is not said is as before. Without seconds: to the end of the share, without raising."""
-        before, left = self._now, max(1.0, min(self._share_ends, self.ends) - time.time())
+        before, left = self._now, max(1.0, min(self._share_ends, self.ends) - time.monotonic())
         try:
             self._tell(left if seconds is None else min(seconds, left), **what)
             with time_limit(None if seconds is None else min(seconds, left)):
@@ -123,7 +123,7 @@ class Record:
         self._now = self._now | what
         told = progress_of(self.path)
         unfinished = told.with_suffix(".telling")
-        unfinished.write_text(json.dumps(self._now | {"kill_at": min(time.time() + seconds, self.ends) + GRACE}))
+        unfinished.write_text(json.dumps(self._now | {"kill_at": min(time.monotonic() + seconds, self.ends) + GRACE}))
         os.replace(unfinished, told)
 
     def guarded(self, group: str, where: str, act: Callable[[], None]) -> None:
@@ -167,7 +167,7 @@ class Record:
 
     def save(self) -> None:
         """Writes the file at once."""
-        self._saved = time.time()
+        self._saved = time.monotonic()
         self.data["seconds"] = round(self._saved - self._start, 1)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(".unfinished")

@@ -44,7 +44,7 @@ FULL = Scale(
     hidden=256, points=_POINTS, steps=_STEPS, doublings=11, loop=256, compiled=((1024, 256),),
     check=(3, 300, 65), zoo=(3, 70, 17), every=1, dtypes=("float32", "bfloat16", "float64"), newton=(2, 4096, 256), chunks=(128, 512), weights=(0.25, 0.5, 1.0, 2.0, 4.0),
     step=(4096, 8192), ahead=(2, 4, 8), dense=((1, 256, 256), (16, 256, 256), (64, 256, 256), (16, 256, 512), (16, 1024, 256)),
-    model=((256, 16384), (1024, 4096), (16384, 1024)), candidates=1000, samples=11, values=1 << 20,
+    model=((256, 16384), (1024, 4096), (16384, 1024)), candidates=16, samples=11, values=1 << 20,
     copies=tuple(1 << n for n in (16, 20, 24, 28, 30)), chain=(132 * 16, 4096),
 )  # fmt: skip
 QUICK = Scale(
@@ -54,8 +54,8 @@ QUICK = Scale(
     copies=(1 << 24, 1 << 28), chain=(132 * 16, 4096),
 )  # fmt: skip
 TINY = Scale(  # for a CPU: every group, next to nothing of it
-    hidden=4, points=((4, 5),), steps=(5,), doublings=1, loop=5, compiled=((4, 5),), check=(2, 5, 3),
-    zoo=(2, 5, 4), every=1, dtypes=("float32", "bfloat16"), newton=(1, 8, 2), chunks=(4, 8),
+    hidden=4, points=((4, 5),), steps=(5,), doublings=1, loop=5, compiled=((4, 5),), check=(2, 19, 5),
+    zoo=(2, 9, 4), every=1, dtypes=("float32", "bfloat16"), newton=(1, 8, 2), chunks=(4, 8),
     weights=(0.5,), step=(2, 4), ahead=(2,), dense=((1, 3, 4),), model=((4, 5),), candidates=1, samples=1, values=24, copies=(1 << 12,), chain=(2, 3),
 )  # fmt: skip
-PART = replace(TINY, every=12)  # and of the zoo one cell in twelve
+PART = replace(TINY, check=(2, 5, 3), zoo=(2, 5, 4), every=30)  # and of the zoo one cell in thirty

@@ -11,12 +11,14 @@ FAR = 1e-3  # a gap to the first candidate's numbers that a reader should know o
 Column = tuple[str, Callable[[Row], str]]
 
 
-def table(group: str, rows: list[Row]) -> str:
-    """The rows of a group, under its name; of `compile` a row a cell."""
+def table(group: str, rows: list[Row], has_times: bool = True) -> str:
+    """The rows of a group, under its name; of `compile` a row a cell. Without times, of what is timed how far numbers are from the first's."""
     rows = _by_cell(rows) if group == "compile" else rows
     if not rows:
         return f"\n{group}: nothing was measured"
-    lines = _timed(rows) if "name" in rows[0] else aligned([[group, *(c for c, _ in COLUMNS[group][1:]), ""], *_cells(rows, COLUMNS[group])])
+    if not has_times:
+        rows = [r for r in rows if "bound" not in r.get("name", "")]
+    lines = (_timed(rows) if has_times else _apart(rows)) if "name" in rows[0] else aligned([[group, *(c for c, _ in _columns(group, has_times)[1:]), ""], *_cells(rows, _columns(group, has_times))])
     return "\n".join(["", *lines])
 
 
@@ -26,10 +28,9 @@ def _by_cell(rows: list[Row]) -> list[Row]:
         found.setdefault((row["group"], row["cell"]), []).append(row)
     summed = []
     for (group, cell), kernels in found.items():
-        seconds = {row["kernel"]: row["seconds"] for row in kernels if row["seconds"] is not None}
-        slow = max(seconds, key=lambda name: seconds[name], default="-")
-        about = {"median": median(seconds.values()) if seconds else None, "most": seconds.get(slow), "which": slow}
-        summed.append({"group": group, "cell": cell, "kernels": len(kernels), "failed": len(kernels) - sum(r["seconds"] is not None for r in kernels), **about})
+        seconds = sorted((row["seconds"], row["kernel"]) for row in kernels if row["seconds"] is not None)
+        about = {"median": median(s for s, _ in seconds), "most": seconds[-1][0], "which": seconds[-1][1]} if seconds else {}
+        summed.append({"group": group, "cell": cell, "kernels": len(kernels), "failed": len(kernels) - len(seconds), **about})
     return summed
 
 
@@ -51,6 +52,11 @@ def _timed(rows: list[Row]) -> list[str]:
         lines += [*aligned([head, *([shape, *_medians(found, names), *([_chosen_of(found)] if chosen else []), ""] for shape, found in shapes.items())]), ""]
     far = [r for r in rows if r.get("gap") is not None and not r["gap"] <= FAR]
     return [*(lines if far else lines[:-1]), *(f"  {r['name']}, {r['cell']}, {r['direction']}, B = {r['B']}, T = {r['T']}: its numbers are apart by {r['gap']:.0e}" for r in far)]
+
+
+def _apart(rows: list[Row]) -> list[str]:
+    columns = [("", lambda r: f"{r['cell']}, {r['scope']}, {r['direction']}, {r['name']}"), ("gap", _of("gap", _exponent))]
+    return aligned([[name for name, _ in columns] + [""], *_cells(rows, columns)])
 
 
 def _medians(found: dict[str, Row], names: list[str]) -> list[str]:
@@ -139,6 +145,13 @@ def _chosen(r: Row) -> float | None:
 def _cut(c: Row) -> str:
     kind = f"ahead {c['ahead']}" if c["schedule"] == "sequential" else f"{c['lanes']}x{c['lane_steps']}"
     return f"{c['schedule']}, {c['channels']} channels, {kind}, {c['warps']} warps"
+
+
+TIMES = ("median", "seconds, median", "most", "a second", "a step", "cycles", "best", "chosen / best", "which", "the best")  # columns of `COLUMNS`
+
+
+def _columns(group: str, has_times: bool) -> list[Column]:
+    return [c for c in COLUMNS[group] if has_times or c[0] not in TIMES or group == "rounds"]
 
 
 def ends(data: Row) -> str:

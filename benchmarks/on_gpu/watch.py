@@ -35,7 +35,7 @@ def measured(path: Path, device: str, scale: str, ends: float, shares: dict[str,
     while True:
         record = Record(path, ends)
         left = {g: s for g, s in shares.items() if g not in record.data["over"]}
-        if not left or time.time() > ends:
+        if not left or time.monotonic() > ends:
             return
         if fruitless >= FRUITLESS:
             for group in left:
@@ -62,13 +62,13 @@ def _watched(path: Path, command: tuple[str, ...], ends: float) -> int | None:
     progress = progress_of(path)
     progress.unlink(missing_ok=True)
     process = started(*command)
-    kill_at = time.time() + START
+    kill_at = time.monotonic() + START
     try:
         while process.poll() is None:
             time.sleep(LOOK)
             if progress.exists():
                 kill_at = json.loads(progress.read_text())["kill_at"]
-            if time.time() > min(kill_at, ends + GRACE):
+            if time.monotonic() > min(kill_at, ends + GRACE):
                 return None
         return process.returncode
     finally:
