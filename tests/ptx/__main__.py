@@ -11,6 +11,7 @@ from pathlib import Path
 import rnndsl
 from tests.agreement import kernels_run
 from tests.ptx.cells import DTYPES, TILES, Run, compared, wrong_in
+from tests.ptx.source import Unknown
 
 
 def number(text: str) -> tuple[str, int]:
@@ -33,7 +34,8 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints a line for each cell, schedule and dtype, with what is wrong; 1 where anything is, or nothing ran."""
+    """Prints a line for each cell, schedule and dtype, with what is wrong; 1 where anything is, or has an
+    instruction that the emulator does not know, or nothing ran."""
     given = parsed(arguments)
     text = given.file.read_text(encoding="utf-8")
     shared = {"sizes": dict(given.size), "tiles": dict(given.tile) or None} | {n: getattr(given, n) for n in ("batch", "steps", "target", "noise", "seed")}
@@ -45,7 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         for schedule in given.schedule or TILES:
             for dtype in given.dtype or ("float32", "float64"):
-                launches, found = compared(Run(text, cell, schedule, DTYPES[dtype], **shared))
+                try:
+                    launches, found = compared(Run(text, cell, schedule, DTYPES[dtype], **shared))
+                except Unknown as error:
+                    print(f"{cell}, {schedule}, {dtype}: not run: {error}")
+                    wrong += 1
+                    continue
                 faults, worst = wrong_in(launches, found), max(found, key=lambda off: off.share)
                 counts = launches.counts()
                 print(f"{cell}, {schedule}, {dtype}: {'WRONG' if faults else 'right'}; {counts['launches']} launches, {counts.get('barriers', 0)} barriers; {worst}")
