@@ -44,13 +44,14 @@ def counts(body: Code, device: Device, steps: int = 1) -> dict[str, float]:
     apart = device.warp / (device.special_rate / device.issue)
     both = [cycles(body, latencies(device, has_memory), apart, OTHER) for has_memory in (False, True)]
     special = sum(x.name == "MUFU" for x in body)
+    stores = sum(x.name == "STG" for x in body)
     return {
-        "computing": both[0] / steps, "waiting": both[1] / steps, "instructions": len(body) / steps, "special": special / steps,
+        "computing": both[0] / steps, "waiting": both[1] / steps, "instructions": len(body) / steps, "special": special / steps, "stores": stores / steps,
     }  # fmt: skip
 
 
-def parts(code: Code, tiles: Tiles, device: Device) -> Iterator[tuple[str, dict[str, float]]]:
-    """What the loops of a kernel take: a step; or a round, where there are rounds, and a chunk with one."""
+def parts(code: Code, tiles: Tiles, device: Device, has_rounds: bool) -> Iterator[tuple[str, dict[str, float]]]:
+    """What the loops of a kernel take: a step; or a round, where a parallel kernel has rounds, and a chunk with one."""
     found = loops(code)
     if tiles.schedule == SEQUENTIAL:
         if len(found) == 1:  # else the loop was taken apart, as ptxas does with a short one
@@ -58,11 +59,11 @@ def parts(code: Code, tiles: Tiles, device: Device) -> Iterator[tuple[str, dict[
         return
     chunk = found[0]
     inside = [loop for loop in found if loop in chunk]
-    alone = [loop for loop in inside if not is_together(code, loop)]
-    for loop in inside:
-        if loop not in alone:
-            yield "round", counts(path(code, loop, alone), device)
-    yield "chunk", counts(path(code, chunk, alone), device)
+    rounds = min((loop for loop in inside if is_together(code, loop)), key=lambda loop: loop.first) if has_rounds else None
+    rare = [loop for loop in inside if loop != rounds]  # what is not finite goes through them
+    if rounds is not None:
+        yield "round", counts(path(code, rounds, rare), device)
+    yield "chunk", counts(path(code, chunk, rare), device)
 
 
 def cuts(is_parallel: bool, first: Tiles) -> Iterator[Tiles]:
@@ -79,13 +80,23 @@ def rows(name: str, kernels: Any, target: str) -> Iterator[dict[str, Any]]:
     device, work = of_architecture(target), kernels.costs
     about = {"recurrence": name, "target": target, "slots": work.slots, "streams": work.streams, "functions": work.functions, "memory": device.memory_latency}
     for kernel, function, first in kinds(kernels):
+        made_rows: list[dict[str, Any]] = []
         for tiles in cuts(first.schedule == PARALLEL, first):
             made = compiled(function, tiles, target)
             code = disassembled(made.asm["cubin"], tools() / "nvdisasm")
             needs = {"registers": binary(function, tiles, target).registers, "shared": made.metadata.shared}
-            for part, found in parts(code, tiles, device):
+            for part, found in parts(code, tiles, device, kernel == "parallel forward" and not work.is_exact):
                 cut = {"channels": tiles.channels, "ahead": tiles.ahead, "lanes": tiles.lanes, "lane_steps": tiles.lane_steps, "warps": tiles.warps}
-                yield {**about, "kernel": kernel, **cut, "part": part, **found, **needs}
+                made_rows.append({**about, "kernel": kernel, **cut, "part": part, **found, **needs})
+        yield from rolled(made_rows) if first.schedule == SEQUENTIAL else made_rows
+
+
+def rolled(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Rows of one kernel at several steps ahead, a step: where ptxas made one turn of a loop of several, it stores as many times more."""
+    least = min((r["stores"] for r in rows), default=1.0)
+    for r in rows:
+        turns = r["stores"] / least
+        yield {**r, **{n: r[n] / turns for n in ("computing", "waiting", "instructions", "special", "stores")}}
 
 
 def line(row: dict[str, Any]) -> str:

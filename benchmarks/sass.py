@@ -49,10 +49,14 @@ Code = Sequence[Instruction]
 
 @dataclass(frozen=True)
 class Loop:
-    """Instructions from `first` to `last`, the branch back."""
+    """Instructions from `first` to `last`; ends: the branches back to the first."""
 
     first: int
-    last: int
+    ends: tuple[int, ...]
+
+    @property
+    def last(self) -> int:
+        return self.ends[-1]
 
     @property
     def length(self) -> int:
@@ -90,7 +94,11 @@ def instructions(listing: str) -> list[Instruction]:
 
 def loops(code: Code) -> list[Loop]:
     """The longest first."""
-    return sorted({Loop(x.target, i) for i, x in enumerate(code) if x.target is not None and x.target < i}, key=lambda loop: -loop.length)
+    ends: dict[int, list[int]] = {}
+    for i, x in enumerate(code):
+        if x.target is not None and x.target < i:
+            ends.setdefault(x.target, []).append(i)
+    return sorted((Loop(first, tuple(last)) for first, last in ends.items()), key=lambda loop: -loop.length)
 
 
 def is_together(code: Code, loop: Loop) -> bool:
@@ -99,15 +107,15 @@ def is_together(code: Code, loop: Loop) -> bool:
 
 
 def path(code: Code, loop: Loop, without: Sequence[Loop] = ()) -> list[Instruction]:
-    """The shortest way through a loop from its first instruction to the branch back, through no instruction of the loops `without`."""
+    """The shortest way through a loop from its first instruction to a branch back, through no instruction of the loops `without`."""
     shut = {i for other in without for i in range(other.first, other.last + 1)}
     before: dict[int, int] = {loop.first: -1}
     edge = [loop.first]
-    while edge and loop.last not in before:
+    while edge and not before.keys() & set(loop.ends):
         edge = [n for i in edge for n in _next(code, i) if loop.first < n <= loop.last and n not in shut and before.setdefault(n, i) == i]
-    if loop.last not in before:
+    if not before.keys() & set(loop.ends):
         raise ValueError("there is no way through the loop")
-    way = [loop.last]
+    way = [next(end for end in loop.ends if end in before)]
     while way[-1] != loop.first:
         way.append(before[way[-1]])
     return [code[i] for i in reversed(way)]

@@ -227,7 +227,7 @@ def test_a_way_through_a_loop_goes_round_what_is_shut():
     outer, inner = sass.loops(code)
     assert inner in outer and [x.text for x in sass.path(code, outer, [inner])] == ["MOV", "@P0 BRA", "FMUL", "@P2 BRA"]
     with pytest.raises(ValueError, match="no way"):
-        sass.path([at("MOV"), at("FADD"), at("@P2 BRA", target=0)], sass.Loop(0, 2), [sass.Loop(1, 1)])
+        sass.path([at("MOV"), at("FADD"), at("@P2 BRA", target=0)], sass.Loop(0, (2,)), [sass.Loop(1, (1,))])
 
 
 # Filling the tables
