@@ -60,10 +60,10 @@ def parts(code: Code, tiles: Tiles, device: Device, has_rounds: bool) -> Iterato
     chunk = found[0]
     inside = [loop for loop in found if loop in chunk]
     rounds = min((loop for loop in inside if is_together(code, loop)), key=lambda loop: loop.first) if has_rounds else None
-    rare = [loop for loop in inside if loop != rounds]  # what is not finite goes through them
+    rare = [loop for loop in inside if loop != rounds]  # only what is not finite has to go through them, but for those that have no way round
     if rounds is not None:
-        yield "round", counts(path(code, rounds, rare), device)
-    yield "chunk", counts(path(code, chunk, rare), device)
+        yield "round", counts(path(code, rounds, rare) or path(code, rounds), device)
+    yield "chunk", counts(path(code, chunk, rare) or path(code, chunk), device)
 
 
 def cuts(is_parallel: bool, first: Tiles) -> Iterator[Tiles]:

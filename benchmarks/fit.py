@@ -200,7 +200,7 @@ def _parallel_paces(groups: dict[str, list[Row]], works: Callable[[str], Work], 
             yield seconds * device.clock / one
 
     for row in groups.get("model", []):
-        work = works(row["label"].split(".")[0])
+        work = works(row.get("cell") or row["label"].split(".")[0])
         for c in row["candidates"] if (row["direction"] == "backward") == backward else []:
             if c["schedule"] == PARALLEL and not c["dropped"]:
                 tiles = Tiles(PARALLEL, c["channels"], lanes=c["lanes"], lane_steps=c["lane_steps"], warps=c["warps"])

@@ -107,14 +107,15 @@ def is_together(code: Code, loop: Loop) -> bool:
 
 
 def path(code: Code, loop: Loop, without: Sequence[Loop] = ()) -> list[Instruction]:
-    """The shortest way through a loop from its first instruction to a branch back, through no instruction of the loops `without`."""
+    """The shortest way through a loop from its first instruction to a branch back, through no instruction of the loops `without`;
+    nothing where there is no such way."""
     shut = {i for other in without for i in range(other.first, other.last + 1)}
     before: dict[int, int] = {loop.first: -1}
     edge = [loop.first]
     while edge and not before.keys() & set(loop.ends):
         edge = [n for i in edge for n in _next(code, i) if loop.first < n <= loop.last and n not in shut and before.setdefault(n, i) == i]
     if not before.keys() & set(loop.ends):
-        raise ValueError("there is no way through the loop")
+        return []
     way = [next(end for end in loop.ends if end in before)]
     while way[-1] != loop.first:
         way.append(before[way[-1]])

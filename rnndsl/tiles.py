@@ -97,13 +97,18 @@ def candidates(work: Work, channels: int, steps: int, wide: bool = False, itemsi
 
 def cycles(work: Work, tiles: Tiles, channels: int, steps: int, device: Device, backward: bool = False, itemsize: int = 4) -> float:
     """What the model predicts for a call. itemsize: bytes of an entry of a stream; states have at least four."""
+    return max(_bounds(work, tiles, channels, steps, device, backward, itemsize))
+
+
+def _bounds(work: Work, tiles: Tiles, channels: int, steps: int, device: Device, backward: bool, itemsize: int) -> tuple[float, float, float]:
+    """Cycles that a call takes at least: for its programs one after the other, for its instructions, for its bytes."""
     programs = ceil(channels / tiles.channels)
     moved = work.streams * itemsize + work.slots * max(4, itemsize)  # bytes of a step: streams read, states written
     memory = float(channels * steps) * (2 * moved + max(4, itemsize) if backward else moved) / device.bytes_a_cycle
     one, slots = _sequential(work, tiles, steps, device, backward) if tiles.schedule == SEQUENTIAL else _parallel(work, tiles, steps, device, backward)
     waves = ceil(programs / (device.processors * resident(work, tiles, device, backward)))
     issue = float(programs * tiles.warps) * slots / (device.processors * device.issue)
-    return max(waves * one, issue, memory)
+    return waves * one, issue, memory
 
 
 def resident(work: Work, tiles: Tiles, device: Device, backward: bool = False) -> int:
@@ -217,4 +222,10 @@ def choose(
     fitting = [t for t in fitting if fits(work, t, device, backward)] or fitting
     if wish:
         fitting = list(dict.fromkeys(replace(t, **wish) for t in fitting))  # type: ignore[arg-type]
-    return min(fitting, key=lambda t: cycles(work, t, max(1, channels), max(1, steps), device, backward, itemsize))
+
+    def rank(tiles: Tiles) -> tuple[float, bool, float]:
+        """Of what memory bounds alike, that which computes least comes first, then that whose programs take the least time, which has to hide."""
+        bounds = _bounds(work, tiles, max(1, channels), max(1, steps), device, backward, itemsize)
+        return max(bounds), tiles.schedule == PARALLEL, bounds[0]
+
+    return min(fitting, key=rank)
