@@ -136,21 +136,37 @@ def pull(pullback: tl.constexpr, now, given, back, d, sums, restart_sums, t, her
 @triton.jit
 def pull_at(pullback: tl.constexpr, now, given, d, sums, restart_sums, at, here):
     """The same, with pointers to the gradients of streams."""
-    streams, restart, old, seeds, follow_seeds = now
+    d, of_streams, of_statics = _pulled(pullback, now, given, d)
+    for i in tl.static_range(len(of_streams)):
+        tl.store(at[i], of_streams[i], here)
+    sums = summed(sums, of_statics, here)
+    _, restart, _, _, _ = now
+    if len(restart) > 0:
+        restart_sums = summed(restart_sums, d, restart[0] & here)
+        d = cleared(restart[0], d, 0.0)
+    return d, sums, restart_sums
+
+
+@triton.jit
+def pull_only(pullback: tl.constexpr, now, given, d):
+    """The gradients of what a step was given, of those of what it carries on."""
+    d, _, _ = _pulled(pullback, now, given, d)
+    _, restart, _, _, _ = now
+    if len(restart) > 0:
+        d = cleared(restart[0], d, 0.0)
+    return d
+
+
+@triton.jit
+def _pulled(pullback: tl.constexpr, now, given, d):
+    streams, _, old, seeds, follow_seeds = now
     seeded = ()
     for i in tl.static_range(len(d)):
         if i < len(seeds):
             seeded = seeded + (d[i] + seeds[i],)
         else:
             seeded = seeded + (d[i],)
-    d, of_streams, of_statics = pullback(*old, *streams, *given.statics, *seeded, *follow_seeds)
-    for i in tl.static_range(len(of_streams)):
-        tl.store(at[i], of_streams[i], here)
-    sums = summed(sums, of_statics, here)
-    if len(restart) > 0:
-        restart_sums = summed(restart_sums, d, restart[0] & here)
-        d = cleared(restart[0], d, 0.0)
-    return d, sums, restart_sums
+    return pullback(*old, *streams, *given.statics, *seeded, *follow_seeds)
 
 
 @triton.jit

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from rnndsl.runtime.triton.columns import Columns, Given, Place, Sequences, read, restarted, store, write
-from rnndsl.runtime.triton.tuples import wide
+from rnndsl.runtime.triton.tuples import select, wide
 
 
 class Lanes(NamedTuple):
@@ -92,8 +92,20 @@ def neighbours(shifted: tl.constexpr, values, lanes, REVERSE: tl.constexpr):
 
 
 @triton.jit
+def moved(after, before, where):
+    """Votes, whole numbers: those of a warp meet in one instruction, and the compiler sees that all of its threads go the same way. 1: a value
+    is not what it was, and counts."""
+    vote = tl.zeros_like(before[0]).to(tl.int32)
+    for i in tl.static_range(len(before)):
+        same = (after[i] == before[i]) | ((after[i] != after[i]) & (before[i] != before[i]))
+        vote |= tl.where(where & (same == 0), 1, 0)
+    return vote
+
+
+@triton.jit
 def run_lanes(step: tl.constexpr, now, given, sequences, follows, finals, state, lanes, t0, STEPS):
     """The steps of all lanes from where they start, kept; the states behind them. Everything is given in lanes."""
+    final = state
     for c in tl.static_range(len(now)):
         t = tl.cast(t0, tl.int64) + c
         here = lanes.when < STEPS - t
@@ -101,7 +113,9 @@ def run_lanes(step: tl.constexpr, now, given, sequences, follows, finals, state,
         state, made = step(*restarted(state, restart, given), *streams, *given.statics)
         write(follows, made, t, here)
         write(sequences, state, t, here)
-        store(finals, given.place.n, state, lanes.when == STEPS - 1 - t)
+        final = select(here, state, final)
+    left = STEPS - tl.cast(t0, tl.int64)
+    store(finals, given.place.n, final, (lanes.when < left) & (lanes.when >= left - len(now)))
     return state
 
 

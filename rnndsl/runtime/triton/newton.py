@@ -13,13 +13,14 @@ from rnndsl.runtime.triton.functions import maximum
 from rnndsl.runtime.triton.lanes import (
     given_in_lanes,
     lanes_of,
+    moved,
     neighbours,
     read_lanes,
     run_lanes,
     sequences_in_lanes,
     write_report,
 )
-from rnndsl.runtime.triton.sequential import NEVER, alone
+from rnndsl.runtime.triton.sequential import NEVER
 from rnndsl.runtime.triton.tuples import cleared, in_lanes, row_of, select, tail, wide
 
 
@@ -32,7 +33,8 @@ def newton(
 
     Each lane runs its steps exactly from a guess of the state at its start; the gaps between lanes, carried on by the derivatives of
     lanes, correct the guesses. A chunk is done when its steps, run once more, leave no gap above the tolerance. After k rounds the first
-    k lanes are exact, so LANES rounds are enough; a chunk in which something is not finite is run step by step.
+    k lanes are exact, so LANES rounds are enough. A chunk in which something is not finite is run step by step: lanes start from what those
+    before them leave, until nothing moves, which is at the last lane at the latest.
     """
     lanes = lanes_of(given, LANES, LANE_STEPS, NEVER)
     wide_given = given_in_lanes(given, lanes)
@@ -48,33 +50,38 @@ def newton(
         # The first guess of the state behind a lane: one step from the chunk's start, with the lane's last streams.
         streams, _ = now[LANE_STEPS - 1]
         behind, _ = step(*in_lanes(state, lanes.zero), *streams, *wide_given.statics)
-        start = select(lanes.lane == 0, wide(state), neighbours(shifted, behind, lanes, False))
-        end = start
+        end = behind
         rounds = tl.full([], 0, tl.int32)
-        pending = True
+        walked = rounds  # rounds without corrections
+        pending, settled = True, False
         while pending:
-            end, matrix = _lane(linear, product, now, wide_given, start, lanes)
-            behind, settled = _corrected(scan, end, behind, matrix, boxes, whole, loose, lanes)
             start = select(lanes.lane == 0, wide(state), neighbours(shifted, behind, lanes, False))
-            rounds += 1
-            if settled | (rounds > LANES):
+            if settled:
                 # The steps once more, from the corrected starts; what they leave of gaps is the residual.
                 end = run_lanes(step, now, wide_given, wide_sequences, wide_follows, finals, start, lanes, t0, STEPS)
                 residual = _residual(end, behind, whole, lanes)
                 # 0: below the tolerance, 1: above, 2: not finite
-                verdict = tl.max(tl.where(residual <= tolerance, 0, tl.where(residual - residual == 0, 1, 2)))
+                vote = tl.where(residual <= tolerance, 0, tl.where(residual - residual == 0, 1, 2))
+                verdict = tl.max(tl.where(walked > 0, moved(end, behind, whole), vote))
                 if verdict == 0:
                     pending = False
-                    worst = tl.maximum(worst, tl.max(residual).to(tl.float32))
-                elif (verdict == 2) | (rounds > LANES):
-                    pending = False
-                    by_itself += 1
-                    tl.debug_barrier()  # the same words are stored once more, by other threads
-                    end = in_lanes(alone(step, given, sequences, follows, finals, state, t0, LANES * LANE_STEPS, STEPS), lanes.zero)
+                    worst = tl.maximum(worst, tl.max(tl.where(walked > 0, 0.0, residual)).to(tl.float32))
+                elif (walked > 0) | (verdict == 2) | (rounds > LANES):
+                    behind = end
+                    walked += 1
+                    pending = walked < LANES
+                else:
+                    settled = False
+            else:
+                end, matrix = _lane(linear, product, now, wide_given, start, lanes)
+                behind, settled = _corrected(scan, end, behind, matrix, boxes, whole, loose, lanes)
+                rounds += 1
+                settled |= rounds > LANES
         state = row_of(end, lanes.lane == LANES - 1)
         chunks += 1
         iterations += rounds
         longest = tl.maximum(longest, rounds)
+        by_itself += tl.where(walked > 0, 1, 0)
     write_report(report, chunks, iterations, longest, by_itself, worst)
 
 
@@ -118,15 +125,14 @@ def _corrected(scan: tl.constexpr, end, behind, matrix, boxes, whole, loose, lan
     gap = ()
     for i in tl.static_range(len(end)):
         gap = gap + (tl.where((end[i] == behind[i]) | (whole == 0), 0.0, end[i] - behind[i]),)
-    moved = tail(scan(matrix + gap), len(matrix))
-    # Votes are whole numbers: those of a warp meet in one instruction, and the compiler sees that all of its threads go the same way.
+    correction = tail(scan(matrix + gap), len(matrix))
     unsettled = tl.zeros_like(lanes.zero).to(tl.int32)
     found = ()
     for i in tl.static_range(len(end)):
-        value = end[i] + (moved[i] - gap[i])
+        value = end[i] + (correction[i] - gap[i])
         if len(boxes[i]) > 0:
             value = tl.minimum(tl.maximum(value, boxes[i][0]), boxes[i][1])
-        unsettled |= tl.where(whole & (tl.abs(moved[i]) > loose * (1.0 + tl.abs(value))), 1, 0)
+        unsettled |= tl.where(whole & (tl.abs(correction[i]) > loose * (1.0 + tl.abs(value))), 1, 0)
         found = found + (value,)
     return found, tl.max(unsettled) == 0
 

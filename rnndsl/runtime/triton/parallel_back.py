@@ -9,18 +9,19 @@ of matrices and what they add in a row, and `scan` does so over lanes, from the 
 import triton
 import triton.language as tl
 
-from rnndsl.runtime.triton.backwards import Backwards, beginning, pull, read_back, write_sums
+from rnndsl.runtime.triton.backwards import Backwards, beginning, pull, pull_only, read_back, write_sums
 from rnndsl.runtime.triton.columns import store
 from rnndsl.runtime.triton.lanes import (
     column_in_lanes,
     columns_in_lanes,
     given_in_lanes,
     lanes_of,
+    moved,
     neighbours,
     sequences_in_lanes,
 )
-from rnndsl.runtime.triton.sequential import NEVER, alone_back
-from rnndsl.runtime.triton.tuples import cleared, head, in_lanes, row_of, select, tail, wide
+from rnndsl.runtime.triton.sequential import NEVER
+from rnndsl.runtime.triton.tuples import cleared, head, row_of, select, tail, wide
 
 
 @triton.jit
@@ -29,7 +30,8 @@ def parallel_back(
     pullback: tl.constexpr, given, back, STEPS, LANES: tl.constexpr, LANE_STEPS: tl.constexpr,
 ):  # fmt: skip
     """Chunk by chunk of LANES * LANE_STEPS steps, from the last: one scan over lanes gives the gradient behind each lane, from which it goes
-    back through its steps. A chunk in which that is not finite is run step by step."""
+    back through its steps. Where that is not finite a chunk is run step by step: lanes start from what those behind them leave, until nothing moves,
+    which is at the last lane at the latest."""
     lanes = lanes_of(given, LANES, LANE_STEPS, -NEVER)
     wide_given, wide_back = given_in_lanes(given, lanes), _in_lanes(back, lanes)
     carried, sums, restart_sums = beginning(given, back, lanes.zero)
@@ -44,25 +46,38 @@ def parallel_back(
         total = select(last, apply(*matrix, *wide(carried), *total), total)
         matrix = cleared(last, matrix, 0.0)
         total = tail(scan(matrix + total), len(matrix))
-        d = select(last, wide(carried), neighbours(shifted, total, lanes, True))
-        bad = tl.zeros_like(lanes.zero).to(tl.int32)
-        for i in tl.static_range(len(d)):
-            bad |= tl.where(d[i] - d[i] == 0, 0, 1)
         ends_here = (lanes.when > -begin - LANE_STEPS) & (lanes.lane < LANES - 1)
-        if tl.max(tl.where(ends_here, bad, 0)) == 0:
-            for c in tl.static_range(LANE_STEPS):
-                t = begin + (LANE_STEPS - 1 - c)
-                d, sums, restart_sums = pull(
-                    pullback, now[LANE_STEPS - 1 - c], wide_given, wide_back, d, sums, restart_sums, t, lanes.when >= -t
-                )
-                store(back.first, wide_given.place.n, d, lanes.when == -t)
-        else:
-            by_itself, more, more_restart = alone_back(pullback, given, back, carried, begin, LANES * LANE_STEPS)
-            sums = _with_lane(sums, more, lanes)
-            restart_sums = _with_lane(restart_sums, more_restart, lanes)
-            d = in_lanes(by_itself, lanes.zero)
+        left, d = total, total  # what each lane leaves, and what it starts from
+        walked = tl.full([], 0, tl.int32)
+        pending = True
+        while pending:
+            before = d
+            d = select(last, wide(carried), neighbours(shifted, left, lanes, True))
+            vote = tl.where(walked == 0, _unknown(d, ends_here), moved(d, before, ends_here))
+            pending = (tl.max(vote) > 0) & (walked < LANES)
+            if pending:
+                left = d
+                for c in tl.static_range(LANE_STEPS):
+                    left = pull_only(pullback, now[LANE_STEPS - 1 - c], wide_given, left)
+                walked += 1
+        first = d
+        for c in tl.static_range(LANE_STEPS):
+            t = begin + (LANE_STEPS - 1 - c)
+            here = lanes.when >= -t
+            d, sums, restart_sums = pull(pullback, now[LANE_STEPS - 1 - c], wide_given, wide_back, d, sums, restart_sums, t, here)
+            first = select(here, d, first)
+        store(back.first, wide_given.place.n, first, (lanes.when <= -begin) & (lanes.when > -begin - LANE_STEPS))
         carried = row_of(d, lanes.lane == 0)
     write_sums(given, back, _over_lanes(sums), _over_lanes(restart_sums))
+
+
+@triton.jit
+def _unknown(d, where):
+    """Votes, 1: a lane goes back from what need not be what steps one by one leave, for something is not finite."""
+    vote = tl.zeros_like(d[0]).to(tl.int32)
+    for i in tl.static_range(len(d)):
+        vote |= tl.where(where & (d[i] - d[i] != 0), 1, 0)
+    return vote
 
 
 @triton.jit
@@ -105,15 +120,6 @@ def _lane(slopes: tl.constexpr, seeded: tl.constexpr, compose: tl.constexpr, now
             both = compose(*all_matrix, *all_added, *matrix, *added)
             all_matrix, all_added = head(both, len(matrix)), tail(both, len(matrix))
     return all_matrix, all_added
-
-
-@triton.jit
-def _with_lane(sums, more, lanes):
-    """Sums with those of a chunk that ran step by step, in the first lane."""
-    found = ()
-    for i in tl.static_range(len(sums)):
-        found = found + (sums[i] + tl.where(lanes.lane == 0, more[i][None, :], 0.0),)
-    return found
 
 
 @triton.jit

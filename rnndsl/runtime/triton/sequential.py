@@ -15,13 +15,11 @@ from rnndsl.runtime.triton.backwards import (
     back_at,
     beginning,
     later_back,
-    pull,
     pull_at,
-    read_back,
     read_back_at,
     write_sums,
 )
-from rnndsl.runtime.triton.columns import later, read, read_at, read_columns, restarted, store, write, write_at
+from rnndsl.runtime.triton.columns import later, read_at, read_columns, restarted, store, write_at
 from rnndsl.runtime.triton.tuples import select
 
 NEVER = tl.constexpr(1 << 62)  # outside of every sequence, on either side
@@ -81,36 +79,3 @@ def sequential_back(pullback: tl.constexpr, given, back, STEPS, AHEAD: tl.conste
         left -= AHEAD
     write_sums(given, back, sums, restart_sums)
     store(back.first, given.place.n, d, given.place.live)
-
-
-@triton.jit
-def alone(step: tl.constexpr, given, sequences, follows, finals, state, begin, COUNT: tl.constexpr, STEPS):
-    """COUNT steps one by one, from the state before the first; the state behind the last."""
-    when = tl.where(given.place.live, 0, NEVER)
-    for j in range(0, COUNT):
-        t = tl.cast(begin, tl.int64) + j
-        here = when < STEPS - t
-        streams, restart = read(given, t, here)
-        state = restarted(state, restart, given)
-        new, made = step(*state, *streams, *given.statics)
-        write(follows, made, t, here)
-        state = select(here, new, state)
-        store(finals, given.place.n, state, when == STEPS - 1 - t)
-        write(sequences, state, t, here)
-    return state
-
-
-@triton.jit
-def alone_back(pullback: tl.constexpr, given, back, d, begin, COUNT: tl.constexpr):
-    """COUNT steps backwards one by one, from the gradients behind the last: those before the first, and the sums over them."""
-    _, sums, restart_sums = beginning(given, back, tl.zeros_like(d[0]))
-    when = tl.where(given.place.live, 0, -NEVER)
-    for j in range(0, COUNT):
-        t = tl.cast(begin, tl.int64) + COUNT - 1 - j
-        here = when >= -t
-        now = read_back(given, back, t, when)
-        before = d
-        d, sums, restart_sums = pull(pullback, now, given, back, d, sums, restart_sums, t, here)
-        d = select(here, d, before)
-        store(back.first, given.place.n, d, when == -t)
-    return d, sums, restart_sums
