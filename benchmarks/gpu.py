@@ -34,6 +34,7 @@ SHARES = {  # of the time, at most: one slow group cannot eat the rest
     "layer": 0.12, "model": 0.2, "compiled": 0.2,
 }  # fmt: skip
 GROUPS = tuple(SHARES)
+HEAD = 120.0  # seconds until it must be known what is measured on
 
 
 def parsed() -> argparse.Namespace:
@@ -63,7 +64,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends as well as an interruption from the keyboard
     with tempfile.TemporaryDirectory() as caches:
         settle(options, Path(caches))
-        head = subprocess.run([sys.executable, "-m", "on_gpu.head", "--device", options.device], stdout=subprocess.PIPE, text=True)
+        try:
+            head = subprocess.run([sys.executable, "-m", "on_gpu.head", "--device", options.device], stdout=subprocess.PIPE, text=True, timeout=HEAD)
+        except subprocess.TimeoutExpired:
+            print(f"gpu.py: the GPU did not answer within {HEAD:g} s", file=sys.stderr)
+            return 2
         if head.returncode:
             return head.returncode
         about = json.loads(head.stdout.splitlines()[-1])

@@ -225,6 +225,24 @@ def test_another_process_goes_on(record):
     assert saved(again)["groups"]["times"] == [{"a": 1}, {"a": 3}], "a piece that is over is not done again"
 
 
+def test_what_the_sanitizer_says(record, monkeypatch, tmp_path):
+    """With a sanitizer of the test's own, which runs the program and says what the real one does."""
+    from on_gpu import sanitizer
+    from on_gpu.device import Processor
+
+    r = record()
+    monkeypatch.setenv("PATH", "")
+    assert list(sanitizer.rows("memcheck", Processor(), r)) == [] and r.data["left_out"][0]["why"] == "compute-sanitizer is not on the path"
+    tool = tmp_path / "compute-sanitizer"
+    tool.write_text('#!/bin/sh\nwhile [ "$1" != "-c" ]; do last="$1"; shift; done\n"$last" "$@"\necho "========= ERROR SUMMARY: 3 errors"\nexit 9\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin{os.pathsep}/usr/bin")
+    monkeypatch.setattr(sanitizer, "PROGRAM", "import sys; print('ran', sys.argv[1])")
+    assert list(sanitizer.rows("memcheck", Processor(), r)) == [
+        {"tool": "memcheck", "status": 9, "ran": 1, "of": 4, "errors": 3, "last": "========= ERROR SUMMARY: 3 errors"}
+    ]
+
+
 # Processes that crash or hang
 
 WORKER = """
@@ -260,6 +278,43 @@ def test_a_crash_and_a_hang_cost_their_piece(record, monkeypatch, tmp_path):
     assert [(e["where"], e["error"]) for e in saved(r)["errors"]] == [
         ("crash", "its process was ended by SIGSEGV"), ("hang", "it overran what it was given, and its process was killed"),
     ]  # fmt: skip
+
+
+POOL = """
+import json, os, sys, time
+from pathlib import Path
+folder, row = Path(sys.argv[1]), {"group": "times", "cell": "A", "kernel": "good", "error": ""}
+(folder / "good").write_text(json.dumps(row | {"seconds": 1.0}))
+(folder / "bad").write_text(json.dumps(row | {"kernel": "bad", "seconds": None, "error": "CompilationError: no"}))
+(folder / "claimed").touch()
+os.abort() if (folder / "second").exists() else (folder / "second").touch()
+time.sleep(1000)
+"""
+
+
+def test_the_pool_outlives_a_crash_and_a_hang(record, monkeypatch, tmp_path):
+    """A kernel that nobody could compile, one that a process was at when it was ended, a crash, and a process that never ends."""
+    from on_gpu import ahead
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "triton"))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    started: list[subprocess.Popen] = []
+
+    def start(*command, **_):
+        if started:
+            while not (tmp_path / "claims" / "second").exists():
+                time.sleep(0.05)
+        started.append(subprocess.Popen([sys.executable, "-c", POOL, command[1]], start_new_session=True, stderr=subprocess.DEVNULL))
+        return started[-1]
+
+    monkeypatch.setattr(ahead, "started", start)
+    r = record()
+    ahead.compiled(r, "cuda", "tiny", ("cuda", 90, 32), "", ["times"], 2.0)
+    errors = {e["where"]: e["error"] for e in saved(r)["errors"]}
+    assert errors["bad of A"] == "CompilationError: no" and errors["claimed of ?"].startswith("its process ended, or was killed")
+    assert errors["a process of the pool"] == "it ended with status -6"
+    assert all(p.poll() is not None for p in started) and saved(r)["over"] == ["compile"]
+    assert {"group": "compile", "what": "the rest", "why": "its share of the time was up"} in saved(r)["left_out"]
 
 
 def test_a_process_that_never_starts_ends_it(record, monkeypatch):

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from on_gpu.record import Record, Row
-from on_gpu.watch import kill, started
+from on_gpu.watch import end_with_parent, kill, started
 
 MOST = 16  # processes
 
@@ -39,7 +39,7 @@ def compiled(record: Record, device: str, scale: str, target: tuple[str, Any, in
     told = ("--device", device, "--scale", scale, "--target", json.dumps(target), "--model", model, "--groups", ",".join(groups))
     count = min(MOST, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     ends = min(record.data["began"]["compile"] + share, record.ends)
-    pool = [started("on_gpu.ahead", str(folder), *told, CUDA_VISIBLE_DEVICES="") for _ in range(count)]
+    pool = [started("on_gpu.ahead", str(folder), *told, CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1") for _ in range(count)]
     try:
         while any(p.poll() is None for p in pool) and time.monotonic() < ends:
             time.sleep(0.1)
@@ -142,6 +142,7 @@ class Pool:
         except FileExistsError:
             return
         row: Row = {"group": self.group, "cell": self.cell, "kernel": kernel.__name__, "seconds": None, "error": ""}
+        path.write_text(json.dumps(row))  # what stays if this process is ended meanwhile
         began = time.perf_counter()
         try:
             made = kernel.warmup(*placed, grid=(programs,), enable_fp_fusion=True, **settings)
@@ -204,6 +205,7 @@ def main() -> int:
     options = parser.parse_args()
     from on_gpu import scale, walk
 
+    end_with_parent()
     pool = Pool(options.folder)
     with without_memory(pool, options.device, tuple(json.loads(options.target)), pickle.loads(base64.b64decode(options.model))) as machine:
         for group, cell, call in walk.calls(getattr(scale, options.scale.upper()), machine, options.groups.split(",")):

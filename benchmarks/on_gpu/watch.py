@@ -1,5 +1,6 @@
 """Processes that may crash or hang: started, watched, and killed in time."""
 
+import ctypes
 import json
 import os
 import signal
@@ -19,6 +20,12 @@ FRUITLESS = 4  # processes in a row that ended before a piece did, after which t
 def started(*command: str, **environment: str) -> subprocess.Popen:
     """A process of this package, with what it starts in a group of its own."""
     return subprocess.Popen([sys.executable, "-m", *command], env={**os.environ, **environment}, start_new_session=True)
+
+
+def end_with_parent() -> None:
+    """Asks the system, where it is Linux, to kill this process once the one that started it has ended, however that was."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def kill(process: subprocess.Popen) -> None:

@@ -24,8 +24,9 @@ def parsed() -> argparse.Namespace:
 
 def main() -> int:
     options = parsed()
-    from on_gpu import cache, device, groups, record, scale, tables
+    from on_gpu import cache, device, groups, record, scale, tables, watch
 
+    watch.end_with_parent()
     with device.opened(options.device) as machine:
         found = record.Record(options.file, options.ends, machine)
         run = groups.Run(found, getattr(scale, options.scale.upper()), machine)
