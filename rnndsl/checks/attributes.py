@@ -40,9 +40,9 @@ MODULE_NAMES = (
     frozenset(dir(builtins))
     | RUNTIME_NAMES
     | frozenset("""
-ABC Absent abstractmethod Any axes_text Backend backend_for BACKENDS Bounds Call Callable cast_to check_backend check_dense check_inputs check_reset
-check_schedule check_state check_tiles checkpoint ClassVar constrained_param dataclass default_draw Draw dtypes_of_fields F FIXED HALF header_value
-initialise is_narrower math NamedTuple nn os ParamModule Plan real_of REFERENCE Reference register replace Results say_once scan SCHEDULES Sequence Tensor
-TILES torch warnings widest widest_dtype
+ABC Absent abstractmethod Any axes_text Backend backend_for BACKENDS Begun Bounds Call Callable cast_to check_backend check_dense check_inputs
+check_reset check_schedule check_state check_tiles checkpoint ClassVar constrained_param contextlib dataclass default_draw Draw dtype_of_products
+dtypes_of_fields F FIXED HALF header_value initialise is_narrower math NamedTuple nn os ParamModule Plan real_of REFERENCE Reference register
+replace Results say_once scan SCHEDULES Sequence Tensor TILES torch warnings widened widest widest_dtype without_autocast
 """.split())
 )

@@ -53,7 +53,7 @@ class Part:
 
     def header_values(self, code: list[str]) -> list[str]:
         """Lines that bind the sizes and hyperparameters which the code mentions."""
-        words = _words(code)
+        words = words_of(code)
         lines = []
         for h in self.cell.header:
             name = header_name(h)
@@ -102,7 +102,7 @@ def tensors(cell: Cell) -> list[Variable]:
     return [held[name] for (name,) in strongly_connected(needs)]
 
 
-def _words(lines: list[str]) -> set[str]:
+def words_of(lines: list[str]) -> set[str]:
     """The identifiers that lines of code mention, but for attributes."""
     code = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
     return set(re.findall(r'"[^"\n]*"|(?<![\w.])[^\W\d]\w*', code))
@@ -124,5 +124,5 @@ def raw_names(cell: Cell) -> dict[str, str]:
 
 def mentioned(names: list[str], give: Names, lines: list[str]) -> list[str]:
     """Identifiers for unpacking, `_` for what no line mentions."""
-    words = _words(lines)
+    words = words_of(lines)
     return [give(n) if give(n) in words else "_" for n in names]

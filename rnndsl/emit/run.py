@@ -7,12 +7,12 @@ from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source, Span
 from rnndsl.emit.carried import WIDTH
 from rnndsl.emit.labels import labels_of
+from rnndsl.emit.mixed_text import VIEWS, MixedText
 from rnndsl.emit.naming import Names
-from rnndsl.emit.part import Part, call_lines, mentioned, quoted, tensors, tuple_text, unpacked
+from rnndsl.emit.part import Part, call_lines, mentioned, quoted, tensors, tuple_text, unpacked, words_of
+from rnndsl.emit.torch_text import TorchText
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of
 from rnndsl.plan.recurrence import Exit, Recurrence, product_name, product_type
-
-_VIEWS = frozenset(("re", "im", "conj", "merge", "heads", "reshape", "split", "transpose", "slice"))  # whose result may be a view of an argument
 
 
 def _binds(operation: Let | Update, ref: Ref) -> bool:
@@ -30,7 +30,11 @@ class Run(Part):
         self.source = source
         for v in plan.cell.variables:  # declared names come first, and keep their spelling
             names(v.name)
-        self.text = self.printer(has_lead=True)
+        self.plain = self.printer(has_lead=True)
+        self.mixed = MixedText(self._name, self._has_lead, lambda n: self.names(n), self.used, wide=self._wide)
+        self.text: TorchText = self.mixed
+        self.mixed.narrow |= {v.name for v in self.cell.of_role("input") if not v.type.is_complex}
+        self.widened: list[str] = []  # lines that give narrow values their wide names
         self.origin: int | None = None  # the line of the program that was named last
         self.finals: dict[str, str] = {}  # each field of the state tuple: what holds its last value
         self.methods: list[list[str]] = []
@@ -74,12 +78,17 @@ class Run(Part):
                 self._scan(self.recurrences[stage])
             follows = isinstance(stage, Scan)
         self._return()
+        words = words_of([line for line in self.out if line not in self.widened])
+        self.out = [line for line in self.out if line not in self.widened or line.split()[0] in words]
         return ['"""A call over whole sequences, [B, T, ...] each."""', *self._head(), *self.out]
 
     def _head(self) -> list[str]:
         """Unpacks the arguments, naming only what the body reads."""
         cell, plan = self.cell, self.plan
         lines: list[str] = []
+        read = words_of(self.out)
+        wide = [line for v in cell.of_role("input") if (line := self._widening(v.name)).split()[0] in read]
+        self.out = [*wide, *self.out]
         for names, value in (
             ([v.name for v in tensors(cell)], "params"),
             ([v.name for v in cell.of_role("input")], "inputs"),
@@ -122,7 +131,11 @@ class Run(Part):
                 if not operation.name.startswith("W_") or "." not in operation.name:  # a stack of matrices has no line
                     self._provenance(operation.span, indent)
                 name = self.names(operation.name)
-                self.out.append(f"{indent}{name} = {self._let(operation.value)}")
+                if self.text is self.mixed and not indent and self.mixed.is_product(operation.value):
+                    self.out.append(f"{name} = {self.mixed.as_it_is(operation.value).code}")
+                    self._narrow([operation.name])
+                else:
+                    self.out.append(f"{indent}{name} = {self._let(operation.value)}")
             case Update():
                 self._provenance(operation.span, indent)
                 t = self.plan.variable(operation.state).type
@@ -136,7 +149,7 @@ class Run(Part):
                 self._provenance(operation.span, indent)
                 for p in operation.passed:  # one variable is what a round begins with and what it leaves
                     self.names.keep(p.last, self.names(p.name))
-                    self.out.append(f"{indent}{self.names(p.name)} = {self._name(p.start)}")
+                    self.out.append(f"{indent}{self.names(p.name)} = {self.text.text(p.start).code}")
                 low, high = self.text.dim(operation.low), self.text.dim(operation.high + Dim.of(1))
                 self.out.append(f"{indent}for {self.names(operation.counter)} in range({low}, {high}):")
                 for let in operation.body:
@@ -153,7 +166,7 @@ class Run(Part):
                 return value if value.lag == 0 else None
             bound = [o.value for s in self.plan.stages if isinstance(s, Map) for o in s.body if isinstance(o, Let | Update) and _binds(o, value)]
             return self._source(bound[0]) if len(bound) == 1 and value.lag == 0 else None
-        return value if isinstance(value, Apply) and value.op not in _VIEWS and self.text.lead(value) else None
+        return value if isinstance(value, Apply) and value.op not in VIEWS and self.text.lead(value) else None
 
     def _expanded(self, value: str, t: Type, by: str = "expand_to") -> str:
         """A value as a full [B, T, heads, axes]."""
@@ -180,9 +193,24 @@ class Run(Part):
         line = f"{indent}# {shown}"
         self.out.append(line if len(line) < 110 else line[:109] + "…")
         if g in self.whole:
-            self.out.append(f"{indent}{self._name(Ref(product_name(g), 'local', product.type))} = {self.text.text(product).code}")
+            self.out.append(f"{indent}{self._name(Ref(product_name(g), 'local', product.type))} = {self.text.as_it_is(product).code}")
         else:
-            self._split(g, self.text.text(product).within(6), indent)
+            self._split(g, self.text.as_it_is(product).within(6), indent)
+            if self.text is self.mixed and self.mixed.is_product(product):
+                self._narrow(g.results)
+
+    def _narrow(self, names: Sequence[str]) -> None:
+        """Values that may be half have names; what reads them in arithmetic finds wide ones."""
+        self.mixed.narrow |= set(names)
+        lines = [self._widening(n) for n in names]
+        self.widened += lines
+        self.out += lines
+
+    def _widening(self, name: str) -> str:
+        return f'{self._wide(name)} = {self.names(name)}.to(kind["dtype"])'
+
+    def _wide(self, name: str) -> str:
+        return self.names(("wide", name), f"{self.names(name)}_wide")
 
     def _split(self, g: Gemm, product: str, indent: str) -> None:
         """Names for the row blocks of a merged product."""
@@ -206,7 +234,7 @@ class Run(Part):
         carries = [c for c in self.plan.carries if c.source == v.name and c.role == role]
         lags = self.cell.lags(role).get(v.name, 0)
         outside = self._read_outside(role, v.name)
-        sequence = self.names(v.name)
+        sequence = self.text.text(Ref(v.name, role, t)).code
         for lag in range(1, lags + 1):
             c = next(c for c in carries if c.lag == lag)
             if c.field not in self.finals:
@@ -221,7 +249,7 @@ class Run(Part):
         for c in carries:
             if c.field not in self.finals and c.lag == 1:
                 self.used.add("last")
-                self.finals[c.field] = f"last({self.names(v.name)}, {self._first(c.field)})"
+                self.finals[c.field] = f"last({self.text.text(Ref(v.name, role, t)).code}, {self._first(c.field)})"
 
     def _read_outside(self, role: str, name: str) -> int:
         """The furthest lag at which something that is not the state's own scan reads a name."""
@@ -291,6 +319,7 @@ class Run(Part):
         given, statics = [self._name(s) for s in self._given(recurrence)], [self._name(s) for s in recurrence.statics]
         read = {n for let in exit_.body for n in walk(let.value) if isinstance(n, Ref)}
         out, self.out, self.origin = self.out, [], None
+        self.text = self.plain
         if any(s in read for s in stage.streams if self._name(s) not in given):
             entered = [self._name(s) if s in read else "_" for s in stage.streams]
             self.out.extend(call_lines([tuple_text(entered)], f"self._enter_{label}", ["kind", *given, *statics]))
@@ -309,7 +338,7 @@ class Run(Part):
         states = [self._name(Ref(s.name, "state", s.type)) for s in old]
         further = [self._name(s) for s in (*exit_.streams, *exit_.statics)]
         lines = [*self.header_values(self.out), *self.out]
-        self.out = out
+        self.out, self.text = out, self.mixed
         self._add_method(f"_exit_{label}", ["self", "kind", "reset", *states, *begins, *given, *statics, *further], "What follows the recurrence, for all steps at once.", lines)
 
     def _add_method(self, name: str, arguments: list[str], about: str, lines: list[str]) -> None:
@@ -322,6 +351,7 @@ class Run(Part):
         """A method `_enter_h`, which makes the streams of a step from what is given, or `_step_h`, which is one step."""
         given = [self._name(a) for a in (*arguments, *recurrence.statics)]
         out, self.out, self.origin = self.out, [], None
+        self.text = self.plain
         if kind == "enter":
             for g in recurrence.products:
                 self._split(g, self._name(Ref(product_name(g), "local", product_type(g))), "")
@@ -331,7 +361,7 @@ class Run(Part):
         self.nested = False
         self.out.append(f"return {tuple_text([self._name(r) for r in returned])}")
         lines = [*self.header_values(self.out), *self.out]
-        self.out = out
+        self.out, self.text = out, self.mixed
         about = "What each step reads, for all steps at once." if kind == "enter" else "One step: the new values, from those of the step before."
         self._add_method(f"_{kind}_{self.label(recurrence)}", ["self", "kind", *given], about, lines)
 

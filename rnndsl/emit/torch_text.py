@@ -106,6 +106,10 @@ class TorchText:
         self.used.add("scalar")
         return Text(f"scalar({self.text(expr).code}, **kind)")
 
+    def as_it_is(self, expr: Expr) -> Text:
+        """The expression in the dtype in which it comes; one of `text` where that may be another."""
+        return self.text(expr)
+
     def aligned(self, expr: Expr, target: Type) -> Text:
         """The expression with axes of length one where `target` has axes or head axes that it lacks."""
         text = self.text(expr)
@@ -189,7 +193,7 @@ class TorchText:
     def _matmul(self, expr: Apply) -> Text:
         a, b = expr.args
         heads = expr.type.heads
-        left, right = self.aligned(a, Type(heads, a.type.axes)), self.aligned(b, Type(heads, b.type.axes))
+        left, right = self.operand(expr, a, Type(heads, a.type.axes)), self.operand(expr, b, Type(heads, b.type.axes))
         left, right = self._complex_pair(a, b, left, right)
         plain_left, plain_right = not a.type.heads and not self.lead(a), not b.type.heads and not self.lead(b)
         match a.type.rank, b.type.rank:
@@ -208,18 +212,27 @@ class TorchText:
                 return Text(f"{left.within(MUL)} @ {right.within(POW)}", MUL)
         return Text(f"torch.sum({left.within(MUL)} * {right.within(NEG)}, -1)")
 
+    def operand(self, product: Apply, side: Expr, target: Type | None = None) -> Text:
+        """A side of a product."""
+        return self.aligned(side, target) if target else self.text(side)
+
+    def is_linear(self, dot: Apply) -> bool:
+        """Whether a `dot` is a product of a param's rows and a vector of each step."""
+        w, x = self._by_lead(dot)
+        heads = not self.lead(w) and self.lead(x) and not x.type.heads and len(w.type.heads) == 1
+        return heads and w.type.is_complex == x.type.is_complex
+
+    def _by_lead(self, dot: Apply) -> tuple[Expr, Expr]:
+        """The sides of a `dot`, one that every step has behind one of params."""
+        a, b = dot.args
+        return (b, a) if self.lead(a) and not self.lead(b) else (a, b)
+
     def _dot(self, expr: Apply) -> Text:
         a, b = expr.args
-        for w, x in ((a, b), (b, a)):
-            if (
-                not self.lead(w)
-                and self.lead(x)
-                and not x.type.heads
-                and len(w.type.heads) == 1
-                and w.type.is_complex == x.type.is_complex
-            ):
-                self.used.add("F")
-                return Text(f"F.linear({self.text(x).code}, {self.text(w).code})")
+        if self.is_linear(expr):
+            self.used.add("F")
+            w, x = self._by_lead(expr)
+            return Text(f"F.linear({self.operand(expr, x).code}, {self.operand(expr, w).code})")
         wide = Type(expr.type.heads, a.type.axes)
         return Text(f"torch.sum({self.aligned(a, wide).within(MUL)} * {self.aligned(b, wide).within(NEG)}, -1)")
 

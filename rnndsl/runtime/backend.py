@@ -61,7 +61,7 @@ class Backend(ABC):
 
     @abstractmethod
     def plan_for(self, layer: Any, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
-        """What would run a recurrence."""
+        """What would run a recurrence. kind: as `run` has it, and in `products` the dtype of products of params and sequences."""
 
     def refusal(self, cls: type) -> str | None:
         """Why it cannot run the recurrences of a class on this machine, in words; None where it can."""

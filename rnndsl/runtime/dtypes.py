@@ -1,6 +1,8 @@
 """Dtypes: what belongs to what, and which holds what."""
 
+import contextlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +38,34 @@ def widest_dtype(dtypes: Sequence[torch.dtype]) -> torch.dtype:
 def cast_to(t: Tensor, dtype: torch.dtype) -> Tensor:
     """A tensor in a dtype; the tensor itself where it has it."""
     return t if t.dtype is dtype else t.to(dtype)
+
+
+def widened(t: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor as arithmetic takes it: a half one in `dtype`, any other as it is."""
+    return t.to(dtype) if t.dtype in HALF else t
+
+
+def dtype_of_products(computed: torch.dtype, inputs: Sequence[torch.dtype], held: set[torch.dtype], device: torch.device) -> torch.dtype:
+    """In which dtype a call takes its products of params and sequences, computing all else in `computed`.
+
+    That of autocast, where it is on; else that of half inputs which are all of one dtype, as long as params and consts (`held`) have no other half
+    one. What is computed in float64 has its products there too.
+    """
+    if computed != torch.float32:
+        return computed
+    if _has_autocast(device):
+        return torch.get_autocast_dtype(device.type)
+    halves = {*inputs, *(d for d in held if d in HALF)}
+    return inputs[0] if inputs and inputs[0] in HALF and len(halves) == 1 else computed
+
+
+def without_autocast(device: torch.device) -> Any:
+    """A context in which torch's operations keep the dtypes that they are given."""
+    return torch.autocast(device.type, enabled=False) if _has_autocast(device) else contextlib.nullcontext()
+
+
+def _has_autocast(device: torch.device) -> bool:
+    return device.type != "meta" and torch.is_autocast_enabled(device.type)
 
 
 def is_narrower(dtype: torch.dtype, wanted: torch.dtype) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,29 @@ from rnndsl.runtime.arguments import check_inputs, check_reset, check_state, dty
 from rnndsl.runtime.backend import BACKENDS, Results
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.choice import backend_for, check_backend, check_schedule, check_tiles, say_once
-from rnndsl.runtime.dtypes import HALF, cast_to, complex_of, real_of, widest_dtype
+from rnndsl.runtime.dtypes import (
+    HALF,
+    cast_to,
+    complex_of,
+    dtype_of_products,
+    real_of,
+    widened,
+    widest_dtype,
+    without_autocast,
+)
 from rnndsl.runtime.ops import fill
 from rnndsl.runtime.params import ParamModule, _Declared, constrained_param, header_value  # noqa: F401, earlier pickles name `_Declared` here
 from rnndsl.runtime.sizes import Size  # noqa: F401, and this
+
+
+class Begun(NamedTuple):
+    """What a call begins with. kind: the dtype that it computes in, and the device; products: the dtype of its products of params and sequences;
+    values: params and consts; inputs: half ones as they came, if float32 is computed in. All others are in the dtype of `kind`."""
+
+    kind: dict[str, Any]
+    products: torch.dtype
+    values: tuple[Tensor, ...]
+    inputs: tuple[Tensor, ...]
 
 
 class Layer(ParamModule):
@@ -103,10 +122,10 @@ class Layer(ParamModule):
         """What would run each recurrence for these inputs, [B, T, ...] each, and why: a tuple of plans, in the order in which they are solved.
         `print` shows one in words. Raises what `forward` does for inputs that do not fit."""
         batch, steps = check_inputs(inputs, self._inputs, ("B", "T"))
-        kind, _, _ = self._begin(inputs)
+        kind, products, _, _ = self._begin(inputs)
         plans = []
         for name in self._states:
-            plan = backend_for(self, name, kind["device"]).plan_for(self, name, batch, steps, kind)
+            plan = backend_for(self, name, kind["device"]).plan_for(self, name, batch, steps, {**kind, "products": products})
             family, structure, slots = self._found[name]
             plans.append(replace(plan, family=family, structure=structure, slots=slots))
         return tuple(plans)
@@ -129,13 +148,14 @@ class Layer(ParamModule):
         lead = check_inputs(inputs, self._inputs, ("B", "T"))
         if reset is not None:
             check_reset(reset, lead, inputs[0].device)
-        kind, values, cast = self._begin(inputs)
-        initial = self._initial_values(values, kind)
-        carried = self._carried(state, initial, lead[0], kind)
-        if self.recompute and torch.is_grad_enabled():
-            outputs, fields = self._recomputed((values, cast, carried, initial), reset, lead, kind)
-        else:
-            outputs, fields = self._run(values, cast, carried, initial, reset, lead, kind)
+        kind, products, values, read = self._begin(inputs)
+        with without_autocast(kind["device"]):  # whose part in a call is the dtype of its products
+            initial = self._initial_values(values, kind)
+            carried = self._carried(state, initial, lead[0], kind)
+            if self.recompute and torch.is_grad_enabled():
+                outputs, fields = self._recomputed((values, read, carried, initial), reset, lead, kind, products)
+            else:
+                outputs, fields = self._run(values, read, carried, initial, reset, lead, kind, products)
         return self._packed(outputs, inputs), self.State(*fields)
 
     def step(self, *inputs_and_state: Any, state: Any = None) -> tuple[Any, Any]:
@@ -164,9 +184,12 @@ class Layer(ParamModule):
         backend = backend_for(self, next(iter(self._states), ""), inputs[0].device)
         if not backend.has_step or not self._is_alone(inputs[0].device):
             return None
-        kind, values, cast = self._begin(inputs)
+        kind, products, values, read = self._begin(inputs)
+        if products != kind["dtype"]:  # a kernel has one dtype for all
+            return None
+        read = tuple(widened(x, products) for x in read)
         carried = self._carried(state, self._initial_values(values, kind) if state is None else (), batch, kind)
-        found = backend.step(self, cast, values, carried, kind["dtype"])
+        found = backend.step(self, read, values, carried, kind["dtype"])
         return None if found is None else (self._packed(found[0], inputs), self.State(*found[1]))
 
     def _is_alone(self, device: torch.device) -> bool:
@@ -187,7 +210,7 @@ class Layer(ParamModule):
         """The state that `forward` starts from: a named tuple of [batch_size, ...], each in memory of its own."""
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 0:
             raise ValueError(f"batch_size: expected a whole number, got {batch_size!r}")
-        kind, values, _ = self._begin(())
+        kind, _, values, _ = self._begin(())
         carried = self._carried(None, self._initial_values(values, kind), batch_size, kind)
         return self.State(*(c.clone(memory_format=torch.contiguous_format) for c in carried))
 
@@ -197,13 +220,13 @@ class Layer(ParamModule):
 
     # What a call is made of
 
-    def _recomputed(self, groups: tuple[tuple[Tensor, ...], ...], reset: Tensor | None, lead: tuple, kind: dict) -> tuple[tuple, tuple]:
+    def _recomputed(self, groups: tuple[tuple[Tensor, ...], ...], reset: Tensor | None, lead: tuple, kind: dict, products: torch.dtype) -> tuple[tuple, tuple]:
         """`_run`, of whose streams and states nothing is kept for the backward pass. groups: its first four arguments."""
 
         def run(reset: Tensor | None, *flat: Tensor) -> tuple[tuple, tuple]:
             left = iter(flat)
-            values, cast, carried, initial = (tuple(next(left) for _ in g) for g in groups)
-            return self._run(values, cast, carried, initial, reset, lead, kind)
+            values, read, carried, initial = (tuple(next(left) for _ in g) for g in groups)
+            return self._run(values, read, carried, initial, reset, lead, kind, products)
 
         # tensors one by one: of those in a tuple it would not notice that they were changed
         return checkpoint(run, reset, *(t for g in groups for t in g), use_reentrant=False)
@@ -220,9 +243,10 @@ class Layer(ParamModule):
         """What follows a recurrence entry by entry, in plain PyTorch."""
         if call.further is None:
             return ()
-        count, (streams, statics) = self._states[name], call.further
+        count, (further, statics) = self._states[name], call.further
+        given, streams = ([widened(s, kind["dtype"]) for s in group] for group in (call.streams, further))
         begins = (*call.first[:count], *call.initial[:count])
-        return getattr(self, f"_exit_{name}")(kind, call.reset, *sequences, *begins, *call.streams, *call.statics, *streams, *statics)
+        return getattr(self, f"_exit_{name}")(kind, call.reset, *sequences, *begins, *given, *call.statics, *streams, *statics)
 
     def _packed(self, outputs: Sequence[Tensor], inputs: tuple[Tensor, ...]) -> Any:
         """Outputs as they are returned; narrow ones where all inputs are."""
@@ -234,7 +258,9 @@ class Layer(ParamModule):
     def _initial(self, params: tuple[Tensor, ...], kind: dict) -> tuple:
         raise NotImplementedError
 
-    def _run(self, params: tuple, inputs: tuple, state: tuple, initial: tuple, reset: Any, lead: tuple, kind: dict) -> tuple[tuple, tuple]:
+    def _run(
+        self, params: tuple, inputs: tuple, state: tuple, initial: tuple, reset: Any, lead: tuple, kind: dict, products: torch.dtype
+    ) -> tuple[tuple, tuple]:
         raise NotImplementedError
 
     def _initial_values(self, values: tuple[Tensor, ...], kind: dict) -> tuple[Tensor, ...]:
@@ -242,24 +268,25 @@ class Layer(ParamModule):
         given = zip(self._initial(values, kind), self._fields, strict=True)
         return tuple(fill(v, tuple(int(s) for s in shape), dtypes[number], kind["device"]) for v, (_, shape, number) in given)
 
-    def _begin(self, inputs: tuple[Tensor, ...]) -> tuple[dict[str, Any], tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """What a call computes in, params and consts in declared order, and the inputs, all in that dtype: at least float32, and as wide as any
-        of them. Raises ValueError where they are not on one device, and what `_held` does."""
+    def _begin(self, inputs: tuple[Tensor, ...]) -> Begun:
+        """What a call begins with; it computes in a dtype of at least float32, and as wide as any of params, consts and inputs. Raises ValueError where they are not on one device, and what `_held` does."""
         held, dtypes = self._held()
         own = [real_of(d) for d in dtypes] if dtypes else [self._kind["dtype"]]
         dtype = widest_dtype([torch.float32, *own, *(real_of(x.dtype) for x in inputs)])
         wide = complex_of(dtype)
         device = held[0].device if held else inputs[0].device if inputs else self._kind["device"]
-        cast = []
+        read = []
         for x, (name, _, is_complex) in zip(inputs, self._inputs, strict=False):
             if x.device != device:
                 raise ValueError(f"{name}: expected on {device} as {'the layer' if held else self._inputs[0][0]}, got {x.device}")
-            cast.append(cast_to(x, wide if is_complex else dtype))
+            is_kept = x.dtype in HALF and dtype == torch.float32 and not is_complex
+            read.append(x if is_kept else cast_to(x, wide if is_complex else dtype))
         if self._bounds:
             held = tuple(self._bounds[n].value(t, dtype) if n in self._bounds else t for n, t in zip(self._tensors, held, strict=True))
         if not dtypes <= {dtype, wide}:
             held = tuple(cast_to(t, wide if t.is_complex() else dtype) for t in held)
-        return {"dtype": dtype, "device": device}, held, tuple(cast)
+        products = dtype_of_products(dtype, [x.dtype for x in inputs], dtypes, device)
+        return Begun({"dtype": dtype, "device": device}, products, held, tuple(read))
 
     def _carried(self, state: Any, initial: tuple[Tensor, ...], batch: int, kind: dict) -> tuple[Tensor, ...]:
         """What the first step sees: the state given, or the initial values."""

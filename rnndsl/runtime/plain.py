@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.complex_parts import joined, parts
+from rnndsl.runtime.dtypes import widened
 from rnndsl.runtime.ops import scan
 from rnndsl.runtime.recurrence import kept_forms
 
@@ -35,7 +36,7 @@ def reference_of(
 
     def reference(call: Call) -> tuple[tuple[Tensor, ...], ...]:
         kind = {"dtype": dtype, "device": call.first[0].device}
-        given, fixed = joined(call.streams, of_streams), joined(call.statics, of_statics)
+        given, fixed = joined([widened(s, dtype) for s in call.streams], of_streams), joined(call.statics, of_statics)
         own, further = counts or (len(given), len(fixed)), (given, fixed)
         given, fixed = given[: own[0]], fixed[: own[1]]
         entered = enter(header, kind, *given, *fixed)

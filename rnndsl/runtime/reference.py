@@ -4,6 +4,7 @@ from typing import Any
 
 from rnndsl.runtime.backend import Backend, Plan, Results, register
 from rnndsl.runtime.call import Call
+from rnndsl.runtime.dtypes import widened
 from rnndsl.runtime.ops import scan
 
 
@@ -14,7 +15,8 @@ class Reference(Backend):
 
     def run(self, layer: Any, name: str, call: Call, kind: dict[str, Any]) -> Results:
         step = getattr(layer, f"_step_{name}")
-        entered = getattr(layer, f"_enter_{name}")(kind, *call.streams, *call.statics)
+        streams = [widened(s, kind["dtype"]) for s in call.streams]
+        entered = getattr(layer, f"_enter_{name}")(kind, *streams, *call.statics)
         keep = layer._states[name]
         sequences, finals = scan(lambda *values: step(kind, *values, *call.statics), entered, call.first, call.initial, call.reset, keep, call.steps)
         return sequences, finals, ()

@@ -3,6 +3,7 @@
 First derivatives backwards are kernels. All others are those of the recurrence in plain PyTorch.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from torch._functorch.autograd_function import VmapInfo
 from torch.autograd import forward_ad
 
 from rnndsl.runtime.call import Call
+from rnndsl.runtime.dtypes import without_autocast
 
 Function = Callable[..., tuple[Tensor, ...]]
 
@@ -147,6 +149,18 @@ def _put(values: Sequence[Tensor], where: Sequence[bool]) -> list[Tensor | None]
     return [next(left) if here else None for here in where]
 
 
+def _in_plain_torch(rule: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Tensor, ...]]:
+    """A rule that computes by torch's operations, in the dtypes of what it is given: autocast around a backward pass has no part in it."""
+
+    @functools.wraps(rule)
+    def plainly(function: Function, values: Sequence[Any], *rest: Any) -> tuple[Tensor, ...]:
+        with without_autocast(next(v.device for v in values if v is not None)):
+            return rule(function, values, *rest)
+
+    return plainly
+
+
+@_in_plain_torch
 def _pulled_back(function: Function, values: Sequence[Any], wanted: Sequence[bool], grads: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The gradients of a function in the values that are wanted, from those of its results. They are taken at values of their own, so that they
     go by no other way than through the function, however the values were made of one another."""
@@ -168,6 +182,7 @@ def _pulled_back(function: Function, values: Sequence[Any], wanted: Sequence[boo
     return torch.autograd.grad([o for o, _ in pairs], own, [g for _, g in pairs], create_graph=torch.is_grad_enabled(), materialize_grads=True)
 
 
+@_in_plain_torch
 def _pushed_forward(function: Function, values: Sequence[Any], tangents: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
     """The tangents of a function's results, from those of values."""
     with forward_ad._set_fwd_grad_enabled(True):

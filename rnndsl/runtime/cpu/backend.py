@@ -15,6 +15,7 @@ from rnndsl.runtime.cpu.invoke import SMALL, invoke, strided, values_of
 from rnndsl.runtime.cpu.kernels import Kernel, Kernels
 from rnndsl.runtime.cpu.loaded import Loaded, load
 from rnndsl.runtime.cpu.step import step
+from rnndsl.runtime.dtypes import HALF, cast_to, widened
 from rnndsl.runtime.kernels import Step
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.layer import Layer
@@ -111,10 +112,11 @@ class Compiled:
     follows: tuple[int, ...] = ()
 
     def cast(self, t: Tensor, is_stream: bool) -> Tensor:
-        return t if t.dtype == self.dtype else t.to(self.dtype)
+        return t if t.dtype == self.dtype or (is_stream and t.dtype in HALF) else t.to(self.dtype)
 
     def forward(self, call: Call) -> list[Tensor]:
         loaded, first, steps = self.loaded, call.first, call.steps
+        call = self._widened(call)
         batch, work = values_of(first, loaded.kernel.lags)
         _kept, arrays = _given(call, self.dtype)
         sequences = [f.new_empty((batch, steps, *f.shape[1:])) for f, lag in zip(first, loaded.kernel.lags, strict=True) if lag == 1]
@@ -125,6 +127,7 @@ class Compiled:
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
         loaded, first, steps = self.loaded, call.first, call.steps
+        narrow, call = call.streams, self._widened(call)
         batch, work = values_of(first, loaded.kernel.lags)
         kept, arrays = _given(call, self.dtype)
         kept += [rows(s, 2) for s in sequences]
@@ -155,7 +158,12 @@ class Compiled:
         for o, (left, right) in zip(loaded.outers, factors, strict=True):
             if wanted[len(call.streams) + o.index]:
                 o.add(static_grads[o.index], left, right)
+        stream_grads = [cast_to(g, s.dtype) for g, s in zip(stream_grads, narrow, strict=True)]
         return [*stream_grads, *static_grads, *first_grads, *initial_grads]
+
+    def _widened(self, call: Call) -> Call:
+        """A call as kernels take it: half streams, which autograd keeps as they are, in the dtype that is computed in."""
+        return call._replace(streams=[widened(s, self.dtype) for s in call.streams])
 
 
 BACKEND = Cpu()

@@ -84,7 +84,7 @@ class Triton(Backend):
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
         kernels = recurrence.known(_key(layer, name, kind["dtype"]))
         assert isinstance(kernels, Launched)
-        streams = _streams_of_products(kind)
+        streams = kind["products"]  # taking streams to be products of the inputs
         tiles, why = kernels.tiles(batch, steps, kind["device"], streams)
         back, _ = kernels.tiles(batch, steps, kind["device"], streams, backward=True)
         model = str(device_of(kind["device"])) if why == PREDICTED else ""
@@ -192,14 +192,6 @@ class Launched:
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
         tiles, _ = self.tiles(call.first[0].shape[0], call.steps, call.first[0].device, self.streams_of(call), backward=True)
         return launch.backward(self.kernels, tiles, call, sequences, grads)
-
-
-def _streams_of_products(kind: dict[str, Any]) -> torch.dtype:
-    """The dtype in which products of inputs come: that of autocast where it is on, but for float64."""
-    device = kind["device"].type
-    if kind["dtype"] == torch.float32 and torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
-    return kind["dtype"]
 
 
 def _label(key: Key) -> str:

@@ -88,6 +88,6 @@ class Channels:
         return all(a.direct for a in direct) and len(direct) * self.count == prod(shape)
 
 
-def zeros_or_empty(t: Tensor, is_filled: bool) -> Tensor:
-    """A contiguous tensor like another, to be filled or to be added to."""
-    return torch.empty(t.shape, dtype=t.dtype, device=t.device) if is_filled else torch.zeros(t.shape, dtype=t.dtype, device=t.device)
+def zeros_or_empty(t: Tensor, is_filled: bool, sums: torch.dtype) -> Tensor:
+    """A contiguous tensor like another, to be filled, or to be added to: then of the dtype of sums."""
+    return torch.empty(t.shape, dtype=t.dtype, device=t.device) if is_filled else torch.zeros(t.shape, dtype=sums, device=t.device)

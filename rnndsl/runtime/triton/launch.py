@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from rnndsl.runtime.call import Call
+from rnndsl.runtime.dtypes import cast_to
 from rnndsl.runtime.memory import require_readable, rows
 from rnndsl.runtime.ops import lagged
 from rnndsl.runtime.triton.channels import Access, Channels, zeros_or_empty
@@ -64,7 +65,7 @@ def backward(
             given += [alive[-1], alive[-1].stride(0), alive[-1].stride(1)]
     given += [None if g is None else rows(g, 0) for g in ends]
 
-    of_streams = [zeros_or_empty(s, kernels.covers(i, s.shape[2:])) for i, s in enumerate(call.streams)]
+    of_streams = [zeros_or_empty(s, kernels.covers(i, s.shape[2:]), like.dtype) for i, s in enumerate(call.streams)]
     of_statics = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in call.statics]
     apart: list[tuple[Access, Tensor]] = []  # gradients of streams, one a channel
     for access in kernels.streams:
@@ -87,6 +88,7 @@ def backward(
     for access, values in zip(kernels.statics, sums, strict=True):
         access.add(of_statics[access.array], values.sum(0), 0)
     ended = [torch.zeros_like(i) if g is None else g.sum(0) for i, g in zip(initial, of_initial, strict=True)]
+    of_streams = [cast_to(g, s.dtype) for g, s in zip(of_streams, call.streams, strict=True)]
     return [*of_streams, *of_statics, *of_first, *ended]
 
 

@@ -5,6 +5,7 @@ import math
 import torch
 
 from rnndsl.runtime.backend import BACKENDS
+from rnndsl.runtime.dtypes import HALF
 from rnndsl.tools.verify.compare import Gap, allowance, differences, not_finite
 from rnndsl.tools.verify.context import REFERENCE, Backend, Context, threads
 from rnndsl.tools.verify.finding import NOTE, PASS, REPORT, Finding, judged
@@ -61,7 +62,7 @@ def _threaded(c: Context, b: Backend, dtype: torch.dtype) -> list[Case]:
 
 
 def backend(c: Context, b: Backend, dtype: torch.dtype) -> Finding:
-    """A backend on inputs of a dtype against the reference in float64."""
+    """A backend on inputs of a dtype against the reference in float64, whose products are half where those of such inputs are."""
     gaps: list[Gap] = []
     blind: set[str] = set()
     overflows: list[str] = []
@@ -69,7 +70,7 @@ def backend(c: Context, b: Backend, dtype: torch.dtype) -> Finding:
     for case in (*CASES, *_threaded(c, b, dtype)):
         with threads(1 if case in CASES else c.threads):
             found = observe(c.subject, whole, layer, c.subject.arguments(case, dtype, b.device))
-        own, exact, lost = c.reference(case, dtype), c.reference(case), c.lost(case)
+        own, exact, lost = c.reference(case, dtype), c.reference(case, products=dtype if dtype in HALF else None), c.lost(case)
         beyond = [n for n, _, index in not_finite(own) if exact[n].tensor[index].isfinite()]
         overflows += beyond
         gaps += differences(found, own if beyond else exact, allowance(dtype, lost, c.unit(b, case, dtype)), case, own)

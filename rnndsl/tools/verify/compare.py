@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rnndsl.runtime.dtypes import HALF
 from rnndsl.tools.verify.observe import Value, Values
 
 FLOOR = 1e-3
@@ -87,14 +88,15 @@ def roundings(low: Values, high: Values) -> dict[str, float]:
 def allowance(dtype: torch.dtype, lost: dict[str, float], unit: float = 0.0) -> Allowed:
     """What a run on inputs of a dtype may differ by: one rounding to the dtype in which a value came, and roundings on the way.
 
-    lost: those of the reference in float32. unit: the error of a step, where it is more than one rounding. Infinite where nothing can be said.
+    A product of what was computed may round to the next half number, and all that follows from it with it. lost: those of the reference in float32. unit: the error of a step, where it is more than one rounding. Infinite where nothing can be said.
     """
     compute = EPS[torch.float64] if dtype == torch.float64 else EPS[torch.float32]
 
     def allowed(name: str, value: Value) -> float:
         if math.isinf(lost[name]):
             return BLUNT if dtype == torch.float64 else math.inf
-        return value.eps + MARGIN * (ROUNDINGS + lost[name]) * max(compute, unit)
+        product = EPS[dtype] * (1 + lost[name]) if dtype in HALF else 0.0
+        return value.eps + product + MARGIN * (ROUNDINGS + lost[name]) * max(compute, unit)
 
     return allowed
 

@@ -141,11 +141,11 @@ class Context:
 
     # The reference
 
-    def reference(self, case: Case, dtype: torch.dtype = torch.float64, scale: float = 1.0) -> Values:
-        """What the reference gives."""
-        key = (case, dtype, scale)
+    def reference(self, case: Case, dtype: torch.dtype = torch.float64, scale: float = 1.0, products: torch.dtype | None = None) -> Values:
+        """What the reference gives. products: the dtype of its products, where it is another than inputs of `dtype` have."""
+        key = (case, dtype, scale, products)
         if key not in self._values:
-            layer = self.subject.layer(dtype=dtype, scale=scale)
+            layer = self.subject.layer(dtype=dtype, scale=scale, products=products)
             self._values[key] = observe(self.subject, whole, layer, self.subject.arguments(case, dtype))
         return self._values[key]
 

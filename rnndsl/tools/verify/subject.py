@@ -15,7 +15,6 @@ from rnndsl.tools import Unfit
 WARM = 5  # steps before a carried state
 SPREAD = 0.3, 0.7  # of the normal numbers that are added to a vector; and, over the root of its columns, to a matrix: none is left at zero
 GRID = 32  # inputs are multiples of 1 / GRID, which a 16-bit float holds exactly
-_HALF = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -65,15 +64,25 @@ class Subject:
                 raise Unfit(f"{cell.name} with {shown}: {e}; give sizes that fit: --size {' '.join(f'{n}=…' for n in sizes)}") from None
 
     def layer(
-        self, backend: str = "reference", dtype: torch.dtype = torch.float64, device: str = "cpu", schedule: str = "auto", scale: float = 1.0
+        self,
+        backend: str = "reference",
+        dtype: torch.dtype = torch.float64,
+        device: str = "cpu",
+        schedule: str = "auto",
+        scale: float = 1.0,
+        products: torch.dtype | None = None,
     ) -> Any:
-        """A layer for inputs of a dtype, its params times `scale`; for 16-bit inputs it is in float32. Raises ValueError where a backend cannot run it."""
+        """A layer for inputs of a dtype, its params times `scale`; for 16-bit inputs it is in float32. products: the dtype of its products of params
+        and inputs, where it is not the layer's own choice. Raises ValueError where a backend cannot run it."""
         layer = copy.deepcopy(self._base)
         with torch.no_grad():
             for p in layer.parameters():
                 p.mul_(scale)
         layer = layer.to(device, torch.float64 if dtype == torch.float64 else torch.float32)
         layer.backend, layer.schedule = backend, schedule
+        if products is not None:
+            begin = layer._begin
+            layer._begin = lambda inputs: begin(inputs)._replace(products=products)
         return layer
 
     def arguments(self, case: Case, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Arguments:
