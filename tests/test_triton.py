@@ -337,7 +337,7 @@ def test_explain_says_what_runs(name):
         cls = getattr(classes, made.plan.cell.name)
         sizes = {n: ODD.get(n, 16) for n in made.plan.cell.sizes}
         layer = cls(**sizes, device="meta")
-        kind = {"device": torch.device("cpu"), "dtype": torch.float32}
+        kind = {"device": torch.device("cpu"), "dtype": torch.float32, "products": torch.float32}
         pages = [c for c in explained["components"] if c["cost"]]
         for label, r, page in zip(cls._states, made.recurrences, pages, strict=True):
             assert (page["family"], page["structure"], page["slots"]) == cls._found[label], label
