@@ -205,30 +205,39 @@ def forward_and_back(name: str, **tiles: int) -> None:
         y.sum().backward()
 
 
+def without_each_barrier(name: str, warps: int) -> list[tuple[str, bool]]:
+    """Of each barrier of the parallel kernels in both directions, taken out by itself: its line of source, and whether it is noticed."""
+    texts: list[str] = []
+    found = []
+    with emulated() as launches:
+        launches.edit = lambda text: texts.append(text) or text
+        forward_and_back(name, channels=8, lanes=16, lane_steps=2, warps=warps)
+        assert not launches.wrong
+        assert len(set(texts)) == 2
+        for text in dict.fromkeys(texts):
+            files = dict(re.findall(r"\.file\s+(\d+)\s+(.*)", text))
+            for place in re.finditer(r"^\s*bar\.sync\s+0;", text, re.M):
+                launches.clear()
+                without = text[: place.start()] + text[place.end() :]
+                launches.edit = lambda given, text=text, without=without: without if given == text else given
+                forward_and_back(name, channels=8, lanes=16, lane_steps=2, warps=warps)
+                noticed = any(key.startswith(("race", "unwritten")) for said in launches.wrong.values() for key in said)
+                file, line = re.findall(r"\.loc\s+(\d+)\s+(\d+)", text[: place.start()])[-1]
+                found.append((f"{files[file]}:{line}", noticed))
+    return found
+
+
 @pytest.mark.ptx
 @pytest.mark.part("min_gru")
 @pytest.mark.parametrize("name", ["para_gru", "min_gru"])
 def test_every_barrier_that_is_taken_out_is_noticed(name):
-    """Each in turn, of the parallel kernels in both directions, with four warps."""
-    barrier = re.compile(r"^\s*bar\.sync\s+0;", re.M)
-    texts: list[str] = []
-    with emulated() as launches:
-        launches.edit = lambda text: texts.append(text) or text
-        forward_and_back(name, channels=8, lanes=16, lane_steps=2, warps=4)
-        assert not launches.wrong
-        assert len(set(texts)) == 2
-        unnoticed = []
-        for text in dict.fromkeys(texts):
-            places = list(barrier.finditer(text))
-            assert places
-            for place in places:
-                launches.clear()
-                without = text[: place.start()] + text[place.end() :]
-                launches.edit = lambda given, text=text, without=without: without if given == text else given
-                forward_and_back(name, channels=8, lanes=16, lane_steps=2, warps=4)
-                if not any(key.startswith(("race", "unwritten")) for said in launches.wrong.values() for key in said):
-                    unnoticed.append(place)
-    assert not unnoticed
+    """With four warps; but for one that our code asks for where the warps have just met in a vote: that one is noticed with one warp, of which
+    a vote needs no barrier."""
+    with_four = without_each_barrier(name, 4)
+    assert len(with_four) > 8
+    unnoticed = {line for line, noticed in with_four if not noticed}
+    assert len(unnoticed) == (name == "para_gru")
+    assert unnoticed <= {line for line, noticed in without_each_barrier(name, 1) if noticed}
 
 
 @pytest.mark.ptx
