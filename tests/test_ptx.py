@@ -122,7 +122,7 @@ def test_chunks_that_run_step_by_step(warps):
     """Both ways: where a NaN comes in, and where a gradient overflows, lanes have written what one of them then writes again."""
     text, cell = example("para_gru")
     layer = layer_of(text, cell, {"D": 3, "H": 6 + warps}, backend="triton", schedule="newton", dtype=torch.float32)
-    layer.tiles = {"channels": 8, "lanes": 16, "lane_steps": 2, "warps": warps}
+    layer.tiles = {"channels": 8, "lanes": 4 * warps, "lane_steps": 2, "warps": warps}
     (x,) = random_inputs(layer, 2, 70)
     with torch.no_grad():
         x[0, 40, 1] = torch.nan
