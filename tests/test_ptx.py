@@ -119,7 +119,7 @@ def test_noise_of_training(schedule):
 @pytest.mark.part("1")
 @pytest.mark.parametrize("warps", [1, 4])
 def test_chunks_that_run_step_by_step(warps):
-    """Both ways: where a NaN comes in, and where a gradient overflows, lanes have written what one of them then writes again."""
+    """Both ways: a NaN comes in, and nothing is right of what lanes have guessed behind it."""
     text, cell = example("para_gru")
     layer = layer_of(text, cell, {"D": 3, "H": 6 + warps}, backend="triton", schedule="newton", dtype=torch.float32)
     layer.tiles = {"channels": 8, "lanes": 4 * warps, "lane_steps": 2, "warps": warps}
