@@ -5,6 +5,7 @@ seconds of processor time to compile (with a fresh TRITON_CACHE_DIR; next to non
     python benchmarks/ahead.py --zoo                        and of the published cells
     python benchmarks/ahead.py --target sm_90 para_gru      of some
     python benchmarks/ahead.py --json table.json            as data too
+    python benchmarks/ahead.py --zoo --counts               into counts/ahead.json, where what an older commit needed stands beside it; then tables.py
 """
 
 import argparse
@@ -25,6 +26,7 @@ from rnndsl.tiles import PARALLEL, SEQUENTIAL, candidates
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ("registers", "spills", "barriers", "special", "shuffles", "instructions", "seconds")
+COUNTS = ROOT / "benchmarks" / "counts" / "ahead.json"
 SIZES = {"D": 64, "H": 256, "N": 4, "K": 16, "V": 16}
 
 
@@ -56,6 +58,16 @@ def kinds(kernels) -> Iterator[tuple[str, object, object]]:
         yield kernel, function, tiles_of(kernels, parallel)
 
 
+def counted(rows: dict[tuple[str, ...], dict]) -> str:
+    """The file of counts with what was found now: by program, recurrence, kernel and target. What has no past in it is left out."""
+    data = json.loads(COUNTS.read_text(encoding="utf-8"))
+    for known in data["kernels"]:
+        if (row := rows.get(tuple(known[k] for k in ("file", "recurrence", "kernel", "target")))) is not None:
+            known["after"] = [row[c] for c in data["columns"]]
+    kernels = ",\n".join(json.dumps(k) for k in data.pop("kernels"))
+    return f'{json.dumps(data)[:-1]}, "kernels": [\n{kernels}\n]}}\n'
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("names", nargs="*", help="examples, without .rnn (default: all of examples/)")
@@ -63,16 +75,18 @@ def main() -> int:
     parser.add_argument("--target", action="append", choices=TARGETS, help="may be given again (default: all)")
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64", "bfloat16"), help="of the streams")
     parser.add_argument("--json", type=Path, help="where to put the table")
+    parser.add_argument("--counts", action="store_true", help="put what is found into benchmarks/counts/ahead.json")
     options = parser.parse_args()
     paths = sorted((ROOT / "examples").glob("*.rnn")) + sorted((ROOT / "examples" / "zoo").glob("*.rnn") if options.zoo else [])
     chosen = [p for p in paths if not options.names or p.stem in options.names]
     streams = getattr(torch, options.dtype)
     real = torch.float64 if streams == torch.float64 else torch.float32
     rows, failed = [], 0
+    by_kernel: dict[tuple[str, ...], dict] = {}
     print("  ".join([f"{'recurrence':32} {'kernel':18} {'target':7}", *COLUMNS]))
-    found = [(name, *k) for p in chosen for name, kernels in channels_of(p, real) for k in kinds(kernels)]
+    found = [(p, name, *k) for p in chosen for name, kernels in channels_of(p, real) for k in kinds(kernels)]
     for target in options.target or TARGETS:
-        for name, kernel, function, tiles in found:
+        for path, name, kernel, function, tiles in found:
             title = f"{name:32} {kernel:18} {target:7}"
             try:
                 needs = asdict(binary(function, tiles, target, streams, real))
@@ -81,9 +95,12 @@ def main() -> int:
                 print(f"{title}  {type(e).__name__}: {str(e).splitlines()[-1][:120]}", flush=True)
                 continue
             rows.append({"recurrence": name, **needs})
+            by_kernel[f"{path.parent.name}/{path.stem}", name, kernel, target] = needs
             print("  ".join([title, *(f"{needs[c]:{len(c)}}" for c in COLUMNS)]), flush=True)
             if options.json:  # after each, so that what is interrupted leaves what it has
                 options.json.write_text(json.dumps(rows, indent=1) + "\n")
+            if options.counts:
+                COUNTS.write_text(counted(by_kernel), encoding="utf-8")
     print(f"{len(rows)} kernels, {sum(r['spills'] > 0 for r in rows)} of them spill, {failed} failed")
     return 1 if failed else 0
 

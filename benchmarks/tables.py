@@ -1,10 +1,12 @@
-"""Writes the tables of docs/benchmarks.md from benchmarks/results/*.json, so that no figure stands there that was not measured.
+"""Writes the tables of docs/benchmarks.md from benchmarks/results/*.json, and that of docs/gpu.md from benchmarks/counts/ahead.json, so that no
+figure stands there that was not measured.
 
-    python benchmarks/tables.py                     writes what is between the markers of the page anew
+    python benchmarks/tables.py                     writes what is between the markers of the pages anew
 """
 
 import json
 import re
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 from rnndsl.tools.bench.report import percent_text, seconds_text, times_text  # noqa: E402
 
 PAGE, RESULTS = ROOT / "docs" / "benchmarks.md", ROOT / "benchmarks" / "results"
+MACHINE_CODE, COUNTS = ROOT / "docs" / "gpu.md", ROOT / "benchmarks" / "counts"
 _TABLE = re.compile(r"(<!-- table of (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _SCOPES = {"recurrence": "recurrence", "layer": "layer", "step": "one step"}
 _DIRECTIONS = {"forward": "forward", "both": "forward and backward"}
@@ -87,12 +90,42 @@ def compiler(data: dict[str, Any]) -> str:
     ])  # fmt: skip
 
 
+def machine_code(data: dict[str, Any]) -> str:
+    """What kernels need, before and after, read from their machine code: those of the examples one by one, all of them in sums."""
+    kernels = [k for k in data["kernels"] if "after" in k]
+    found = {id(k): [dict(zip(data["columns"], k[when], strict=True)) for when in ("before", "after")] for k in kernels}
+    shown = ("instructions", "registers", "barriers", "special", "shuffles")
+    rows = [
+        [k["target"], f"`{k['recurrence']}`", k["kernel"], *(_change(*(needs[c] for needs in found[id(k)])) for c in shown)]
+        for k in kernels if k["file"].startswith("examples/")
+    ]  # fmt: skip
+    sums = []
+    for target, kind in sorted({(k["target"], "parallel" if "parallel" in k["kernel"] else "sequential") for k in kernels}):
+        both = [found[id(k)] for k in kernels if k["target"] == target and ("parallel" in k["kernel"]) == (kind == "parallel")]
+        seconds = [after["seconds"] for _, after in both]
+        row = [target, kind, str(len(both)), *(_change(*(sum(needs[i][c] for needs in both) for i in (0, 1))) for c in ("instructions", "registers"))]
+        row += [_change(*(sum(needs[i]["spills"] > 0 for needs in both) for i in (0, 1)))]
+        sums.append([*row, f"{statistics.median(seconds):.1f} s", f"{max(seconds):.1f} s"])
+    return "\n\n".join([
+        f"Triton {data['triton']}, float32, the first tiles that the model looks at; before: commit {data['before']}. → stands between what changed.",
+        table(["target", "schedule", "kernels", "instructions", "registers", "that spill", "to compile, median", "at most"], sums),
+        "The examples:",
+        table(["target", "recurrence", "kernel", *shown], rows),
+    ])  # fmt: skip
+
+
+def _change(before: int, after: int) -> str:
+    return str(after) if before == after else f"{before} → {after}"
+
+
 def written(text: str) -> str:
     """The page with its tables as the results have them."""
 
     def fill(m: re.Match) -> str:
-        data = json.loads((RESULTS / m[2]).read_text(encoding="utf-8"))
-        return f"{m[1]}\n{(kernels if 'cases' in data else compiler)(data)}\n\n{m[3]}"
+        folder = COUNTS if (COUNTS / m[2]).exists() else RESULTS
+        data = json.loads((folder / m[2]).read_text(encoding="utf-8"))
+        made = machine_code if folder == COUNTS else kernels if "cases" in data else compiler
+        return f"{m[1]}\n{made(data)}\n\n{m[3]}"
 
     return _TABLE.sub(fill, text)
 
@@ -103,4 +136,5 @@ def named(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in (PAGE, MACHINE_CODE):
+        page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
