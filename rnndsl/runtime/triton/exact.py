@@ -36,10 +36,16 @@ def exact(
     state = given.begin
     chunks = tl.full([], 0, tl.int32)
     by_itself = chunks
-    ahead = read_lanes(wide_given, lanes, 0, STEPS, LANE_STEPS)
+    # Where a channel carries one value the next chunk's streams are on their way meanwhile; more of them would not fit into registers.
+    ahead = ()
+    if len(given.begin) == 1:
+        ahead = read_lanes(wide_given, lanes, 0, STEPS, LANE_STEPS)
     for t0 in range(0, STEPS, LANES * LANE_STEPS):
         now = ahead
-        ahead = read_lanes(wide_given, lanes, t0 + LANES * LANE_STEPS, STEPS, LANE_STEPS)  # on their way meanwhile
+        if len(given.begin) == 1:
+            ahead = read_lanes(wide_given, lanes, t0 + LANES * LANE_STEPS, STEPS, LANE_STEPS)
+        else:
+            now = read_lanes(wide_given, lanes, t0, STEPS, LANE_STEPS)
         matrix, total = _lane(coefficients, compose, apply, ZERO, now, wide_given, lanes)
         # The first lane starts from the state that is known: it is a map that forgets.
         first = lanes.lane == 0
