@@ -19,5 +19,6 @@ class Entry:
 TABLE = (
     Entry("cpu", "rnndsl.emit.cpp.carried", "rnndsl.runtime.cpu.backend"),
     Entry("triton", "rnndsl.emit.triton.carried", "rnndsl.runtime.triton.backend"),
+    Entry("torch", "rnndsl.emit.torch.carried", "rnndsl.runtime.torch.backend"),
 )
 NAMES = tuple(entry.name for entry in TABLE)

@@ -10,6 +10,7 @@ from rnndsl.kernel.graph import Node
 from rnndsl.kernel.limits import TooLarge, Unsupported
 from rnndsl.kernel.loops import reachable
 from rnndsl.kernel.lowering import lower, lower_cell
+from rnndsl.kernel.newton import NewtonStep, newton_step
 from rnndsl.kernel.program import Program, backward, forward
 from rnndsl.kernel.separate import Split, separate, state_numbers
 from rnndsl.kernel.step import Step
@@ -37,12 +38,13 @@ class Sweep:
 
 @dataclass(frozen=True)
 class RecurrenceKernels:
-    """The kernels of one recurrence: of rows, and of channels where these do not meet."""
+    """The kernels of one recurrence: of rows, of channels where these do not meet, and of all steps at once."""
 
     recurrence: Recurrence
     component: Component
     sweep: Sweep | Refusal
     channel: ChannelKernel | Refusal
+    newton: NewtonStep | Refusal
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def graphs(kernels: CellKernels) -> Iterator[tuple[str, Sequence[Node]]]:
             yield f"the step backwards of {states}", r.sweep.backward.nodes
         if isinstance(r.channel, ChannelKernel):
             yield f"a channel of {states}", r.channel.channel.builder.nodes
+        if isinstance(r.newton, NewtonStep):
+            yield f"all steps of {states}", r.newton.step.builder.nodes
     if kernels.step is not None:
         yield "one step", kernels.step.forward.nodes
         if kernels.step.decode is not None:
@@ -102,7 +106,12 @@ def _recurrence(plan: Plan, recurrence: Recurrence, component: Component) -> Rec
         channel = channel_kernel(plan, recurrence, component)
     except Unsupported as e:
         channel = Refusal(str(e))
-    return RecurrenceKernels(recurrence, component, sweep, channel)
+    newton: NewtonStep | Refusal
+    try:
+        newton = newton_step(plan, recurrence, component)
+    except Unsupported as e:
+        newton = Refusal(str(e))
+    return RecurrenceKernels(recurrence, component, sweep, channel, newton)
 
 
 def _sweep(plan: Plan, recurrence: Recurrence) -> Sweep:

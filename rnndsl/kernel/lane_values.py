@@ -5,19 +5,23 @@ formula that the calculus made of an expression of the program is that expressio
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from sympy import Expr as Formula
 from sympy import Symbol
 
 from rnndsl.calculus.jacobian import Jacobian
-from rnndsl.calculus.lanes import Lanes, Leaf
+from rnndsl.calculus.lanes import Lanes, Leaf, Mix
 from rnndsl.checks.cell import Apply, Ref, Type
+from rnndsl.checks.dims import Dim
 from rnndsl.kernel import operations
 from rnndsl.kernel.arithmetic import Arithmetic
 from rnndsl.kernel.formulas import Converter
+from rnndsl.kernel.graph import Node
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.lowering import Lowering
 from rnndsl.kernel.values import Value
+from rnndsl.plan.ir import Gemm
 
 
 class LaneValues(Converter[Value]):
@@ -28,12 +32,16 @@ class LaneValues(Converter[Value]):
         self.lowering = lowering
         self.definitions = lanes.definitions
         self.leaves = {leaf.symbol: leaf for leaf in lanes.leaves}
+        self.mixes = {mix.symbol: mix for mix in lanes.mixes}
         self.ranks: dict[Symbol, tuple] = {}
         for symbol in (*(s.symbol for s in lanes.slots), *(leaf.symbol for leaf in lanes.leaves), *lanes.order):
             self.ranks.setdefault(symbol, (0, len(self.ranks)))
         self.known |= {s.symbol: lowering.leaf("old", (s.state, "state", s.lag), s.type) for s in lanes.slots}
+        merged = [o for o in lowering.recurrence.operations if isinstance(o, Gemm)]
+        products = {id(p): lowering.locals[name] for o in merged for p, name in zip(o.products, o.results, strict=True)}
+        self.stacked = {p.args[0]: (o, i) for o in merged for i, p in enumerate(o.products)}
         for expr, time, formula in lanes.origins:
-            made = lowering.made.get(id(expr), [])
+            made = [products[id(expr)]] if id(expr) in products else lowering.made.get(id(expr), [])
             if time < len(made) and not formula.is_Number and formula not in self.leaves:
                 self.known.setdefault(formula, made[time])
 
@@ -66,6 +74,8 @@ class LaneValues(Converter[Value]):
             return self.value(self.definitions[symbol])
         if symbol in self.leaves:
             return self._leaf(self.leaves[symbol])
+        if symbol in self.mixes:
+            return self._mix(self.mixes[symbol])
         raise Unsupported(str(symbol))
 
     def apply(self, op: str, *args: Value) -> Value:
@@ -83,9 +93,57 @@ class LaneValues(Converter[Value]):
             (number,) = self.value(leaf.operands[0]).parts
             base = leaf.expr.args[0]
             return self.lowering.leaf("static", (base.name, base.role, 0), leaf.type, select=number)
+        if leaf.expr in self.stacked:
+            return self._row_block(*self.stacked[leaf.expr])
         if leaf.expr is not None:
             return self.lowering.value(leaf.expr)
         operands = [Value(self.value(o).parts, t) for o, t in zip(leaf.operands, leaf.operand_types, strict=True)]
         if leaf.operation in ("rows", "columns"):
             return self.arithmetic.placed(operands[0], 0 if leaf.operation == "rows" else 1, leaf.type)
         return operations.apply(self.arithmetic, Apply(leaf.operation, (), leaf.type, leaf.static), operands)
+
+    def _mix(self, mix: Mix) -> Value:
+        """What an operation that mixes channels gives, where no expression of the program is it."""
+        types = (mix.operand_type, *mix.other_types)
+        operand, *others = (Value(self.value(f).parts, t) for f, t in zip((mix.operand, *mix.others), types, strict=True))
+        others.insert(mix.argument, operand)
+        if mix.operation == "broadcast":
+            return Value(self.arithmetic.fitted(operand, mix.type), mix.type)
+        return operations.apply(self.arithmetic, Apply(mix.operation, (), mix.type, mix.static), others)
+
+    def _row_block(self, gemm: Gemm, number: int) -> Value:
+        """The matrix of one of the products that were merged."""
+        whole, t = self.lowering.value(gemm.matrix), gemm.products[number].args[0].type
+        offset = sum(gemm.rows[:number], Dim.of(0))
+        axis = len(t.heads)
+        return self.arithmetic.map_parts(whole, t, lambda p: self.arithmetic.builder.slice(p, axis, offset, t.axes[0]))
+
+    # What a part of a Jacobian that stays in a channel is made of
+
+    def block(self, value: Value, t: Type, number: int) -> Value:
+        """Of a vector the block of entries with that number, as many as `t` has."""
+        whole, axis = self.arithmetic.full(value), len(t.heads)
+        size = t.axes[0]
+        parts = tuple(self.arithmetic.builder.slice(p, axis, size * Dim.of(number), size) for p in whole.parts)
+        return Value(parts, replace(t, is_complex=value.type.is_complex))
+
+    def repeated(self, value: Value, times: int) -> Value:
+        """A vector several times in a row."""
+        if times == 1:
+            return value
+        whole, t = self.arithmetic.full(value), value.type
+        parts = tuple(self.arithmetic.builder.concat([p] * times, len(t.heads)) for p in whole.parts)
+        return Value(parts, replace(t, axes=(t.axes[0] * Dim.of(times),)))
+
+    def diagonals(self, matrix: Value, t: Type, blocks: int, columns: bool) -> Value:
+        """The diagonals of the square blocks of a matrix, in a row: blocks of its rows, or of its columns."""
+        b, heads = self.arithmetic.builder, len(t.heads)
+        size = t.axes[0 if columns else 1]
+        whole = self.arithmetic.full(Value(matrix.parts, t))
+
+        def diagonal(part: int, number: int) -> int:
+            cut = b.slice(part, heads + columns, size * Dim.of(number), size)
+            return b.add(Node("diagonal", (cut,), (*t.heads, size)))
+
+        parts = tuple(b.concat([diagonal(p, i) for i in range(blocks)], heads) for p in whole.parts)
+        return Value(parts, Type(t.heads, (size * Dim.of(blocks),), t.is_complex))

@@ -17,7 +17,9 @@ from rnndsl.calculus.lanes import Slot
 from rnndsl.calculus.scan_form import ScanForm
 from rnndsl.kernel.lane_values import LaneValues
 from rnndsl.kernel.lowering import Lowering
+from rnndsl.kernel.own_channel import OwnChannel
 from rnndsl.kernel.step import Step
+from rnndsl.kernel.values import Value
 
 Matrix = tuple[tuple[int | None, ...], ...]  # rows are new values, columns are old ones, as a step carries them; None is the semiring's zero
 Bars = dict[Symbol, Symbol]  # a slot's symbol, and that of its conjugate
@@ -40,6 +42,15 @@ def jacobian_matrix(jacobian: Jacobian | None, lowering: Lowering, step: Step) -
     bars = {z: bar for bar, z in jacobian.conjugates.items()}
     by = {p.root: p.by for p in jacobian.updates}
     return linear.matrix([by[state] for state, _ in linear.lanes.updates], bars, 1.0)
+
+
+def own_matrix(jacobian: Jacobian, lowering: Lowering, step: Step) -> Matrix:
+    """The part of ∂ new / ∂ old that stays in a channel. Raises Unsupported."""
+    linear = _Linear(jacobian, lowering, step)
+    bars = {z: bar for bar, z in jacobian.conjugates.items()}
+    own = OwnChannel(jacobian, linear.values)
+    types = {s.state: s.type for s in jacobian.lanes.slots}
+    return linear.matrix([own.entries(p.by, types[p.root]) for p in jacobian.updates], bars, 1.0)
 
 
 def exact_form(component: Component, lowering: Lowering, step: Step) -> Exact | None:
@@ -77,7 +88,7 @@ class _Linear:
         """Where a value of a state is carried: the number of its real part, and of its imaginary part where it has one."""
         return [self.place[key] for part in (False, True) if (key := (state, part, lag)) in self.place]
 
-    def matrix(self, rows: Sequence[dict[Symbol, Formula]], bars: Bars, one: float) -> Matrix:
+    def matrix(self, rows: Sequence[dict[Symbol, Formula | Value]], bars: Bars, one: float) -> Matrix:
         """A matrix from the entries of each new state; what only grows older is `one` times what it was."""
         k = len(self.step.carries)
         found: list[list[int | None]] = [[None] * k for _ in range(k)]
@@ -91,7 +102,7 @@ class _Linear:
                         found[i][j] = entry
         return tuple(map(tuple, found))
 
-    def _block(self, state: str, slot: Slot, by: dict[Symbol, Formula], bars: Bars) -> list[list[int | None]]:
+    def _block(self, state: str, slot: Slot, by: dict[Symbol, Formula | Value], bars: Bars) -> list[list[int | None]]:
         """The entries of a state's parts in a slot's."""
         a = self._parts(by.get(slot.symbol), state)
         if not slot.type.is_complex:
@@ -102,12 +113,12 @@ class _Linear:
             [self._join("+", a[1], b[1]), self._join("-", a[0], b[0])],
         ]
 
-    def _parts(self, f: Formula | None, state: str) -> list[int | None]:
+    def _parts(self, f: Formula | Value | None, state: str) -> list[int | None]:
         """The real and imaginary part of a formula, for every channel of a state."""
         if f is None:
             return [None, None]
         t = next(s.type for s in self.lanes.slots if s.state == state)
-        value = self.values.value(f)
+        value = f if isinstance(f, Value) else self.values.value(f)
         parts = self.values.arithmetic.fitted(value, replace(t, is_complex=value.type.is_complex))
         return [*parts, None][:2]
 

@@ -1,0 +1,1 @@
+"""Rounds of Newton's method in PyTorch's operations, for any device."""

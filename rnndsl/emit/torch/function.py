@@ -1,0 +1,165 @@
+"""A round of Newton's method as a Python function: statements for what is read twice or has a name, each naming its origin."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rnndsl.checks.dims import Dim
+from rnndsl.diagnostics import Source
+from rnndsl.emit.carried import WIDTH
+from rnndsl.emit.naming import KernelNames
+from rnndsl.emit.torch.text import ATOM, Text, elementwise, placed, product, total
+from rnndsl.kernel.graph import Node, Shape
+from rnndsl.kernel.limits import Unsupported
+from rnndsl.kernel.newton import NewtonStep
+
+_LONG = 60  # characters of an expression, from which on it gets a statement of its own
+
+
+class RoundText:
+    """Writes one function. Raises Unsupported."""
+
+    def __init__(self, newton: NewtonStep, label: str, source: Source):
+        self.newton, self.step, self.label, self.source = newton, newton.step, label, source
+        self.nodes = self.step.builder.nodes
+        self.names = KernelNames()
+        self.texts: dict[int, Text] = {}
+        self.origin: int | None = None
+        self.local = dict(self.step.names)
+
+    def lines(self) -> list[str]:
+        updates = list(self.step.updates)
+        entries = [e for row in self.newton.own for e in row if e is not None]
+        carries = [self._carry(i) for i in range(len(self.step.carries))]
+        arrays = [*carries, *(self._array("stream", i) for i in range(len(self.step.streams)))]
+        arrays += [self._array("static", i) for i in range(len(self.step.statics))]
+        needed = self._needed([*updates, *entries])
+        self.counts = Counter(a for n in needed for a in self.nodes[n].args)
+        self.counts.update([*updates, *entries])
+        first = set(self._needed(updates))
+        values = [line for n in needed if n in first for line in self._statement(n)]
+        self.origin = None
+        slopes = [line for n in needed if n not in first for line in self._statement(n)]
+        rows = [f"({''.join(f'{self._full(e)}, ' if e is not None else 'None, ' for e in row).rstrip()})" for row in self.newton.own]
+        body = [
+            "# new values of all steps at once",
+            *values,
+            f"new = ({''.join(f'{self._full(n)}, ' for n in updates).rstrip()})",
+            "if not derivatives:",
+            "    return new, ()",
+            "# their derivatives in the old ones of the same channel, a row a new value",
+            *slopes,
+            f"return new, ({', '.join(rows)},)",
+        ]
+        header = [f"({''.join(f'{a}, ' for a in arrays).rstrip()}) = arrays"]
+        words = "\n".join(body)
+        header += [f'{name} = {kind}["{given}"]' for (kind, given), name in self._header() if name in words]
+        return [f"def {self.label}(like, derivatives, sizes, hypers, arrays):", *(f"    {line}" for line in [*header, *body])]
+
+    def _header(self):
+        return [(key, name) for key, name in self.names._given.items() if isinstance(key, tuple) and key[0] in ("sizes", "hypers")]
+
+    def _carry(self, i: int) -> str:
+        array, lag = self.step.carries[i]
+        return self.names(("old", i), f"{array.label}_{lag}")
+
+    def _array(self, kind: str, i: int) -> str:
+        array = (self.step.streams if kind == "stream" else self.step.statics)[i]
+        return self.names((kind, i), array.label)
+
+    def _needed(self, results: Sequence[int]) -> list[int]:
+        found: set[int] = set()
+        stack = list(results)
+        while stack:
+            n = stack.pop()
+            if n not in found:
+                found.add(n)
+                stack.extend(self.nodes[n].args)
+        return sorted(found)
+
+    def _statement(self, n: int) -> list[str]:
+        """The lines that a node takes, where it is not written where it is read."""
+        text = self._text(n)
+        node = self.nodes[n]
+        self.texts[n] = text
+        if node.is_leaf or text.plain or (self.counts[n] < 2 and n not in self.local and len(text.code) < _LONG) or text.code.isidentifier():
+            return []
+        name = self.names(("value", n), self.local.get(n, "v"))
+        condition = text.condition and self.counts[n] == 1
+        if condition:
+            return []
+        self.texts[n] = Text(name, moves=text.moves)
+        line = self.source.line_of(node.span.start)
+        comment = []
+        if line != self.origin:
+            self.origin = line
+            shown = "".join(c if c.isprintable() else " " for c in f"{self.source.name}:{line}  {self.source.line_text(line).strip()}")
+            comment = [f"# {shown}"[: WIDTH - 6].rstrip()]
+        return [*comment, f"{name} = {text.code}"]
+
+    def _text(self, n: int) -> Text:
+        node = self.nodes[n]
+        args = [self.texts[a] for a in node.args]
+        if node.is_elementwise:
+            return elementwise(node, [placed(t, m, len(node.shape)) for t, m in zip(args, node.maps, strict=True)])
+        match node.op:
+            case "number":
+                value = node.of(float)
+                return Text(repr(value) if abs(value) < float("inf") else f'float("{value}")', plain=True)
+            case "hyper":
+                return Text(self.names(("hypers", node.of(str)), node.of(str)), plain=True)
+            case "size":
+                return Text(f"float({self._dim(node.of(Dim))})", plain=True)
+            case "old" | "stream":
+                return Text(self.names((node.op, node.leaf.index)), moves=True)
+            case "static":
+                name = self.names((node.op, node.leaf.index))
+                return Text(name) if node.leaf.select is None else Text(f"{name}[int({args[0].code}) - 1]")
+            case "product":
+                return product(node, [Text(self._whole(a, self.nodes[a].shape), moves=t.moves) for a, t in zip(node.args, args, strict=True)])
+        whole = [self._whole(a, self.nodes[a].shape) for a in node.args]
+        moves, rank = any(t.moves for t in args), len(node.shape)
+        match node.op:
+            case "sum" | "largest":
+                return total(node, Text(whole[0], moves=moves))
+            case "slice":
+                axis, low = node.cut.axis, self._dim(node.cut.offset)
+                index = ", ".join(["...", f"{low}:{self._dim(node.cut.offset + node.shape[axis])}", *[":"] * (rank - 1 - axis)])
+                return Text(f"{whole[0]}[{index}]", moves=moves)
+            case "concat":
+                return Text(f"joined({node.data - rank}, {rank}, {', '.join(whole)})", moves=moves)
+            case "reshape":
+                return Text(f"reshaped({whole[0]}, {len(self.nodes[node.args[0]].shape)}, {self._dims(node.shape)})", moves=moves)
+            case "cumsum":
+                return Text(f"{whole[0]}.cumsum(-1)" if not node.data else f"{whole[0]}.flip(-1).cumsum(-1).flip(-1)", moves=moves)
+            case "diag":
+                return Text(f"torch.diag_embed({whole[0]})", moves=moves)
+            case "diagonal":
+                return Text(f"torch.diagonal({whole[0]}, dim1=-2, dim2=-1)", moves=moves)
+        raise Unsupported(f"`{node.op}` for all steps at once")
+
+    def _whole(self, n: int, shape: Shape) -> str:
+        """A value with all of its entries, not those alone that differ."""
+        text = self.texts[n]
+        if text.plain:
+            return f"like.new_full({self._dims(shape)}, {text.code})"
+        return text.within(ATOM) if not self._is_broadcast(n) else f"expanded({text.code}, {self._dims(shape)})"
+
+    def _is_broadcast(self, n: int) -> bool:
+        """Whether axes of a value may have length 1 that are longer."""
+        node = self.nodes[n]
+        if not node.is_elementwise:
+            return False
+        covered = {k for a, m in zip(node.args, node.maps, strict=True) if not self._is_broadcast(a) for k in m}
+        return covered != set(range(len(node.shape)))
+
+    def _full(self, n: int) -> str:
+        """A result, broadcast to its shape."""
+        return self._whole(n, self.nodes[n].shape)
+
+    def _dims(self, shape: Shape) -> str:
+        return f"({''.join(f'{self._dim(d)}, ' for d in shape).rstrip()})"
+
+    def _dim(self, d: Dim) -> str:
+        names = {name: self.names(("sizes", name), name) for name in d.names}
+        above, below = (part.text(names) for part in d.divided())
+        return above if below == "1" else f"({above}) // ({below})"

@@ -1,0 +1,302 @@
+"""Newton's method over all steps of a chunk at once, with the part D of the Jacobian that stays in a channel.
+
+Forwards: given states s, F = f(s[t-1], u[t]) of all t at once, then s + δ with δ[t] = D[t] δ[t-1] + F[t] - s[t]; the residual F - s is that of the
+sequence itself, so D decides how many rounds it takes and nothing else. Backwards λ[t] = J[t+1]ᵀ λ[t+1] + g[t] is solved in the same way, with
+Jᵀ λ as PyTorch differentiates the step of all t at once. What does not converge is run step by step from where it has.
+
+Danieli et al., arXiv 2510.21450, section 3, has Newton's method with the whole Jacobian; the splitting is a quasi-Newton method.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rnndsl.runtime.call import Call
+from rnndsl.runtime.torch.scan import Block, affine_scan
+
+TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13}  # of the residual, in units of 1 + the largest value
+_VALUES = 1 << 22  # of an array of a chunk
+_LOOK = 4  # rounds after which progress is looked at
+_STEPS_A_ROUND = 24  # how many steps, run one by one, a round may take the time of
+
+# Whether with D, old values [B, C, ...], streams, statics: new values and D
+Round = Callable[[bool, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], tuple[Sequence[Tensor], Block]]
+
+
+@dataclass
+class Solved:
+    """How a sequence was solved: chunks, rounds of each, the largest residual that was taken, and the step from which it was run step by step."""
+
+    chunks: int = 0
+    rounds: int = 0
+    most_rounds: int = 0
+    residual: float = 0.0
+    alone_from: int | None = None
+
+
+@dataclass(frozen=True)
+class Carries:
+    """The carried values of a recurrence: `nearer` is of each the number of the one that it was a step ago, -1 of the states of the step before,
+    which come first."""
+
+    nearer: tuple[int, ...]
+
+    @property
+    def kept(self) -> int:
+        return self.nearer.count(-1)
+
+    def old(self, sequences: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor], reset: Tensor | None) -> list[Tensor]:
+        """What each step sees, [B, C, ...] each, of the states of all steps."""
+        found: list[Tensor] = []
+        for i, near in enumerate(self.nearer):
+            late = torch.cat([first[i].unsqueeze(1), (sequences[i] if near < 0 else found[near])[:, :-1]], 1)
+            found.append(late if reset is None else torch.where(_beside(reset, late), initial[i], late))
+        return found
+
+    def after(self, sequences: Sequence[Tensor], old: Sequence[Tensor], t: int) -> list[Tensor]:
+        """What is carried on behind step t."""
+        return [(sequences[i] if near < 0 else old[near])[:, t] for i, near in enumerate(self.nearer)]
+
+
+def _beside(mask: Tensor, value: Tensor) -> Tensor:
+    """A mask [B, C] beside a value [B, C, ...]."""
+    return mask.reshape(mask.shape + (1,) * (value.dim() - 2))
+
+
+def chunk_of(first: Sequence[Tensor], steps: int) -> int:
+    """The steps that are solved at once."""
+    return max(1, min(steps, _VALUES // max(1, sum(f.numel() for f in first))))
+
+
+def forward(round_: Round, carries: Carries, call: Call, alone: Callable[[Call], list[Tensor]]) -> tuple[list[Tensor], Solved]:
+    """The results of `recurrence.Runnable.forward`. alone: what runs a call step by step."""
+    solved, begin = Solved(), list(call.first)
+    chunk, t = chunk_of(begin, call.steps), 0
+    pieces: list[list[Tensor]] = []
+    while t < call.steps and solved.alone_from is None:
+        part = cut(call, t, min(call.steps, t + chunk))._replace(first=begin)
+        done, begin = _chunk(round_, carries, part, solved, pieces)
+        t += done
+        if done < part.steps:
+            solved.alone_from = t
+    if solved.alone_from is not None or not call.steps:
+        found = alone(cut(call, t, call.steps)._replace(first=begin))
+        pieces.append(found[: carries.kept])
+        begin = found[carries.kept :]
+    sequences = [torch.cat(s, 1) for s in zip(*pieces, strict=True)]
+    return [*sequences, *(b.clone(memory_format=torch.contiguous_format) for b in begin)], solved
+
+
+def cut(call: Call, low: int, high: int) -> Call:
+    """Steps of a call; its first values stay."""
+    reset = None if call.reset is None else call.reset[:, low:high]
+    return call._replace(streams=[s[:, low:high] for s in call.streams], reset=reset, steps=high - low)
+
+
+def _chunk(round_: Round, carries: Carries, part: Call, solved: Solved, pieces: list[list[Tensor]]) -> tuple[int, list[Tensor]]:
+    """Solves a chunk as far as it converges, its states behind those of `pieces`. Returns the steps that are done, and what they carry on."""
+    tolerance = TOLERANCE[part.first[0].dtype]
+    total = part.steps
+    limit = max(2 * _LOOK, total // _STEPS_A_ROUND)
+    guess = [f.unsqueeze(1).expand(f.shape[0], total, *f.shape[1:]) for f in part.first]
+    new, _ = round_(False, guess, part.streams, part.statics)
+    states = list(new[: carries.kept])
+    solved.chunks += 1
+    done = rounds = 0
+    seen: list[tuple[float, int]] = []
+    while part.steps:
+        rounds += 1
+        old = carries.old(states, part.first, part.initial, part.reset)
+        new, block = round_(True, old, part.streams, part.statics)
+        gaps = [n - s for n, s in zip(new, states, strict=False)]
+        residual = _by_step([(g.abs() / (1 + n.abs())) for g, n in zip(gaps, new, strict=False)])
+        largest, settled = _settled(residual, tolerance)
+        if settled:
+            found = [n[:, :settled] for n in new[: carries.kept]]
+            pieces.append(found)
+            solved.residual = max(solved.residual, float(residual[:settled].max()))
+            last = carries.after(found, carries.old(found, part.first, part.initial, None if part.reset is None else part.reset[:, :settled]), settled - 1)
+            done += settled
+            states, gaps = [s[:, settled:] for s in states], [g[:, settled:] for g in gaps]
+            block = [[e if e is None or e.dim() <= gaps[0].dim() - 2 else e[:, settled:] for e in row] for row in block]
+            new = [n[:, settled:] for n in new]
+            part = cut(part, settled, part.steps)._replace(first=last)
+            if not part.steps:
+                break
+        seen.append((largest, done))
+        if rounds % _LOOK == 0 and rounds + _still(seen, tolerance, total) > limit:
+            break
+        added = [*gaps, *(torch.zeros_like(part.first[i]).unsqueeze(1).expand(-1, part.steps, *part.first[i].shape[1:]) for i in range(carries.kept, len(carries.nearer)))]
+        moved = affine_scan(_masked(block, added, part.reset), added)
+        states = [torch.where(m.isfinite(), s + m, n) for s, m, n in zip(states, moved, new, strict=False)]
+    solved.rounds += rounds
+    solved.most_rounds = max(solved.most_rounds, rounds)
+    return done, list(part.first)
+
+
+def _masked(block: Block, added: Sequence[Tensor], reset: Tensor | None) -> list[list[Tensor | None]]:
+    """D of all steps, [B, C, ...] each, 0 where a step sees no earlier one."""
+
+    def entry(e: Tensor | None, row: Tensor) -> Tensor | None:
+        if e is None:
+            return None
+        whole = e.expand_as(row)
+        return whole if reset is None else torch.where(_beside(reset, whole), 0.0, whole)
+
+    return [[entry(e, added[i]) for e in row] for i, row in enumerate(block)]
+
+
+def _by_step(values: Sequence[Tensor]) -> Tensor:
+    """The largest of all rows and channels at each step, [C]; NaN where there is one."""
+    return torch.stack([v.transpose(0, 1).flatten(1).amax(1) if v.numel() else v.new_zeros(v.shape[1]) for v in values]).amax(0)
+
+
+def _settled(residual: Tensor, tolerance: float) -> tuple[float, int]:
+    """The largest residual, and how many steps from the first on have none above the tolerance. Waits for the device."""
+    above = ~(residual <= tolerance)
+    first = torch.where(above.any(), above.to(torch.int32).argmax(), above.numel())
+    largest, settled = torch.stack([residual.amax().double(), first.double()]).tolist()
+    return largest, int(settled)
+
+
+def _still(seen: list[tuple[float, int]], tolerance: float, steps: int) -> float:
+    """How many further rounds it takes, as the last ones went: by the residual, or by the steps that are done."""
+    (before, _), (largest, done) = seen[-_LOOK], seen[-1]
+    by_steps = (steps - done) * len(seen) / done if done else float("inf")
+    shrinks = 0 < largest < before < float("inf")
+    if not shrinks:
+        return by_steps
+    return min(by_steps, (_LOOK - 1) * math.log(tolerance / largest) / math.log(largest / before))
+
+
+# Backwards
+
+
+@contextmanager
+def recorded() -> Iterator[None]:
+    """What is computed in it can be differentiated, though an op below autograd computes it."""
+    excluded = torch._C._dispatch_tls_local_exclude_set()
+    for key in ("AutogradFunctionality", "AutogradOther", "AutogradNestedTensor", "ADInplaceOrView"):
+        excluded = excluded.remove(getattr(torch._C.DispatchKey, key))
+    with torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), excluded), torch.enable_grad():
+        yield
+
+Gradients = list[Tensor]
+
+
+@dataclass
+class Pulled:
+    """The gradients of a call: of its streams, in pieces from the last to the first, and of its statics, first and initial values."""
+
+    streams: list[Gradients]
+    statics: Gradients
+    first: Gradients
+    initial: Gradients
+
+
+def backward(
+    round_: Round, carries: Carries, call: Call, sequences: Sequence[Tensor], grads: Sequence[Tensor | None],
+    alone: Callable[[Call, list[Tensor], list[Tensor | None]], list[Tensor]],
+) -> tuple[list[Tensor], Solved]:  # fmt: skip
+    """The gradients of streams, statics, first and initial values, as `recurrence.Runnable.backward` gives them. alone: the same, step by step, of a
+    call, its sequences and the gradients of its results."""
+    solved, kept = Solved(), carries.kept
+    old = carries.old(sequences, call.first, call.initial, call.reset)
+    behind = [f.new_zeros(f.shape) if g is None else g for f, g in zip(call.first, grads[kept:], strict=True)]
+    pulled = Pulled([], [torch.zeros_like(s) for s in call.statics], [], [torch.zeros_like(i) for i in call.initial])
+    chunk, high = chunk_of(call.first, call.steps), call.steps
+    while high > 0:
+        low = max(0, high - chunk)
+        given = [None if g is None else g[:, low:high] for g in grads[:kept]]
+        found = _chunk_back(round_, carries, cut(call, low, high), [o[:, low:high] for o in old], given, behind, pulled, solved)
+        if found is None:
+            solved.alone_from = high
+            break
+        behind, high = found, low
+    if high or not call.steps:
+        rest = alone(cut(call, 0, high), [s[:, :high] for s in sequences], [*(None if g is None else g[:, :high] for g in grads[:kept]), *behind])
+        streams, statics, first, initial = _groups(rest, call)
+        pulled.streams.append(streams)
+        pulled.statics = [a + b for a, b in zip(pulled.statics, statics, strict=True)]
+        pulled.initial = [a + b for a, b in zip(pulled.initial, initial, strict=True)]
+        behind = first
+    whole = [torch.cat(s[::-1], 1) for s in zip(*pulled.streams, strict=True)]
+    return [*whole, *pulled.statics, *behind, *pulled.initial], solved
+
+
+def _groups(values: list[Tensor], call: Call) -> list[Gradients]:
+    left = iter(values)
+    return [[next(left) for _ in group] for group in (call.streams, call.statics, call.first, call.initial)]
+
+
+def _chunk_back(
+    round_: Round, carries: Carries, part: Call, old: list[Tensor], grads: list[Tensor | None], behind: list[Tensor], pulled: Pulled, solved: Solved
+) -> list[Tensor] | None:
+    """Solves a chunk and adds its gradients to `pulled`. Returns those of what its first step sees, None where it does not converge."""
+    tolerance = TOLERANCE[part.first[0].dtype]
+    kept = carries.kept
+    _, block = round_(True, old, part.streams, part.statics)
+    with recorded():
+        own_old, own_streams, own_statics = ([t.detach().requires_grad_() for t in group] for group in (old, part.streams, part.statics))
+        new, _ = round_(False, own_old, own_streams, own_statics)
+        pairs = [i for i, n in enumerate(new) if n.requires_grad]
+
+    def back(values: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
+        if not pairs:
+            return [torch.zeros_like(w) for w in wanted]
+        found = torch.autograd.grad([new[i] for i in pairs], wanted, [values[i] for i in pairs], retain_graph=True, allow_unused=True)
+        return [torch.zeros_like(w) if g is None else g for g, w in zip(found, wanted, strict=True)]
+
+    given = [torch.zeros_like(o) if i >= kept or grads[i] is None else grads[i].to(o.dtype) for i, o in enumerate(old)]
+    given = [torch.cat([g[:, :-1], g[:, -1:] + b.unsqueeze(1)], 1) for g, b in zip(given, behind, strict=True)]
+    crossed = _transposed(_masked(block, old, part.reset))
+    limit = max(2 * _LOOK, part.steps // _STEPS_A_ROUND)
+    adjoint, rounds, seen = given, 0, list[tuple[float, int]]()
+    solved.chunks += 1
+    while True:
+        rounds += 1
+        before = [w if part.reset is None else torch.where(_beside(part.reset, w), 0.0, w) for w in back(adjoint, own_old)]
+        gaps = [g + _earlier(w) - a for g, w, a in zip(given, before, adjoint, strict=True)]
+        sizes = torch.stack([a.abs().reshape(*a.shape[:2], -1).amax(2) for a in adjoint]).amax(0)
+        sizes = sizes + torch.finfo(sizes.dtype).eps * sizes.amax() + torch.finfo(sizes.dtype).tiny
+        residual = _by_step([g.abs() / _beside(sizes, g) for g in gaps]).flip(0)
+        largest, settled = _settled(residual, tolerance)
+        if settled == part.steps:
+            break
+        seen.append((largest, settled))
+        if rounds % _LOOK == 0 and rounds + _still(seen, tolerance, part.steps) > limit:
+            return None
+        moved = affine_scan(crossed, [g.flip(1) for g in gaps])
+        adjoint = [a + m.flip(1) for a, m in zip(adjoint, moved, strict=True)]
+    solved.rounds += rounds
+    solved.most_rounds = max(solved.most_rounds, rounds)
+    solved.residual = max(solved.residual, largest)
+    found = back(adjoint, [*own_streams, *own_statics, *own_old])
+    pulled.streams.append(found[: len(own_streams)])
+    for total, g in zip(pulled.statics, found[len(own_streams) :], strict=False):
+        total += g
+    seen_by = found[len(own_streams) + len(own_statics) :]
+    if part.reset is not None:
+        for total, w in zip(pulled.initial, seen_by, strict=True):
+            total += torch.where(_beside(part.reset, w), w, 0.0).sum((0, 1))
+        seen_by = [torch.where(_beside(part.reset, w), 0.0, w) for w in seen_by]
+    return [w[:, 0] for w in seen_by]
+
+
+def _earlier(w: Tensor) -> Tensor:
+    """What step t + 1 hands back to step t."""
+    return torch.cat([w[:, 1:], torch.zeros_like(w[:, :1])], 1)
+
+
+def _transposed(block: list[list[Tensor | None]]) -> list[list[Tensor | None]]:
+    """D of the adjoint, from the last step to the first: entry (j, i) of step t + 1 is entry (i, j) of step t."""
+
+    def later(e: Tensor | None) -> Tensor | None:
+        return None if e is None else _earlier(e).flip(1)
+
+    k = len(block)
+    return [[later(block[j][i]) for j in range(k)] for i in range(k)]
