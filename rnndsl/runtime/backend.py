@@ -54,6 +54,10 @@ class Backend(ABC):
     has_step: bool = False
     threaded_from: int | None = None
 
+    def taken(self, layer: Any, name: str, device: torch.device) -> bool:
+        """Whether `backend="auto"` takes it for a recurrence of a layer."""
+        return device.type in self.devices and self.chosen(type(layer), name)
+
     @abstractmethod
     def run(self, layer: Any, name: str, call: Call, kind: dict[str, Any]) -> Results:
         """Runs a recurrence. kind: the dtype that is computed in, and the device. Returns the sequences [B, T, ...] of its states, what it

@@ -39,17 +39,18 @@ def check_tiles(tiles: dict[str, int]) -> None:
 
 
 def backend_for(layer: Any, name: str, device: torch.device) -> Backend:
-    """What runs a recurrence of a layer on a device. Raises ValueError where the backend that was asked for does not run there."""
-    if layer._backend == "auto":
-        for backend in BACKENDS.values():
-            if device.type in backend.devices and not _reference_wanted() and backend.chosen(type(layer), name):
-                return backend
+    """What runs a recurrence of a layer on a device: of those that `auto` takes there, the first that has the schedule that was asked for. Raises
+    ValueError where the backend that was asked for does not run there."""
+    if layer._backend != "auto":
+        backend = BACKENDS[layer._backend]
+        problem = backend.misplaced(device)
+        if problem is not None:
+            raise ValueError(f"backend: {problem}; use 'auto'")
+        return backend
+    if _reference_wanted():
         return REFERENCE
-    backend = BACKENDS[layer._backend]
-    problem = backend.misplaced(device)
-    if problem is not None:
-        raise ValueError(f"backend: {problem}; use 'auto'")
-    return backend
+    asked = sorted(BACKENDS.values(), key=lambda backend: layer._schedule not in ("auto", *backend.schedules))
+    return next((backend for backend in asked if backend.taken(layer, name, device)), REFERENCE)
 
 
 @torch.compiler.assume_constant_result

@@ -26,9 +26,11 @@ class Key:
     @staticmethod
     def text_of(backend: str, layer: Layer, name: str, dtype: torch.dtype, wish: str = "") -> str:
         """The key of a layer's recurrence. Numbers are written so that they read back as they are, -0.0 as itself."""
-        digest = layer._kernels[backend].digest
-        values = ",".join(f"{n}={v!r}" for n, v in [*layer._sizes.items(), *layer._hypers.items()])
-        return f"{backend}:{name}:{str(dtype).removeprefix('torch.')}:{values}:{wish}:{digest}:{_shown(CELLS[digest])}"
+        return _text(backend, name, dtype, [*layer._sizes.items(), *layer._hypers.items()], wish, layer._kernels[backend].digest)
+
+    def on(self, backend: str) -> str:
+        """The key of the same recurrence on another backend, without further settings."""
+        return _text(backend, self.name, self.dtype, [*self.sizes.items(), *self.hypers.items()], "", self.cls._kernels[backend].digest)
 
     @staticmethod
     def of(text: str) -> "Key":
@@ -58,6 +60,11 @@ class Key:
             raise RuntimeError(f"{self.cell} was compiled from other equations than the program that runs it, or by another version of rnndsl: export the program again")
         first = f"load its program with rnndsl.load, which has the cell {cell}" if module == _PROGRAMS else f"import {module}"
         raise RuntimeError(f"the recurrence `{self.name}` of {self.cell} is not known in this process: {first}, before the program runs")
+
+
+def _text(backend: str, name: str, dtype: torch.dtype, values: list[tuple[str, float]], wish: str, digest: str) -> str:
+    said = ",".join(f"{n}={v!r}" for n, v in values)
+    return f"{backend}:{name}:{str(dtype).removeprefix('torch.')}:{said}:{wish}:{digest}:{_shown(CELLS[digest])}"
 
 
 _PROGRAMS = "rnndsl.programs"  # holds the modules of rnndsl.load, whose names are as long as their programs

@@ -2,7 +2,7 @@
 
 import linecache
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -15,12 +15,15 @@ from rnndsl.runtime.call import Call
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.plain import reference_of
+from rnndsl.runtime.reference import REFERENCE
 from rnndsl.runtime.rules import Site
 from rnndsl.runtime.torch import library, newton
 from rnndsl.runtime.torch.kernels import Round, Rounds
 from rnndsl.runtime.triton.report import SolveReport
 from rnndsl.scalars import Scalars
+from rnndsl.tiles import NEWTON, SEQUENTIAL
 
+_PATIENCE, _HASTE = 64, 8  # rounds that a short chunk may take: where Newton's method is asked for, and where it is to be fast
 _MOST_SKIPPED = 256  # calls that are run step by step after one that did not converge
 
 
@@ -39,7 +42,15 @@ class Torch(Backend):
             return "its module has no rounds of Newton's method"
         return "; ".join(f"{label}: {reason}" for label, reason in rounds.refused.items()) or None
 
+    def taken(self, layer: Layer, name: str, device: torch.device) -> bool:
+        """Where Newton's method is asked for; and where nothing else has a kernel, on a device that runs a step as fast as all of them."""
+        rounds: Rounds | None = layer._kernels.get(self.name)
+        has_rounds = rounds is not None and name in rounds.kernels
+        return has_rounds and (layer._schedule == "newton" or (layer._schedule == "auto" and device.type != "cpu"))
+
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
+        if layer._schedule == "sequential":
+            return REFERENCE.run(layer, name, call, kind)
         key = _key(layer, name, kind["dtype"])
         found = recurrence.run(key, call)
         if not torch.compiler.is_compiling():
@@ -59,7 +70,7 @@ class Torch(Backend):
         forms = (kernel.streams, kernel.statics, kernel.carries)
         reference = reference_of(key.cls, key.name, forms, kernel.lags, key.sizes, key.hypers, key.dtype)
         function = _functions(key.kernels.source, key.cls.__name__)[kernel.name]
-        return Solver(key.name, function, kernel, key.sizes, key.hypers, key.dtype, reference)
+        return Solver(key, function, kernel, reference)
 
 
 @torch.compiler.assume_constant_result
@@ -81,18 +92,17 @@ def _functions(source: str, name: str) -> dict[str, Any]:
 
 @dataclass
 class Solver:
-    """A recurrence by Newton's method; see `recurrence.Runnable`. `last` is how its last forward pass went; after one that did not converge, as many
-    calls are run step by step as `skips`, twice as many each time."""
+    """A recurrence by Newton's method; see `recurrence.Runnable`. `last` is how its last forward pass went. After one that did not converge, as many
+    calls are run step by step as `skips` says, twice as many each time."""
 
-    name: str
+    key: Key
     function: Any
     kernel: Round
-    sizes: dict[str, int]
-    hypers: dict[str, float]
-    dtype: torch.dtype
     reference: Any
     follows: tuple[int, ...] = ()
     last: SolveReport | None = field(default=None, repr=False)
+    failures: int = 0
+    skips: int = 0
 
     @property
     def forms(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -103,31 +113,62 @@ class Solver:
         return self.kernel.lags
 
     def cast(self, t: Tensor, is_stream: bool) -> Tensor:
-        return t if t.dtype == self.dtype else t.to(self.dtype)
+        return t if t.dtype == self.key.dtype else t.to(self.key.dtype)
 
     def round(self, derivatives: bool, old: Any, streams: Any, statics: Any) -> tuple[Any, Any]:
-        return self.function(old[0], derivatives, self.sizes, self.hypers, (*old, *streams, *statics))
+        return self.function(old[0], derivatives, self.key.sizes, self.key.hypers, (*old, *streams, *statics))
 
     def forward(self, call: Call) -> list[Tensor]:
-        found, solved = newton.forward(self.round, newton.Carries(self.kernel.nearer), call, self.alone)
+        if self.skips:
+            self.skips -= 1
+            self.last = SolveReport(self.key.name, SEQUENTIAL, 1, 0.0, 0, 0.0, 0)
+            return self.stepwise.forward(call)
+        found, solved = newton.forward(self.round, newton.Carries(self.kernel.nearer), call, self.patience, self.stepwise.forward)
         rounds = solved.rounds / max(1, solved.chunks)
-        self.last = SolveReport(self.name, "newton", solved.chunks, rounds, solved.most_rounds, solved.residual, int(solved.alone_from is not None))
+        self.last = SolveReport(self.key.name, NEWTON, solved.chunks, rounds, solved.most_rounds, solved.residual, int(solved.alone_from is not None))
+        failed = solved.alone_from is not None and 2 * solved.alone_from < call.steps
+        self.failures = self.failures + 1 if failed else 0
+        self.skips = min(2**self.failures, _MOST_SKIPPED) if failed else 0
         return found
-
-    def alone(self, call: Call) -> list[Tensor]:
-        """A call step by step."""
-        return [t for group in self.reference(call) for t in group]
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
-        found, _ = newton.backward(self.round, newton.Carries(self.kernel.nearer), call, sequences, grads, self.alone_back)
-        return found
+        if self.failures:  # the adjoint converges where the states do
+            return self.stepwise.backward(call, sequences, grads, [True] * len(wanted))
+        return newton.backward(self.round, newton.Carries(self.kernel.nearer), call, sequences, grads, self.patience, self.stepwise.backward)[0]
 
-    def alone_back(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None]) -> list[Tensor]:
-        """The gradients of a call step by step."""
+    @property
+    def patience(self) -> int:
+        return _PATIENCE if self.key.wish == NEWTON else _HASTE
+
+    @cached_property
+    def stepwise(self) -> Any:
+        """The same recurrence step by step: in C++ on a CPU where there is such a kernel, else in plain PyTorch."""
+        cpu = BACKENDS.get("cpu")
+        if cpu is not None and cpu.refusal(self.key.cls) is None:
+            return Stepwise(self, recurrence.known(self.key.on("cpu")))
+        return Stepwise(self, None)
+
+
+@dataclass(frozen=True)
+class Stepwise:
+    """A recurrence step by step. kernels: those of a CPU, if any."""
+
+    solver: Solver
+    kernels: Any
+
+    def forward(self, call: Call) -> list[Tensor]:
+        if self.kernels is not None and call.first[0].device.type == "cpu":
+            return self.kernels.forward(call)
+        return [t for group in self.solver.reference(call) for t in group]
+
+    def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool] | None = None) -> list[Tensor]:
         inputs = [*call.streams, *call.statics, *call.first, *call.initial]
-        site = Site("", self, (len(call.streams), len(call.statics), len(call.first), len(call.initial)), call.steps)
+        everything = [True] * len(inputs)
+        if self.kernels is not None and call.first[0].device.type == "cpu":
+            return self.kernels.backward(call, sequences, grads, everything)
+        site = Site("", self.solver, (len(call.streams), len(call.statics), len(call.first), len(call.initial)), call.steps)
         with newton.recorded():
-            return [g.detach() for g in site.plain_gradients(inputs, call.reset, grads, [True] * len(inputs))]
+            return [g.detach() for g in site.plain_gradients(inputs, call.reset, grads, everything)]
 
 
 BACKEND = Torch()

@@ -72,14 +72,17 @@ def chunk_of(first: Sequence[Tensor], steps: int) -> int:
     return max(1, min(steps, _VALUES // max(1, sum(f.numel() for f in first))))
 
 
-def forward(round_: Round, carries: Carries, call: Call, alone: Callable[[Call], list[Tensor]]) -> tuple[list[Tensor], Solved]:
-    """The results of `recurrence.Runnable.forward`. alone: what runs a call step by step."""
+def forward(
+    round_: Round, carries: Carries, call: Call, patience: int, alone: Callable[[Call], list[Tensor]]
+) -> tuple[list[Tensor], Solved]:
+    """The results of `recurrence.Runnable.forward`. patience: the rounds that a chunk may take even if it is short; alone: what runs a call step by
+    step."""
     solved, begin = Solved(), list(call.first)
     chunk, t = chunk_of(begin, call.steps), 0
     pieces: list[list[Tensor]] = []
     while t < call.steps and solved.alone_from is None:
         part = cut(call, t, min(call.steps, t + chunk))._replace(first=begin)
-        done, begin = _chunk(round_, carries, part, solved, pieces)
+        done, begin = _chunk(round_, carries, part, patience, solved, pieces)
         t += done
         if done < part.steps:
             solved.alone_from = t
@@ -97,11 +100,11 @@ def cut(call: Call, low: int, high: int) -> Call:
     return call._replace(streams=[s[:, low:high] for s in call.streams], reset=reset, steps=high - low)
 
 
-def _chunk(round_: Round, carries: Carries, part: Call, solved: Solved, pieces: list[list[Tensor]]) -> tuple[int, list[Tensor]]:
+def _chunk(round_: Round, carries: Carries, part: Call, patience: int, solved: Solved, pieces: list[list[Tensor]]) -> tuple[int, list[Tensor]]:
     """Solves a chunk as far as it converges, its states behind those of `pieces`. Returns the steps that are done, and what they carry on."""
     tolerance = TOLERANCE[part.first[0].dtype]
     total = part.steps
-    limit = max(2 * _LOOK, total // _STEPS_A_ROUND)
+    limit = max(patience, total // _STEPS_A_ROUND)
     guess = [f.unsqueeze(1).expand(f.shape[0], total, *f.shape[1:]) for f in part.first]
     new, _ = round_(False, guess, part.streams, part.statics)
     states = list(new[: carries.kept])
@@ -199,7 +202,7 @@ class Pulled:
 
 
 def backward(
-    round_: Round, carries: Carries, call: Call, sequences: Sequence[Tensor], grads: Sequence[Tensor | None],
+    round_: Round, carries: Carries, call: Call, sequences: Sequence[Tensor], grads: Sequence[Tensor | None], patience: int,
     alone: Callable[[Call, list[Tensor], list[Tensor | None]], list[Tensor]],
 ) -> tuple[list[Tensor], Solved]:  # fmt: skip
     """The gradients of streams, statics, first and initial values, as `recurrence.Runnable.backward` gives them. alone: the same, step by step, of a
@@ -212,7 +215,7 @@ def backward(
     while high > 0:
         low = max(0, high - chunk)
         given = [None if g is None else g[:, low:high] for g in grads[:kept]]
-        found = _chunk_back(round_, carries, cut(call, low, high), [o[:, low:high] for o in old], given, behind, pulled, solved)
+        found = _chunk_back(round_, carries, cut(call, low, high), [o[:, low:high] for o in old], given, behind, patience, pulled, solved)
         if found is None:
             solved.alone_from = high
             break
@@ -234,8 +237,9 @@ def _groups(values: list[Tensor], call: Call) -> list[Gradients]:
 
 
 def _chunk_back(
-    round_: Round, carries: Carries, part: Call, old: list[Tensor], grads: list[Tensor | None], behind: list[Tensor], pulled: Pulled, solved: Solved
-) -> list[Tensor] | None:
+    round_: Round, carries: Carries, part: Call, old: list[Tensor], grads: list[Tensor | None], behind: list[Tensor],
+    patience: int, pulled: Pulled, solved: Solved,
+) -> list[Tensor] | None:  # fmt: skip
     """Solves a chunk and adds its gradients to `pulled`. Returns those of what its first step sees, None where it does not converge."""
     tolerance = TOLERANCE[part.first[0].dtype]
     kept = carries.kept
@@ -254,7 +258,7 @@ def _chunk_back(
     given = [torch.zeros_like(o) if i >= kept or grads[i] is None else grads[i].to(o.dtype) for i, o in enumerate(old)]
     given = [torch.cat([g[:, :-1], g[:, -1:] + b.unsqueeze(1)], 1) for g, b in zip(given, behind, strict=True)]
     crossed = _transposed(_masked(block, old, part.reset))
-    limit = max(2 * _LOOK, part.steps // _STEPS_A_ROUND)
+    limit = max(patience, part.steps // _STEPS_A_ROUND)
     adjoint, rounds, seen = given, 0, list[tuple[float, int]]()
     solved.chunks += 1
     while True:

@@ -97,7 +97,7 @@ class Triton(Backend):
 
     def report(self, layer: Layer) -> tuple[SolveReport, ...]:
         """Waits for the GPU."""
-        return tuple(SolveReport.of(name, *last) for name, last in layer._reports.items() if last is not None)
+        return tuple(SolveReport.of(name, *last) for name, last in layer._reports.items() if isinstance(last, tuple))
 
     def made(self, key: Key) -> "Launched":
         """Writes the kernels where they are not written yet."""
