@@ -11,7 +11,7 @@ from sympy import Expr as Formula
 from sympy import Symbol
 
 from rnndsl.calculus.jacobian import Jacobian
-from rnndsl.calculus.lanes import Lanes, Leaf, Mix
+from rnndsl.calculus.lanes import SHIFT_MAX, Lanes, Leaf, Mix
 from rnndsl.checks.cell import Apply, Ref, Type
 from rnndsl.checks.dims import Dim
 from rnndsl.kernel import operations
@@ -107,6 +107,8 @@ class LaneValues(Converter[Value]):
         types = (mix.operand_type, *mix.other_types)
         operand, *others = (Value(self.value(f).parts, t) for f, t in zip((mix.operand, *mix.others), types, strict=True))
         others.insert(mix.argument, operand)
+        if mix.operation == SHIFT_MAX:
+            return self.arithmetic.total(operand, "largest")
         if mix.operation == "broadcast":
             return Value(self.arithmetic.fitted(operand, mix.type), mix.type)
         return operations.apply(self.arithmetic, Apply(mix.operation, (), mix.type, mix.static), others)

@@ -24,7 +24,7 @@ from rnndsl.scalars import Scalars
 from rnndsl.tiles import NEWTON, SEQUENTIAL
 
 _PATIENCE, _HASTE = 64, 8  # rounds that a short chunk may take: where Newton's method is asked for, and where it is to be fast
-_MOST_SKIPPED = 256  # calls that are run step by step after one that did not converge
+_MOST_SKIPPED = 1024  # calls that are run step by step after one that did not converge
 
 
 class Torch(Backend):
@@ -46,10 +46,11 @@ class Torch(Backend):
         """Where Newton's method is asked for; and where nothing else has a kernel, on a device that runs a step as fast as all of them."""
         rounds: Rounds | None = layer._kernels.get(self.name)
         has_rounds = rounds is not None and name in rounds.kernels
-        return has_rounds and (layer._schedule == "newton" or (layer._schedule == "auto" and device.type != "cpu"))
+        return has_rounds and (layer._schedule == NEWTON or (layer._schedule == "auto" and device.type != "cpu"))
 
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
-        if layer._schedule == "sequential":
+        layer._reports.pop(name, None)
+        if layer._schedule == SEQUENTIAL:
             return REFERENCE.run(layer, name, call, kind)
         key = _key(layer, name, kind["dtype"])
         found = recurrence.run(key, call)
@@ -60,7 +61,9 @@ class Torch(Backend):
         return found
 
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
-        return Plan(name, self.name, "newton", "rounds over all steps at once, in PyTorch's operations")
+        if layer._schedule == SEQUENTIAL:
+            return REFERENCE.plan_for(layer, name, batch, steps, kind)
+        return Plan(name, self.name, NEWTON, "rounds over all steps at once, in PyTorch's operations")
 
     def report(self, layer: Layer) -> tuple[SolveReport, ...]:
         return tuple(r for r in layer._reports.values() if isinstance(r, SolveReport))
@@ -119,8 +122,8 @@ class Solver:
         return self.function(old[0], derivatives, self.key.sizes, self.key.hypers, (*old, *streams, *statics))
 
     def forward(self, call: Call) -> list[Tensor]:
-        if self.skips:
-            self.skips -= 1
+        if self.skips or _is_empty(call):
+            self.skips = max(0, self.skips - 1)
             self.last = SolveReport(self.key.name, SEQUENTIAL, 1, 0.0, 0, 0.0, 0)
             return self.stepwise.forward(call)
         found, solved = newton.forward(self.round, newton.Carries(self.kernel.nearer), call, self.patience, self.stepwise.forward)
@@ -132,7 +135,7 @@ class Solver:
         return found
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
-        if self.failures:  # the adjoint converges where the states do
+        if self.failures or _is_empty(call):  # the adjoint converges where the states do
             return self.stepwise.backward(call, sequences, grads, [True] * len(wanted))
         return newton.backward(self.round, newton.Carries(self.kernel.nearer), call, sequences, grads, self.patience, self.stepwise.backward)[0]
 
@@ -147,6 +150,10 @@ class Solver:
         if cpu is not None and cpu.refusal(self.key.cls) is None:
             return Stepwise(self, recurrence.known(self.key.on("cpu")))
         return Stepwise(self, None)
+
+
+def _is_empty(call: Call) -> bool:
+    return call.steps == 0 or any(f.numel() == 0 for f in call.first)
 
 
 @dataclass(frozen=True)

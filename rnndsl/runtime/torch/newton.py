@@ -86,7 +86,7 @@ def forward(
         t += done
         if done < part.steps:
             solved.alone_from = t
-    if solved.alone_from is not None or not call.steps:
+    if solved.alone_from is not None:
         found = alone(cut(call, t, call.steps)._replace(first=begin))
         pieces.append(found[: carries.kept])
         begin = found[carries.kept :]
@@ -118,24 +118,21 @@ def _chunk(round_: Round, carries: Carries, part: Call, patience: int, solved: S
         gaps = [n - s for n, s in zip(new, states, strict=False)]
         residual = _by_step([(g.abs() / (1 + n.abs())) for g, n in zip(gaps, new, strict=False)])
         largest, settled = _settled(residual, tolerance)
-        if settled:
-            found = [n[:, :settled] for n in new[: carries.kept]]
-            pieces.append(found)
-            solved.residual = max(solved.residual, float(residual[:settled].max()))
-            last = carries.after(found, carries.old(found, part.first, part.initial, None if part.reset is None else part.reset[:, :settled]), settled - 1)
-            done += settled
-            states, gaps = [s[:, settled:] for s in states], [g[:, settled:] for g in gaps]
-            block = [[e if e is None or e.dim() <= gaps[0].dim() - 2 else e[:, settled:] for e in row] for row in block]
-            new = [n[:, settled:] for n in new]
-            part = cut(part, settled, part.steps)._replace(first=last)
-            if not part.steps:
-                break
-        seen.append((largest, done))
-        if rounds % _LOOK == 0 and rounds + _still(seen, tolerance, total) > limit:
-            break
-        added = [*gaps, *(torch.zeros_like(part.first[i]).unsqueeze(1).expand(-1, part.steps, *part.first[i].shape[1:]) for i in range(carries.kept, len(carries.nearer)))]
+        added = [*gaps, *(torch.zeros_like(o) for o in old[carries.kept :])]
         moved = affine_scan(_masked(block, added, part.reset), added)
         states = [torch.where(m.isfinite(), s + m, n) for s, m, n in zip(states, moved, new, strict=False)]
+        if settled:
+            found = [s[:, :settled] for s in states]
+            pieces.append(found)
+            solved.residual = max(solved.residual, float(residual[:settled].max()))
+            seen_there = carries.old(found, part.first, part.initial, None if part.reset is None else part.reset[:, :settled])
+            begin = carries.after(found, seen_there, settled - 1)
+            done += settled
+            states = [s[:, settled:] for s in states]
+            part = cut(part, settled, part.steps)._replace(first=begin)
+        seen.append((largest, done))
+        if rounds >= patience // 2 and rounds % _LOOK == 0 and rounds + _still(seen, tolerance, total) > limit:
+            break
     solved.rounds += rounds
     solved.most_rounds = max(solved.most_rounds, rounds)
     return done, list(part.first)
@@ -220,7 +217,7 @@ def backward(
             solved.alone_from = high
             break
         behind, high = found, low
-    if high or not call.steps:
+    if high:
         rest = alone(cut(call, 0, high), [s[:, :high] for s in sequences], [*(None if g is None else g[:, :high] for g in grads[:kept]), *behind])
         streams, statics, first, initial = _groups(rest, call)
         pulled.streams.append(streams)
@@ -265,14 +262,14 @@ def _chunk_back(
         rounds += 1
         before = [w if part.reset is None else torch.where(_beside(part.reset, w), 0.0, w) for w in back(adjoint, own_old)]
         gaps = [g + _earlier(w) - a for g, w, a in zip(given, before, adjoint, strict=True)]
-        sizes = torch.stack([a.abs().reshape(*a.shape[:2], -1).amax(2) for a in adjoint]).amax(0)
+        sizes = torch.stack([a.abs().reshape(*a.shape[:2], math.prod(a.shape[2:])).amax(2) for a in adjoint]).amax(0)
         sizes = sizes + torch.finfo(sizes.dtype).eps * sizes.amax() + torch.finfo(sizes.dtype).tiny
         residual = _by_step([g.abs() / _beside(sizes, g) for g in gaps]).flip(0)
         largest, settled = _settled(residual, tolerance)
         if settled == part.steps:
             break
         seen.append((largest, settled))
-        if rounds % _LOOK == 0 and rounds + _still(seen, tolerance, part.steps) > limit:
+        if rounds >= patience // 2 and rounds % _LOOK == 0 and rounds + _still(seen, tolerance, part.steps) > limit:
             return None
         moved = affine_scan(crossed, [g.flip(1) for g in gaps])
         adjoint = [a + m.flip(1) for a, m in zip(adjoint, moved, strict=True)]

@@ -1,0 +1,226 @@
+"""Newton's method in PyTorch's operations: the same numbers as step by step, in as many rounds as the splitting of the Jacobian takes."""
+
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+import rnndsl
+from rnndsl.runtime.torch import newton
+from rnndsl.runtime.torch.scan import affine_scan
+from tests.agreement import Case, assert_agrees, layer_of, random_inputs, sizes_of, some_resets
+from tests.zoo_cells import ZOO
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def example(name: str) -> str:
+    return (EXAMPLES / f"{name}.rnn").read_text()
+
+
+WITHIN_A_CHANNEL = {"ParaGRU", "LIF", "LRU", "LinOSS", "RWKV4", "Izhikevich", "Cusum", "UnICORNN"}  # some of them
+REFUSED = {"RHN", "FastWeights", "HouseholderRNN", "DeltaProduct"}  # the rounds of a repeat are a size
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_zoo(name):
+    """All cells in which channels meet inside a step."""
+    text = ZOO[name].text
+    cls = getattr(rnndsl.load(text), name)
+    assert bool(cls._kernels["torch"].refused) == (name in REFUSED)
+    mixes = any(structure not in ("diagonal", "block") for _, structure, _ in cls._found.values())
+    if name not in REFUSED and (mixes or name in WITHIN_A_CHANNEL):
+        assert_agrees(Case(text, name, sizes_of(text, name), 2, 11, backend="torch"))
+
+
+# The part of the Jacobian that stays in a channel
+
+
+@pytest.mark.parametrize("name", ["Elman", "GRU", "LSTM", "PeepholeLSTM", "CIFG", "JANET", "SLSTM", "CoRNN", "M2RNN"])
+def test_own_channel_is_the_diagonal(name):
+    """Of cells with no product of what comes from a product."""
+    text = ZOO[name].text
+    layer = layer_of(text, name, sizes_of(text, name), backend="torch", schedule="newton")
+    (label, kernel), *_ = layer._kernels["torch"].kernels.items()
+    (solver, calls) = solver_of(layer, label)
+    layer(*random_inputs(layer, 1, 3))
+    call = calls[0]
+    old = [torch.randn(1, 1, *f.shape[1:], dtype=torch.float64) for f in call.first]
+    streams = [s[:, :1] for s in call.streams]
+    _, block = solver.round(True, old, streams, call.statics)
+    for i, row in enumerate(block):
+        for j, entry in enumerate(row):
+            if old[i].shape != old[j].shape:
+                assert entry is None
+                continue
+
+            def one(value, i=i, j=j):
+                return solver.round(False, [value if n == j else o for n, o in enumerate(old)], streams, call.statics)[0][i]
+
+            n = old[i].numel()
+            whole = torch.func.jacrev(one)(old[j]).reshape(n, n).diagonal()
+            found = torch.zeros(n, dtype=torch.float64) if entry is None else entry.expand_as(old[i]).flatten()
+            torch.testing.assert_close(found, whole, rtol=1e-10, atol=1e-12)
+
+
+def solver_of(layer, label):
+    """What solves a recurrence of a layer, and the calls that it gets from now on."""
+    from rnndsl.runtime import recurrence
+    from rnndsl.runtime.torch.backend import _key
+
+    solver = recurrence.known(_key(layer, label, torch.float64))
+    calls = []
+    inner = type(solver).forward
+
+    class Seen(type(solver)):
+        def forward(self, call):
+            calls.append(call)
+            return inner(self, call)
+
+    solver.__class__ = Seen
+    return solver, calls
+
+
+# Rounds
+
+
+@pytest.mark.parametrize(("width", "scale", "steps", "most"), [(64, 1, 64, 10), (64, 1, 1024, 10), (64, 2, 256, 18), (64, 4, 256, 57), (256, 1, 256, 10)])
+def test_rounds(width, scale, steps, most):
+    torch.manual_seed(0)
+    layer = rnndsl.load(example("gru")).GRU(width, width, backend="torch", schedule="newton")
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.uniform_(-scale / width**0.5, scale / width**0.5)
+    x = torch.randn(1, steps, width)
+    y, _ = layer(x)
+    (report,) = layer.solve_report()
+    assert report.schedule == "newton" and report.chunks == 1 and report.alone == 0 and report.rounds <= most
+    layer.backend, layer.schedule = "reference", "auto"
+    torch.testing.assert_close(y, layer(x)[0], rtol=0, atol=3e-6 * scale)
+
+
+@pytest.mark.parametrize(("name", "scale"), [("GRU", 8.0), ("LayerNormLSTM", 1.0), ("LEM", 3.0)])
+def test_what_does_not_converge_is_run_step_by_step(name, scale):
+    """And after a few calls nothing else is tried for a while; gradients are those of the reference."""
+    text = ZOO[name].text
+    layer = layer_of(text, name, {"D": 3, "H": 24}, backend="torch", schedule="newton")
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.mul_(scale)
+    reference = layer_of(text, name, {"D": 3, "H": 24})
+    reference.load_state_dict(layer.state_dict())
+    inputs = random_inputs(layer, 2, 150)
+    wanted = reference(*inputs)[0]
+    reports = []
+    for _ in range(3):
+        found = layer(*inputs)[0]
+        reports += [r.schedule for r in layer.solve_report()]
+        grads = [torch.autograd.grad(y.square().sum(), [*inputs, *of.parameters()], retain_graph=True) for y, of in ((found, layer), (wanted, reference))]
+        size = max(g.abs().max() for g in grads[1])
+        assert torch.allclose(found, wanted, rtol=0, atol=1e-6) and all((a - b).abs().max() <= 1e-5 * size for a, b in zip(*grads, strict=True))
+
+
+def test_chaos_obeys_its_equations():
+    """Where any rounding grows, each step is still what the one before makes of it."""
+    layer = layer_of(ZOO["Elman"].text, "Elman", {"D": 3, "H": 24}, backend="torch", schedule="newton")
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.mul_(5.0)
+    (x,) = random_inputs(layer, 2, 150)
+    h, _ = layer(x)
+    layer.backend = "reference"
+    again, _ = layer(x[:, 1:].flatten(0, 1).unsqueeze(1), state=layer.State(h[:, :-1].flatten(0, 1)))
+    torch.testing.assert_close(again.squeeze(1), h[:, 1:].flatten(0, 1), rtol=0, atol=1e-12)
+
+
+def test_an_orthogonal_rnn_is_soon_left_to_the_sweep():
+    layer = layer_of(ZOO["Elman"].text, "Elman", {"D": 3, "H": 37}, backend="torch", schedule="newton")
+    with torch.no_grad():
+        torch.nn.init.orthogonal_(next(p for p in layer.parameters() if p.shape == (37, 37))).mul_(1.2)
+    (x,) = random_inputs(layer, 2, 300)
+    seen = []
+    for _ in range(12):
+        layer(x)
+        seen.append(layer.solve_report()[0].schedule)
+    assert seen.count("newton") <= 4 and seen[0] == "newton" and seen[1] == "sequential"
+
+
+# Chunks, restarts, empty sequences
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 7, 40])
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_chunks(monkeypatch, batch, steps):
+    """Of 8 steps each at most, where values of a chunk are few."""
+    text = ZOO["LSTM"].text
+    layers = [layer_of(text, "LSTM", {"D": 3, "H": 5}, backend=b) for b in ("torch", "reference")]
+    layers[0].load_state_dict(layers[1].state_dict())
+    monkeypatch.setattr(newton, "_VALUES", 2 * 5 * 8 * max(1, batch))
+    (x,) = random_inputs(layers[0], batch, steps)
+    reset = some_resets(batch, steps)
+    results = []
+    for layer in layers:
+        y, state = layer(x, reset=reset)
+        y2, state = layer(x, state=state)
+        loss = y.square().sum() + (y2 * y2.detach().cos()).sum() + sum(s.sum() for s in state)
+        results.append((y2, *state, *(torch.autograd.grad(loss, [x, *layer.parameters()]) if steps else ())))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+    if steps == 40 and batch:
+        assert layers[0].solve_report()[0].chunks == 5
+
+
+def test_derivatives_of_every_kind():
+    layer = layer_of(ZOO["GRU"].text, "GRU", {"D": 2, "H": 3}, backend="torch")
+    (x,) = random_inputs(layer, 2, 4)
+    assert torch.autograd.gradcheck(lambda x: layer(x)[0], x)
+    assert torch.autograd.gradgradcheck(lambda x: layer(x)[0], x)
+    weights = dict(layer.named_parameters())
+    each = torch.func.vmap(lambda x: torch.func.functional_call(layer, weights, (x.unsqueeze(0),))[0])(x)
+    torch.testing.assert_close(each.squeeze(1), layer(x)[0])
+    tangent = torch.func.jvp(lambda x: layer(x)[0], (x,), (torch.ones_like(x),))[1]
+    assert tangent.shape == (2, 4, 3)
+
+
+def test_compiled():
+    layer = layer_of(ZOO["GRU"].text, "GRU", {"D": 2, "H": 3}, backend="torch")
+    (x,) = random_inputs(layer, 2, 9)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x)[0], layer(x)[0])
+
+
+# Choice
+
+
+def test_choice(monkeypatch):
+    monkeypatch.delenv("RNNDSL_BACKEND", raising=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer = rnndsl.load(example("gru")).GRU(3, 4, schedule="newton")
+        x = torch.randn(2, 9, 3)
+        (plan,) = layer.plan_for(x)
+        assert (plan.backend, plan.schedule) == ("torch", "newton")
+        layer(x)
+    layer.schedule = "sequential"
+    layer.backend = "torch"
+    layer(x)
+    assert layer.plan_for(x)[0].schedule == "sequential" and layer.solve_report() == ()
+    meta = rnndsl.load(example("gru")).GRU(3, 4, device="meta")
+    assert meta.plan_for(torch.empty(2, 9, 3, device="meta"))[0].backend == "torch"
+
+
+# The scan
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 50])
+def test_scan(steps):
+    g = torch.Generator().manual_seed(steps)
+    block = [[torch.randn(2, steps, 3, generator=g, dtype=torch.float64) if (i, j) != (0, 2) else None for j in range(3)] for i in range(3)]
+    added = [torch.randn(2, steps, 3, generator=g, dtype=torch.float64) for _ in range(3)]
+    found = affine_scan(block, added)
+    here = [torch.zeros(2, 3, dtype=torch.float64)] * 3
+    for t in range(steps):
+        here = [a[:, t] + sum(e[:, t] * h for e, h in zip(row, here, strict=True) if e is not None) for row, a in zip(block, added, strict=True)]
+        for f, h in zip(found, here, strict=True):
+            torch.testing.assert_close(f[:, t], h)
