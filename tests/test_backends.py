@@ -131,7 +131,7 @@ def test_what_a_backend_refuses_is_raised_in_its_words(looped):
     two = rnndsl.load("cell Two(H):\n input x: [H]\n state a, b: [H]\n a[t] = tanh(a[t-1] + x)\n b[t] = tanh(b[t-1] * a[t])\n output b\n").Two
     with pytest.raises(ValueError, match="'looped' cannot run this cell: it has more than one recurrence; use 'auto' or 'reference'"):
         two(H=2, backend="looped")
-    with pytest.raises(ValueError, match="backend: expected one of auto, reference, cpu, triton, looped, got 'loop'"):
+    with pytest.raises(ValueError, match="backend: expected one of auto, reference, cpu, triton, torch, looped, got 'loop'"):
         two(H=2, backend="loop")
     layer = rnndsl.load(CELL).Gated(D=3, H=4, backend="looped", device="meta")
     with pytest.raises(ValueError, match="'looped' runs on a CPU, but the inputs are on meta; use 'auto'"):

@@ -532,7 +532,7 @@ def test_progress_on_a_terminal(capsys):
         (["two.rnn"], "choose one with --cell: C, E"),
         (["two.rnn", "--cell", "Q"], "there is no cell Q; there is C, E"),
         (["c.rnn", "--against", "loop,jax"], "there is no jax; there is loop, compile, nn, pararnn"),
-        (["c.rnn", "--backends", "tpu"], "there is no tpu; there is cpu, triton"),
+        (["c.rnn", "--backends", "tpu"], "there is no tpu; there is cpu, triton, torch"),
         (["c.rnn", "--direction", "back"], "there is no back; there is forward, both"),
         (["c.rnn", "--scope", "cell"], "there is no cell; there is recurrence, layer, step"),
         (["c.rnn", "--dtype", "int8"], "--dtype int8: there is float32"),

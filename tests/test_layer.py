@@ -76,7 +76,7 @@ def test_the_constructor_takes_the_header_in_order():
         (
             {"D": 3, "H": 4, "backend": "gpu"},
             ValueError,
-            "backend: expected one of auto, reference, cpu, triton, got 'gpu'",
+            "backend: expected one of auto, reference, cpu, triton, torch, got 'gpu'",
         ),
         ({"D": 3, "H": 4, "backend": "triton"}, ValueError, "'triton' cannot run this cell"),
         ({"D": 3, "H": 4, "schedule": "fast"}, ValueError, "schedule: expected one of"),

@@ -562,7 +562,7 @@ def test_a_wrong_program_is_an_error(file, capsys):
     [
         (["missing.rnn"], "missing.rnn: no such file"),
         (["cell.rnn", "--cell", "Q"], "there is no cell Q; there is Gated"),
-        (["cell.rnn", "--backend", "tpu"], "there is no tpu; there is reference, cpu, triton"),
+        (["cell.rnn", "--backend", "tpu"], "there is no tpu; there is reference, cpu, triton, torch"),
         (["cell.rnn", "--dtype", "int8"], "there is no int8; there is float64"),
         (["cell.rnn", "--size", "K=4"], "there is no size K; there is D, H"),
         (["cell.rnn", "--size", "H"], "give a name and a whole number"),

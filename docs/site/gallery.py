@@ -77,7 +77,7 @@ def read(path: Path) -> Shown:
 def _refused(source: rnndsl.Source) -> tuple[str | None, str | None]:
     """Why each backend has no kernels for a cell; None where it has."""
     found = compiler.compiled(source)
-    cpu, triton = ("; ".join(dict.fromkeys(dict(made.refused).values())) or None for made in found.carried[0].values())
+    cpu, triton = ("; ".join(dict.fromkeys(dict(found.carried[0][name].refused).values())) or None for name in ("cpu", "triton"))
     return cpu, triton
 
 

@@ -122,7 +122,7 @@ class Solver:
         return self.function(old[0], derivatives, self.key.sizes, self.key.hypers, (*old, *streams, *statics))
 
     def forward(self, call: Call) -> list[Tensor]:
-        if self.skips or _is_empty(call):
+        if self.skips or _has_no_rounds(call):
             self.skips = max(0, self.skips - 1)
             self.last = SolveReport(self.key.name, SEQUENTIAL, 1, 0.0, 0, 0.0, 0)
             return self.stepwise.forward(call)
@@ -135,7 +135,7 @@ class Solver:
         return found
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
-        if self.failures or _is_empty(call):  # the adjoint converges where the states do
+        if self.failures or _has_no_rounds(call):  # the adjoint converges where the states do
             return self.stepwise.backward(call, sequences, grads, [True] * len(wanted))
         return newton.backward(self.round, newton.Carries(self.kernel.nearer), call, sequences, grads, self.patience, self.stepwise.backward)[0]
 
@@ -152,8 +152,10 @@ class Solver:
         return Stepwise(self, None)
 
 
-def _is_empty(call: Call) -> bool:
-    return call.steps == 0 or any(f.numel() == 0 for f in call.first)
+def _has_no_rounds(call: Call) -> bool:
+    """Whether there is nothing to solve; or a CUDA graph is being captured, which cannot wait for a residual."""
+    captured = call.first[0].is_cuda and torch.cuda.is_current_stream_capturing()
+    return captured or call.steps == 0 or any(f.numel() == 0 for f in call.first)
 
 
 @dataclass(frozen=True)
