@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from rnndsl.calculus.analysis import Component
 from rnndsl.calculus.budget import WORK
 from rnndsl.calculus.budget import TooLarge as FormulaTooLarge
-from rnndsl.kernel.limits import TooLarge, Unsupported
+from rnndsl.kernel.limits import TooLarge
 from rnndsl.kernel.linear import Matrix, own_matrix
 from rnndsl.kernel.lowering import lowered
 from rnndsl.kernel.step import Step

@@ -5,13 +5,14 @@ the diagonal of that block. Other operations that mix channels belong to N as a 
 D in place of J measures the same residual, so it has the same solution; only its rounds differ.
 """
 
+from sympy import Expr as Formula
+from sympy import Symbol
+
 from rnndsl.calculus.jacobian import Jacobian
 from rnndsl.calculus.lanes import Mix
 from rnndsl.checks.cell import Type
 from rnndsl.kernel.lane_values import LaneValues
 from rnndsl.kernel.values import Value
-from sympy import Expr as Formula
-from sympy import Symbol
 
 Entries = dict[Symbol, Value]  # by a slot's symbol, or that of its conjugate
 

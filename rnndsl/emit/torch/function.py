@@ -8,7 +8,7 @@ from rnndsl.diagnostics import Source
 from rnndsl.emit.carried import WIDTH
 from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.torch.text import ATOM, Text, elementwise, placed, product, total
-from rnndsl.kernel.graph import Node, Shape
+from rnndsl.kernel.graph import Shape
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.newton import NewtonStep
 
@@ -126,7 +126,7 @@ class RoundText:
                 index = ", ".join(["...", f"{low}:{self._dim(node.cut.offset + node.shape[axis])}", *[":"] * (rank - 1 - axis)])
                 return Text(f"{whole[0]}[{index}]", moves=moves)
             case "concat":
-                return Text(f"joined({node.data - rank}, {rank}, {', '.join(whole)})", moves=moves)
+                return Text(f"joined({node.of(int) - rank}, {rank}, {', '.join(whole)})", moves=moves)
             case "reshape":
                 return Text(f"reshaped({whole[0]}, {len(self.nodes[node.args[0]].shape)}, {self._dims(node.shape)})", moves=moves)
             case "cumsum":

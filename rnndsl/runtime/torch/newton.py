@@ -252,7 +252,7 @@ def _chunk_back(
         found = torch.autograd.grad([new[i] for i in pairs], wanted, [values[i] for i in pairs], retain_graph=True, allow_unused=True)
         return [torch.zeros_like(w) if g is None else g for g, w in zip(found, wanted, strict=True)]
 
-    given = [torch.zeros_like(o) if i >= kept or grads[i] is None else grads[i].to(o.dtype) for i, o in enumerate(old)]
+    given = [torch.zeros_like(o) if g is None else g for o, g in zip(old, [*grads, *[None] * (len(old) - kept)], strict=True)]
     given = [torch.cat([g[:, :-1], g[:, -1:] + b.unsqueeze(1)], 1) for g, b in zip(given, behind, strict=True)]
     crossed = _transposed(_masked(block, old, part.reset))
     limit = max(patience, part.steps // _STEPS_A_ROUND)
