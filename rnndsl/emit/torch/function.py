@@ -24,6 +24,7 @@ class RoundText:
         self.names = KernelNames()
         self.texts: dict[int, Text] = {}
         self.origin: int | None = None
+        self.header: dict[tuple[str, str], str] = {}  # what the function reads of it
         self.local = dict(self.step.names)
 
     def lines(self) -> list[str]:
@@ -51,12 +52,12 @@ class RoundText:
             f"return new, ({', '.join(rows)},)",
         ]
         header = [f"({''.join(f'{a}, ' for a in arrays).rstrip()}) = arrays"]
-        words = "\n".join(body)
-        header += [f'{name} = {kind}["{given}"]' for (kind, given), name in self._header() if name in words]
+        header += [f'{name} = {kind}["{given}"]' for (kind, given), name in self.header.items()]
         return [f"def {self.label}(like, derivatives, sizes, hypers, arrays):", *(f"    {line}" for line in [*header, *body])]
 
-    def _header(self):
-        return [(key, name) for key, name in self.names._given.items() if isinstance(key, tuple) and key[0] in ("sizes", "hypers")]
+    def _of_header(self, kind: str, given: str) -> str:
+        """The name of a size or hyperparameter."""
+        return self.header.setdefault((kind, given), self.names((kind, given), given))
 
     def _carry(self, i: int) -> str:
         array, lag = self.step.carries[i]
@@ -106,7 +107,7 @@ class RoundText:
                 value = node.of(float)
                 return Text(repr(value) if abs(value) < float("inf") else f'float("{value}")', plain=True)
             case "hyper":
-                return Text(self.names(("hypers", node.of(str)), node.of(str)), plain=True)
+                return Text(self._of_header("hypers", node.of(str)), plain=True)
             case "size":
                 return Text(f"float({self._dim(node.of(Dim))})", plain=True)
             case "old" | "stream":
@@ -160,6 +161,6 @@ class RoundText:
         return f"({''.join(f'{self._dim(d)}, ' for d in shape).rstrip()})"
 
     def _dim(self, d: Dim) -> str:
-        names = {name: self.names(("sizes", name), name) for name in d.names}
+        names = {name: self._of_header("sizes", name) for name in d.names}
         above, below = (part.text(names) for part in d.divided())
         return above if below == "1" else f"({above}) // ({below})"

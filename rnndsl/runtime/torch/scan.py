@@ -30,15 +30,13 @@ def affine_scan(block: Block, added: Sequence[Tensor]) -> list[Tensor]:
     d = [[None if e is None else in_lanes(e) for e in row] for row in block]
     b = [in_lanes(e) for e in added]
     k = len(b)
-    if lanes == 1:
-        return [torch.cat(s, 1) for s in zip(*_run(d, b, [None] * k, each), strict=True)]
     product, ends = _ends(d, b, each)
     starts: list[Values] = [[None] * k]
     for lane in range(lanes - 1):
         here = starts[-1]
         starts.append([_plus([p if p is None else p[:, lane] for p in row], here, end[:, lane]) for row, end in zip(product, ends, strict=True)])
-    first = [torch.stack([torch.zeros_like(ends[i][:, 0]) if s[i] is None else s[i] for s in starts], 1) for i in range(k)]
-    found = _run(d, b, list(first), each)
+    first: Values = [torch.stack([torch.zeros_like(ends[i][:, 0]) if s[i] is None else s[i] for s in starts], 1) for i in range(k)]
+    found = _run(d, b, first, each)
     return [torch.stack([step[i] for step in found], 2).flatten(1, 2)[:, :steps] for i in range(k)]
 
 
