@@ -29,32 +29,29 @@ def affine_scan(block: Block, added: Sequence[Tensor]) -> list[Tensor]:
 
     d = [[None if e is None else in_lanes(e) for e in row] for row in block]
     b = [in_lanes(e) for e in added]
-    k = len(b)
     product, ends = _ends(d, b, each)
-    starts: list[Values] = [[None] * k]
+    starts = [[torch.zeros_like(e[:, 0]) for e in ends]]
     for lane in range(lanes - 1):
         here = starts[-1]
         starts.append([_plus([p if p is None else p[:, lane] for p in row], here, end[:, lane]) for row, end in zip(product, ends, strict=True)])
-    first: Values = [torch.stack([torch.zeros_like(ends[i][:, 0]) if s[i] is None else s[i] for s in starts], 1) for i in range(k)]
-    found = _run(d, b, first, each)
-    return [torch.stack([step[i] for step in found], 2).flatten(1, 2)[:, :steps] for i in range(k)]
+    found = _run(d, b, [torch.stack(s, 1) for s in zip(*starts, strict=True)], each)
+    return [torch.stack(s, 2).flatten(1, 2)[:, :steps] for s in zip(*found, strict=True)]
 
 
-def _plus(row: Sequence[Tensor | None], values: Sequence[Tensor | None], added: Tensor) -> Tensor:
+def _plus(row: Sequence[Tensor | None], values: Sequence[Tensor], added: Tensor) -> Tensor:
     """added + Σ row · values."""
     for entry, value in zip(row, values, strict=True):
-        if entry is not None and value is not None:
+        if entry is not None:
             added = torch.addcmul(added, entry, value)
     return added
 
 
-def _run(d: list, b: list, start: Values, steps: int) -> list[list[Tensor]]:
-    """The values of each step of lanes."""
+def _run(d: list, b: list, here: list[Tensor], steps: int) -> list[list[Tensor]]:
+    """The values of each step of lanes, from those before the first."""
     found: list[list[Tensor]] = []
-    here: Values = start
     for s in range(steps):
         here = [_plus([e if e is None else e[s] for e in row], here, add[s]) for row, add in zip(d, b, strict=True)]
-        found.append(here)  # type: ignore[arg-type]
+        found.append(here)
     return found
 
 
