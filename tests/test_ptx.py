@@ -116,11 +116,12 @@ def test_noise_of_training(schedule):
 
 
 @pytest.mark.ptx
-@pytest.mark.part("1")
+@pytest.mark.part("para_gru-1")
 @pytest.mark.parametrize("warps", [1, 4])
-def test_chunks_that_run_step_by_step(warps):
+@pytest.mark.parametrize("program", ["para_gru", "lif"])
+def test_chunks_that_run_step_by_step(program, warps):
     """Both ways: a NaN comes in, and nothing is right of what lanes have guessed behind it."""
-    text, cell = example("para_gru")
+    text, cell = example(program)
     layer = layer_of(text, cell, {"D": 3, "H": 6 + warps}, backend="triton", schedule="newton", dtype=torch.float32)
     layer.tiles = {"channels": 8, "lanes": 4 * warps, "lane_steps": 2, "warps": warps}
     (x,) = random_inputs(layer, 2, 70)
@@ -133,7 +134,8 @@ def test_chunks_that_run_step_by_step(warps):
             found.append([y.detach(), *torch.autograd.grad(torch.nan_to_num(y).sum(), x)])
         assert not launches.wrong
     (y, d), (want, want_d) = found
-    assert torch.equal(y.isnan(), want.isnan()) and want[0, 40:].isnan().all() and not want[1].isnan().any()
+    assert torch.equal(y.isnan(), want.isnan()) and not want[1].isnan().any()
+    assert program == "lif" or want[0, 40:].isnan().all()  # a spike of what is no number is none
     assert difference(y, want) < FLOAT32 and difference(d[1], want_d[1]) < FLOAT32
 
 

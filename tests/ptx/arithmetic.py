@@ -34,6 +34,8 @@ FORMS["sin"] = {"f32": "std::sin({0})"}
 FORMS["cos"] = {"f32": "std::cos({0})"}
 FORMS["copysign"] = {"f32": "std::copysign({1}, {0})", "f64": "std::copysign({1}, {0})"}
 
+KEEP_SIGN = ("neg", "abs", "copysign", "max", "min")  # what may give NaN in other bits than the one that arithmetic gives
+
 WIDER = {"u16": "u32", "s16": "s32", "u32": "u64", "s32": "s64"}
 TWICE = {"u16": "u32", "s16": "int32_t", "u32": "u64", "s32": "int64_t", "u64": "unsigned __int128", "s64": "__int128"}
 ROUNDING = {"rni": "std::nearbyint", "rzi": "std::trunc", "rmi": "std::floor", "rpi": "std::ceil"}
@@ -52,6 +54,8 @@ def computed(i: Writer) -> str:
     found = form.format(*values, T=CPP[i.kind], nan=str(i.has("NaN")).lower())
     if i.kind == "pred":
         return f"{i.register(i.a[0])} = {found};"
+    if i.family == "f" and i.parts[0] not in KEEP_SIGN:
+        found = f"canonical<{CPP[i.kind]}>({found})"
     if i.kind == "f32" and i.has("approx", "full"):
         found = f"noisy({found})"
     return i.result(f"flushed({found})" if i.has("ftz") and i.kind == "f32" else found)

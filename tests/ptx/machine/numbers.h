@@ -36,6 +36,8 @@ static inline float noisy(float f) {
 static inline float flushed(float a) { return std::fabs(a) < 1.17549435e-38f ? std::copysign(0.f, a) : a; }
 static inline float tanh_approx(float a) { return as_float(bits_of(std::tanh(a)) & ~0xfffu); }  // 11 bits
 
+// The one NaN that arithmetic gives; that of a CPU has the sign and bits of an operand.
+template <class T> static inline T canonical(T a) { return a == a ? a : (T)NAN; }
 template <class T> static inline T maximum(T a, T b, bool nan) {
   return nan && (std::isnan(a) || std::isnan(b)) ? (T)NAN : std::fmax(a, b);
 }
