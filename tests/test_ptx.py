@@ -164,7 +164,7 @@ def test_every_program_with_kernels_is_here():
 def test_a_part_in_a_process_of_its_own():
     """What CI runs of `pytest -m ptx`."""
     environment = {n: v for n, v in os.environ.items() if not n.startswith(("PYTEST_", "TRITON_INTERPRET"))}
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "ptx", "--part", "-p", "no:cacheprovider", "tests/test_ptx.py", "tests/test_ptx_machine.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "ptx", "--part", "-p", "no:cacheprovider", "tests/test_ptx.py", "tests/test_ptx_machine.py", "tests/test_ptx_error.py"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) == 11, done.stdout

@@ -235,7 +235,7 @@ class Layer(ParamModule):
         """Runs the recurrence called `name` on the backend of the layer, and what follows it entry by entry. Returns what `Backend.run` does."""
         backend = backend_for(self, name, kind["device"])
         if self._schedule == "newton" and "newton" not in backend.schedules and not torch.compiler.is_compiling():
-            say_once(type(self), f"schedule: {type(self).__name__}: `{name}` runs sequentially, with the same numbers: it has no rounds of Newton's method")
+            say_once(type(self), f"schedule: {type(self).__name__}: `{name}` runs sequentially, with the same numbers: {backend.name!r} has no newton for it")
         sequences, finals, follows = backend.run(self, name, call, kind)
         return sequences, finals, follows or self._follow(name, call, sequences, kind)
 
