@@ -618,7 +618,7 @@ def test_what_has_no_kernels_is_refused_by_name():
 
 def test_auto_says_once_what_runs_in_pytorch():
     cls = rnndsl.load(example("gru")[0].replace("cell GRU", "cell OnceGRU")).OnceGRU
-    with pytest.warns(UserWarning, match="OnceGRU: `h` runs step by step in PyTorch, since it has no Triton kernel: dense because `R_r @ h"):
+    with pytest.warns(UserWarning, match="OnceGRU: `h` runs in PyTorch's operations, since it has no Triton kernel: dense because `R_r @ h"):
         assert not backend.BACKEND.chosen(cls, "h")
     import warnings
 

@@ -24,7 +24,7 @@ def schedules_of(kernels: RecurrenceKernels) -> tuple[str, ...]:
     """What can run a recurrence on a GPU; an exact scan comes first."""
     channel = kernels.channel
     if isinstance(channel, Refusal):
-        return (SEQUENTIAL,)
+        return (SEQUENTIAL,) if isinstance(kernels.newton, Refusal) else (SEQUENTIAL, NEWTON)
     if channel.exact is not None:
         return (EXACT, SEQUENTIAL)
     return (SEQUENTIAL, NEWTON) if channel.newton is not None else (SEQUENTIAL,)
@@ -41,7 +41,9 @@ def predict(kernels: RecurrenceKernels, batch: int, steps: int, sizes: dict[str,
     device = device or of_architecture(USUAL)
     channel = kernels.channel
     if isinstance(channel, Refusal):
-        return Prediction(SEQUENTIAL, f"step by step in PyTorch on a GPU: {channel.reason}")
+        if isinstance(kernels.newton, Refusal):
+            return Prediction(SEQUENTIAL, f"step by step in PyTorch on a GPU: {channel.reason}; {kernels.newton.reason}")
+        return Prediction(NEWTON, f"rounds over all steps in PyTorch's operations on a GPU: {channel.reason}")
     missing = tuple(sorted({n for d in channel.channel.grid for n in d.names} - sizes.keys()))
     if missing:
         return Prediction(None, f"depends on {', '.join(missing)}", needs=missing)

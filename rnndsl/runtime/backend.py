@@ -86,10 +86,6 @@ class Backend(ABC):
         consts) and state have been checked and are all of `dtype`."""
         return None
 
-    def report(self, layer: Any) -> tuple[Any, ...]:
-        """How it solved the recurrences of a layer's last call, as far as there is something to say."""
-        return ()
-
     # What only backends with generated kernels have
 
     def carried(self, **said: Any) -> Any:

@@ -10,7 +10,7 @@ from torch.utils._pytree import _register_namedtuple
 from torch.utils.checkpoint import checkpoint
 
 from rnndsl.runtime.arguments import check_inputs, check_reset, check_state, dtypes_of_fields
-from rnndsl.runtime.backend import BACKENDS, Results
+from rnndsl.runtime.backend import Results
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.choice import backend_for, check_backend, check_schedule, check_tiles, say_once
 from rnndsl.runtime.dtypes import (
@@ -26,6 +26,7 @@ from rnndsl.runtime.dtypes import (
 from rnndsl.runtime.ops import fill
 from rnndsl.runtime.params import ParamModule, _Declared, constrained_param, header_value  # noqa: F401, earlier pickles name `_Declared` here
 from rnndsl.runtime.sizes import Size  # noqa: F401, and this
+from rnndsl.runtime.solved import SolveReport
 
 
 class Begun(NamedTuple):
@@ -68,7 +69,7 @@ class Layer(ParamModule):
         self._inputs: list[tuple[str, tuple[int, ...], bool]] = []
         self._fields: list[tuple[str, tuple[int, ...], str]] = []
         self._declare(self._kind, *(header[n] for n in order or header))
-        self._reports: dict[str, Any] = {}  # how the last call's recurrences were solved
+        self._reports: dict[str, Any] = {}  # how the last call's recurrences were solved, or what reads it from a kernel's report
         self.tiles = None
         self.recompute = False  # whether the backward pass computes the forward pass again instead of keeping its streams and states
         self.backend = backend
@@ -131,9 +132,9 @@ class Layer(ParamModule):
         return tuple(plans)
 
     def solve_report(self) -> tuple[Any, ...]:
-        """How each recurrence of the last call was solved on the Triton backend: rounds, residual, and chunks of time that were run step by
-        step. Empty after a call that was not run there, or that was compiled by torch.compile. Waits for the GPU."""
-        return tuple(report for backend in BACKENDS.values() for report in backend.report(self))
+        """How each recurrence of the last call was solved on the backends `triton` and `torch`: rounds, residual, and chunks of time that were run
+        step by step. Empty after a call that was not run there, or that was compiled by torch.compile. Waits for the GPU."""
+        return tuple(r if isinstance(r, SolveReport) else r() for r in self._reports.values())
 
     # Calls
 
@@ -236,6 +237,8 @@ class Layer(ParamModule):
         backend = backend_for(self, name, kind["device"])
         if self._schedule == "newton" and "newton" not in backend.schedules and not torch.compiler.is_compiling():
             say_once(type(self), f"schedule: {type(self).__name__}: `{name}` runs sequentially, with the same numbers: {backend.name!r} has no newton for it")
+        if not torch.compiler.is_compiling():
+            self._reports.pop(name, None)
         sequences, finals, follows = backend.run(self, name, call, kind)
         return sequences, finals, follows or self._follow(name, call, sequences, kind)
 

@@ -17,9 +17,9 @@ from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.plain import reference_of
 from rnndsl.runtime.reference import REFERENCE
 from rnndsl.runtime.rules import Site
+from rnndsl.runtime.solved import SolveReport
 from rnndsl.runtime.torch import library, newton
 from rnndsl.runtime.torch.kernels import Round, Rounds
-from rnndsl.runtime.triton.report import SolveReport
 from rnndsl.scalars import Scalars
 from rnndsl.tiles import NEWTON, SEQUENTIAL
 
@@ -49,7 +49,6 @@ class Torch(Backend):
         return has_rounds and (layer._schedule == NEWTON or (layer._schedule == "auto" and device.type != "cpu"))
 
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
-        layer._reports.pop(name, None)
         if layer._schedule == SEQUENTIAL:
             return REFERENCE.run(layer, name, call, kind)
         key = _key(layer, name, kind["dtype"])
@@ -64,9 +63,6 @@ class Torch(Backend):
         if layer._schedule == SEQUENTIAL:
             return REFERENCE.plan_for(layer, name, batch, steps, kind)
         return Plan(name, self.name, NEWTON, "rounds over all steps at once, in PyTorch's operations")
-
-    def report(self, layer: Layer) -> tuple[SolveReport, ...]:
-        return tuple(r for r in layer._reports.values() if isinstance(r, SolveReport))
 
     def made(self, key: Key) -> "Solver":
         kernel = key.kernels.kernels[key.name]
@@ -124,7 +120,7 @@ class Solver:
     def forward(self, call: Call) -> list[Tensor]:
         if self.skips or _has_no_rounds(call):
             self.skips = max(0, self.skips - 1)
-            self.last = SolveReport(self.key.name, SEQUENTIAL, 1, 0.0, 0, 0.0, 0)
+            self.last = SolveReport(self.key.name, SEQUENTIAL)
             return self.stepwise.forward(call)
         found, solved = newton.forward(self.round, newton.Carries(self.kernel.nearer), call, self.patience, self.stepwise.forward)
         rounds = solved.rounds / max(1, solved.chunks)

@@ -24,7 +24,7 @@ from rnndsl.runtime.triton import launch, tuned
 from rnndsl.runtime.triton.channels import Channels
 from rnndsl.runtime.triton.files import module_of, text_of
 from rnndsl.runtime.triton.kernels import TritonKernels
-from rnndsl.runtime.triton.report import SolveReport
+from rnndsl.runtime.triton.report import read_report
 from rnndsl.runtime.triton.step import step
 from rnndsl.tiles import SEQUENTIAL, Tiles, choose
 
@@ -78,7 +78,8 @@ class Triton(Backend):
         if not torch.compiler.is_compiling():
             kernels = recurrence.known(key)
             assert isinstance(kernels, Launched)
-            layer._reports[name] = kernels.last
+            if kernels.last is not None:
+                layer._reports[name] = functools.partial(read_report, name, *kernels.last)
         return found
 
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
@@ -94,10 +95,6 @@ class Triton(Backend):
         self, layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
     ) -> tuple[list[Tensor], list[Tensor]] | None:
         return step(layer, inputs, values, state, dtype)
-
-    def report(self, layer: Layer) -> tuple[SolveReport, ...]:
-        """Waits for the GPU."""
-        return tuple(SolveReport.of(name, *last) for name, last in layer._reports.items() if isinstance(last, tuple))
 
     def made(self, key: Key) -> "Launched":
         """Writes the kernels where they are not written yet."""
@@ -124,7 +121,7 @@ def _chosen(cls: Any, name: str) -> bool:
     why = kernels.refused.get(name) or (None if installed() else "triton is not installed")
     if why is not None and (cls, name) not in _warned:
         _warned.add((cls, name))
-        warnings.warn(f"{cls.__name__}: `{name}` runs step by step in PyTorch, since it has no Triton kernel: {why}", stacklevel=6)
+        warnings.warn(f"{cls.__name__}: `{name}` runs in PyTorch's operations, since it has no Triton kernel: {why}", stacklevel=6)
     return why is None
 
 

@@ -1,0 +1,28 @@
+"""How a recurrence was solved."""
+
+from dataclasses import dataclass
+
+from rnndsl.tiles import SEQUENTIAL
+
+
+@dataclass(frozen=True)
+class SolveReport:
+    """How one recurrence was solved, over all chunks of time (of all programs of a kernel).
+
+    rounds: of Newton's method in a chunk, mean and most; residual: the largest |s[t] - f(s[t-1], u[t])| / (1 + |s[t]|) that was accepted;
+    alone: chunks that were run step by step instead. A sequential schedule has one chunk and no rounds.
+    """
+
+    recurrence: str
+    schedule: str
+    chunks: int = 1
+    rounds: float = 0.0
+    most_rounds: int = 0
+    residual: float = 0.0
+    alone: int = 0
+
+    def __str__(self) -> str:
+        if self.schedule == SEQUENTIAL:
+            return f"{self.recurrence}: sequential"
+        alone = f", {self.alone} of them step by step" if self.alone else ""
+        return f"{self.recurrence}: {self.chunks} chunks{alone}, {self.rounds:.1f} rounds each, {self.most_rounds} at most, residual {self.residual:.1e}"
