@@ -311,10 +311,11 @@ def test_size_text():
         ("para_lstm", ["sequential", "newton"]),
         ("min_gru", ["exact scan", "sequential"]),
         ("lru", ["exact scan", "sequential"]),
-        ("gru", ["sequential"]),
-        ("slstm", ["sequential"]),
-        ("gated_delta_net", ["sequential"]),
-        ("m2rnn", ["sequential"]),
+        ("gru", ["sequential", "newton"]),
+        ("slstm", ["sequential", "newton"]),
+        ("gated_delta_net", ["sequential", "newton"]),
+        ("m2rnn", ["sequential", "newton"]),
+        ("rhn", ["sequential"]),
     ],
 )
 def test_legal_schedules(name, schedules):

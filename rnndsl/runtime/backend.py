@@ -1,6 +1,7 @@
 """What a backend is, and which there are."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -85,6 +86,14 @@ class Backend(ABC):
         """Outputs and new state of one step of the whole cell, without gradients; None where it has no way to run it. inputs, values (params and
         consts) and state have been checked and are all of `dtype`."""
         return None
+
+    def report(self, layer: Any) -> tuple[Any, ...]:
+        """How it solved the recurrences of a layer's last call, as far as there is something to say."""
+        return tuple(how() for by, how in layer._reports.values() if by == self.name)
+
+    def solved(self, layer: Any, name: str, how: Callable[[], Any]) -> None:
+        """Says of a recurrence of a layer's last call what gives the report of how it was solved, when somebody asks."""
+        layer._reports[name] = (self.name, how)
 
     # What only backends with generated kernels have
 

@@ -26,7 +26,6 @@ from rnndsl.runtime.dtypes import (
 from rnndsl.runtime.ops import fill
 from rnndsl.runtime.params import ParamModule, _Declared, constrained_param, header_value  # noqa: F401, earlier pickles name `_Declared` here
 from rnndsl.runtime.sizes import Size  # noqa: F401, and this
-from rnndsl.runtime.solved import SolveReport
 
 
 class Begun(NamedTuple):
@@ -69,7 +68,7 @@ class Layer(ParamModule):
         self._inputs: list[tuple[str, tuple[int, ...], bool]] = []
         self._fields: list[tuple[str, tuple[int, ...], str]] = []
         self._declare(self._kind, *(header[n] for n in order or header))
-        self._reports: dict[str, Any] = {}  # how the last call's recurrences were solved, or what reads it from a kernel's report
+        self._reports: dict[str, tuple[str, Any]] = {}  # of the last call's recurrences: the backend, and what tells how it solved them
         self.tiles = None
         self.recompute = False  # whether the backward pass computes the forward pass again instead of keeping its streams and states
         self.backend = backend
@@ -134,7 +133,7 @@ class Layer(ParamModule):
     def solve_report(self) -> tuple[Any, ...]:
         """How each recurrence of the last call was solved on the backends `triton` and `torch`: rounds, residual, and chunks of time that were run
         step by step. Empty after a call that was not run there, or that was compiled by torch.compile. Waits for the GPU."""
-        return tuple(r if isinstance(r, SolveReport) else r() for r in self._reports.values())
+        return tuple(report for backend in BACKENDS.values() for report in backend.report(self))
 
     # Calls
 
