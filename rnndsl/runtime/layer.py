@@ -10,7 +10,7 @@ from torch.utils._pytree import _register_namedtuple
 from torch.utils.checkpoint import checkpoint
 
 from rnndsl.runtime.arguments import check_inputs, check_reset, check_state, dtypes_of_fields
-from rnndsl.runtime.backend import Results
+from rnndsl.runtime.backend import BACKENDS, Results
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.choice import backend_for, check_backend, check_schedule, check_tiles, say_once
 from rnndsl.runtime.dtypes import (

@@ -55,7 +55,7 @@ class Torch(Backend):
         found = recurrence.run(key, call)
         if not torch.compiler.is_compiling():
             kernels = recurrence.known(key)
-            assert isinstance(kernels, Solver)
+            assert isinstance(kernels, Solver) and kernels.last is not None
             self.solved(layer, name, partial(replace, kernels.last))
         return found
 
