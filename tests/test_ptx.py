@@ -1,6 +1,7 @@
 """Compiled kernels, run by the emulator of tests/ptx, against the reference in float64. `pytest -m ptx` runs all; plain pytest a part,
 in a process of its own, since a process where kernels are interpreted compiles none."""
 
+import json
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ import torch
 from tests.agreement import difference, kernels_run, layer_of, random_inputs, sizes_of
 from tests.ptx.__main__ import main
 from tests.ptx.cells import DTYPES, FLOAT32, TILES, Run, compared, drawn, wrong_in
+from tests.ptx.kernel import WRONG
 from tests.ptx.launches import Launches, _kernel, emulated
 from tests.ptx.native import compiler
 from tests.ptx.plugin import PROPERTY
@@ -161,10 +163,20 @@ def test_every_program_with_kernels_is_here():
     assert all(kernels_run(*cell, "triton") for cell in CELLS.values())
 
 
+def test_the_record_is_of_a_whole_run():
+    """What docs/emulator.md says of the last one."""
+    found = json.loads((ROOT / "benchmarks" / "counts" / "ptx.json").read_text(encoding="utf-8"))
+    assert set(found["tests"]) <= {"passed", "skipped"} and sorted(found["cells"]) == sorted(CELLS)
+    counts = found["counts"]
+    said = f"{sum(found['cases'].values()):,} cases of {len(found['cells'])} cells, {counts['launches']:,} launches, {counts['barriers']:,} barriers"
+    assert said in (ROOT / "docs" / "emulator.md").read_text(encoding="utf-8"), said
+    assert not set(counts) & set(WRONG)
+
+
 def test_a_part_in_a_process_of_its_own():
     """What CI runs of `pytest -m ptx`."""
     environment = {n: v for n, v in os.environ.items() if not n.startswith(("PYTEST_", "TRITON_INTERPRET"))}
     command = [sys.executable, "-m", "pytest", "-q", "-m", "ptx", "--part", "-p", "no:cacheprovider", "tests/test_ptx.py", "tests/test_ptx_machine.py", "tests/test_ptx_error.py"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
-    assert int(re.search(r"(\d+) passed", done.stdout)[1]) == 11, done.stdout
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) == 12, done.stdout

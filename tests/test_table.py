@@ -96,7 +96,7 @@ def test_new_names_are_known():
 
 def test_calls_are_kept_where_pytorch_has_them_and_arguments_are_computed_once():
     text = rnndsl.compile(CELL.format("h[t] = 0.5 * h[t-1] + gelu(W @ x) + leaky_relu(W @ x, 0.1) + hardtanh(y) + 0 * re(z)"))
-    assert 'F.gelu(' in text and "F.hardtanh(" in text and "torch.where(leaky_relu_v > 0, leaky_relu_v, 0.1 * leaky_relu_v)" in text.replace("_1", "")
+    assert 'F.gelu(' in text and "F.hardtanh(" in text and "torch.where(leaky_relu_v_wide > 0, leaky_relu_v_wide, 0.1 * leaky_relu_v_wide)" in text.replace("_1", "")
 
 
 # Numbers and derivatives

@@ -341,7 +341,7 @@ def test_explain_says_what_runs(name):
         pages = [c for c in explained["components"] if c["cost"]]
         for label, r, page in zip(cls._states, made.recurrences, pages, strict=True):
             assert (page["family"], page["structure"], page["slots"]) == cls._found[label], label
-            chosen = BACKENDS["reference" if isinstance(r.channel, Refusal) else "triton"]
+            chosen = BACKENDS["triton" if not isinstance(r.channel, Refusal) else "torch" if not isinstance(r.newton, Refusal) else "reference"]
             for batch, steps in SHAPES:
                 said, plan = predict(r, batch, steps, sizes), chosen.plan_for(layer, label, batch, steps, kind)
                 assert (said.schedule, said.channels) == (plan.schedule, plan.channels), (label, batch, steps)

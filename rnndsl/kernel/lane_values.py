@@ -38,7 +38,7 @@ class LaneValues(Converter[Value]):
             self.ranks.setdefault(symbol, (0, len(self.ranks)))
         self.known |= {s.symbol: lowering.leaf("old", (s.state, "state", s.lag), s.type) for s in lanes.slots}
         merged = [o for o in lowering.recurrence.operations if isinstance(o, Gemm)]
-        products = {id(p): lowering.locals[name] for o in merged for p, name in zip(o.products, o.results, strict=True)}
+        products = {id(p): lowering.locals[name] for o in merged for p, name in zip(o.products, o.results, strict=True) if name in lowering.locals}
         self.stacked = {p.args[0]: (o, i) for o in merged for i, p in enumerate(o.products)}
         for expr, time, formula in lanes.origins:
             made = [products[id(expr)]] if id(expr) in products else lowering.made.get(id(expr), [])
@@ -53,7 +53,7 @@ class LaneValues(Converter[Value]):
         """Says what the names of derivatives stand for, and further symbols."""
         self.definitions = {**self.definitions, **dict(jacobian.locals), **dict(further)}
         for bar, z in jacobian.conjugates.items():
-            self.ranks.setdefault(bar, (1, self.ranks[z]))
+            self.ranks.setdefault(bar, (1, self.ranks.get(z, (2, str(z)))))
         for symbol, (of, by) in jacobian.named.items():
             self.ranks[symbol] = (2, self.key(of), self.key(by))
         for symbol, formula in further:

@@ -26,6 +26,8 @@ def newton_step(plan: Plan, recurrence: Recurrence, component: Component) -> New
     """A round of a recurrence. Raises Unsupported, with the reason."""
     if component.oversize or component.jacobian is None:
         raise TooLarge("the operations of its equations", WORK)
+    if component.too_large:
+        raise TooLarge("the operations of its derivatives", WORK)
     lowering, step = lowered(plan, replace(recurrence, exit=None), unroll=True)
     try:
         return NewtonStep(step, own_matrix(component.jacobian, lowering, step))

@@ -11,9 +11,11 @@ from sympy import Symbol
 from rnndsl.calculus.jacobian import Jacobian
 from rnndsl.calculus.lanes import Mix
 from rnndsl.checks.cell import Type
+from rnndsl.checks.dims import Dim
 from rnndsl.kernel.lane_values import LaneValues
 from rnndsl.kernel.values import Value
 
+_BLOCKS = 32  # of the rows of a matrix, at most
 Entries = dict[Symbol, Value]  # by a slot's symbol, or that of its conjugate
 
 
@@ -69,14 +71,15 @@ class OwnChannel:
     def _through_product(self, mix: Mix, entries: Entries) -> Entries:
         """The diagonals of the blocks of a matrix, times what they are reached by."""
         axis = mix.type.rank - 1 if mix.argument == 0 else 0
-        blocks = (mix.type.axes[axis] / mix.operand_type.axes[axis]).number
-        if not entries or blocks is None or blocks.denominator != 1 or (blocks != 1 and mix.type.rank == 2):
+        size = mix.operand_type.axes[axis]
+        blocks = next((n for n in range(1, _BLOCKS + 1) if size * Dim.of(n) == mix.type.axes[axis]), None)
+        if not entries or blocks is None or (blocks > 1 and mix.type.rank == 2):
             return {}
         matrix, t = self.values.value(mix.others[0]), mix.other_types[0]
-        diagonal = self.values.diagonals(matrix, t, int(blocks), mix.argument == 0)
+        diagonal = self.values.diagonals(matrix, t, blocks, mix.argument == 0)
         if mix.type.rank == 2:
             diagonal = self.values.arithmetic.placed(diagonal, axis, Type(mix.type.heads, mix.type.axes, t.is_complex))
-        return {s: self.values.apply("*", diagonal, self.values.repeated(e, int(blocks))) for s, e in entries.items()}
+        return {s: self.values.apply("*", diagonal, self.values.repeated(e, blocks)) for s, e in entries.items()}
 
 
 def _same_axes(a: Type, b: Type) -> bool:

@@ -26,6 +26,7 @@ class RoundText:
         self.origin: int | None = None
         self.header: dict[tuple[str, str], str] = {}  # what the function reads of it
         self.local = dict(self.step.names)
+        self.short: set[int] = set()  # values whose axes may have length 1 where they are longer
 
     def lines(self) -> list[str]:
         updates = list(self.step.updates)
@@ -81,6 +82,10 @@ class RoundText:
         """The lines that a node takes, where it is not written where it is read."""
         text = self._text(n)
         node = self.nodes[n]
+        if node.is_elementwise:
+            covered = {k for a, m in zip(node.args, node.maps, strict=True) if a not in self.short for k in m}
+            if covered != set(range(len(node.shape))):
+                self.short.add(n)
         self.texts[n] = text
         if node.is_leaf or text.plain or (self.counts[n] < 2 and n not in self.local and len(text.code) < _LONG) or text.code.isidentifier():
             return []
@@ -143,15 +148,7 @@ class RoundText:
         text = self.texts[n]
         if text.plain:
             return f"like.new_full({self._dims(shape)}, {text.code})"
-        return text.within(ATOM) if not self._is_broadcast(n) else f"expanded({text.code}, {self._dims(shape)})"
-
-    def _is_broadcast(self, n: int) -> bool:
-        """Whether axes of a value may have length 1 that are longer."""
-        node = self.nodes[n]
-        if not node.is_elementwise:
-            return False
-        covered = {k for a, m in zip(node.args, node.maps, strict=True) if not self._is_broadcast(a) for k in m}
-        return covered != set(range(len(node.shape)))
+        return text.within(ATOM) if n not in self.short else f"expanded({text.code}, {self._dims(shape)})"
 
     def _full(self, n: int) -> str:
         """A result, broadcast to its shape."""
