@@ -118,7 +118,8 @@ def finish(path: Path, ends: float, groups: list[str], why: str) -> None:
 
     record = Record(path, ends)
     for group in groups:
-        if group not in record.data["over"] and not any(row["group"] == group for row in record.data["left_out"]):
+        said = {row["what"] for row in record.data["left_out"] if row["group"] == group}
+        if group not in record.data["over"] and not said & {"all of it", "the rest"}:
             record.leave_out(group, "the rest" if record.groups.get(group) else "all of it", why)
     record.save()
     print(tables.ends(record.data))
