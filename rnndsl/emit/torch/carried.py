@@ -6,11 +6,11 @@ from rnndsl.diagnostics import Source
 from rnndsl.emit.carried import Carried
 from rnndsl.emit.labels import labels_of
 from rnndsl.emit.naming import KernelNames
+from rnndsl.emit.step_form import form
 from rnndsl.emit.torch.function import RoundText
 from rnndsl.kernel.build import CellKernels, Refusal
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.step import Step
-from rnndsl.kernel.values import Array
 
 
 def carried(kernels: CellKernels, source: Source) -> Carried:
@@ -41,10 +41,5 @@ def _said(step: Step, name: str) -> dict[str, Any]:
     place = {(array.name, array.part, lag): i for i, (array, lag) in enumerate(step.carries)}
     nearer = tuple(place[array.name, array.part, lag - 1] if lag > 1 else -1 for array, lag in step.carries)
     arrays = (step.streams, step.statics, tuple(array for array, _ in step.carries))
-    streams, statics, carries = (_forms(a) for a in arrays)
+    streams, statics, carries = (form(a) for a in arrays)
     return {"name": name, "streams": streams, "statics": statics, "carries": carries, "nearer": nearer}
-
-
-def _forms(arrays: tuple[Array, ...]) -> tuple[int, ...]:
-    """How many real arrays each value is."""
-    return tuple(2 if a.part == "re" else 1 for a in arrays if a.part != "im")

@@ -1,7 +1,6 @@
 """A round of Newton's method as a Python function: statements for what is read twice or has a name, each naming its origin."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
@@ -10,6 +9,7 @@ from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.torch.text import ATOM, Text, elementwise, placed, product, total
 from rnndsl.kernel.graph import Shape
 from rnndsl.kernel.limits import Unsupported
+from rnndsl.kernel.loops import reachable
 from rnndsl.kernel.newton import NewtonStep
 
 _LONG = 60  # characters of an expression, from which on it gets a statement of its own
@@ -34,10 +34,10 @@ class RoundText:
         carries = [self._carry(i) for i in range(len(self.step.carries))]
         arrays = [*carries, *(self._array("stream", i) for i in range(len(self.step.streams)))]
         arrays += [self._array("static", i) for i in range(len(self.step.statics))]
-        needed = self._needed([*updates, *entries])
+        needed = sorted(reachable(self.nodes, [*updates, *entries]))
         self.counts = Counter(a for n in needed for a in self.nodes[n].args)
         self.counts.update([*updates, *entries])
-        first = set(self._needed(updates))
+        first = reachable(self.nodes, updates)
         values = [line for n in needed if n in first for line in self._statement(n)]
         self.origin = None
         slopes = [line for n in needed if n not in first for line in self._statement(n)]
@@ -67,16 +67,6 @@ class RoundText:
     def _array(self, kind: str, i: int) -> str:
         array = (self.step.streams if kind == "stream" else self.step.statics)[i]
         return self.names((kind, i), array.label)
-
-    def _needed(self, results: Sequence[int]) -> list[int]:
-        found: set[int] = set()
-        stack = list(results)
-        while stack:
-            n = stack.pop()
-            if n not in found:
-                found.add(n)
-                stack.extend(self.nodes[n].args)
-        return sorted(found)
 
     def _statement(self, n: int) -> list[str]:
         """The lines that a node takes, where it is not written where it is read."""

@@ -134,7 +134,7 @@ class Solver:
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
         if self.failures or _has_no_rounds(call):  # the adjoint converges where the states do
             return self.stepwise.backward(call, sequences, grads, [True] * len(wanted))
-        return newton.backward(self.round, newton.Carries(self.kernel.nearer), call, sequences, grads, self.patience, self.stepwise.backward)[0]
+        return newton.backward(self.round, newton.Carries(self.kernel.nearer), call, sequences, grads, self.patience, self.stepwise.backward)
 
     @property
     def patience(self) -> int:

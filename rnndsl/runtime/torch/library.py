@@ -40,7 +40,7 @@ def angle(a: Tensor, b: Tensor) -> Tensor:
 
 
 def modulus(a: Tensor, b: Tensor) -> Tensor:
-    return torch.abs(torch.complex(*torch.broadcast_tensors(a, b)))
+    return torch.abs(_complex(a, b))
 
 
 def log_modulus(a: Tensor, b: Tensor) -> Tensor:

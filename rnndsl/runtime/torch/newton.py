@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rnndsl.runtime.call import Call
+from rnndsl.runtime.ops import _at_resets, lagged
 from rnndsl.runtime.torch.scan import Block, affine_scan
 
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13}  # of the residual, in units of 1 + the largest value
@@ -53,18 +54,17 @@ class Carries:
         """What each step sees, [B, C, ...] each, of the states of all steps."""
         found: list[Tensor] = []
         for i, near in enumerate(self.nearer):
-            late = torch.cat([first[i].unsqueeze(1), (sequences[i] if near < 0 else found[near])[:, :-1]], 1)
-            found.append(late if reset is None else torch.where(_beside(reset, late), initial[i], late))
+            found.append(lagged(sequences[i] if near < 0 else found[near], first[i], initial[i], reset))
         return found
 
-    def after(self, sequences: Sequence[Tensor], old: Sequence[Tensor], t: int) -> list[Tensor]:
-        """What is carried on behind step t."""
-        return [(sequences[i] if near < 0 else old[near])[:, t] for i, near in enumerate(self.nearer)]
-
-
-def _beside(mask: Tensor, value: Tensor) -> Tensor:
-    """A mask [B, C] beside a value [B, C, ...]."""
-    return mask.reshape(mask.shape + (1,) * (value.dim() - 2))
+    def after(self, sequences: Sequence[Tensor], part: Call) -> list[Tensor]:
+        """What is carried on behind the states of the first steps of a call."""
+        ends = [s[:, -1] for s in sequences]
+        if self.kept == len(self.nearer):
+            return ends
+        reset = None if part.reset is None else part.reset[:, : sequences[0].shape[1]]
+        old = self.old(sequences, part.first, part.initial, reset)
+        return [*ends, *(old[near][:, -1] for near in self.nearer[self.kept :])]
 
 
 def chunk_of(first: Sequence[Tensor], steps: int) -> int:
@@ -125,11 +125,9 @@ def _chunk(round_: Round, carries: Carries, part: Call, patience: int, solved: S
             found = [s[:, :settled] for s in states]
             pieces.append(found)
             solved.residual = max(solved.residual, float(residual[:settled].max()))
-            seen_there = carries.old(found, part.first, part.initial, None if part.reset is None else part.reset[:, :settled])
-            begin = carries.after(found, seen_there, settled - 1)
             done += settled
             states = [s[:, settled:] for s in states]
-            part = cut(part, settled, part.steps)._replace(first=begin)
+            part = cut(part, settled, part.steps)._replace(first=carries.after(found, part))
         seen.append((largest, done))
         if rounds >= patience // 2 and rounds % _LOOK == 0 and rounds + _still(seen, tolerance, total) > limit:
             break
@@ -145,7 +143,7 @@ def _masked(block: Block, added: Sequence[Tensor], reset: Tensor | None) -> list
         if e is None:
             return None
         whole = e.expand_as(row)
-        return whole if reset is None else torch.where(_beside(reset, whole), 0.0, whole)
+        return whole if reset is None else torch.where(_at_resets(reset, whole), 0.0, whole)
 
     return [[entry(e, added[i]) for e in row] for i, row in enumerate(block)]
 
@@ -185,36 +183,35 @@ def recorded() -> Iterator[None]:
     with torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), excluded), torch.enable_grad():
         yield
 
+
 Gradients = list[Tensor]
 
 
 @dataclass
 class Pulled:
-    """The gradients of a call: of its streams, in pieces from the last to the first, and of its statics, first and initial values."""
+    """The gradients of a call: of its streams, in pieces from the last to the first, and of its statics and initial values."""
 
     streams: list[Gradients]
     statics: Gradients
-    first: Gradients
     initial: Gradients
 
 
 def backward(
     round_: Round, carries: Carries, call: Call, sequences: Sequence[Tensor], grads: Sequence[Tensor | None], patience: int,
     alone: Callable[[Call, list[Tensor], list[Tensor | None]], list[Tensor]],
-) -> tuple[list[Tensor], Solved]:  # fmt: skip
+) -> list[Tensor]:  # fmt: skip
     """The gradients of streams, statics, first and initial values, as `recurrence.Runnable.backward` gives them. alone: the same, step by step, of a
     call, its sequences and the gradients of its results."""
-    solved, kept = Solved(), carries.kept
+    kept = carries.kept
     old = carries.old(sequences, call.first, call.initial, call.reset)
     behind = [f.new_zeros(f.shape) if g is None else g for f, g in zip(call.first, grads[kept:], strict=True)]
-    pulled = Pulled([], [torch.zeros_like(s) for s in call.statics], [], [torch.zeros_like(i) for i in call.initial])
+    pulled = Pulled([], [torch.zeros_like(s) for s in call.statics], [torch.zeros_like(i) for i in call.initial])
     chunk, high = chunk_of(call.first, call.steps), call.steps
     while high > 0:
         low = max(0, high - chunk)
         given = [None if g is None else g[:, low:high] for g in grads[:kept]]
-        found = _chunk_back(round_, carries, cut(call, low, high), [o[:, low:high] for o in old], given, behind, patience, pulled, solved)
+        found = _chunk_back(round_, carries, cut(call, low, high), [o[:, low:high] for o in old], given, behind, patience, pulled)
         if found is None:
-            solved.alone_from = high
             break
         behind, high = found, low
     if high:
@@ -225,7 +222,7 @@ def backward(
         pulled.initial = [a + b for a, b in zip(pulled.initial, initial, strict=True)]
         behind = first
     whole = [torch.cat(s[::-1], 1) for s in zip(*pulled.streams, strict=True)]
-    return [*whole, *pulled.statics, *behind, *pulled.initial], solved
+    return [*whole, *pulled.statics, *behind, *pulled.initial]
 
 
 def _groups(values: list[Tensor], call: Call) -> list[Gradients]:
@@ -235,7 +232,7 @@ def _groups(values: list[Tensor], call: Call) -> list[Gradients]:
 
 def _chunk_back(
     round_: Round, carries: Carries, part: Call, old: list[Tensor], grads: list[Tensor | None], behind: list[Tensor],
-    patience: int, pulled: Pulled, solved: Solved,
+    patience: int, pulled: Pulled,
 ) -> list[Tensor] | None:  # fmt: skip
     """Solves a chunk and adds its gradients to `pulled`. Returns those of what its first step sees, None where it does not converge."""
     tolerance = TOLERANCE[part.first[0].dtype]
@@ -257,14 +254,13 @@ def _chunk_back(
     crossed = _transposed(_masked(block, old, part.reset))
     limit = max(patience, part.steps // _STEPS_A_ROUND)
     adjoint, rounds, seen = given, 0, list[tuple[float, int]]()
-    solved.chunks += 1
     while True:
         rounds += 1
-        before = [w if part.reset is None else torch.where(_beside(part.reset, w), 0.0, w) for w in back(adjoint, own_old)]
+        before = [w if part.reset is None else torch.where(_at_resets(part.reset, w), 0.0, w) for w in back(adjoint, own_old)]
         gaps = [g + _earlier(w) - a for g, w, a in zip(given, before, adjoint, strict=True)]
         sizes = torch.stack([a.abs().reshape(*a.shape[:2], math.prod(a.shape[2:])).amax(2) for a in adjoint]).amax(0)
         sizes = sizes + torch.finfo(sizes.dtype).eps * sizes.amax() + torch.finfo(sizes.dtype).tiny
-        residual = _by_step([g.abs() / _beside(sizes, g) for g in gaps]).flip(0)
+        residual = _by_step([g.abs() / _at_resets(sizes, g) for g in gaps]).flip(0)
         largest, settled = _settled(residual, tolerance)
         if settled == part.steps:
             break
@@ -273,9 +269,6 @@ def _chunk_back(
             return None
         moved = affine_scan(crossed, [g.flip(1) for g in gaps])
         adjoint = [a + m.flip(1) for a, m in zip(adjoint, moved, strict=True)]
-    solved.rounds += rounds
-    solved.most_rounds = max(solved.most_rounds, rounds)
-    solved.residual = max(solved.residual, largest)
     found = back(adjoint, [*own_streams, *own_statics, *own_old])
     pulled.streams.append(found[: len(own_streams)])
     for total, g in zip(pulled.statics, found[len(own_streams) :], strict=False):
@@ -283,8 +276,8 @@ def _chunk_back(
     seen_by = found[len(own_streams) + len(own_statics) :]
     if part.reset is not None:
         for total, w in zip(pulled.initial, seen_by, strict=True):
-            total += torch.where(_beside(part.reset, w), w, 0.0).sum((0, 1))
-        seen_by = [torch.where(_beside(part.reset, w), 0.0, w) for w in seen_by]
+            total += torch.where(_at_resets(part.reset, w), w, 0.0).sum((0, 1))
+        seen_by = [torch.where(_at_resets(part.reset, w), 0.0, w) for w in seen_by]
     return [w[:, 0] for w in seen_by]
 
 
