@@ -66,7 +66,7 @@ class Looped(Backend):
             if call.reset is not None:
                 carry = tuple(torch.where(call.reset[:, t].view(-1, *(1 for _ in i.shape)), i, c) for c, i in zip(carry, call.initial, strict=True))
             carry = getattr(layer, f"_step_{name}")(kind, *carry, *(s[:, t] for s in streams), *call.statics)
-            kept.append(carry[: layer._states[name]])
+            kept.append(carry[: len(layer._states[name])])
         return tuple(torch.stack(s, 1) for s in zip(*kept, strict=True)), carry, ()
 
     def plan_for(self, layer, name, batch, steps, kind):

@@ -225,3 +225,130 @@ def test_scan(steps):
         here = [a[:, t] + sum(e[:, t] * h for e, h in zip(row, here, strict=True) if e is not None) for row, a in zip(block, added, strict=True)]
         for f, h in zip(found, here, strict=True):
             torch.testing.assert_close(f[:, t], h)
+
+
+# A guess of the states
+
+
+def guessed(name: str, steps: int = 60) -> tuple:
+    """A layer that starts from guesses, its inputs, resets, and what it gives without one: outputs, state, states of all steps."""
+    sizes = sizes_of(ZOO[name].text, name)
+    layer = layer_of(ZOO[name].text, name, sizes, backend="torch", schedule="newton")
+    inputs, reset = random_inputs(layer, 2, steps), some_resets(2, steps)
+    return layer, inputs, reset, layer(*inputs, reset=reset, all_states=True)
+
+
+@pytest.mark.parametrize("name", ["GRU", "LSTM", "LRU", "M2RNN", "SLSTM", "TRNN", "LMU"])
+def test_no_guess_changes_the_result(name):
+    layer, inputs, reset, (y, state, states) = guessed(name)
+    assert all(s.shape[:2] == (2, 60) for s in states.values()) and set(states) <= set(state._fields)
+    mad = [1e30, -1e9, float("nan"), float("inf")]
+    guesses = [{n: torch.full_like(s, value) for n, s in states.items()} for value in mad]
+    guesses += [{n: s.flip(1) for n, s in states.items()}, dict(list(states.items())[:1]), {}]
+    for guess in guesses:
+        again, after = layer(*inputs, reset=reset, guess=guess)
+        for a, b in zip((again, *after), (y, *state), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+
+
+def test_a_mad_guess_where_haste_is_asked_for():
+    layer, inputs, reset, (y, _, states) = guessed("GRU")
+    layer.schedule = "auto"
+    torch.testing.assert_close(layer(*inputs, reset=reset, guess={"h": states["h"] * 1e9})[0], y)
+
+
+@pytest.mark.parametrize("name", ["GRU", "LSTM", "M2RNN"])
+def test_a_good_guess_saves_rounds(name):
+    layer, inputs, reset, (_, state, states) = guessed(name)
+    (without,) = layer.solve_report()
+    layer(*inputs, reset=reset, guess=states)
+    assert layer.solve_report()[0].rounds == 1
+    moved = {n: torch.cat([s[:, 1:], s[:, -1:]], 1) for n, s in states.items()}
+    later = [torch.cat([x[:, 1:], torch.randn_like(x[:, :1])], 1) for x in inputs]  # a window moved by a step
+    first = type(state)(*(states[n][:, 0] for n in state._fields))
+    layer(*later, state=first, reset=reset.roll(-1, 1), guess=moved)
+    assert layer.solve_report()[0].rounds <= 3 < without.rounds
+
+
+def test_a_guess_helps_where_nothing_else_converges():
+    """What is known of calls without a guess says nothing of those with one."""
+    layer = layer_of(ZOO["Elman"].text, "Elman", {"D": 3, "H": 16}, backend="torch", schedule="newton")
+    with torch.no_grad():
+        torch.nn.init.orthogonal_(next(p for p in layer.parameters() if p.shape == (16, 16))).mul_(1.2)
+    (x,) = random_inputs(layer, 2, 200)
+    *_, states = layer(x, all_states=True)
+    (report,) = layer.solve_report()
+    assert report.alone == 1 and report.prefix < 100 and str(report).endswith(f"from step {report.prefix} on step by step")
+    layer(x, guess=states)
+    assert layer.solve_report()[0].rounds == 1
+    layer(x)
+    assert layer.solve_report()[0].schedule == "sequential"
+
+
+def test_a_guess_has_no_part_in_derivatives():
+    layer, (x,), reset, (*_, states) = guessed("LSTM", 9)
+    guess = {n: s.detach().requires_grad_() for n, s in states.items()}
+    y, _ = layer(x, reset=reset, guess=guess)
+    grads = torch.autograd.grad(y.sum(), [x, *guess.values()], allow_unused=True, retain_graph=True)
+    assert grads[0] is not None and grads[1:] == (None, None)
+    assert torch.autograd.gradcheck(lambda x: layer(x, guess=guess)[0], x)
+    tangent = torch.func.jvp(lambda x: layer(x, guess=guess)[0], (x,), (torch.ones_like(x),))[1]
+    torch.testing.assert_close(tangent, torch.func.jvp(lambda x: layer(x)[0], (x,), (torch.ones_like(x),))[1])
+    layer.recompute = True
+    again = torch.autograd.grad(layer(x, reset=reset, guess=guess)[0].sum(), x)
+    torch.testing.assert_close(again[0], grads[0])
+
+
+def test_guesses_under_transformations():
+    layer, (x,), _, _ = guessed("GRU", 9)
+    y, _, states = layer(x, all_states=True)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    _, _, found = compiled(x, guess=states, all_states=True)
+    torch.testing.assert_close(found["h"], states["h"])
+    weights = dict(layer.named_parameters())
+
+    def one(x, guess):
+        return torch.func.functional_call(layer, weights, (x.unsqueeze(0),), {"guess": {"h": guess.unsqueeze(0)}})[0].squeeze(0)
+
+    torch.testing.assert_close(torch.func.vmap(one)(x, states["h"]), y)
+    torch.testing.assert_close(torch.func.vmap(one, (0, None))(x, states["h"][0]), y)
+    torch.testing.assert_close(torch.func.vmap(one, (None, 0))(x[0], states["h"]), y[:1].expand_as(y))
+    of_weights = torch.func.vmap(lambda w: torch.func.functional_call(layer, {**weights, "b_z": w}, (x,), {"guess": states})[0])
+    torch.testing.assert_close(of_weights(layer.b_z.expand(3, -1)), y.expand(3, *y.shape))
+    from rnndsl.runtime import recurrence
+
+    arguments = []
+    with pytest.MonkeyPatch.context() as patch:
+        real = recurrence.OP
+        patch.setattr(recurrence, "OP", lambda *given: arguments.append(given) or real(*given))
+        layer(x, guess=states)
+    key, *groups, reset, steps, guess = arguments[0]
+    groups = [[t.detach().clone().requires_grad_() for t in g] for g in groups]
+    torch.library.opcheck(torch.ops.rnndsl.recurrence.default, (key, *groups, reset, steps, [g.detach() for g in guess]))
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_other_backends_need_no_guess(backend):
+    layer, inputs, reset, (y, _, states) = guessed("LSTM")
+    layer.backend = backend
+    found, _, again = layer(*inputs, reset=reset, guess={n: s * 1e30 for n, s in states.items()}, all_states=True)
+    for a, b in zip((found, *again.values()), (y, *states.values()), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("guess", "error", "words"),
+    [
+        (torch.zeros(2, 9, 4), TypeError, "guess: expected tensors by the names of states (h, c), got Tensor"),
+        ({"i": torch.zeros(2, 9, 4)}, ValueError, "guess: 'i' is no state of a recurrence; these are: h, c"),
+        ({"h": torch.zeros(2, 8, 4)}, ValueError, "guess['h']: expected [B=2, T=9, H=4], got [2, 8, 4]"),
+        ({"h": torch.zeros(2, 9, 4, dtype=torch.long)}, TypeError, "guess['h']: expected real floating-point values, got torch.int64"),
+        ({"h": torch.zeros(2, 9, 4, dtype=torch.cfloat)}, TypeError, "guess['h']: expected real floating-point values, got torch.complex64"),
+        ({"h": [0.0]}, TypeError, "guess['h']: expected a tensor, got list"),
+    ],
+)
+def test_wrong_guesses(guess, error, words):
+    layer = rnndsl.load(example("lstm")).LSTM(3, 4)
+    with pytest.raises(error) as e:
+        layer(torch.zeros(2, 9, 3), guess=guess)
+    assert str(e.value) == words

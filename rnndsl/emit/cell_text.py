@@ -77,7 +77,7 @@ def cell_text(made: CellKernels, carried: dict[str, Carried], source: Source, cl
         initial=Initial(plan, Names(), used).lines(),
         run=lines,
         methods=run.methods,
-        states=literal({run.label(r): len(r.scan.states) for r in run.recurrences.values()}),
+        states=literal({run.label(r): run.shown(r) for r in run.recurrences.values()}),
         found=literal({run.label(r.recurrence): (r.component.family, r.component.structure.kind, r.component.structure.slots) for r in made.recurrences}),
         raw=literal(raw_names(cell)),
         equations=_equations(cell, source),

@@ -8,7 +8,7 @@ from rnndsl.diagnostics import Source, Span
 from rnndsl.emit.carried import WIDTH
 from rnndsl.emit.labels import labels_of
 from rnndsl.emit.mixed_text import VIEWS, MixedText
-from rnndsl.emit.naming import Names
+from rnndsl.emit.naming import Names, field_names
 from rnndsl.emit.part import Part, call_lines, mentioned, quoted, tensors, tuple_text, unpacked, words_of
 from rnndsl.emit.torch_text import TorchText
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of
@@ -292,6 +292,7 @@ class Run(Part):
             "initial": tuple_text([self._start(c.field) for c in carries]),
             "reset": "reset",
             "steps": "lead[1]",
+            "guess": tuple_text([f"guess.get({quoted(s)})" for s in self.shown(recurrence)]),
         }
         targets = [tuple_text(sequences), tuple_text(finals)]
         if exit_:
@@ -308,6 +309,12 @@ class Run(Part):
     def label(self, recurrence: Recurrence) -> str:
         """What the methods of a recurrence are called by."""
         return self.labels[recurrence.scan.states]
+
+    def shown(self, recurrence: Recurrence) -> tuple[str, ...]:
+        """What its states are called in the state tuple."""
+        fields = [c.field for c in self.plan.carries]
+        shown = dict(zip(fields, field_names(fields), strict=True))
+        return tuple(shown[s] for s in recurrence.scan.states)
 
     def _given(self, recurrence: Recurrence) -> list[Ref]:
         """What a recurrence reads of every step: streams, and merged products whole."""
@@ -373,4 +380,5 @@ class Run(Part):
             fresh = source is not None and source not in taken
             taken |= {source} if source is not None else set()
             values.append(self._expanded(self.text.tensor(value).code, value.type, "expand_to" if fresh else "expand_own"))
-        self.out.append(f"return {tuple_text(values)}, {tuple_text([self.finals[c.field] for c in self.plan.carries])}")
+        states = [f"{quoted(shown)}: {self.names(s)}" for r in self.recurrences.values() for s, shown in zip(r.scan.states, self.shown(r), strict=True)]
+        self.out.append(f"return {tuple_text(values)}, {tuple_text([self.finals[c.field] for c in self.plan.carries])}, {{{', '.join(states)}}}")

@@ -1,6 +1,6 @@
 """What is asked of the arguments of a call: shapes, dtypes, devices. Errors are in the words of the cell."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -81,3 +81,27 @@ def check_state(
             raise ValueError(f"state.{name}: expected on {kind['device']} as the inputs, got {v.device}")
         checked.append(cast_to(v, dtypes[number]))
     return tuple(checked)
+
+
+def check_guess(guess: Any, states: Sequence[tuple[str, tuple[int, ...], str]], lead: tuple[int, ...], kind: dict[str, Any]) -> dict[str, Tensor]:
+    """A guess of states over all steps, [B, T, ...] by name, in what a call computes in, without gradients. states: of each that a recurrence
+    solves for its name, its axes, and real or complex. Raises TypeError or ValueError for what does not fit."""
+    known = {name: (shape, number) for name, shape, number in states}
+    names = ", ".join(known) or "none"
+    if not isinstance(guess, Mapping):
+        raise TypeError(f"guess: expected tensors by the names of states ({names}), got {type(guess).__name__}")
+    found = {}
+    for name, v in guess.items():
+        if name not in known:
+            raise ValueError(f"guess: {name!r} is no state of a recurrence; these are: {names}")
+        shape, number = known[name]
+        check_dense(f"guess[{name!r}]", v)
+        if tuple(v.shape) != (*lead, *(int(s) for s in shape)):
+            wanted = ", ".join([f"B={lead[0]}", f"T={lead[1]}", *axes_text(shape)])
+            raise ValueError(f"guess[{name!r}]: expected [{wanted}], got {list(v.shape)}")
+        if not (v.is_floating_point() or (v.is_complex() and number == "complex")):
+            raise TypeError(f"guess[{name!r}]: expected {number} floating-point values, got {v.dtype}")
+        if v.device != kind["device"]:
+            raise ValueError(f"guess[{name!r}]: expected on {kind['device']} as the inputs, got {v.device}")
+        found[name] = cast_to(v.detach(), dtypes_of_fields(kind["dtype"])[number])
+    return found

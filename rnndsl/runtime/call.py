@@ -10,8 +10,9 @@ class Call(NamedTuple):
     """What a recurrence is run on.
 
     streams: of every step, [B, T, ...] each; statics: params and what is made of them, [...]; first: what the first step sees, [B, ...];
-    initial: what a step with a reset sees, [...]; reset: bool [B, T]; further: streams and statics that only what follows the recurrence reads,
-    None where nothing follows it.
+    initial: what a step with a reset sees, [...]; reset: bool [B, T]; guess: what the states of all steps may be, [B, T, ...] each, None where
+    nobody says, for backends that solve for them; further: streams and statics that only what follows the recurrence reads, None where nothing
+    follows it.
     """
 
     streams: Sequence[Tensor]
@@ -20,4 +21,5 @@ class Call(NamedTuple):
     initial: Sequence[Tensor]
     reset: Tensor | None
     steps: int
+    guess: Sequence[Tensor | None] = ()
     further: tuple[Sequence[Tensor], Sequence[Tensor]] | None = None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import _register_namedtuple
 from torch.utils.checkpoint import checkpoint
 
-from rnndsl.runtime.arguments import check_inputs, check_reset, check_state, dtypes_of_fields
+from rnndsl.runtime.arguments import check_guess, check_inputs, check_reset, check_state, dtypes_of_fields
 from rnndsl.runtime.backend import BACKENDS, Results
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.choice import backend_for, check_backend, check_schedule, check_tiles, say_once
@@ -43,7 +43,7 @@ class Layer(ParamModule):
 
     State: ClassVar[Any]  # the named tuple of carried values
     Output: ClassVar[Any] = None  # the named tuple of outputs, where there are several
-    _states: ClassVar[dict[str, int]] = {}  # how many states each recurrence has
+    _states: ClassVar[dict[str, tuple[str, ...]]] = {}  # of each recurrence, the fields of `State` that it solves for
     _found: ClassVar[dict[str, tuple[str, str, int]]] = {}  # and its family, structure and slots
     _kernels: ClassVar[dict[str, Any]] = {}  # what backends run it by; `bind_kernels` puts it there
 
@@ -137,12 +137,16 @@ class Layer(ParamModule):
 
     # Calls
 
-    def forward(self, *inputs: Tensor, state: Any = None, reset: Tensor | None = None) -> tuple[Any, Any]:
+    def forward(
+        self, *inputs: Tensor, state: Any = None, reset: Tensor | None = None, guess: Any = None, all_states: bool = False
+    ) -> tuple[Any, ...]:
         """Runs the cell over a sequence.
 
         inputs: [B, T, ...] each, in declared order. state: what an earlier call returned; the initial state if None.
         reset: bool [B, T]; where true, the state restarts at its initial value before that step.
-        Returns (output, state): a tensor [B, T, ...], or a named tuple of them where the cell has several outputs.
+        guess: what states of all steps may be, [B, T, ...] by name, from which Newton's method starts in PyTorch's operations; the results do not
+        depend on it. all_states: whether to return these states too, as `guess` takes them.
+        Returns (output, state): a tensor [B, T, ...], or a named tuple of them where the cell has several outputs. Or (output, state, states).
         Raises TypeError or ValueError, in the cell's own words, for arguments that do not fit.
         """
         lead = check_inputs(inputs, self._inputs, ("B", "T"))
@@ -152,11 +156,13 @@ class Layer(ParamModule):
         with without_autocast(kind["device"]):  # whose part in a call is the dtype of its products
             initial = self._initial_values(values, kind)
             carried = self._carried(state, initial, lead[0], kind)
+            guessed = {} if guess is None else check_guess(guess, self._solved_for(), lead, kind)
             if self.recompute and torch.is_grad_enabled():
-                outputs, fields = self._recomputed((values, read, carried, initial), reset, lead, kind, products)
+                outputs, fields, states = self._recomputed((values, read, carried, initial), reset, lead, kind, products, guessed)
             else:
-                outputs, fields = self._run(values, read, carried, initial, reset, lead, kind, products)
-        return self._packed(outputs, inputs), self.State(*fields)
+                outputs, fields, states = self._run(values, read, carried, initial, reset, lead, kind, products, guessed)
+        found = self._packed(outputs, inputs), self.State(*fields)
+        return (*found, {name: s.clone(memory_format=torch.contiguous_format) for name, s in states.items()}) if all_states else found
 
     def step(self, *inputs_and_state: Any, state: Any = None) -> tuple[Any, Any]:
         """One step: `step(*inputs, state)`, inputs [B, ...] each. It is a call of the layer on a sequence of one step, with all that a call
@@ -220,13 +226,19 @@ class Layer(ParamModule):
 
     # What a call is made of
 
-    def _recomputed(self, groups: tuple[tuple[Tensor, ...], ...], reset: Tensor | None, lead: tuple, kind: dict, products: torch.dtype) -> tuple[tuple, tuple]:
+    def _solved_for(self) -> list[tuple[str, tuple[int, ...], str]]:
+        """The fields of the state that recurrences solve for."""
+        return [field for field in self._fields if any(field[0] in states for states in self._states.values())]
+
+    def _recomputed(
+        self, groups: tuple[tuple[Tensor, ...], ...], reset: Tensor | None, lead: tuple, kind: dict, products: torch.dtype, guess: dict[str, Tensor]
+    ) -> tuple[tuple, tuple, dict[str, Tensor]]:
         """`_run`, of whose streams and states nothing is kept for the backward pass. groups: its first four arguments."""
 
-        def run(reset: Tensor | None, *flat: Tensor) -> tuple[tuple, tuple]:
+        def run(reset: Tensor | None, *flat: Tensor) -> tuple[tuple, tuple, dict[str, Tensor]]:
             left = iter(flat)
             values, read, carried, initial = (tuple(next(left) for _ in g) for g in groups)
-            return self._run(values, read, carried, initial, reset, lead, kind, products)
+            return self._run(values, read, carried, initial, reset, lead, kind, products, guess)
 
         # tensors one by one: of those in a tuple it would not notice that they were changed
         return checkpoint(run, reset, *(t for g in groups for t in g), use_reentrant=False)
@@ -245,7 +257,7 @@ class Layer(ParamModule):
         """What follows a recurrence entry by entry, in plain PyTorch."""
         if call.further is None:
             return ()
-        count, (further, statics) = self._states[name], call.further
+        count, (further, statics) = len(self._states[name]), call.further
         given, streams = ([widened(s, kind["dtype"]) for s in group] for group in (call.streams, further))
         begins = (*call.first[:count], *call.initial[:count])
         return getattr(self, f"_exit_{name}")(kind, call.reset, *sequences, *begins, *given, *call.statics, *streams, *statics)
@@ -261,8 +273,9 @@ class Layer(ParamModule):
         raise NotImplementedError
 
     def _run(
-        self, params: tuple, inputs: tuple, state: tuple, initial: tuple, reset: Any, lead: tuple, kind: dict, products: torch.dtype
-    ) -> tuple[tuple, tuple]:
+        self, params: tuple, inputs: tuple, state: tuple, initial: tuple, reset: Any, lead: tuple, kind: dict, products: torch.dtype,
+        guess: dict[str, Tensor],
+    ) -> tuple[tuple, tuple, dict[str, Tensor]]:  # fmt: skip
         raise NotImplementedError
 
     def _initial_values(self, values: tuple[Tensor, ...], kind: dict) -> tuple[Tensor, ...]:

@@ -93,15 +93,30 @@ def run(key: str, call: Call) -> Results:
     of_streams, of_statics, of_carries = kernels.forms
     groups = ((call.statics, of_statics), (call.first, of_carries), (call.initial, of_carries))
     rest = [[kernels.cast(p, False) for p in parts(values, forms)] for values, forms in groups]
-    found = OP(key, [kernels.cast(p, True) for p in parts(call.streams, of_streams)], *rest, call.reset, call.steps)
+    arguments = key, [kernels.cast(p, True) for p in parts(call.streams, of_streams)], *rest, call.reset, call.steps
+    guess = _guess(call, kept_forms(of_carries, kernels.lags))
+    found = OP(*arguments, guess) if guess else OP(*arguments)
     count, after = kept(kernels.lags), kept(kernels.lags) + len(kernels.lags)
     return joined(found[:count], kept_forms(of_carries, kernels.lags)), joined(found[count:after], of_carries), joined(found[after:], kernels.follows)
+
+
+def _guess(call: Call, forms: Sequence[int]) -> tuple[Tensor, ...]:
+    """The guess of a call as real arrays, NaN where it says nothing of a state; nothing where it says nothing at all."""
+    if all(g is None for g in call.guess):
+        return ()
+
+    def nothing(f: Tensor) -> Tensor:
+        return f.new_full((), float("nan")).expand(f.shape[0], call.steps, *f.shape[1:])
+
+    return parts([nothing(f) if g is None else g for g, f in zip(call.guess, call.first, strict=False)], forms)
 
 
 # The ops
 
 torch.library.define(
-    "rnndsl::recurrence", "(str key, Tensor[] streams, Tensor[] statics, Tensor[] first, Tensor[] initial, Tensor? reset, SymInt steps) -> Tensor[]"
+    "rnndsl::recurrence",
+    "(str key, Tensor[] streams, Tensor[] statics, Tensor[] first, Tensor[] initial, Tensor? reset, SymInt steps, "
+    "Tensor[]? guess=None) -> Tensor[]",
 )
 torch.library.define(
     "rnndsl::recurrence_backward",
@@ -110,9 +125,13 @@ torch.library.define(
 )
 
 
+def _call(streams: Any, statics: Any, first: Any, initial: Any, reset: Any, steps: int, guess: Any = None) -> Call:
+    return Call(streams, statics, first, initial, reset, steps, guess or ())
+
+
 @torch.library.impl("rnndsl::recurrence", ("CPU", "CUDA"))
 def _forward(key: str, *arguments: Any) -> list[Tensor]:
-    return known(key).forward(Call(*arguments))
+    return known(key).forward(_call(*arguments))
 
 
 @torch.library.impl("rnndsl::recurrence_backward", ("CPU", "CUDA"))
@@ -122,7 +141,7 @@ def _backward(key: str, *arguments: Any) -> list[Tensor]:
 
 
 @torch.library.register_fake("rnndsl::recurrence")
-def _forward_fake(key, streams, statics, first, initial, reset, steps):
+def _forward_fake(key, streams, statics, first, initial, reset, steps, guess=None):
     kernels, begin = known(key), first[0]
     sequences = [f.new_empty((f.shape[0], steps, *f.shape[1:])) for f, lag in zip(first, kernels.lags, strict=True) if lag == 1]
     follows = [begin.new_empty((begin.shape[0], steps, *begin.shape[1:])) for _ in range(sum(kernels.follows))]
@@ -144,11 +163,12 @@ def _differentiated(tensors: Iterable[Tensor | None]) -> bool:
 
 
 def _of_forward(
-    key: str, streams: list[Tensor], statics: list[Tensor], first: list[Tensor], initial: list[Tensor], reset: Tensor | None, steps: int
-) -> tuple:
+    key: str, streams: list[Tensor], statics: list[Tensor], first: list[Tensor], initial: list[Tensor], reset: Tensor | None, steps: int,
+    guess: list[Tensor] | None = None,
+) -> tuple:  # fmt: skip
     """Arguments of the op as its rules take them."""
     groups = (streams, statics, first, initial)
-    return _site(key, groups, steps), reset, *itertools.chain(*groups)
+    return _site(key, groups, steps), reset, *itertools.chain(*groups, guess or ())
 
 
 def _of_backward(key: str, *arguments: Any) -> tuple:

@@ -38,6 +38,11 @@ class Site(NamedTuple):
         """Of each input, whether it has a row for each sequence, rather than one for all: streams and first values have."""
         return [n in (0, 2) for n, count in enumerate(self.counts) for _ in range(count)]
 
+    @property
+    def inputs(self) -> int:
+        """How many inputs there are. Behind them may stand a guess of the states, which has no part in derivatives."""
+        return sum(self.counts)
+
     def grouped(self, inputs: Sequence[Tensor]) -> list[list[Tensor]]:
         left = iter(inputs)
         return [list(itertools.islice(left, n)) for n in self.counts]
@@ -57,36 +62,41 @@ class Site(NamedTuple):
 
 
 class Recurrence(torch.autograd.Function):
-    """The op `rnndsl::recurrence`: a call, its reset and its inputs to its results."""
+    """The op `rnndsl::recurrence`: a call, its reset, its inputs and perhaps a guess of its states to its results."""
 
     @staticmethod
-    def forward(site: Site, reset: Tensor | None, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def forward(site: Site, reset: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
         with torch._C._AutoDispatchBelowAutograd():
-            return tuple(torch.ops.rnndsl.recurrence(site.key, *site.grouped(inputs), reset, site.steps))
+            guess = list(tensors[site.inputs :]) or None
+            return tuple(torch.ops.rnndsl.recurrence(site.key, *site.grouped(tensors), reset, site.steps, guess))
 
     @staticmethod
     def setup_context(ctx: Any, arguments: tuple, results: tuple[Tensor, ...]) -> None:
         ctx.site, *given = arguments
+        ctx.guesses = len(given) - 1 - ctx.site.inputs
+        given = given[: 1 + ctx.site.inputs]
         ctx.save_for_backward(*given, *results[: ctx.site.kept])
         ctx.save_for_forward(*given)
         ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple:
-        site, wanted = ctx.site, ctx.needs_input_grad[2:]
+        site = ctx.site
+        wanted = ctx.needs_input_grad[2 : 2 + site.inputs]
         reset, *saved = ctx.saved_tensors
         inputs, sequences = saved[: len(wanted)], saved[len(wanted) :]
         found = torch.ops.rnndsl.recurrence_backward(site.key, *site.grouped(inputs), reset, site.steps, sequences, grads, wanted)
-        return None, None, *_put(found, wanted)
+        return None, None, *_put(found, wanted), *[None] * ctx.guesses
 
     @staticmethod
     def jvp(ctx: Any, _site: None, _reset: None, *tangents: Tensor | None) -> tuple[Tensor, ...]:
         reset, *inputs = ctx.saved_tensors
-        return _pushed_forward(lambda *inputs: ctx.site.plain(inputs, reset), inputs, tangents)
+        return _pushed_forward(lambda *inputs: ctx.site.plain(inputs, reset), inputs, tangents[: len(inputs)])
 
     @staticmethod
     def vmap(info: Any, axes: tuple, site: Site, *tensors: Tensor | None) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        return _over(info.batch_size, lambda *tensors: Recurrence.apply(site, *tensors), tensors, axes[1:], [True, *site.by_rows], True)
+        by_rows = [True, *site.by_rows, *(True for _ in tensors[1 + site.inputs :])]
+        return _over(info.batch_size, lambda *tensors: Recurrence.apply(site, *tensors), tensors, axes[1:], by_rows, True)
 
 
 class Gradient(torch.autograd.Function):
@@ -139,8 +149,8 @@ class Gradient(torch.autograd.Function):
 
 def _apart(site: Site, tensors: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
     """Inputs, sequences, and gradients of results, which stand one behind the other."""
-    inputs = sum(site.counts)
-    return tensors[:inputs], tensors[inputs : inputs + site.kept], tensors[inputs + site.kept :]
+    behind = site.inputs + site.kept
+    return tensors[: site.inputs], tensors[site.inputs : behind], tensors[behind:]
 
 
 def _put(values: Sequence[Tensor], where: Sequence[bool]) -> list[Tensor | None]:

@@ -10,7 +10,8 @@ class SolveReport:
     """How one recurrence was solved, over all chunks of time (of all programs of a kernel).
 
     rounds: of Newton's method in a chunk, mean and most; residual: the largest |s[t] - f(s[t-1], u[t])| / (1 + |s[t]|) that was accepted;
-    alone: chunks that were run step by step instead. A sequential schedule has one chunk and no rounds.
+    alone: chunks that were run step by step instead; prefix: where all steps from some one on were, how many were solved before it. A sequential
+    schedule has one chunk and no rounds.
     """
 
     recurrence: str
@@ -20,9 +21,12 @@ class SolveReport:
     most_rounds: int = 0
     residual: float = 0.0
     alone: int = 0
+    prefix: int | None = None
 
     def __str__(self) -> str:
         if self.schedule == SEQUENTIAL:
             return f"{self.recurrence}: sequential"
         alone = f", {self.alone} of them step by step" if self.alone else ""
-        return f"{self.recurrence}: {self.chunks} chunks{alone}, {self.rounds:.1f} rounds each, {self.most_rounds} at most, residual {self.residual:.1e}"
+        rest = "" if self.prefix is None else f"; from step {self.prefix} on step by step"
+        rounds = f"{self.rounds:.1f} rounds each, {self.most_rounds} at most"
+        return f"{self.recurrence}: {self.chunks} chunks{alone}, {rounds}, residual {self.residual:.1e}{rest}"

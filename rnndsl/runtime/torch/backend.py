@@ -91,9 +91,28 @@ def _functions(source: str, name: str) -> dict[str, Any]:
 
 
 @dataclass
+class Memory:
+    """Of calls that did not converge: after one of them, as many are run step by step as `skips` says, twice as many each time."""
+
+    failures: int = 0
+    skips: int = 0
+
+    def tries(self) -> bool:
+        """Whether the next call is tried."""
+        if not self.skips:
+            return True
+        self.skips -= 1
+        return False
+
+    def remember(self, failed: bool) -> None:
+        self.failures = self.failures + 1 if failed else 0
+        self.skips = min(2**self.failures, _MOST_SKIPPED) if failed else 0
+
+
+@dataclass
 class Solver:
-    """A recurrence by Newton's method; see `recurrence.Runnable`. `last` is how its last forward pass went. After one that did not converge, as many
-    calls are run step by step as `skips` says, twice as many each time."""
+    """A recurrence by Newton's method; see `recurrence.Runnable`. `last` is how its last forward pass went; memories: how calls without a guess and
+    with one went; memory: that of the last call."""
 
     key: Key
     function: Any
@@ -101,8 +120,8 @@ class Solver:
     reference: Any
     follows: tuple[int, ...] = ()
     last: SolveReport | None = field(default=None, repr=False)
-    failures: int = 0
-    skips: int = 0
+    memories: tuple["Memory", "Memory"] = field(default_factory=lambda: (Memory(), Memory()))
+    memory: "Memory" = field(default_factory=lambda: Memory())
 
     @property
     def forms(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -119,20 +138,20 @@ class Solver:
         return self.function(old[0], derivatives, self.key.sizes, self.key.hypers, (*old, *streams, *statics))
 
     def forward(self, call: Call) -> list[Tensor]:
-        if self.skips or _has_no_rounds(call):
-            self.skips = max(0, self.skips - 1)
+        self.memory = self.memories[bool(call.guess)]
+        if _has_no_rounds(call) or not self.memory.tries():
             self.last = SolveReport(self.key.name, SEQUENTIAL)
             return self.stepwise.forward(call)
         found, solved = newton.forward(self.round, newton.Carries(self.kernel.nearer), call, self.patience, self.stepwise.forward)
-        rounds = solved.rounds / max(1, solved.chunks)
-        self.last = SolveReport(self.key.name, NEWTON, solved.chunks, rounds, solved.most_rounds, solved.residual, int(solved.alone_from is not None))
-        failed = solved.alone_from is not None and 2 * solved.alone_from < call.steps
-        self.failures = self.failures + 1 if failed else 0
-        self.skips = min(2**self.failures, _MOST_SKIPPED) if failed else 0
+        self.last = SolveReport(
+            self.key.name, NEWTON, solved.chunks, solved.rounds / max(1, solved.chunks), solved.most_rounds, solved.residual,
+            alone=int(solved.alone_from is not None), prefix=solved.alone_from,
+        )  # fmt: skip
+        self.memory.remember(solved.alone_from is not None and 2 * solved.alone_from < call.steps)
         return found
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
-        if self.failures or _has_no_rounds(call):  # the adjoint converges where the states do
+        if self.memory.failures or _has_no_rounds(call):  # the adjoint converges where the states do
             return self.stepwise.backward(call, sequences, grads, [True] * len(wanted))
         return newton.backward(self.round, newton.Carries(self.kernel.nearer), call, sequences, grads, self.patience, self.stepwise.backward)
 

@@ -21,6 +21,7 @@ from rnndsl.runtime.torch.scan import Block, affine_scan
 
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13}  # of the residual, in units of 1 + the largest value
 _VALUES = 1 << 22  # of an array of a chunk
+_WILD = 1.0  # residual above which a guess is none
 _LOOK = 4  # rounds after which progress is looked at
 _STEPS_A_ROUND = 24  # how many steps, run one by one, a round may take the time of
 
@@ -97,7 +98,8 @@ def forward(
 def cut(call: Call, low: int, high: int) -> Call:
     """Steps of a call; its first values stay."""
     reset = None if call.reset is None else call.reset[:, low:high]
-    return call._replace(streams=[s[:, low:high] for s in call.streams], reset=reset, steps=high - low)
+    guess = [g[:, low:high] for g in call.guess if g is not None]
+    return call._replace(streams=[s[:, low:high] for s in call.streams], reset=reset, steps=high - low, guess=guess)
 
 
 def _chunk(round_: Round, carries: Carries, part: Call, patience: int, solved: Solved, pieces: list[list[Tensor]]) -> tuple[int, list[Tensor]]:
@@ -105,9 +107,8 @@ def _chunk(round_: Round, carries: Carries, part: Call, patience: int, solved: S
     tolerance = TOLERANCE[part.first[0].dtype]
     total = part.steps
     limit = max(patience, total // _STEPS_A_ROUND)
-    guess = [f.unsqueeze(1).expand(f.shape[0], total, *f.shape[1:]) for f in part.first]
-    new, _ = round_(False, guess, part.streams, part.statics)
-    states = list(new[: carries.kept])
+    plain = _one_step(round_, part, carries.kept)
+    states = [p if g is None else torch.where(g.isfinite(), g, p) for g, p in zip(part.guess, plain, strict=True)] if part.guess else plain
     solved.chunks += 1
     done = rounds = 0
     seen: list[tuple[float, int]] = []
@@ -118,6 +119,11 @@ def _chunk(round_: Round, carries: Carries, part: Call, patience: int, solved: S
         gaps = [n - s for n, s in zip(new, states, strict=False)]
         residual = _by_step([(g.abs() / (1 + n.abs())) for g, n in zip(gaps, new, strict=False)])
         largest, settled = _settled(residual, tolerance)
+        if part.guess and rounds == 1 and not largest <= _WILD:
+            tame = (residual <= _WILD).unsqueeze(0)
+            states = [torch.where(_at_resets(tame, s), s, p) for s, p in zip(states, plain, strict=True)]
+            seen.append((largest, done))
+            continue
         added = [*gaps, *(torch.zeros_like(o) for o in old[carries.kept :])]
         moved = affine_scan(_masked(block, added, part.reset), added)
         states = [torch.where(m.isfinite(), s + m, n) for s, m, n in zip(states, moved, new, strict=False)]
@@ -134,6 +140,13 @@ def _chunk(round_: Round, carries: Carries, part: Call, patience: int, solved: S
     solved.rounds += rounds
     solved.most_rounds = max(solved.most_rounds, rounds)
     return done, list(part.first)
+
+
+def _one_step(round_: Round, part: Call, kept: int) -> list[Tensor]:
+    """What to begin with: of all steps what they make of the first's past."""
+    first = [f.unsqueeze(1).expand(f.shape[0], part.steps, *f.shape[1:]) for f in part.first]
+    new, _ = round_(False, first, part.streams, part.statics)
+    return list(new[:kept])
 
 
 def _masked(block: Block, added: Sequence[Tensor], reset: Tensor | None) -> list[list[Tensor | None]]:
