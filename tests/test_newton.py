@@ -20,17 +20,16 @@ def example(name: str) -> str:
 
 
 WITHIN_A_CHANNEL = {"ParaGRU", "LIF", "LRU", "LinOSS", "RWKV4", "Izhikevich", "Cusum", "UnICORNN"}  # some of them
-REFUSED = {"RHN", "FastWeights", "HouseholderRNN", "DeltaProduct"}  # the rounds of a repeat are a size
 
 
 @pytest.mark.parametrize("name", ZOO)
 def test_zoo(name):
-    """All cells in which channels meet inside a step."""
+    """All cells in which channels meet inside a step; none is refused."""
     text = ZOO[name].text
     cls = getattr(rnndsl.load(text), name)
-    assert bool(cls._kernels["torch"].refused) == (name in REFUSED)
+    assert not cls._kernels["torch"].refused
     mixes = any(structure not in ("diagonal", "block") for _, structure, _ in cls._found.values())
-    if name not in REFUSED and (mixes or name in WITHIN_A_CHANNEL):
+    if mixes or name in WITHIN_A_CHANNEL:
         assert_agrees(Case(text, name, sizes_of(text, name), 2, 11, backend="torch"))
 
 
@@ -62,6 +61,50 @@ def test_own_channel_is_the_diagonal(name):
             whole = torch.func.jacrev(one)(old[j]).reshape(n, n).diagonal()
             found = torch.zeros(n, dtype=torch.float64) if entry is None else entry.expand_as(old[i]).flatten()
             torch.testing.assert_close(found, whole, rtol=1e-10, atol=1e-12)
+
+
+def test_own_channel_along_a_loop():
+    """Through one layer D is the diagonal; through several it is what these hand on in the channel, which is enough."""
+    text = ZOO["RHN"].text
+    one = layer_of(text, "RHN", {"D": 3, "H": 24, "L": 1}, backend="torch", schedule="newton")
+    (solver, calls) = solver_of(one, "s")
+    one(*random_inputs(one, 1, 1))
+    (call,) = calls
+    old = torch.randn(1, 1, 24, dtype=torch.float64)
+    _, ((found,),) = solver.round(True, [old], call.streams, call.statics)
+    whole = torch.func.jacrev(lambda s: solver.round(False, [s], call.streams, call.statics)[0][0])(old)
+    torch.testing.assert_close(found.flatten(), whole.reshape(24, 24).diagonal(), rtol=1e-10, atol=1e-12)
+    torch.manual_seed(0)
+    three = rnndsl.load(text).RHN(48, 48, 3, backend="torch", schedule="newton")
+    with torch.no_grad():
+        for p in three.parameters():
+            p.uniform_(-(48**-0.5), 48**-0.5)
+        three(torch.randn(1, 384, 48))
+    (report,) = three.solve_report()
+    assert report.alone == 0 and report.rounds <= 11
+
+
+@pytest.mark.parametrize("rounds", ["1..1", "2..4", "1..L"])
+def test_rounds_of_a_repeat(rounds):
+    """With values that only the loop has, and some that both new values and slopes need."""
+    text = f"""
+cell C(H, L):
+  input x: [H]
+  state h, g: [H]
+  param W, R: [H, H]
+  param a: [H]
+  z = sigmoid(a * h[t-1] + W @ x)
+  v = z * h[t-1]
+  w = g[t-1]
+  repeat k in {rounds}:
+    v = tanh(R @ v + w / k) * (1 - z) + where(k == 2, dot(a, x) * v, z)
+    w = 0.5 * w + v * g[t-1]
+  end
+  h[t] = (1 - z) * v
+  g[t] = 0.3 * w + R @ h[t]
+  output h, w
+"""
+    assert_agrees(Case(text, "C", {"H": 4, "L": 3}, 2, 9, backend="torch"))
 
 
 def solver_of(layer, label):

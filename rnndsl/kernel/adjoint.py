@@ -140,7 +140,7 @@ class Adjoint:
             case _:
                 for i, a in enumerate(node.args):
                     if self._needs(a):
-                        part = self._partial(n, node, i, gradient)
+                        part = self.partial(n, i, gradient)
                         if part is not None:
                             self._seed_argument(a, node.maps[i], part)
 
@@ -228,9 +228,9 @@ class Adjoint:
         node = self.builder[n]
         return node.op == "static"
 
-    def _partial(self, n: int, node: Node, i: int, gradient: int) -> int | None:
+    def partial(self, n: int, i: int, gradient: int) -> int | None:
         """gradient · ∂node/∂argument i, over the node's domain; None where it is zero."""
-        b = self.builder
+        b, node = self.builder, self.builder[n]
         whole = tuple(range(len(node.shape)))
 
         def apply(op: str, *args: tuple[int, Map]) -> int:

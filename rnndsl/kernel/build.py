@@ -108,7 +108,7 @@ def _recurrence(plan: Plan, recurrence: Recurrence, component: Component) -> Rec
         channel = Refusal(str(e))
     newton: NewtonStep | Refusal
     try:
-        newton = newton_step(plan, recurrence, component)
+        newton = newton_step(plan, recurrence)
     except Unsupported as e:
         newton = Refusal(str(e))
     return RecurrenceKernels(recurrence, component, sweep, channel, newton)

@@ -20,9 +20,9 @@ Map = tuple[int, ...]
 # Leaves: values that a step reads. `data` is a Leaf for arrays, else what the name says.
 ARRAYS = frozenset(("stream", "static", "old", "carry_gradient", "state_gradient", "follow_gradient", "dot"))
 SCALARS = frozenset(("number", "size", "hyper", "counter"))
-ROUNDS = frozenset(("round", "round_gradient"))  # what a round of a loop begins with; see repeats
+ROUNDS = frozenset(("round", "round_gradient", "round_slope"))  # what a round of a loop begins with; see repeats
 # Nodes that are no formula of single entries.
-STRUCTURAL = frozenset(("slice", "concat", "reshape", "cumsum", "diag", "diagonal", "result", "loop", "loop_back"))
+STRUCTURAL = frozenset(("slice", "concat", "reshape", "cumsum", "diag", "diagonal", "result", "loop", "loop_back", "loop_along"))
 REDUCTIONS = frozenset(("sum", "largest"))
 SMALL_POWER = 16  # whole exponents up to it are multiplied out
 
@@ -80,15 +80,25 @@ class LoopBack:
 
 
 @dataclass(frozen=True)
-class Result:
-    """The `index`-th value that a loop leaves behind; of one backwards, of its `gradients` or its `totals`."""
+class LoopAlong:
+    """What goes along with the rounds of `loop`: `slopes` are the leaves with the slopes of what a round begins with, `outputs` those of what it hands
+    on. The arguments: what the first round's are, the loop, then what is read from outside."""
 
-    kind: str  # rounds, gradients, totals: attributes of the loop
+    loop: Loop
+    slopes: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The `index`-th value that a loop leaves behind; of one backwards, of its `gradients` or its `totals`; of one along another, of its `slopes`."""
+
+    kind: str  # rounds, gradients, totals, slopes: attributes of the loop
     index: int
 
 
 # number: float; size: Dim; hyper, counter: its name; concat: the axis; cumsum: whether it runs backwards
-Data = Leaf | Cut | Round | Loop | LoopBack | Result | Dim | float | int | str | bool | None
+Data = Leaf | Cut | Round | Loop | LoopBack | LoopAlong | Result | Dim | float | int | str | bool | None
 D = TypeVar("D")
 
 
@@ -123,12 +133,16 @@ class Node:
 
     @property
     def loop(self) -> Loop:
-        """The loop that it runs, forwards or backwards."""
-        return self.data.loop if isinstance(self.data, LoopBack) else self.of(Loop)
+        """The loop that it runs, forwards or backwards, or that it goes along with."""
+        return self.data.loop if isinstance(self.data, LoopBack | LoopAlong) else self.of(Loop)
 
     @property
     def back(self) -> LoopBack:
         return self.of(LoopBack)
+
+    @property
+    def along(self) -> LoopAlong:
+        return self.of(LoopAlong)
 
     @property
     def domain(self) -> Shape:

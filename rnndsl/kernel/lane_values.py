@@ -5,7 +5,6 @@ formula that the calculus made of an expression of the program is that expressio
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from sympy import Expr as Formula
 from sympy import Symbol
@@ -17,7 +16,6 @@ from rnndsl.checks.dims import Dim
 from rnndsl.kernel import operations
 from rnndsl.kernel.arithmetic import Arithmetic
 from rnndsl.kernel.formulas import Converter
-from rnndsl.kernel.graph import Node
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.lowering import Lowering
 from rnndsl.kernel.values import Value
@@ -119,33 +117,3 @@ class LaneValues(Converter[Value]):
         offset = sum(gemm.rows[:number], Dim.of(0))
         axis = len(t.heads)
         return self.arithmetic.map_parts(whole, t, lambda p: self.arithmetic.builder.slice(p, axis, offset, t.axes[0]))
-
-    # What a part of a Jacobian that stays in a channel is made of
-
-    def block(self, value: Value, t: Type, number: int) -> Value:
-        """Of a vector the block of entries with that number, as many as `t` has."""
-        whole, axis = self.arithmetic.full(value), len(t.heads)
-        size = t.axes[0]
-        parts = tuple(self.arithmetic.builder.slice(p, axis, size * Dim.of(number), size) for p in whole.parts)
-        return Value(parts, replace(t, is_complex=value.type.is_complex))
-
-    def repeated(self, value: Value, times: int) -> Value:
-        """A vector several times in a row."""
-        if times == 1:
-            return value
-        whole, t = self.arithmetic.full(value), value.type
-        parts = tuple(self.arithmetic.builder.concat([p] * times, len(t.heads)) for p in whole.parts)
-        return Value(parts, replace(t, axes=(t.axes[0] * Dim.of(times),)))
-
-    def diagonals(self, matrix: Value, t: Type, blocks: int, columns: bool) -> Value:
-        """The diagonals of the square blocks of a matrix, in a row: blocks of its rows, or of its columns."""
-        b, heads = self.arithmetic.builder, len(t.heads)
-        size = t.axes[0 if columns else 1]
-        whole = self.arithmetic.full(Value(matrix.parts, t))
-
-        def diagonal(part: int, number: int) -> int:
-            cut = b.slice(part, heads + columns, size * Dim.of(number), size)
-            return b.add(Node("diagonal", (cut,), (*t.heads, size)))
-
-        parts = tuple(b.concat([diagonal(p, i) for i in range(blocks)], heads) for p in whole.parts)
-        return Value(parts, Type(t.heads, (size * Dim.of(blocks),), t.is_complex))

@@ -17,7 +17,6 @@ from rnndsl.calculus.lanes import Slot
 from rnndsl.calculus.scan_form import ScanForm
 from rnndsl.kernel.lane_values import LaneValues
 from rnndsl.kernel.lowering import Lowering
-from rnndsl.kernel.own_channel import OwnChannel
 from rnndsl.kernel.step import Step
 from rnndsl.kernel.values import Value
 
@@ -42,15 +41,6 @@ def jacobian_matrix(jacobian: Jacobian | None, lowering: Lowering, step: Step) -
     bars = {z: bar for bar, z in jacobian.conjugates.items()}
     by = {p.root: p.by for p in jacobian.updates}
     return linear.matrix([by[state] for state, _ in linear.lanes.updates], bars, 1.0)
-
-
-def own_matrix(jacobian: Jacobian, lowering: Lowering, step: Step) -> Matrix:
-    """The part of ∂ new / ∂ old that stays in a channel. Raises Unsupported."""
-    linear = _Linear(jacobian, lowering, step)
-    bars = {z: bar for bar, z in jacobian.conjugates.items()}
-    own = OwnChannel(jacobian, linear.values)
-    types = {s.state: s.type for s in jacobian.lanes.slots}
-    return linear.matrix([own.entries(p.by, types[p.root]) for p in jacobian.updates], bars, 1.0)
 
 
 def exact_form(component: Component, lowering: Lowering, step: Step) -> Exact | None:

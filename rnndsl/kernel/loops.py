@@ -12,7 +12,7 @@ def inside(nodes: Sequence[Node], leaves: tuple[int, ...], counter: str) -> set[
     found: set[int] = set()
     for n, node in enumerate(nodes):
         starts = n in leaves or (node.op == "counter" and node.of(str) == counter)
-        if starts or (node.op not in ("loop", "loop_back") and any(a in found for a in node.args)):
+        if starts or (node.op not in ("loop", "loop_back", "loop_along") and any(a in found for a in node.args)):
             found.add(n)
     return found
 
@@ -55,4 +55,6 @@ def bodies(node: Node) -> tuple[int, ...]:
     if node.op == "loop_back":
         back = node.back
         return (*back.loop.rounds, *back.loop.outputs, *back.gradients, *back.outputs, *back.totals)
+    if node.op == "loop_along":
+        return (*node.along.slopes, *node.along.outputs)
     return ()

@@ -1,14 +1,11 @@
 """A step for all times at once, and the part of its Jacobian that stays in a channel: what a round of Newton's method computes where channels
 meet inside a step."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from rnndsl.calculus.analysis import Component
-from rnndsl.calculus.budget import WORK
-from rnndsl.calculus.budget import TooLarge as FormulaTooLarge
-from rnndsl.kernel.limits import TooLarge
-from rnndsl.kernel.linear import Matrix, own_matrix
-from rnndsl.kernel.lowering import lowered
+from rnndsl.kernel.linear import Matrix
+from rnndsl.kernel.lowering import lower
+from rnndsl.kernel.own_channel import own_channel
 from rnndsl.kernel.step import Step
 from rnndsl.plan.ir import Plan
 from rnndsl.plan.recurrence import Recurrence
@@ -22,14 +19,7 @@ class NewtonStep:
     own: Matrix
 
 
-def newton_step(plan: Plan, recurrence: Recurrence, component: Component) -> NewtonStep:
+def newton_step(plan: Plan, recurrence: Recurrence) -> NewtonStep:
     """A round of a recurrence. Raises Unsupported, with the reason."""
-    if component.oversize or component.jacobian is None:
-        raise TooLarge("the operations of its equations", WORK)
-    if component.too_large:
-        raise TooLarge("the operations of its derivatives", WORK)
-    lowering, step = lowered(plan, replace(recurrence, exit=None), unroll=True)
-    try:
-        return NewtonStep(step, own_matrix(component.jacobian, lowering, step))
-    except FormulaTooLarge:
-        raise TooLarge("the operations of its derivatives", WORK) from None
+    step = lower(plan, recurrence)
+    return NewtonStep(step, own_channel(step))

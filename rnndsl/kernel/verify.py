@@ -13,6 +13,7 @@ from rnndsl.kernel.graph import (
     Cut,
     Leaf,
     Loop,
+    LoopAlong,
     LoopBack,
     Node,
     Result,
@@ -22,7 +23,7 @@ from rnndsl.law import Law, Rule
 
 DATA: dict[str, type] = {
     **dict.fromkeys(ARRAYS, Leaf), **dict.fromkeys(ROUNDS, Round), "number": float, "size": Dim, "hyper": str, "counter": str, "slice": Cut,
-    "concat": int, "cumsum": bool, "loop": Loop, "loop_back": LoopBack, "result": Result,
+    "concat": int, "cumsum": bool, "loop": Loop, "loop_back": LoopBack, "loop_along": LoopAlong, "result": Result,
 }  # fmt: skip
 ENTRIES = frozenset((*OPERATIONS, "copy"))  # what is a formula of single entries
 
@@ -170,6 +171,8 @@ def _loops_closed(nodes: Nodes, n: int) -> Iterator[str]:
             pairs = [(node.data.rounds, node.data.outputs, "round")]
         case LoopBack():
             pairs = [(node.data.gradients, node.data.outputs, "round_gradient")]
+        case LoopAlong():
+            pairs = [(node.data.slopes, node.data.outputs, "round_slope")]
         case Result(kind, index):
             held = getattr(nodes[node.args[0]].data, kind, ())
             if index >= len(held) or nodes[held[index]].shape != node.shape:

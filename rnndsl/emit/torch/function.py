@@ -1,15 +1,16 @@
 """A round of Newton's method as a Python function: statements for what is read twice or has a name, each naming its origin."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.carried import WIDTH
 from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.torch.text import ATOM, Text, elementwise, placed, product, total
-from rnndsl.kernel.graph import Shape
+from rnndsl.kernel.graph import Node, Shape
 from rnndsl.kernel.limits import Unsupported
-from rnndsl.kernel.loops import reachable
+from rnndsl.kernel.loops import bodies, inside, reachable
 from rnndsl.kernel.newton import NewtonStep
 
 _LONG = 60  # characters of an expression, from which on it gets a statement of its own
@@ -23,10 +24,12 @@ class RoundText:
         self.nodes = self.step.builder.nodes
         self.names = KernelNames()
         self.texts: dict[int, Text] = {}
+        self.left: dict[tuple[int, int], Text] = {}  # what a loop leaves behind, by its node and the number of its result
         self.origin: int | None = None
         self.header: dict[tuple[str, str], str] = {}  # what the function reads of it
         self.local = dict(self.step.names)
         self.short: set[int] = set()  # values whose axes may have length 1 where they are longer
+        self.written: set[int] = set()
 
     def lines(self) -> list[str]:
         updates = list(self.step.updates)
@@ -34,13 +37,17 @@ class RoundText:
         carries = [self._carry(i) for i in range(len(self.step.carries))]
         arrays = [*carries, *(self._array("stream", i) for i in range(len(self.step.streams)))]
         arrays += [self._array("static", i) for i in range(len(self.step.statics))]
-        needed = sorted(reachable(self.nodes, [*updates, *entries]))
-        self.counts = Counter(a for n in needed for a in self.nodes[n].args)
+        needed = reachable(self.nodes, [*updates, *entries])
+        self.counts = Counter(a for n in needed for a in (*self.nodes[n].args, *bodies(self.nodes[n])))
         self.counts.update([*updates, *entries])
-        first = reachable(self.nodes, updates)
-        values = [line for n in needed if n in first for line in self._statement(n)]
+        loops = [n for n in needed if self.nodes[n].op in ("loop", "loop_along")]
+        self.along = {self.nodes[n].loop.number: n for n in loops if self.nodes[n].op == "loop_along"}
+        self.regions = {n: inside(self.nodes, self._leaves(n), self.nodes[n].loop.counter) for n in loops}
+        self.inner = set().union(*self.regions.values())
+        self.first = reachable(self.nodes, updates)
+        values = self._block(reachable(self.nodes, updates, rounds=False))
         self.origin = None
-        slopes = [line for n in needed if n not in first for line in self._statement(n)]
+        slopes = self._block(reachable(self.nodes, entries, rounds=False))
         rows = [f"({''.join(f'{self._full(e)}, ' if e is not None else 'None, ' for e in row).rstrip()})" for row in self.newton.own]
         body = [
             "# new values of all steps at once",
@@ -56,9 +63,76 @@ class RoundText:
         header += [f'{name} = {kind}["{given}"]' for (kind, given), name in self.header.items()]
         return [f"def {self.label}(like, derivatives, sizes, hypers, arrays):", *(f"    {line}" for line in [*header, *body])]
 
+    def _leaves(self, n: int) -> tuple[int, ...]:
+        """What the rounds of a loop, and those along it, begin with."""
+        node = self.nodes[n]
+        return node.loop.rounds if node.op == "loop" else (*node.loop.rounds, *node.along.slopes)
+
+    def _block(self, wanted: set[int], region: set[int] | None = None) -> list[str]:
+        """Statements for those of some nodes that have none yet and are in no loop, or in the rounds of one, a region."""
+        lines: list[str] = []
+        for n in sorted(wanted - self.written):
+            if (n not in self.inner if region is None else n in region) and n not in self.written:
+                self.written.add(n)
+                lines += self._lines(n, self.nodes[n])
+        return lines
+
+    def _lines(self, n: int, node: Node) -> list[str]:
+        match node.op:
+            case "loop":
+                return self._loop(n)
+            case "result":
+                self.texts[n] = self.left[node.args[0], node.result.index]
+            case "round" | "round_slope" | "loop_along":  # named where the loop is
+                pass
+            case _:
+                return self._statement(n)
+        return []
+
+    # Loops
+
+    def _loop(self, n: int) -> list[str]:
+        """A loop of Python; where derivatives are wanted, those of its values go along."""
+        loop = self.nodes[n].loop
+        along = self.along.get(loop.number)
+        lines = self._passed(loop.rounds, self.nodes[n].args)
+        self.left |= {(n, k): self.texts[r] for k, r in enumerate(loop.rounds)}
+        if along is not None:
+            slopes, starts = self.nodes[along].along, self.nodes[along].args
+            before = reachable(self.nodes, list(starts), rounds=False)
+            lines += self._block(before & self.first)  # what new values need too
+            lines += _if_wanted([*self._block(before), *self._passed(slopes.slopes, starts)])
+            self.left |= {(along, k): self.texts[r] for k, r in enumerate(slopes.slopes)}
+        self.origin = None
+        body = self._block(reachable(self.nodes, list(loop.outputs), rounds=False), self.regions[n])
+        if along is not None:
+            beside = self._block(reachable(self.nodes, list(slopes.outputs), rounds=False), self.regions[along])
+            body += _if_wanted([*beside, *self._passed(slopes.slopes, slopes.outputs)])
+        body += self._passed(loop.rounds, loop.outputs)
+        self.origin = None
+        return [*lines, f"for {self._counter(loop.counter)} in range({self._dim(loop.low)}, {self._dim(loop.high + Dim.of(1))}):", *(f"    {line}" for line in body)]
+
+    def _passed(self, leaves: Sequence[int], values: Sequence[int]) -> list[str]:
+        """What the next round begins with, in one statement: no value of the round before is lost before it is read."""
+        names = [self.names(("round", leaf), self.local.get(leaf, "v")) for leaf in leaves]
+        given = [self._moving(v, self.nodes[leaf].shape) for leaf, v in zip(leaves, values, strict=False)]
+        for leaf, name in zip(leaves, names, strict=True):
+            self.texts[leaf] = Text(name, moves=True)
+            self.short.discard(leaf)
+        changed = [(name, value) for name, value in zip(names, given, strict=True) if name != value]
+        return [f"{', '.join(name for name, _ in changed)} = {', '.join(value for _, value in changed)}"] if changed else []
+
+    def _moving(self, n: int, shape: Shape) -> str:
+        """A value with all of its entries, of every step."""
+        whole = self._whole(n, shape)
+        return whole if self.texts[n].moves else f"moving({whole}, like, {self._dims(shape)})"
+
     def _of_header(self, kind: str, given: str) -> str:
         """The name of a size or hyperparameter."""
         return self.header.setdefault((kind, given), self.names((kind, given), given))
+
+    def _counter(self, name: str) -> str:
+        return self.names(("counter", name), name)
 
     def _carry(self, i: int) -> str:
         array, lag = self.step.carries[i]
@@ -105,6 +179,8 @@ class RoundText:
                 return Text(self._of_header("hypers", node.of(str)), plain=True)
             case "size":
                 return Text(f"float({self._dim(node.of(Dim))})", plain=True)
+            case "counter":
+                return Text(self._counter(node.of(str)), plain=True)
             case "old" | "stream":
                 return Text(self.names((node.op, node.leaf.index)), moves=True)
             case "static":
@@ -151,3 +227,7 @@ class RoundText:
         names = {name: self._of_header("sizes", name) for name in d.names}
         above, below = (part.text(names) for part in d.divided())
         return above if below == "1" else f"({above}) // ({below})"
+
+
+def _if_wanted(lines: list[str]) -> list[str]:
+    return ["if derivatives:", *(f"    {line}" for line in lines)] if lines else []

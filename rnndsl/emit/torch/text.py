@@ -61,6 +61,8 @@ def elementwise(node: Node, args: Sequence[Text]) -> Text:
         condition = f"{args[0].within(ADD)} {_COMPARE[op]} {args[1].within(ADD)}"
         return Text(f"({condition}).to(like.dtype)", ATOM, moves, condition=condition)
     if op == "select":
+        if args[0].plain:
+            return Text(f"chosen({args[0].code}, {args[1].tensor}, {args[2].tensor})", moves=moves)
         condition = args[0].condition or f"{args[0].within(ADD)} != 0"
         return Text(f"torch.where({condition}, {args[1].tensor}, {args[2].tensor})", moves=moves)
     if op == "pow":

@@ -23,6 +23,17 @@ def expanded(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     return x.expand(*x.shape[: x.dim() - len(shape)], *shape)
 
 
+def moving(x: Tensor, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A value of every step, [B, C, *shape], as `like` is one of some shape."""
+    return x.expand(*like.shape[:2], *shape)
+
+
+def chosen(condition: float, a: Tensor, b: Tensor) -> Tensor:
+    """`a` where a number is not 0, else `b`."""
+    a, b = torch.broadcast_tensors(a, b)
+    return a if condition else b
+
+
 def permuted(x: Tensor, order: tuple[int, ...]) -> Tensor:
     """A value with its axes in another order."""
     lead = x.dim() - len(order)
