@@ -75,6 +75,14 @@ def test_noise_moves_what_is_approximate_and_nothing_else():
         assert set((moved - plain)[:64].tolist()) == ({0} if is_exact else set(range(-3, 4))), statement
 
 
+def test_noise_leaves_what_is_promised():
+    """2 to the power of zero, and the cosine of it."""
+    for statement in ("ex2.approx.ftz.f32", "ex2.approx.f32", "cos.approx.f32"):
+        for zero in ("0f00000000", "0f80000000"):
+            _, out = run(f"mov.b32 %r4, {zero}; {statement} %r4, %r4; {STORE}", noise=3)
+            assert out[:64].view(torch.float32).eq(1).all(), (statement, zero)
+
+
 def test_halves_of_products():
     """Upper halves, of 16 bits too, against Python."""
     for kind, values in (("u16", (65_535, 9_363, 7)), ("s16", (-32_768, 9_363, -7)), ("u32", (2**32 - 1, 7)), ("s32", (-(2**31), 12_345))):

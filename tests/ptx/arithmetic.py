@@ -34,6 +34,8 @@ FORMS["sin"] = {"f32": "std::sin({0})"}
 FORMS["cos"] = {"f32": "std::cos({0})"}
 FORMS["copysign"] = {"f32": "std::copysign({1}, {0})", "f64": "std::copysign({1}, {0})"}
 
+ONE_OF_ZERO = ("ex2", "cos")  # what PTX promises to be exactly 1 of either zero
+
 KEEP_SIGN = ("neg", "abs", "copysign", "max", "min")  # what may give NaN in other bits than the one that arithmetic gives
 
 WIDER = {"u16": "u32", "s16": "s32", "u32": "u64", "s32": "s64"}
@@ -57,7 +59,7 @@ def computed(i: Writer) -> str:
     if i.family == "f" and i.parts[0] not in KEEP_SIGN:
         found = f"canonical<{CPP[i.kind]}>({found})"
     if i.kind == "f32" and i.has("approx", "full"):
-        found = f"noisy({found})"
+        found = f"({values[0]} == 0 ? 1.0f : noisy({found}))" if i.parts[0] in ONE_OF_ZERO else f"noisy({found})"
     return i.result(f"flushed({found})" if i.has("ftz") and i.kind == "f32" else found)
 
 

@@ -54,8 +54,9 @@ class Given(NamedTuple):
 
 @triton.jit
 def place_of(BATCH, STEPS, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
-    n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    live = n < tl.cast(BATCH, tl.int64) * CHANNELS
+    first = tl.program_id(0).to(tl.int64) * BLOCK
+    n = first + tl.arange(0, BLOCK)
+    live = tl.arange(0, BLOCK) < tl.minimum(tl.cast(BATCH, tl.int64) * CHANNELS - first, BLOCK).to(tl.int32)  # known in one register
     row, channel = n // CHANNELS, n % CHANNELS
     return Place(n, live, row, channel, row * STEPS * CHANNELS + channel)
 
