@@ -47,7 +47,7 @@ def points() -> torch.Tensor:
     return torch.cat([torch.linspace(-30, 30, 2_000_001, dtype=torch.float64), spread.double(), near]).float()
 
 
-BOUNDS = [(sigmoid, torch.sigmoid, 3.0e-7, None), (tanh, torch.tanh, 2.4e-7, 4.0e-7)]  # absolute, and relative
+BOUNDS = [(sigmoid, torch.sigmoid, 1.6e-7, None), (tanh, torch.tanh, 1.8e-7, 2.9e-7)]  # absolute, and relative
 
 
 @pytest.mark.parametrize(("function", "truth", "absolute", "relative"), BOUNDS, ids=("sigmoid", "tanh"))

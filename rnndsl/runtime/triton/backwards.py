@@ -172,8 +172,9 @@ def _pulled(pullback: tl.constexpr, now, given, d):
 @triton.jit
 def write_sums(given, back, sums, restart_sums):
     """Stores sums over steps, [BLOCK]."""
+    live = tl.arange(0, given.place.n.shape[0]) < given.place.left
     for i in tl.static_range(len(sums)):
-        tl.store(back.statics[i] + given.place.n, sums[i], given.place.live)
+        tl.store(back.statics[i] + given.place.n, sums[i], live)
     if len(given.reset) > 0:
         for i in tl.static_range(len(restart_sums)):
-            tl.store(back.initial[i][0] + given.place.n, restart_sums[i], given.place.live)
+            tl.store(back.initial[i][0] + given.place.n, restart_sums[i], live)

@@ -16,13 +16,14 @@ from rnndsl.runtime.triton.tuples import select
 
 class Place(NamedTuple):
     """Which channels a program has, [BLOCK] each: their numbers, which of them there are, their rows of the batch, their numbers in a row, and
-    their entries of step 0 in an array [B, T, channels]."""
+    their entries of step 0 in an array [B, T, channels]; and how many of them there are, which tells again behind a loop what it need not keep."""
 
     n: Any
     live: Any
     row: Any
     channel: Any
     base: Any
+    left: Any
 
 
 class Columns(NamedTuple):
@@ -54,11 +55,11 @@ class Given(NamedTuple):
 
 @triton.jit
 def place_of(BATCH, STEPS, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
-    first = tl.program_id(0).to(tl.int64) * BLOCK
-    n = first + tl.arange(0, BLOCK)
-    live = tl.arange(0, BLOCK) < tl.minimum(tl.cast(BATCH, tl.int64) * CHANNELS - first, BLOCK).to(tl.int32)  # known in one register
+    n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    live = n < tl.cast(BATCH, tl.int64) * CHANNELS
     row, channel = n // CHANNELS, n % CHANNELS
-    return Place(n, live, row, channel, row * STEPS * CHANNELS + channel)
+    left = tl.minimum(tl.cast(BATCH, tl.int64) * CHANNELS - tl.program_id(0).to(tl.int64) * BLOCK, BLOCK).to(tl.int32)
+    return Place(n, live, row, channel, row * STEPS * CHANNELS + channel, left)
 
 
 @triton.jit

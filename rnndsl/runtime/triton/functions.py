@@ -66,7 +66,7 @@ def _signed(size, x):
 
 @triton.jit
 def sigmoid(x):
-    """In float32 3.0e-7 off at most, with units of exp2 and rsqrt that are 2 and 1 off in the last place."""
+    """In float32 1.6e-7 off at most, with units of exp2 and rsqrt that are 2 and 1 off in the last place."""
     return _inverse(1.0 + _exp_of_sum(-x))
 
 
@@ -85,7 +85,7 @@ def _tanh_near_zero(x):
 
 @triton.jit
 def tanh(x):
-    """In float32 2.4e-7 off at most, 4.0e-7 of its size, with units as for `sigmoid`."""
+    """In float32 1.8e-7 off at most, 2.9e-7 of its size, with units as for `sigmoid`."""
     size = tl.abs(x)
     if x.dtype == tl.float64:
         near_above, near_below = _tanh_near_zero(size)

@@ -59,7 +59,7 @@ def sequences_in_lanes(sequences, lanes):
 def given_in_lanes(given, lanes):
     place = given.place
     return Given(
-        Place(place.n[None, :] + 0 * lanes.lane, place.live[None, :], place.row[None, :], place.channel[None, :], place.base[None, :]),
+        Place(place.n[None, :] + 0 * lanes.lane, place.live[None, :], place.row[None, :], place.channel[None, :], place.base[None, :], place.left),
         columns_in_lanes(given.streams, lanes),
         wide(given.statics),
         wide(given.begin),
