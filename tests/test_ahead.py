@@ -43,3 +43,33 @@ def test_kernels_compile_and_need_what_they_needed(tmp_path, accept):
             known = table["kernels"][name]
             assert row["barriers"] == known["barriers"], name
             assert row["registers"] <= 1.1 * known["registers"] + 2, name
+
+
+PACKED = """
+import re, sys
+from pathlib import Path
+import torch
+sys.path.insert(0, sys.argv[1])
+from ahead import channels_of, kernels_of
+from rnndsl.runtime.triton.ahead import compiled
+from rnndsl.tiles import SEQUENTIAL, candidates
+for _, kernels in channels_of(Path(sys.argv[2])):
+    for packed in (False, True):
+        tiles = next(t for t in candidates(kernels.costs, 64 * 64, 100, itemsize=2) if t.schedule == SEQUENTIAL and (t.channels > 32 * t.warps) == packed)
+        for kernel in ("forward", "backward"):
+            ptx = compiled(kernels_of(kernels)[kernel][0], tiles, "sm_90", torch.bfloat16).asm["ptx"]
+            print(packed, kernel, len(re.findall(r"(?:ld|st)\\.global[.\\w:]*\\.b16 ", ptx)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="triton brings its compilers for Linux")
+def test_two_channels_a_thread_move_their_halves_together(tmp_path):
+    """Of bf16 streams, 4 bytes at a time; of one channel a thread they are 2."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"PYTHONPATH": str(ROOT), "TRITON_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", PACKED, str(ROOT / "benchmarks"), str(ROOT / "examples" / "para_gru.rnn")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    found = {tuple(line.split()[:2]): int(line.split()[2]) for line in done.stdout.splitlines()}
+    assert len(found) == 4
+    assert found["False", "forward"] and found["False", "backward"]
+    assert not found["True", "forward"] and not found["True", "backward"]
