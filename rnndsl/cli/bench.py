@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnndsl import programs
+from rnndsl.backends import NAMES as BACKENDS
 from rnndsl.cli.programs import chosen_cell, read
 from rnndsl.cli.status import INTERRUPTED, Misuse
 from rnndsl.files import same_file
@@ -30,7 +31,7 @@ def add(commands: Any) -> None:
     p.add_argument("--size", nargs="+", action="extend", default=[], metavar="H=256", help="sizes of the cell (default D=64 H=256 N=4, others 64)")
     p.add_argument("--dtype", default="float32", metavar="TYPE", help="float32 (default), float64, bfloat16 or float16")
     p.add_argument("--against", metavar="NAMES", help="of loop,compile,nn,pararnn (default: all of them)")
-    p.add_argument("--backends", metavar="NAMES", help="of cpu,triton (default: those that can run the cell)")
+    p.add_argument("--backends", metavar="NAMES", help=f"of {','.join(BACKENDS)} (default: those that can run the cell)")
     p.add_argument("--direction", metavar="NAMES", help="of forward,both (default: both of them)")
     p.add_argument("--scope", metavar="NAMES", help="of recurrence,layer,step (default: all of them)")
     p.add_argument("--repeats", metavar="N", help="rounds (default: up to 20, fewer where they are slow)")

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from rnndsl.runtime.backend import BACKENDS, Results
 from rnndsl.runtime.call import Call as Given
+from rnndsl.runtime.reference import REFERENCE
+from rnndsl.tiles import SEQUENTIAL
 from rnndsl.tools.bench.subject import Recurrence, Subject, weights_like
 
 SAME = 1e-4  # how far numbers of the same cell may lie apart
@@ -146,7 +148,7 @@ def loop(subject: Subject) -> Backend:
 
 
 def our_backends(subject: Subject, names: tuple[str, ...]) -> tuple[list[Backend], dict[str, str]]:
-    """A candidate for each schedule of each of our backends; and why those that cannot run the cell cannot."""
+    """A candidate for each schedule of each of our backends; and why those that cannot run the cell cannot. What would run a loop is left to it."""
     found: list[Backend] = []
     absent: dict[str, str] = {}
     for backend in names:
@@ -161,12 +163,14 @@ def our_backends(subject: Subject, names: tuple[str, ...]) -> tuple[list[Backend
         if why is not None:
             absent[backend] = why
             continue
-        found.append(Backend(backend, subject, layer))
-        newton = copy.deepcopy(layer)
-        newton.schedule = "newton"
-        if any(plan.schedule == "newton" for plan in newton.plan_for(*subject.inputs)):
-            layer.schedule = "sequential"
-            found.append(Backend(f"{backend} newton", subject, newton))
+        layer.schedule = SEQUENTIAL
+        if any(plan.backend != REFERENCE.name for plan in layer.plan_for(*subject.inputs)):
+            found.append(Backend(backend, subject, layer))
+        for schedule in BACKENDS[backend].schedules:
+            parallel = copy.deepcopy(layer)
+            parallel.schedule = schedule
+            if schedule != SEQUENTIAL and any(plan.schedule == schedule for plan in parallel.plan_for(*subject.inputs)):
+                found.append(Backend(f"{backend} {schedule}", subject, parallel))
     return found, absent
 
 
