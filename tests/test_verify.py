@@ -22,7 +22,7 @@ from rnndsl.tools.verify import checks
 from rnndsl.tools.verify.compare import Gap, allowance, differences, roundings
 from rnndsl.tools.verify.context import Context
 from rnndsl.tools.verify.finding import FAIL, INFO, NOTE, PASS, SKIP, Finding
-from rnndsl.tools.verify.newton import newton
+from rnndsl.tools.verify.schedules import parallel
 from rnndsl.tools.verify.observe import Value
 from rnndsl.tools.verify.settings import Settings
 from rnndsl.tools.verify.sizes import LARGE, ODD, SMALL, find_sizes
@@ -131,7 +131,7 @@ def test_a_right_cell_passes(backend, file, capsys):
     assert out.startswith("Gated(D=3, H=5)  cell.rnn:1\n===") and "FAIL" not in out
     for check in ("equations", "finite", "backend", "gradcheck", "jacobian", "halves", "steps", "resets"):
         assert f"\npass  {check} " in out
-    assert "skip  newton" in out and "throughput" in out and " passed, 1 not checked; " in out
+    assert "skip  schedule" in out and "throughput" in out and " passed, 1 not checked; " in out
 
 
 def test_the_kernels_of_this_machine():
@@ -392,7 +392,7 @@ def interpreted():
 
 
 def test_newton(interpreted):
-    found = newton(interpreted, interpreted.backends[1], torch.float64)
+    found = parallel(interpreted, interpreted.backends[1], torch.float64, "newton")
     assert found.verdict == PASS, found
     assert sum(" rounds each, " in n and "residual" in n for n in found.notes) == 4
     assert all(f"weights × {s}:" in " ".join(found.notes) for s in ("0.1", "1", "2", "5"))
@@ -403,7 +403,7 @@ def test_a_residual_that_is_too_large(interpreted, monkeypatch):
 
     right = backend.read_report
     monkeypatch.setattr(backend, "read_report", lambda *a: replace(right(*a), residual=1.0))
-    found = newton(interpreted, interpreted.backends[1], torch.float32)
+    found = parallel(interpreted, interpreted.backends[1], torch.float32, "newton")
     assert found.verdict == FAIL and found.notes[0] == "weights × 0.1: residual 1.0e+00 of h is more than 2e-06"
 
 
@@ -412,7 +412,7 @@ def test_newton_that_is_not_sequential(interpreted, monkeypatch):
 
     forward = Launched.forward
     monkeypatch.setattr(Launched, "forward", lambda self, *a: [t + 1e-6 * (self.schedule == "newton") for t in forward(self, *a)])
-    found = newton(interpreted, interpreted.backends[1], torch.float64)
+    found = parallel(interpreted, interpreted.backends[1], torch.float64, "newton")
     assert found.verdict == FAIL and found.place and 'schedule="sequential"' in " ".join(found.notes)
     assert found.notes[0].startswith("there newton has ") and ", sequential " in found.notes[0]
 
@@ -420,7 +420,7 @@ def test_newton_that_is_not_sequential(interpreted, monkeypatch):
 def test_triton_in_the_interpreter(interpreted, file, capsys):
     assert command(file(GATED), "--backend", "triton", "--dtype", "float64", "--size", "D=2", "H=3") == 0
     out = capsys.readouterr().out
-    assert "triton (interpreted) on float64 against the reference" in out and "pass  newton " in out
+    assert "triton (interpreted) on float64 against the reference" in out and "pass  schedule " in out
     assert "\n                   triton" not in out, "the time of an interpreter says nothing"
 
 

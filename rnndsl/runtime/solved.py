@@ -27,6 +27,7 @@ class SolveReport:
         if self.schedule == SEQUENTIAL:
             return f"{self.recurrence}: sequential"
         alone = f", {self.alone} of them step by step" if self.alone else ""
+        chunks = f"{self.chunks} chunk{'s' * (self.chunks != 1)}"
         rest = "" if self.prefix is None else f"; from step {self.prefix} on step by step"
         rounds = f"{self.rounds:.1f} rounds each, {self.most_rounds} at most"
-        return f"{self.recurrence}: {self.chunks} chunks{alone}, {rounds}, residual {self.residual:.1e}{rest}"
+        return f"{self.recurrence}: {chunks}{alone}, {rounds}, residual {self.residual:.1e}{rest}"

@@ -7,13 +7,14 @@ from functools import partial
 import torch
 
 from rnndsl.runtime.backend import BACKENDS
+from rnndsl.tiles import SEQUENTIAL
 from rnndsl.tools.verify import agreement, consistency
 from rnndsl.tools.verify.context import REFERENCE, Backend, Context
 from rnndsl.tools.verify.finding import SKIP, Finding
 from rnndsl.tools.verify.gradcheck import gradcheck
 from rnndsl.tools.verify.jacobian import jacobian
-from rnndsl.tools.verify.newton import newton
 from rnndsl.tools.verify.noise import in_training
+from rnndsl.tools.verify.schedules import parallel
 from rnndsl.tools.verify.throughput import throughput
 
 
@@ -51,22 +52,22 @@ def checks(c: Context) -> Iterator[Check]:
         yield Check("halves", f"{_named(b)}: two calls against one", partial(consistency.in_halves, c, b))
         yield Check("steps", f"{_named(b)}: step by step against one call", partial(consistency.by_steps, c, b))
         yield Check("resets", f"{_named(b)}: resets against separate sequences", partial(consistency.by_resets, c, b))
-    yield from _newton(c, dtypes)
+    yield from _schedules(c, dtypes)
     if c.cell.of_role("noise"):
         for b in c.backends:
             yield Check("noise", f"{_named(b)}: in training, from one seed", partial(in_training, c, b))
     yield Check("throughput", "forward and backward, float32", partial(throughput, c))
 
 
-def _newton(c: Context, dtypes: list) -> Iterator[Check]:
-    """Newton in the dtypes that it computes in."""
-    parallel = next((b for b in c.backends if "newton" in BACKENDS[b.name].schedules), None)
-    if parallel is None:
-        yield Check("newton", "parallel over time against sequential", partial(_skipped, "it is a schedule of the Triton backend, which does not run"))
-        return
-    for name, dtype in dtypes:
-        if dtype in (torch.float64, torch.float32):
-            yield Check("newton", f"{_named(parallel)} on {name}: parallel against sequential", partial(newton, c, parallel, dtype))
+def _schedules(c: Context, dtypes: list) -> Iterator[Check]:
+    """The schedules that are parallel over time, in the dtypes that they compute in."""
+    pairs = [(b, s) for b in c.backends for s in BACKENDS[b.name].schedules if s != SEQUENTIAL]
+    if not pairs:
+        yield Check("schedule", "parallel over time against sequential", partial(_skipped, "no backend that runs here has such a schedule for this cell"))
+    for b, schedule in pairs:
+        for name, dtype in dtypes:
+            if dtype in (torch.float64, torch.float32):
+                yield Check("schedule", f"{_named(b)} on {name}: {schedule} against sequential", partial(parallel, c, b, dtype, schedule))
 
 
 def _named(b: Backend) -> str:
