@@ -22,8 +22,8 @@ from rnndsl.tools.verify import checks
 from rnndsl.tools.verify.compare import Gap, allowance, differences, roundings
 from rnndsl.tools.verify.context import Context
 from rnndsl.tools.verify.finding import FAIL, INFO, NOTE, PASS, SKIP, Finding
-from rnndsl.tools.verify.schedules import parallel
 from rnndsl.tools.verify.observe import Value
+from rnndsl.tools.verify.schedules import parallel
 from rnndsl.tools.verify.settings import Settings
 from rnndsl.tools.verify.sizes import LARGE, ODD, SMALL, find_sizes
 
