@@ -1,6 +1,7 @@
 """Times a fixed table of cells on the CPU with the code of `rnndsl bench`: our kernels, the PyTorch loop, torch.nn, pararnn-torch.
 
     python benchmarks/cpu.py                        prints the table and writes benchmarks/results/cpu-<processor>.json
+    python benchmarks/cpu.py --parallel             cells whose channels meet, in each schedule; writes parallel-<processor>.json
     python benchmarks/cpu.py --only gru             the rows whose name has `gru` in it; writes nothing
 
 pararnn-torch is measured where it is installed (pip install pararnn-torch); without it, those columns stay empty.
@@ -68,6 +69,12 @@ def dense(name: str, program: Path, size: int) -> Case:
     return Case(f"{name}-{size}", program, sequence)
 
 
+def schedules(name: str, program: Path, batch: int, steps: int, **sizes: int) -> Case:
+    """Every schedule that a cell has on a CPU."""
+    settings = Settings(batch, steps, {"D": 64, **sizes}, against=("loop",), backends=("cpu", "torch"), scopes=("layer",))
+    return Case("-".join([name, *(f"{n}{v}" for n, v in sizes.items())]).lower(), program, settings)
+
+
 CASES = [
     diagonal("para-gru", EXAMPLES / "para_gru.rnn"),
     diagonal("para-lstm", EXAMPLES / "para_lstm.rnn"),
@@ -79,6 +86,12 @@ CASES = [
         Settings(1, 1, {"D": 64, "H": 256}, against=("loop", "pararnn"), backends=("cpu",), scopes=("step",)),
         (DenseStep,),
     ),
+]
+
+ZOO = EXAMPLES / "zoo"
+PARALLEL = [
+    *(schedules(n, EXAMPLES / f"{n}.rnn", 1, 4096, H=size) for n in ("gru", "lstm") for size in (32, 64, 256)),
+    *(schedules(n, ZOO / f"{n}.rnn", 4, 2048, N=4, K=32, V=32) for n in ("gated_delta_net", "gla", "mlstm", "rwkv7")),
 ]
 
 
@@ -122,26 +135,39 @@ def markdown(results: list[Result]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def by_schedule(results: list[Result]) -> str:
+    """A table a task: medians; in brackets, how many times faster than the loop."""
+    lines = []
+    for result in results:
+        (point,) = result.points
+        for group in point.groups:
+            times = [f"{e.name} {seconds_text(e.timing.median)} ({times_text(group.ratio(e) or 0.0)})" for e in group.measured()]
+            lines.append(f"{result.cell}, {point.sizes}, {describe(group.task)}: {', '.join(times)}")
+    return "\n".join(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="NAME", help=f"of {', '.join(c.name for c in CASES)}")
+    parser.add_argument("--parallel", action="store_true", help="cells whose channels meet, in each schedule that they have")
+    parser.add_argument("--only", metavar="NAME", help=f"of {', '.join(c.name for c in CASES)}; with --parallel of {', '.join(c.name for c in PARALLEL)}")
     parser.add_argument("--repeats", type=int, help="rounds (default: up to 20, fewer where they are slow)")
     parser.add_argument("--threads", type=int, help="threads of PyTorch and of the kernels")
     options = parser.parse_args()
-    cases = [c for c in CASES if options.only is None or options.only in c.name]
+    table, kind = (PARALLEL, "parallel") if options.parallel else (CASES, "cpu")
+    cases = [c for c in table if options.only is None or options.only in c.name]
     if not cases:
-        parser.error(f"--only {options.only}: there is {', '.join(c.name for c in CASES)}")
+        parser.error(f"--only {options.only}: there is {', '.join(c.name for c in table)}")
     found: dict[str, Result] = {}
     for case in cases:
         found[case.name] = measured(case, options.repeats, options.threads)
         if found[case.name].interrupted:
             break
-    print(markdown(list(found.values())))
+    print(by_schedule(list(found.values())) if options.parallel else markdown(list(found.values())))
     for name, result in found.items():
         for reason in {f"{who}: {why}" for p in result.points for g in p.groups for who, why in g.absent.items()}:
             print(f"{name}, not measured: {reason}", file=sys.stderr)
-    if options.only is None and len(found) == len(CASES) and not any(r.interrupted for r in found.values()):
-        out = RESULTS / f"cpu-{re.sub(r'[^a-z0-9]+', '-', processor().lower()).strip('-')}.json"
+    if options.only is None and len(found) == len(table) and not any(r.interrupted for r in found.values()):
+        out = RESULTS / f"{kind}-{re.sub(r'[^a-z0-9]+', '-', processor().lower()).strip('-')}.json"
         out.parent.mkdir(exist_ok=True)
         out.write_text(json.dumps({"machine": machine(), "cases": {k: data(v) for k, v in found.items()}}, indent=1) + "\n")
         print(f"wrote {out.relative_to(ROOT)}")

@@ -48,6 +48,26 @@ def kernels(data: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def schedules(data: dict[str, Any]) -> str:
+    """Medians of a run of benchmarks/cpu.py --parallel; in brackets how many times faster than the loop."""
+    rows = []
+    for case in data["cases"].values():
+        for point in case["points"]:
+            sizes = ", ".join(f"{k} = {v}" for k, v in {"B": point["B"], "T": point["T"], **point["sizes"]}.items() if k != "D")
+            for task in point["tasks"]:
+                by_name = {e["name"]: e for e in task["candidates"]}
+                parallel = next((n for n in by_name if n.startswith("torch ")), None)
+                row = [f"{case['cell']}, {sizes}", _DIRECTIONS[task["direction"]], seconds_text(by_name["loop"]["median"])]
+                row += [_faster_than(by_name, "cpu"), f"{parallel.removeprefix('torch ')}: {_faster_than(by_name, parallel)}" if parallel else ""]
+                rows.append(row)
+    head = ["cell", "task", "PyTorch loop", "C++, step by step", "parallel, in PyTorch's operations"]
+    return f"{machine(data['machine'])}; layers, float32.\n\n{table(head, rows)}"
+
+
+def _faster_than(by_name: dict[str, Any], name: str) -> str:
+    return f"{seconds_text(by_name[name]['median'])} ({times_text(by_name['loop']['median'] / by_name[name]['median'])})" if name in by_name else ""
+
+
 def _tasks(tasks: list[dict[str, Any]]) -> str:
     others = [n for n in _OTHERS if any(e["name"] == n for t in tasks for e in t["candidates"])]
     bounded = any(t["bytes_moved"] is not None for t in tasks)
@@ -124,7 +144,7 @@ def written(text: str) -> str:
     def fill(m: re.Match) -> str:
         folder = COUNTS if (COUNTS / m[2]).exists() else RESULTS
         data = json.loads((folder / m[2]).read_text(encoding="utf-8"))
-        made = machine_code if folder == COUNTS else kernels if "cases" in data else compiler
+        made = machine_code if folder == COUNTS else schedules if m[2].startswith("parallel") else kernels if "cases" in data else compiler
         return f"{m[1]}\n{made(data)}\n\n{m[3]}"
 
     return _TABLE.sub(fill, text)
