@@ -16,7 +16,7 @@ from rnndsl.runtime.triton.tuples import select
 
 class Place(NamedTuple):
     """Which channels a program has, [BLOCK] each: their numbers, which of them there are, their rows of the batch, their numbers in a row, and
-    their entries of step 0 in an array [B, T, channels]; and how many of them there are, which tells again behind a loop what it need not keep."""
+    their entries of step 0 in an array [B, T, channels]; and how many channels there are from its first on: what tells behind a loop which are there, and need not be kept in it."""
 
     n: Any
     live: Any
