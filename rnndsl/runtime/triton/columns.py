@@ -16,7 +16,8 @@ from rnndsl.runtime.triton.tuples import select
 
 class Place(NamedTuple):
     """Which channels a program has, [BLOCK] each: their numbers, which of them there are, their rows of the batch, their numbers in a row, and
-    their entries of step 0 in an array [B, T, channels]; and how many channels there are from its first on: what tells behind a loop which are there, and need not be kept in it."""
+    their entries of step 0 in an array [B, T, channels]. left: how many channels there are from the program's first on, which tells behind a
+    loop what then need not be kept in it."""
 
     n: Any
     live: Any
