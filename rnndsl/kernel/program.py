@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from rnndsl.checks.dims import Dim
 from rnndsl.kernel.adjoint import Adjoint, Outer, in_order
-from rnndsl.kernel.graph import Builder, Leaf, Map, Node
+from rnndsl.kernel.graph import Builder, Leaf, Map, Node, Shape
+from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.loops import inside, reachable
 from rnndsl.kernel.step import Step
 
@@ -46,6 +47,46 @@ class Program:
     outers: tuple[Outer, ...] = ()
     partial: frozenset[int] = frozenset()  # streams of which only a part has a gradient
     names: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class OuterLayout:
+    """The axes of an outer product's static leaf, further ones counted on from its rank: those summed over, common to both factors, of the left one
+    alone, of the right one alone. Factors lie in memory with their axes in this order."""
+
+    further: list[int]
+    common: list[int]
+    left: list[int]
+    right: list[int]
+    sizes: dict[int, Dim]
+    factors: tuple[tuple[Map, int], tuple[Map, int]]  # of the left and the right one: along which axes its own run, and its node
+
+    @property
+    def axes(self) -> list[int]:
+        """The axes of the leaf, as a product of the factors has them."""
+        return [*self.common, *self.left, *self.right]
+
+    def shape(self, axes: list[int]) -> Shape:
+        return tuple(self.sizes[k] for k in axes)
+
+    def factor(self, left: bool) -> tuple[Map, int, list[int]]:
+        """Along which axes those of a factor run, its node, and in which order it has them in memory."""
+        m, node = self.factors[0 if left else 1]
+        return m, node, [k for k in [*self.further, *self.common, *(self.left if left else self.right)] if k in m]
+
+
+def outer_layout(program: Program, index: int) -> OuterLayout:
+    """How the factors of an outer product lie in memory. Raises Unsupported where one of them is broadcast."""
+    outer = program.outers[index]
+    rank = len(program.nodes[outer.leaf].shape)
+    left, right = set(outer.left_map), set(outer.right_map)
+    further = sorted(k for k in left | right if k >= rank)
+    if not set(further) <= left & right:
+        raise Unsupported("a product with a broadcast matrix")
+    sizes = dict(zip(outer.left_map, program.nodes[outer.left].shape, strict=True)) | dict(zip(outer.right_map, program.nodes[outer.right].shape, strict=True))
+    common = sorted(k for k in left & right if k < rank)
+    factors = ((outer.left_map, outer.left), (outer.right_map, outer.right))
+    return OuterLayout(further, common, sorted(k for k in left - right if k < rank), sorted(k for k in right - left if k < rank), sizes, factors)
 
 
 def _elementwise(builder: Builder, n: int) -> int:

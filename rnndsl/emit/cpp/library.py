@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rnndsl.diagnostics import Source
 from rnndsl.emit.cpp.function import Function
-from rnndsl.emit.cpp.sinks import outer_layout, outer_rounds
+from rnndsl.emit.cpp.sinks import outer_rounds
 from rnndsl.emit.cpp.text import comment
 from rnndsl.emit.labels import labels_of
 from rnndsl.emit.naming import KernelNames
@@ -12,7 +12,7 @@ from rnndsl.emit.step_form import StepForm, form, step_form
 from rnndsl.emit.templates import rendered
 from rnndsl.kernel.build import CellKernels, Refusal, Sweep
 from rnndsl.kernel.limits import Unsupported
-from rnndsl.kernel.program import Program
+from rnndsl.kernel.program import Program, outer_layout
 from rnndsl.kernel.separate import Split
 from rnndsl.kernel.step import Step
 from rnndsl.plan.ir import Plan
@@ -139,18 +139,12 @@ def _outers(f: Function, step: Step) -> list[str]:
     """What the table of outer products says."""
     found = [str(len(f.program.outers))]
     for k, outer in enumerate(f.program.outers):
-        leaf = f.nodes[outer.leaf]
-        sizes = {**{m: f.nodes[outer.left].shape[j] for j, m in enumerate(outer.left_map)}}
-        sizes.update({m: f.nodes[outer.right].shape[j] for j, m in enumerate(outer.right_map)})
-        further, common, left, right = outer_layout(f, k)
-        if any(m not in outer.left_map or m not in outer.right_map for m in further):
-            raise Unsupported("a product with a broadcast matrix")
-        found.append(str(leaf.leaf.index))
+        layout = outer_layout(f.program, k)
+        found.append(str(f.nodes[outer.leaf].leaf.index))
         found.extend(outer_rounds(f, k))
-        for axes in (further, common, left, right):
-            found.append(f.full_volume(tuple(sizes[m] for m in axes)))
-        axes = [*common, *left, *right]
+        found.extend(f.full_volume(layout.shape(axes)) for axes in (layout.further, layout.common, layout.left, layout.right))
+        axes = layout.axes
         found.append(str(len(axes)))
-        found.extend(f.dim(sizes[m]) for m in axes)
+        found.extend(f.dim(d) for d in layout.shape(axes))
         found.extend(str(axes.index(m)) for m in range(len(axes)))
     return found

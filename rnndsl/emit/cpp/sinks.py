@@ -6,7 +6,7 @@ from rnndsl.emit.cpp.scope import Scope
 from rnndsl.emit.cpp.sums import new_carry_name, shared_index, shared_streams
 from rnndsl.emit.cpp.text import plus, times
 from rnndsl.kernel.graph import Loop, Result
-from rnndsl.kernel.program import Sink
+from rnndsl.kernel.program import Sink, outer_layout
 
 
 def sink_address(f: Scope, s: Sink, domain: tuple, lane_axis: int | None) -> tuple[str, str]:
@@ -95,25 +95,9 @@ def outer_rounds(f: Scope, index: int) -> tuple[str, str]:
     return f"long({f.scalar(leaf.select).code})", count
 
 
-def outer_layout(f: Scope, index: int) -> tuple[list[int], list[int], list[int], list[int]]:
-    """The axes of an outer product's static leaf, further ones counted on from its rank: those summed over, common, of the left
-    factor alone, of the right factor alone."""
-    outer = f.program.outers[index]
-    rank = len(f.nodes[outer.leaf].shape)
-    left, right = set(outer.left_map), set(outer.right_map)
-    further = sorted(k for k in left | right if k >= rank)
-    common = sorted(k for k in left & right if k < rank)
-    return further, common, sorted(k for k in left - right if k < rank), sorted(k for k in right - left if k < rank)
-
-
 def outer_strides(f: Scope, index: int, left: bool) -> tuple[str, ...]:
     """Strides of the axes of an outer product's factor, where it is set aside for all steps."""
-    outer = f.program.outers[index]
-    further, common, only_left, only_right = outer_layout(f, index)
-    m = outer.left_map if left else outer.right_map
-    node = f.nodes[outer.left if left else outer.right]
-    order = [*further, *common, *(only_left if left else only_right)]
-    order = [k for k in order if k in m]
-    sizes = [f.dim(node.shape[m.index(k)]) for k in order]
+    m, node, order = outer_layout(f.program, index).factor(left)
+    sizes = [f.dim(f.nodes[node].shape[m.index(k)]) for k in order]
     strides = f.row_major(list(sizes))
     return tuple(strides[order.index(k)] for k in m)

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from rnndsl.diagnostics import Source
 from rnndsl.emit.naming import KernelNames
-from rnndsl.emit.triton.function import Constants, Function
+from rnndsl.emit.triton.function import Function
 from rnndsl.emit.triton.layout import called, listed
 from rnndsl.emit.triton.records import FunctionText
 from rnndsl.emit.triton.recurrence import entry_text, positions_of
 from rnndsl.emit.triton.text import dim, times
+from rnndsl.emit.triton.uniform import Constants
 from rnndsl.kernel.build import CellKernels
 from rnndsl.kernel.channels import Access
 from rnndsl.kernel.decode import SUMMED

@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.triton import text
 from rnndsl.emit.triton.layout import WIDTH, assigned, returned
 from rnndsl.emit.triton.text import ATOM, Text
+from rnndsl.emit.triton.uniform import Constants, Uniform
 from rnndsl.kernel.channels import Channel
 from rnndsl.kernel.graph import Node
 
@@ -22,27 +22,6 @@ _UNREAD = Text("")
 def _read(node: Node) -> tuple[int, ...]:
     """The arguments that a node's text reads: of a surrogate its value alone."""
     return node.args[1:2] if node.op == "surrogate" else node.args
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A number that hyperparameters and sizes make, in Python."""
-
-    name: str
-    code: str
-
-
-class Constants:
-    """The numbers of a file that are made once."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, Constant] = {}
-
-    def name(self, code: str) -> str:
-        """The name of a number that Python code makes."""
-        if code not in self.found:
-            self.found[code] = Constant(f"NUMBER_{len(self.found)}", code)
-        return self.found[code].name
 
 
 @dataclass
@@ -62,7 +41,8 @@ class Function:
         results = [n for group in groups for n in group]
         nodes, wanted = self.channel.builder.nodes, set(results)
         needed = self._needed(results)
-        uniform = self._uniform(needed)
+        numbers = Uniform(nodes, self.names, self.constants)
+        uniform = numbers.among(needed)
         counts: dict[int, int] = {}
         for n in needed:
             for a in _read(nodes[n]):
@@ -89,7 +69,7 @@ class Function:
         for n in needed:
             node = nodes[n]
             if n in uniform:
-                texts[n] = self._constant(n)
+                texts[n] = numbers.text(n)
                 continue
             if node.op in ("old", "stream", "static", "carry_gradient", "follow_gradient", "dot"):
                 texts[n] = Text(self.leaf(node))
@@ -116,32 +96,3 @@ class Function:
                 found.add(n)
                 stack.extend(_read(self.channel.builder[n]))
         return sorted(found)
-
-    def _uniform(self, needed: list[int]) -> set[int]:
-        """The nodes that are numbers, sizes and hyperparameters alone."""
-        nodes = self.channel.builder.nodes
-        found: set[int] = set()
-        for n in needed:
-            if nodes[n].op in ("number", "size", "hyper") or (nodes[n].args and all(a in found for a in nodes[n].args)):
-                found.add(n)
-        return found
-
-    def _constant(self, n: int) -> Text:
-        """A literal, or the name of a number of the file."""
-        node = self.channel.builder[n]
-        if node.op == "number":
-            return text.number(node.of(float))
-        name = self.names(node.of(str)) if node.op == "hyper" else self.constants.name(self._python(n))
-        return Text(name, plain=True)
-
-    def _python(self, n: int) -> str:
-        node = self.channel.builder[n]
-        match node.op:
-            case "number":
-                return text.number(node.of(float)).within(ATOM)
-            case "hyper":
-                return f"{self.names(node.of(str))}.value"
-            case "size":
-                sizes = {name: f"{self.names(name)}.value" for name in node.of(Dim).names}
-                return f"float({text.dim(node.of(Dim), sizes)})"
-        return text.uniform(node.op, [self._python(a) for a in node.args])

@@ -9,10 +9,12 @@ from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.templates import rendered
 from rnndsl.emit.triton import text as triton_text
 from rnndsl.emit.triton.decode import DecodeText, decode_text
-from rnndsl.emit.triton.function import Constants
 from rnndsl.emit.triton.layout import filled, imported, listed, rows, tupled
 from rnndsl.emit.triton.recurrence import RecurrenceText, recurrence_text
 from rnndsl.emit.triton.text import LIBRARY
+from rnndsl.emit.triton.tile.recurrence import TileText, tile_text
+from rnndsl.emit.triton.tile.scope import Sizes
+from rnndsl.emit.triton.uniform import Constant, Constants
 from rnndsl.kernel.build import CellKernels, Refusal
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.plan.ir import Plan
@@ -41,26 +43,36 @@ def kernels_text(kernels: CellKernels, source: Source) -> TritonText:
     hypers = tuple((h.name, names(h.name)) for h in plan.cell.hypers)
     functions = KernelNames()  # what those of each recurrence begin with
     constants = Constants()
+    tile_sizes = Sizes(names)
     made: list[RecurrenceText] = []
+    tiled: list[TileText] = []
     refused: list[tuple[str, str]] = []
     for r in kernels.recurrences:
         label = labels[r.recurrence.scan.states]
-        if isinstance(r.channel, Refusal):
-            refused.append((label, r.channel.reason))
-            continue
         try:
+            if isinstance(r.channel, Refusal):
+                raise Unsupported(r.channel.reason)
             made.append(recurrence_text(plan, r.component, r.channel, source, names, constants, label, functions(label)))
-        except Unsupported as e:
-            refused.append((label, str(e)))
-    decode = decode_text(kernels, source, names, constants) if made and not refused else None
+        except Unsupported:
+            try:
+                if isinstance(r.sweep, Refusal):
+                    raise Unsupported(r.sweep.reason) from None
+                tiled.append(tile_text(r.sweep, source, tile_sizes, constants, label, functions(label)))
+            except Unsupported as e:
+                refused.append((label, str(e)))
+    decode = decode_text(kernels, source, names, constants) if made and not refused and not tiled else None
     values = [*((name, str(_SIZE)) for _, name in sizes), *((names(h.name), f'float("{h.default!r}")') for h in plan.cell.hypers)]
-    text = _file(plan, source, values, constants, made, decode) if made else ""
-    return TritonText(text, sizes, hypers, tuple((r.label, r.kernels) for r in made), decode is not None, tuple(refused))
+    numbers = [*constants.found.values(), *tile_sizes.made.values()]
+    text = _file(plan, source, values, numbers, made, tiled, decode) if made or tiled else ""
+    return TritonText(text, sizes, hypers, tuple((r.label, r.kernels) for r in (*made, *tiled)), decode is not None, tuple(refused))
 
 
-def _file(plan: Plan, source: Source, values: list[tuple[str, str]], constants: Constants, made: list[RecurrenceText], decode: DecodeText | None) -> str:
+def _file(
+    plan: Plan, source: Source, values: list[tuple[str, str]], numbers: list[Constant], made: list[RecurrenceText], tiled: list[TileText],
+    decode: DecodeText | None,
+) -> str:
     title = triton_text.comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
-    given = {"made": title, "values": values, "constants": list(constants.found.values()), "recurrences": made, "decode": decode}
+    given = {"made": title, "values": values, "constants": numbers, "recurrences": made, "tiled": tiled, "decode": decode}
     body = rendered("triton/kernels.py.jinja", **given, imports=_IMPORTS, filled=filled, listed=listed, rows=rows, tupled=tupled)
     return body.replace(_IMPORTS, "\n".join(_imports(body)))
 
@@ -70,12 +82,17 @@ _SIZE = 64  # what a size is in a file that no layer has put its own into
 _RUNTIME = {
     "backwards": {"Backwards", "if_any", "seed_of"},
     "channels": {"Access", "Channels"},
+    "cut": {"columns", "fitting", "in_registers", "number", "part_of", "power_of_two"},
     "columns": {"Columns", "given_of", "place_of", "sequences_of"},
     "exact": {"exact"},
     "functions": LIBRARY,
     "newton": {"newton"},
     "parallel_back": {"parallel_back"},
+    "places": {
+        "add", "before", "diagonal_of", "largest", "over_rows", "read", "read_if_any", "restarted", "running_sum", "total", "unless", "where", "with_diagonal", "write",
+    },
     "sequential": {"sequential", "sequential_back"},
+    "tiled": {"Sum", "Tiled"},
 }
 
 
@@ -84,5 +101,6 @@ def _imports(body: str) -> list[str]:
     code = "\n".join(line for line in body.split("\n") if not line.lstrip().startswith("#"))
     called = set(re.findall(r"(?<![\w.])(\w+)\(", code))
     lines = [imported(f"rnndsl.runtime.triton.{module}", sorted(called & names)) for module, names in _RUNTIME.items() if called & names]
+    lines += ["from rnndsl.runtime.statics import Outer"] if "Outer" in called else []
     lines += ["from rnndsl.scalars import Scalars"] if "Scalars." in code else []
     return [*(["import math", ""] if "math." in code else []), "import triton", "import triton.language as tl", "", *lines]

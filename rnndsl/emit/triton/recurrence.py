@@ -11,10 +11,11 @@ from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.part import tuple_text
 from rnndsl.emit.step_form import form
 from rnndsl.emit.triton import matrix
-from rnndsl.emit.triton.function import Constants, Function
+from rnndsl.emit.triton.function import Function
 from rnndsl.emit.triton.matrix import Matrices, Semiring, pattern_of
 from rnndsl.emit.triton.records import AccessText, ArrayText, FollowText, FunctionText, RecurrenceText, SlotText
 from rnndsl.emit.triton.text import bracketed, dim, times
+from rnndsl.emit.triton.uniform import Constants
 from rnndsl.kernel.channel_kernel import ChannelKernel
 from rnndsl.kernel.channels import Access, Channel
 from rnndsl.kernel.graph import Node

@@ -148,9 +148,7 @@ class Compiled:
         static_grads = [s.new_zeros(s.shape) for s in call.statics]
         first_grads = [f.new_empty(f.shape) for f in first]
         initial_grads = [i.new_zeros(i.shape) for i in call.initial]
-        factors = [
-            [first[0].new_empty((batch, steps, o.rounds, o.further * o.common * size)) for size in (o.left, o.right)] for o in loaded.outers
-        ]
+        factors = [o.factors(first[0], batch, steps) for o in loaded.outers]
         arrays += [*strided(stream_grads, 2, self.dtype), *strided(static_grads, 0, self.dtype)]
         arrays += [*strided(first_grads, 1, self.dtype), *strided(initial_grads, 0, self.dtype)]
         arrays += strided(list(itertools.chain.from_iterable(factors)), 2, self.dtype)

@@ -7,45 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from rnndsl.runtime import build
 from rnndsl.runtime.cpu.kernels import Kernel, Kernels
 from rnndsl.runtime.layer import Layer
+from rnndsl.runtime.statics import Outer, check_slices
 
 TYPES = {torch.float32: "float", torch.float64: "double"}  # what kernels are made for
-
-
-@dataclass(frozen=True)
-class Outer:
-    """Σ over all steps of left ⊗ right is the gradient of static array `index`, of `rounds` slices from number `first` on, or, where
-    that is 0, of all of it, in every round."""
-
-    index: int
-    first: int
-    rounds: int
-    further: int
-    common: int
-    left: int
-    right: int
-    sizes: tuple[int, ...]
-    order: tuple[int, ...]
-
-    def add(self, gradient: Tensor, left: Tensor, right: Tensor) -> None:
-        """Adds to the gradient, from the factors of all steps [batch, steps, rounds, entries]."""
-        if self.first == 0:
-            gradient += self._product(left, right)
-            return
-        for k in range(self.rounds):
-            slice_ = self.first - 1 + (k if self.rounds > 1 else 0)
-            gradient[slice_] += self._product(left[:, :, k].contiguous(), right[:, :, k].contiguous())
-
-    def _product(self, left: Tensor, right: Tensor) -> Tensor:
-        rows = left.numel() // max(1, self.common * self.left)
-        a = left.view(rows, self.common, self.left).permute(1, 2, 0)
-        b = right.view(rows, self.common, self.right).permute(1, 0, 2)
-        product = a[0] @ b[0] if self.common == 1 else torch.bmm(a, b)
-        return product.reshape(self.sizes).permute(self.order)
 
 
 @dataclass(frozen=True)
@@ -83,7 +51,7 @@ def load(cls: Any, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> 
     library = build.load(source_of(kernels, sizes, dtype), cls.__name__)
     kernel = kernels.kernels[name]
     forward, backward = (_function(library, f"{kernel.name}_{direction}") for direction in ("forward", "backward"))
-    _check_slices(_table(library, f"{kernel.name}_slices"))
+    check_slices(_slices(_table(library, f"{kernel.name}_slices")))
     outers = _outers(_table(library, f"{kernel.name}_outers"))
     return Loaded(kernel, forward, backward, outers, _doubles(hypers))
 
@@ -123,12 +91,9 @@ def _outers(read: Iterator[int]) -> tuple[Outer, ...]:
     return tuple(found)
 
 
-def _check_slices(read: Iterator[int]) -> None:
-    """Raises IndexError, as the reference does, where the equations ask for a slice that a param of these sizes does not have."""
-    for _ in range(next(read)):
-        first, last, size = (next(read) for _ in range(3))
-        if first < 1 or last > size:
-            raise IndexError(f"there is no slice {first if first < 1 else max(first, size + 1)}: the leading head axis has {size}")
+def _slices(read: Iterator[int]) -> list[tuple[int, int, int]]:
+    """The slices that a table tells of."""
+    return [(next(read), next(read), next(read)) for _ in range(next(read))]
 
 
 def step_of(layer: Layer, dtype: torch.dtype) -> LoadedStep:
@@ -139,7 +104,7 @@ def step_of(layer: Layer, dtype: torch.dtype) -> LoadedStep:
         library = build.load(source_of(kernels, layer._sizes, dtype), type(layer).__name__)
         assert kernels.step is not None
         name = kernels.step.name
-        _check_slices(_table(library, f"{name}_slices"))
+        check_slices(_slices(_table(library, f"{name}_slices")))
         read = _table(library, f"{name}_shapes")
         shapes = tuple(tuple(next(read) for _ in range(next(read))) for _ in kernels.step.outputs)
         _steps[key] = LoadedStep(_function(library, name), _doubles(layer._hypers), shapes)

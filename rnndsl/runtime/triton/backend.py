@@ -20,12 +20,15 @@ from rnndsl.runtime.kernels import Step
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.plain import reference_of
+from rnndsl.runtime.statics import check_slices
 from rnndsl.runtime.triton import launch, tuned
 from rnndsl.runtime.triton.channels import Channels
 from rnndsl.runtime.triton.files import module_of, text_of
 from rnndsl.runtime.triton.kernels import TritonKernels
 from rnndsl.runtime.triton.report import read_report
 from rnndsl.runtime.triton.step import step
+from rnndsl.runtime.triton.tile_runnable import TileLaunched
+from rnndsl.runtime.triton.tiled import Tiled
 from rnndsl.tiles import SEQUENTIAL, Tiles, choose
 
 PREDICTED = "predicted by a model, not measured; rnndsl tune measures"
@@ -77,13 +80,14 @@ class Triton(Backend):
         found = recurrence.run(key, call)
         if not torch.compiler.is_compiling():
             kernels = recurrence.known(key)
-            assert isinstance(kernels, Launched)
-            if kernels.last is not None:
+            if isinstance(kernels, Launched) and kernels.last is not None:
                 self.solved(layer, name, functools.partial(read_report, name, *kernels.last))
         return found
 
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
         kernels = recurrence.known(_key(layer, name, kind["dtype"]))
+        if isinstance(kernels, TileLaunched):
+            return Plan(name, self.name, SEQUENTIAL, f"a program computes whole steps: {kernels.cut(batch)}")
         assert isinstance(kernels, Launched)
         streams = kind["products"]  # taking streams to be products of the inputs
         tiles, why = kernels.tiles(batch, steps, kind["device"], streams)
@@ -96,14 +100,17 @@ class Triton(Backend):
     ) -> tuple[list[Tensor], list[Tensor]] | None:
         return step(layer, inputs, values, state, dtype)
 
-    def made(self, key: Key) -> "Launched":
-        """Writes the kernels where they are not written yet."""
+    def made(self, key: Key) -> "Launched | TileLaunched":
+        """Writes the kernels where they are not written yet. Raises IndexError where they read a slice of a param that is not there."""
         module = module_of(text_of(key.kernels, key.sizes, key.hypers, key.dtype), key.cls.__name__)
-        kernels: Channels = getattr(module, key.kernels.kernels[key.name])
+        kernels: Channels | Tiled = getattr(module, key.kernels.kernels[key.name])
+        if isinstance(kernels, Tiled):
+            check_slices(kernels.slices)
+            plain = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype)
+            return TileLaunched(kernels, key.dtype, _wish(key), plain)
         reference = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype, kernels.own, kernels.follows)
-        schedule, *tiles = key.wish.split(",")
-        wish = {n: int(v) for n, v in (tile.split("=") for tile in tiles)}
-        return Launched(kernels, _boxes(key, kernels), key.dtype, schedule, wish, _label(key), reference)
+        schedule = key.wish.split(",")[0]
+        return Launched(kernels, _boxes(key, kernels), key.dtype, schedule, _wish(key), _label(key), reference)
 
     def home(self) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -189,6 +196,11 @@ class Launched:
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
         tiles, _ = self.tiles(call.first[0].shape[0], call.steps, call.first[0].device, self.streams_of(call), backward=True)
         return launch.backward(self.kernels, tiles, call, sequences, grads)
+
+
+def _wish(key: Key) -> dict[str, int]:
+    """How kernels are asked to be cut."""
+    return {n: int(v) for n, v in (tile.split("=") for tile in key.wish.split(",")[1:])}
 
 
 def _label(key: Key) -> str:

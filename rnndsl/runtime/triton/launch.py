@@ -56,7 +56,7 @@ def backward(
         passed = [torch.zeros_like(f) if g is None else g.to(f.dtype, copy=True) for f, g in zip(first, ends, strict=True)]
         return [*(torch.zeros_like(t) for t in (*call.streams, *call.statics)), *passed, *(torch.zeros_like(t) for t in initial)]
     given, alive = _given(kernels, call)
-    given += _before(kernels, sequences, call)
+    given += before(kernels.lags, kernels.nearer, sequences, call)
     for seed in seeds:
         if seed is None:
             given += [None, 0, 0]
@@ -108,19 +108,19 @@ def _given(kernels: Channels, call: Call) -> tuple[list[Any], list[Tensor]]:
     return [*given, mask, mask.stride(0), mask.stride(1)], alive
 
 
-def _before(kernels: Channels, sequences: Sequence[Tensor], call: Call) -> list[Tensor]:
+def before(lags: Sequence[int], nearer: Sequence[int], sequences: Sequence[Tensor], call: Call) -> list[Tensor]:
     """For each slot its sequence, or, of one that is further back than a step, that of its values before each step."""
     found: list[Tensor] = []
-    before: list[Tensor] = []  # of all slots, the value before each step; made where one further back asks for it
+    old: list[Tensor] = []  # of all slots, the value before each step; made where one further back asks for it
     states = len(sequences)
     sequences = [rows(s, 0) for s in sequences]
-    for i, lag in enumerate(kernels.lags):
+    for i, lag in enumerate(lags):
         if lag == 1:
             found.append(sequences[i])
-            before.append(lagged(sequences[i], call.first[i], call.initial[i], call.reset) if len(kernels.lags) > states else sequences[i])
+            old.append(lagged(sequences[i], call.first[i], call.initial[i], call.reset) if len(lags) > states else sequences[i])
         else:
-            before.append(lagged(before[kernels.nearer[i]], call.first[i], call.initial[i], call.reset).contiguous())
-            found.append(before[-1])
+            old.append(lagged(old[nearer[i]], call.first[i], call.initial[i], call.reset).contiguous())
+            found.append(old[-1])
     return found
 
 

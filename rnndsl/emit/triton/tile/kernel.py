@@ -1,0 +1,301 @@
+"""The two kernels of a recurrence: a program has some rows of the batch, and goes through time step by step."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from rnndsl.checks.dims import Dim
+from rnndsl.emit.triton.text import Text, bracketed, times
+from rnndsl.emit.triton.tile.rounds import Rounds
+from rnndsl.emit.triton.tile.scope import Domain
+from rnndsl.emit.triton.tile.values import Tile
+from rnndsl.kernel.loops import reachable
+from rnndsl.kernel.program import Sink, outer_layout
+
+
+@dataclass(frozen=True)
+class KernelLines:
+    """A kernel as its template takes it: parameters behind those that both directions have, and statements before the loop over time, in it and behind
+    it; scratch: how many entries a row of a program has of memory of its own, in Triton's text."""
+
+    parameters: list[str]
+    before: list[str]
+    step: list[str]
+    after: list[str]
+    scratch: str
+
+
+class Kernel(Rounds):
+    """What both directions have in common."""
+
+    def carry(self, i: int) -> str:
+        """The variable of a carried value."""
+        array, lag = self.step.carries[i]
+        return self.names(("old", i), f"{array.label}_{lag}")
+
+    def whole(self, name: str, i: int) -> Tile:
+        """A variable that has the entries of a carried value."""
+        rank = len(self.step.carries[i][0].shape)
+        return Tile(Text(name), rank, frozenset(range(rank)), True)
+
+    def size(self, i: int) -> str:
+        """How many entries a carried value has."""
+        return bracketed(self.count(self.state_domain(i)))
+
+    def leaves(self, op: str) -> dict[int, int]:
+        """The leaves of a kind that are read, by what they are of."""
+        return {self.nodes[n].leaf.index: n for n in sorted(self.used) if self.nodes[n].op == op}
+
+    @property
+    def shared(self) -> list[str]:
+        """The parameters that both directions have first."""
+        found = [p for i in range(len(self.step.streams)) for p in _strided(self.array("stream", i))]
+        found += [self.array("static", i) for i in range(len(self.step.statics))]
+        found += [f"{self.array('carry', i)}_{what}" for i in range(len(self.step.carries)) for what in ("first", "initial")]
+        return [*found, *_strided("reset")]
+
+    def restarts(self, carries: list[int]) -> None:
+        """The restart of carried values, where anything resets."""
+        self.put("if reset is not None:")
+        self.depth += 1
+        self.put("restart = tl.load(reset + row * reset_rows + time * reset_times, here, 0) != 0")
+        for i in carries:
+            name = self.carry(i)
+            where = ", ".join(self.in_array(self.state_domain(i)))
+            self.assign(name, f"restarted({name}, {self.array('carry', i)}_initial, restart, {where}, REAL)")
+        self.depth -= 1
+
+    def main(self) -> set[int]:
+        """The nodes that are computed outside of every loop."""
+        return reachable(self.nodes, [s.node for s in self.program.sinks if s.loop is None], rounds=False)
+
+    def body(self) -> list[str]:
+        """The lines of the body of the loop over time; memory that the step before has read is free."""
+        return ["tl.debug_barrier()", *self.lines] if self.scratch else self.lines
+
+    @property
+    def scratch_entries(self) -> str:
+        return " + ".join(self.scratch)
+
+
+class Forward(Kernel):
+    """The states of all steps from the streams."""
+
+    def write(self) -> KernelLines:
+        carries = range(len(self.step.carries))
+        for i in carries:
+            where = ", ".join(self.in_array(self.state_domain(i)))
+            self.assign(self.carry(i), f"read({self.array('carry', i)}_first, row * {self.size(i)}, here, {where}, REAL)")
+        begin, self.lines = self.lines, []
+        for i, n in self.leaves("old").items():
+            self.set(n, self.whole(self.carry(i), i))
+        self.restarts(list(carries))
+        self.compute(self.main())
+        self.origin = None
+        new: dict[int, str] = {}
+        for s in self.program.sinks:
+            if s.loop is None:
+                i = s.target.index
+                domain = self.state_domain(i)
+                new[i] = self.names(("new", i), f"{self.step.carries[i][0].label}_new")
+                self.assign(new[i], self.full(self.wanted(s.node), domain, moves=True).code)
+                where = self.in_array(domain)
+                self.call("write", [f"{self.array('carry', i)}_all", f"(row * STEPS + time) * {self.size(i)}", "here", new[i], *where])
+        for i in sorted(carries, key=lambda i: -self.step.carries[i][1]):
+            self.put(f"{self.carry(i)} = {new[i] if i in new else self.carry(self.nearer(i))}")
+        step, self.lines = self.body(), []
+        for i in carries:
+            where = self.in_array(self.state_domain(i))
+            self.call("write", [f"{self.array('carry', i)}_final", f"row * {self.size(i)}", "here", self.carry(i), *where])
+        parameters = [f"{self.array('carry', i)}_all" for i in self.kept_carries] + [f"{self.array('carry', i)}_final" for i in carries]
+        return KernelLines([*self.shared, *parameters], begin + self.before, step, self.lines, self.scratch_entries)
+
+    def nearer(self, i: int) -> int:
+        """The carried value that one further back was a step ago."""
+        array, lag = self.step.carries[i]
+        return next(k for k, (a, near) in enumerate(self.step.carries) if (a.name, a.part, near) == (array.name, array.part, lag - 1))
+
+    @property
+    def kept_carries(self) -> list[int]:
+        return [i for i, (_, lag) in enumerate(self.step.carries) if lag == 1]
+
+    def sink(self, s: Sink) -> None:
+        raise AssertionError("rounds forwards hand on, and nothing else")
+
+
+class Backward(Kernel):
+    """Gradients of streams, params and first states; each step is computed again from the saved states."""
+
+    def write(self) -> KernelLines:
+        carries = range(len(self.step.carries))
+        kept = [i for i in carries if self.step.carries[i][1] == 1]
+        older = [i for i in carries if self.step.carries[i][1] > 1]
+        self.sums = [s for s in self.program.sinks if s.target.kind == "static_gradient"]
+        for i in carries:
+            where = ", ".join(self.in_array(self.state_domain(i)))
+            self.assign(self.gradient(i), f"read_if_any({self.array('carry', i)}_end, row * {self.size(i)}, here, {where}, REAL)")
+        self.put("if reset is not None:")
+        self.depth += 1
+        for i in carries:
+            self.assign(self.restart_sum(i), f"tl.zeros({self.shape(self.state_domain(i))}, REAL)")
+        self.depth -= 1
+        for k, s in enumerate(self.sums):
+            if s.loop is None:
+                self.assign(self.sum_name(k), f"tl.zeros({self.shape(self.shape_domain(s.node))}, REAL)")
+        begin, self.lines = self.lines, []
+
+        old = self.leaves("old")
+        for i in old:
+            where, array = ", ".join(self.in_array(self.state_domain(i))), self.array("carry", i)
+            if self.step.carries[i][1] == 1:
+                self.assign(self.carry(i), f"before({array}_all, {array}_first, row, time, STEPS, {self.size(i)}, here, {where}, REAL)")
+            else:
+                self.assign(self.carry(i), f"read({array}_older, (row * STEPS + time) * {self.size(i)}, here, {where}, REAL)")
+            self.set(old[i], self.whole(self.carry(i), i))
+        self.restarts([i for i in old if i in kept])
+        for i, n in self.leaves("carry_gradient").items():
+            self.set(n, self.whole(self.gradient(i), i))
+        for i, n in self.leaves("state_gradient").items():
+            where, array = ", ".join(self.in_array(self.state_domain(i))), self.array("carry", i)
+            name = self.names(("seed", i), f"d_{self.step.carries[i][0].label}")
+            self.assign(name, f"read_if_any({array}_seed, row * {array}_seed_rows + time * {array}_seed_times, here, {where}, REAL)")
+            self.set(n, self.whole(name, i))
+        self.compute(self.main())
+        self.origin = None
+        new: dict[int, str] = {}
+        for s in self.program.sinks:
+            if s.loop is None and s.target.kind == "carry_gradient":
+                i = s.target.index
+                new[i] = self.names(("new", i), f"{self.gradient(i)}_new")
+                self.assign(new[i], self.full(self.wanted(s.node), self.state_domain(i), moves=True).code)
+            elif s.loop is None:
+                self.sink(s)
+        self.put("if reset is not None:")
+        self.depth += 1
+        for i, name in new.items():
+            self.put(f"{self.restart_sum(i)} += where(restart, {name})")
+            self.put(f"{name} = unless(restart, {name})")
+        self.depth -= 1
+        for i, name in new.items():
+            self.put(f"{self.gradient(i)} = {name}")
+        step, self.lines = self.body(), []
+
+        for i in carries:
+            where, array = self.in_array(self.state_domain(i)), self.array("carry", i)
+            self.call("write", [f"{array}_first_out", f"row * {self.size(i)}", "here", self.gradient(i), *where])
+        self.put("if reset is not None:")
+        self.depth += 1
+        for i in carries:
+            where, array = self.in_array(self.state_domain(i)), self.array("carry", i)
+            self.call("write", [f"{array}_initial_out", f"row * {self.size(i)}", "here", self.restart_sum(i), *where])
+        self.depth -= 1
+        for k, s in enumerate(self.sums):
+            if s.loop is None:
+                domain = self.shape_domain(s.node)
+                begins = f"once + {bracketed(self.index(self.missing(domain)))} * {bracketed(self.count(domain))}"
+                self.call("write", [self.sum_out(k), begins, "always", f"over_rows({self.sum_name(k)})", *self.in_array(domain)])
+        parameters = [f"{self.array('carry', i)}_all" for i in kept] + [f"{self.array('carry', i)}_older" for i in older]
+        parameters += [p for i in kept for p in _strided(f"{self.array('carry', i)}_seed")]
+        parameters += [f"{self.array('carry', i)}_end" for i in carries]
+        parameters += [self.stream_out(i) for i in range(len(self.step.streams))]
+        parameters += [self.sum_out(k) for k in range(len(self.sums))]
+        parameters += [f"{self.array('carry', i)}_{what}" for i in carries for what in ("first_out", "initial_out")]
+        parameters += [self.factor(side, k) for k in range(len(self.program.outers)) for side in ("outer_left", "outer_right")]
+        return KernelLines([*self.shared, *parameters], begin + self.before, step, self.lines, self.scratch_entries)
+
+    # Names
+
+    def gradient(self, i: int) -> str:
+        """The gradient of a carried value after the step at hand."""
+        array, lag = self.step.carries[i]
+        return self.names(("gradient", i), f"d_{array.label}_{lag}")
+
+    def restart_sum(self, i: int) -> str:
+        return self.names(("restart", i), f"{self.gradient(i)}_initial")
+
+    def sum_name(self, k: int) -> str:
+        return self.names(("sum", k), f"d_{self.step.statics[self.sums[k].target.index].label}")
+
+    def sum_out(self, k: int) -> str:
+        return f"{self.sum_name(k)}_out"
+
+    def stream_out(self, i: int) -> str:
+        return f"{self.array('stream', i)}_out"
+
+    def factor(self, side: str, k: int) -> str:
+        return self.names((side, k), f"{side.removeprefix('outer_')}_{self.step.statics[self.nodes[self.program.outers[k].leaf].leaf.index].label}")
+
+    # What several programs have of one gradient
+
+    def missing(self, domain: Domain) -> list[tuple[Hashable, str]]:
+        """How programs divide axes that a value does not have: markers, and how many parts there are."""
+        there = {marker for _, marker in domain}
+        return [c for c in self.coordinates() if c[0] not in there]
+
+    def coordinates(self) -> list[tuple[Hashable, str]]:
+        """What divides the work beside rows of the batch."""
+        if not self.step.carries:
+            return []
+        first = self.step.carries[0][0].shape
+        found: list[tuple[Hashable, str]] = [(("head", k), self.dim(first[k])) for k in self.split.heads]
+        return [*found, ("block", self.sizes.blocks(self.name, first[-1]))] if self.split.block else found
+
+    def index(self, missing: list[tuple[Hashable, str]], of_rows: bool = True) -> str:
+        """The number of a program among those that have the same part of a value."""
+        found = "unit" if of_rows else "0"
+        for marker, count in missing:
+            place = f"n{marker[1]}" if isinstance(marker, tuple) else "block"
+            found = place if found == "0" else f"{times(bracketed(found), count)} + {place}"
+        return found
+
+    def shared_stream(self, i: int) -> list[tuple[Hashable, str]]:
+        """What divides the work of programs that all add to the gradient of a stream."""
+        sinks = [s for s in self.program.sinks if s.target.kind == "stream_gradient" and s.target.index == i]
+        return list(dict.fromkeys(m for s in sinks for m in self.missing(self.shape_domain(s.node))))
+
+    # Where values go
+
+    def sink(self, s: Sink) -> None:
+        domain, kind, index = self.shape_domain(s.node), s.target.kind, s.target.index
+        value = self.wanted(s.node)
+        if kind == "stream_gradient":
+            shape = tuple((d, None) for d in self.step.streams[index].shape)
+            *strides, size = self.row_major([self.dim(d) for d, _ in shape])
+            array = self.stream_out(index)
+            shared, mine = self.shared_stream(index), self.missing(domain)
+            row = "row"
+            if shared:
+                parts = "0"
+                for marker, count in shared:
+                    place = (f"n{marker[1]}" if isinstance(marker, tuple) else "block") if (marker, count) in mine else "0"
+                    parts = place if parts == "0" else f"{times(bracketed(parts), count)} + {place}"
+                row = f"({bracketed(parts)} * tl.cast(BATCH, tl.int64) + row)"
+            if s.offset != Dim.of(0):
+                array = f"{array} + {times(bracketed(self.dim(s.offset)), strides[s.axis])}"
+            self.call("write", [array, f"({row} * STEPS + time) * {bracketed(size)}", "here", value.code, *self.in_array(domain, strides)])
+        elif kind == "static_gradient":
+            k = next(k for k, other in enumerate(self.sums) if other is s)
+            if s.loop is None:
+                self.put(f"{self.sum_name(k)} += where(here, {self.full(value, domain, moves=True).code})")
+                return
+            assert s.target.select is not None
+            slices = self.dim(self.step.statics[index].shape[0])
+            place = f"{bracketed(self.index(self.missing(domain)))} * {bracketed(slices)} + {self.slice_number(s.target.select)}"
+            summed = f"over_rows(where(here, {self.full(value, domain, moves=True).code}))"
+            self.call("add", [self.sum_out(k), f"once + ({place}) * {bracketed(self.count(domain))}", "always", summed, *self.in_array(domain)])
+            self.put("tl.debug_barrier()")
+        else:
+            layout = outer_layout(self.program, index)
+            m, node, order = layout.factor(kind == "outer_left")
+            sizes = [self.dim(self.nodes[node].shape[m.index(k)]) for k in order]
+            *strides, size = self.row_major(sizes)
+            place = "row * STEPS + time"
+            if s.loop is not None:
+                loop = next(node.loop for node in self.loops if node.loop.number == s.loop)
+                place = f"({place}) * {self.round_count(loop)} + {self.round_number(s.loop)}"
+            where = self.in_array(domain, [strides[order.index(k)] for k in m])
+            self.call("write", [self.factor(kind, index), f"({place}) * {bracketed(size)}", "here", value.code, *where])
+
+
+def _strided(name: str) -> list[str]:
+    """An array, and how far apart its rows and its steps are."""
+    return [name, f"{name}_rows", f"{name}_times"]

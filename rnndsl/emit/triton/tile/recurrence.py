@@ -1,0 +1,202 @@
+"""A recurrence -> what its template needs: two kernels of tiles, and what the runtime must know to call them."""
+
+from dataclasses import dataclass
+
+from rnndsl.checks.dims import Dim
+from rnndsl.diagnostics import Source
+from rnndsl.emit.naming import KernelNames
+from rnndsl.emit.step_form import form
+from rnndsl.emit.triton import text as triton_text
+from rnndsl.emit.triton.layout import listed
+from rnndsl.emit.triton.tile.kernel import Backward, Forward, KernelLines
+from rnndsl.emit.triton.tile.scope import Domain, Scope, Sizes
+from rnndsl.emit.triton.uniform import Constants
+from rnndsl.kernel.build import Sweep
+from rnndsl.kernel.graph import Loop
+from rnndsl.kernel.program import Program, outer_layout
+from rnndsl.kernel.separate import Split
+
+
+@dataclass(frozen=True)
+class KernelText:
+    """One kernel: its lines, what it says of itself, and the constant that says how much memory of its own a row takes."""
+
+    direction: str
+    doc: str
+    lines: KernelLines
+    scratch_name: str
+
+    @property
+    def parameters(self) -> list[str]:
+        return self.lines.parameters
+
+    @property
+    def before(self) -> list[str]:
+        return self.lines.before
+
+    @property
+    def step(self) -> list[str]:
+        return self.lines.step
+
+    @property
+    def after(self) -> list[str]:
+        return self.lines.after
+
+    @property
+    def scratch(self) -> str:
+        return self.lines.scratch
+
+    @property
+    def scratch_python(self) -> str:
+        return f"{self.scratch_name}.value" if self.scratch else "0"
+
+
+@dataclass(frozen=True)
+class TileText:
+    """What the template needs of a recurrence."""
+
+    label: str
+    name: str
+    kernels: str
+    title: str
+    coordinates: list[tuple[str, str, str]]  # of a program beside its rows: its place, how many there are, of a block of the last axis its length
+    forward: KernelText
+    backward: KernelText
+    forms: tuple[tuple[int, ...], ...]
+    lags: tuple[int, ...]
+    nearer: tuple[int, ...]
+    partial: tuple[int, ...]
+    programs: str
+    widest: str
+    shared: list[str]
+    sums: list[str]
+    outers: list[str]
+    slices: list[str]
+
+
+def tile_text(sweep: Sweep, source: Source, sizes: Sizes, constants: Constants, label: str, name: str) -> TileText:
+    """The text of one recurrence; its functions begin with `name`. Raises Unsupported."""
+    step = sweep.step
+    name = f"{name}_tile" if not name.endswith("_") else f"{name}tile"
+    split = _split(sweep, source, sizes, constants, name)
+
+    def given(program: Program) -> tuple:
+        return program, step, split, name, source, sizes.names.child(), sizes, constants
+
+    block = sizes.block(name, step.carries[0][0].shape[-1]) if split.block else ""
+    forward, backward = Forward(*given(sweep.forward)), Backward(*given(sweep.backward))
+    lines = forward.write(), backward.write()
+    docs = "The states of all steps from the streams.", "Gradients of streams, params and first states; each step is computed again from the saved states."
+    texts = []
+    for direction, doc, found in zip(("forward", "backward"), docs, lines, strict=True):
+        scratch = sizes.constant((name, direction, found.scratch), f"{name}_{direction}_scratch", _in_python(found.scratch)) if found.scratch else ""
+        texts.append(KernelText(direction, doc, found, scratch))
+    places = {(array.name, array.part, lag): i for i, (array, lag) in enumerate(step.carries)}
+    coordinates = [(f"n{m[1]}" if isinstance(m, tuple) else "block", count, block if m == "block" else "") for m, count in reversed(backward.coordinates())]
+    return TileText(
+        label=label,
+        name=name,
+        kernels=f"{name}_kernels",
+        title=", ".join(dict.fromkeys(array.name for array, _ in step.carries)),
+        coordinates=coordinates,
+        forward=texts[0],
+        backward=texts[1],
+        forms=(form(step.streams), form(step.statics), form(tuple(array for array, _ in step.carries))),
+        lags=tuple(lag for _, lag in step.carries),
+        nearer=tuple(places[array.name, array.part, lag - 1] if lag > 1 else -1 for array, lag in step.carries),
+        partial=tuple(sorted(sweep.backward.partial)),
+        programs=" * ".join(_value(count) for _, count in backward.coordinates()) or "1",
+        widest=f"max({', '.join(dict.fromkeys([*forward.widths, *backward.widths]))}, 1)",
+        shared=[" * ".join(_value(count) for _, count in backward.shared_stream(i)) or "1" for i in range(len(step.streams))],
+        sums=_sums(backward, sizes),
+        outers=_outers(backward, sizes),
+        slices=_slices(forward, sizes) + _slices(backward, sizes),
+    )
+
+
+def _split(sweep: Sweep, source: Source, sizes: Sizes, constants: Constants, name: str) -> Split:
+    """How programs divide the states: as the sweep does, where each has its own part of what products after the kernel are made of."""
+    if sweep.split == Split():
+        return sweep.split
+    scope = Scope(sweep.backward, sweep.step, sweep.split, name, source, sizes.names.child(), sizes, constants)
+    markers = {marker for _, marker in scope.state_domain(0) if marker}
+    factors = [s.node for s in sweep.backward.sinks if s.target.kind.startswith("outer")]
+    return sweep.split if all(markers <= {m for _, m in scope.shape_domain(n)} for n in factors) else Split()
+
+
+def python_sizes(sizes: Sizes, shape: tuple[Dim, ...]) -> list[str]:
+    return [triton_text.bracketed(sizes.python(d)) if not sizes.python(d).replace(".", "_").isidentifier() else sizes.python(d) for d in shape]
+
+
+def _value(constant: str) -> str:
+    """A constant of the file in Python."""
+    return constant if constant.isdigit() else f"({constant}).value" if not constant.isidentifier() else f"{constant}.value"
+
+
+def _in_python(code: str) -> str:
+    """Arithmetic of constants of the file, as it stands; these have operators of their own."""
+    return f"number({code})"
+
+
+def _product(sizes: Sizes, shape: tuple[Dim, ...]) -> str:
+    return " * ".join(python_sizes(sizes, shape)) or "1"
+
+
+def _sums(f: Backward, sizes: Sizes) -> list[str]:
+    """The gradients that programs add up: the array, its slice or none, how many slices, the shape of one, how many parts there are."""
+    found = []
+    for s in f.sums:
+        domain: Domain = f.shape_domain(s.node)
+        parts = " * ".join(_value(count) for _, count in f.missing(domain)) or "1"
+        shape = listed([sizes.python(d) for d, _ in domain])
+        select, slices = "None", "0"
+        if s.target.select is not None and s.loop is None:
+            select = f"int({f.numbers.python(s.target.select)}) - 1"
+        elif s.target.select is not None:
+            slices = sizes.python(f.step.statics[s.target.index].shape[0])
+        found.append(f"{s.target.index}, {select}, {slices}, {shape}, {parts}")
+    return found
+
+
+def _loop(f: Scope, number: int) -> Loop:
+    return next(node.loop for node in f.loops if node.loop.number == number)
+
+
+def _outers(f: Backward, sizes: Sizes) -> list[str]:
+    """The products over all steps that give gradients of matrices."""
+    found = []
+    for k, outer in enumerate(f.program.outers):
+        layout, leaf = outer_layout(f.program, k), f.nodes[outer.leaf].leaf
+        loop = _loop(f, outer.loop) if outer.loop is not None else None
+        rounds = f"max(0, {sizes.python(loop.high)} - ({sizes.python(loop.low)}) + 1)" if loop is not None else "1"
+        first = "0"
+        if leaf.select is not None:
+            counted = loop is not None and f.nodes[leaf.select].op == "counter"
+            first = sizes.python(loop.low) if counted and loop is not None else f"int({f.numbers.python(leaf.select)})"
+        volumes = [_product(sizes, layout.shape(axes)) for axes in (layout.further, layout.common, layout.left, layout.right)]
+        axes = layout.axes
+        shape, order = listed([sizes.python(d) for d in layout.shape(axes)]), listed([str(axes.index(m)) for m in range(len(axes))])
+        found.append(", ".join([str(leaf.index), first, rounds, *volumes, shape, order]))
+    return found
+
+
+def _slices(f: Scope, sizes: Sizes) -> list[str]:
+    """The slices of params that are asked for: the first, the last, and how many there are."""
+    found: dict[str, None] = {}
+    for n in sorted(f.used):
+        node = f.nodes[n]
+        if node.op == "static" and node.leaf.select is not None:
+            ends = [_at_end(f, sizes, node.leaf.select, end) for end in ("low", "high")]
+            found[f"(int({ends[0]}), int({ends[1]}), {sizes.python(f.step.statics[node.leaf.index].shape[0])})"] = None
+    return list(found)
+
+
+def _at_end(f: Scope, sizes: Sizes, n: int, end: str) -> str:
+    """A whole number in the first or last round of the loop whose counter it depends on, in Python."""
+    if n in f.uniform:
+        return f.numbers.python(n)
+    node = f.nodes[n]
+    if node.op == "counter":
+        loop = next(other.loop for other in f.loops if other.loop.counter == node.of(str))
+        return f"float({sizes.python(getattr(loop, end))})"
+    return triton_text.uniform(node.op, [_at_end(f, sizes, a, end) for a in node.args])

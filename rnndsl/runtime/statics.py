@@ -1,0 +1,51 @@
+"""What kernels give of the gradients of matrices, and slices of params that they read."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Σ over all steps of left ⊗ right is the gradient of static array `index`, of `rounds` slices from number `first` on, or, where
+    that is 0, of all of it, in every round."""
+
+    index: int
+    first: int
+    rounds: int
+    further: int
+    common: int
+    left: int
+    right: int
+    sizes: tuple[int, ...]
+    order: tuple[int, ...]
+
+    def add(self, gradient: Tensor, left: Tensor, right: Tensor) -> None:
+        """Adds to the gradient, from the factors of all steps [batch, steps, rounds, entries]."""
+        if self.first == 0:
+            gradient += self._product(left, right)
+            return
+        for k in range(self.rounds):
+            slice_ = self.first - 1 + (k if self.rounds > 1 else 0)
+            gradient[slice_] += self._product(left[:, :, k].contiguous(), right[:, :, k].contiguous())
+
+    def _product(self, left: Tensor, right: Tensor) -> Tensor:
+        rows = left.numel() // max(1, self.common * self.left)
+        a = left.view(rows, self.common, self.left).permute(1, 2, 0)
+        b = right.view(rows, self.common, self.right).permute(1, 0, 2)
+        product = a[0] @ b[0] if self.common == 1 else torch.bmm(a, b)
+        return product.reshape(self.sizes).permute(self.order)
+
+    def factors(self, like: Tensor, batch: int, steps: int) -> list[Tensor]:
+        """Memory for the factors of all steps."""
+        return [like.new_empty((batch, steps, self.rounds, self.further * self.common * size)) for size in (self.left, self.right)]
+
+
+def check_slices(slices: Iterable[tuple[int, int, int]]) -> None:
+    """Raises IndexError, as the reference does, where the equations ask for a slice that a param of these sizes does not have: the first, the last,
+    and how many there are."""
+    for first, last, size in slices:
+        if first < 1 or last > size:
+            raise IndexError(f"there is no slice {first if first < 1 else max(first, size + 1)}: the leading head axis has {size}")

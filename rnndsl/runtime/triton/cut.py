@@ -1,0 +1,37 @@
+"""How kernels of whole steps are cut, by the sizes of a layer. Needs no triton."""
+
+from typing import Any
+
+MOST = 16384  # entries of matrices that the programs of a kernel hold in registers, of all of them together and of one product
+_BLOCK = 4096  # entries of a product that is computed in blocks
+_COLUMNS = 16  # of a matrix state that one program has
+
+
+def power_of_two(size: int) -> int:
+    """The length of a tile that has so many entries."""
+    return 1 << max(0, size - 1).bit_length()
+
+
+def in_registers(entries: int) -> bool:
+    """Whether so many entries stay in registers."""
+    return entries <= MOST
+
+
+def fitting(entries: int) -> int:
+    """How many entries of a product are in registers at a time."""
+    return entries if in_registers(entries) else _BLOCK
+
+
+def part_of(size: int, others: int) -> int:
+    """How many results of a product are computed at a time, each a sum of `others` entries."""
+    return max(1, min(power_of_two(size), _BLOCK // others))
+
+
+def columns(size: int) -> int:
+    """How many columns of a matrix state one program has."""
+    return min(power_of_two(size), _COLUMNS)
+
+
+def number(constant: Any) -> int:
+    """What a constant of a kernel's file is."""
+    return int(getattr(constant, "value", constant))

@@ -1,0 +1,103 @@
+"""Calls of kernels of whole steps: what they are given, in the order of their parameters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnndsl.runtime.call import Call
+from rnndsl.runtime.dtypes import cast_to
+from rnndsl.runtime.memory import rows
+from rnndsl.runtime.triton.launch import before, launch
+from rnndsl.runtime.triton.tiled import Tiled
+
+
+@dataclass(frozen=True)
+class TileCut:
+    """How a kernel is cut: rows of the batch that one program has, and its warps."""
+
+    rows: int
+    warps: int
+
+    def __str__(self) -> str:
+        return f"{self.rows} row{'s' * (self.rows != 1)} and {self.warps} warp{'s' * (self.warps != 1)} a program"
+
+
+def forward(kernels: Tiled, cut: TileCut, call: Call) -> list[Tensor]:
+    """The sequences of the states and what is carried on."""
+    first, steps, batch = call.first, call.steps, call.first[0].shape[0]
+    sequences = [f.new_empty((batch, steps, *f.shape[1:])) for f, lag in zip(first, kernels.lags, strict=True) if lag == 1]
+    if steps == 0 or batch == 0:
+        return [*sequences, *(f.clone() for f in first)]
+    finals = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
+    given, _alive = _given(call)
+    _launch(kernels.forward, kernels, cut, [*given, *sequences, *finals], kernels.scratch[0], call)
+    return [*sequences, *finals]
+
+
+def backward(kernels: Tiled, cut: TileCut, call: Call, sequences: Sequence[Tensor], grads: Sequence[Tensor | None], wanted: Sequence[bool]) -> list[Tensor]:
+    """The gradients of streams, statics, first and initial values."""
+    first, initial, steps, like = call.first, call.initial, call.steps, call.first[0]
+    batch = like.shape[0]
+    seeds, ends = grads[: len(sequences)], grads[len(sequences) :]
+    if steps == 0 or batch == 0:
+        passed = [torch.zeros_like(f) if g is None else g.to(f.dtype, copy=True) for f, g in zip(first, ends, strict=True)]
+        return [*(torch.zeros_like(t) for t in (*call.streams, *call.statics)), *passed, *(torch.zeros_like(t) for t in initial)]
+    given, alive = _given(call)
+    given += before(kernels.lags, kernels.nearer, sequences, call)
+    for seed in seeds:
+        alive += [] if seed is None else [rows(seed, 2)]
+        given += [None, 0, 0] if seed is None else [alive[-1], alive[-1].stride(0), alive[-1].stride(1)]
+    given += [None if g is None else rows(g, 0) for g in ends]
+
+    of_streams = []
+    for i, s in enumerate(call.streams):
+        count = kernels.shared[i]
+        made = torch.zeros if count > 1 or i in kernels.partial else torch.empty
+        of_streams.append(made((count, *s.shape), dtype=s.dtype if count == 1 else like.dtype, device=s.device))
+    parts = -(-batch // cut.rows)
+    sums = [like.new_zeros((parts * s.parts, max(1, s.slices), *s.shape)) for s in kernels.sums]
+    of_first = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
+    of_initial = [None if call.reset is None else torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
+    factors = [o.factors(like, batch, steps) for o in kernels.outers]
+    given += [*of_streams, *sums, *(t for pair in zip(of_first, of_initial, strict=True) for t in pair), *(t for pair in factors for t in pair)]
+    _launch(kernels.backward, kernels, cut, given, kernels.scratch[1], call)
+
+    of_statics = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in call.statics]
+    for outer, (left, right) in zip(kernels.outers, factors, strict=True):
+        if wanted[len(call.streams) + outer.index]:
+            outer.add(of_statics[outer.index], left, right)
+    for s, found in zip(kernels.sums, sums, strict=True):
+        into = of_statics[s.array] if s.slice is None else of_statics[s.array][s.slice]
+        into += found.sum(0).reshape(into.shape)
+    ended = [torch.zeros_like(i) if g is None else g.sum(0) for i, g in zip(initial, of_initial, strict=True)]
+    of_streams = [cast_to(g[0] if len(g) == 1 else g.sum(0), s.dtype) for g, s in zip(of_streams, call.streams, strict=True)]
+    return [*of_streams, *of_statics, *of_first, *ended]
+
+
+def _given(call: Call) -> tuple[list[Any], list[Tensor]]:
+    """What both kernels are given first, and the tensors that must be kept until they run."""
+    given: list[Any] = []
+    alive: list[Tensor] = []
+    for stream in call.streams:
+        alive.append(rows(stream, 2))
+        given += [alive[-1], alive[-1].stride(0), alive[-1].stride(1)]
+    given += [rows(s, 0) for s in call.statics]
+    for begin, again in zip(call.first, call.initial, strict=True):
+        given += [rows(begin, 0), rows(again, 0)]
+    if call.reset is None:
+        return [*given, None, 0, 0], alive
+    mask = call.reset.view(torch.uint8)
+    return [*given, mask, mask.stride(0), mask.stride(1)], alive
+
+
+def _launch(kernel: Any, kernels: Tiled, cut: TileCut, given: list[Any], scratch: int, call: Call) -> None:
+    like = call.first[0]
+    batch = like.shape[0]
+    programs = -(-batch // cut.rows) * kernels.programs
+    if programs == 0:
+        return
+    own = [like.new_empty(programs * cut.rows * scratch)] if scratch else []
+    launch(kernel, programs, [*given, *own, batch, call.steps], like, ROWS=cut.rows, num_warps=cut.warps)

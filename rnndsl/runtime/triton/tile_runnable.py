@@ -1,0 +1,50 @@
+"""A recurrence by kernels whose programs compute whole steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnndsl.runtime.call import Call
+from rnndsl.runtime.dtypes import HALF
+from rnndsl.runtime.triton import tile_launch
+from rnndsl.runtime.triton.cut import power_of_two
+from rnndsl.runtime.triton.tile_launch import TileCut
+from rnndsl.runtime.triton.tiled import Tiled
+
+_A_WARP = 512  # values of a step that one warp has
+
+
+@dataclass(frozen=True)
+class TileLaunched:
+    """A recurrence in Triton, a program a few rows of the batch; see `recurrence.Runnable`. wish: of `layer.tiles`, what is asked for."""
+
+    kernels: Tiled
+    dtype: torch.dtype
+    wish: dict[str, int]
+    reference: Any
+    follows: tuple[int, ...] = ()
+
+    @property
+    def forms(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        return self.kernels.forms
+
+    @property
+    def lags(self) -> tuple[int, ...]:
+        return self.kernels.lags
+
+    def cast(self, t: Tensor, is_stream: bool) -> Tensor:
+        return t if t.dtype == self.dtype or (is_stream and t.dtype in HALF) else t.to(self.dtype)
+
+    def cut(self, batch: int) -> TileCut:
+        """How a call is cut."""
+        rows = self.wish.get("rows", 1)
+        return TileCut(rows, self.wish.get("warps", min(8, power_of_two(-(-rows * self.kernels.widest // _A_WARP)))))
+
+    def forward(self, call: Call) -> list[Tensor]:
+        return tile_launch.forward(self.kernels, self.cut(call.first[0].shape[0]), call)
+
+    def backward(self, call: Call, sequences: list[Tensor], grads: Sequence[Tensor | None], wanted: Sequence[bool]) -> list[Tensor]:
+        return tile_launch.backward(self.kernels, self.cut(call.first[0].shape[0]), call, sequences, grads, wanted)

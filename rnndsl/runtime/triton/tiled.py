@@ -1,0 +1,42 @@
+"""What a generated file of Triton kernels says of a recurrence whose values are tiles. Needs no triton."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from rnndsl.runtime.statics import Outer
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A gradient that programs add up for a static array, or one slice of it: parts [count, slices, *shape], where `slices` is 0 of one alone."""
+
+    array: int
+    slice: int | None
+    slices: int
+    shape: tuple[int, ...]
+    parts: int  # how many programs have parts of the same entries, beside those of other rows
+
+
+@dataclass(frozen=True)
+class Tiled:
+    """The kernels of a recurrence of which a program computes whole steps of some rows, and how they are called.
+
+    forms: how many real arrays each stream, static and carried value is. lags: of each carried array; nearer: the one that one further back
+    was a step ago, else -1. programs: how many there are for the same rows; widest: the entries of the largest value of a step that is in registers. shared: how many programs
+    give parts of each stream's gradient; partial: streams of which only a part has one. slices: of params that are asked for: the first, the last, and
+    how many there are. scratch: how much memory of its own a row of a program has, forwards and backwards.
+    """
+
+    forms: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    lags: tuple[int, ...]
+    nearer: tuple[int, ...]
+    programs: int
+    widest: int
+    shared: tuple[int, ...]
+    partial: tuple[int, ...]
+    sums: tuple[Sum, ...]
+    outers: tuple[Outer, ...]
+    slices: tuple[tuple[int, int, int], ...]
+    scratch: tuple[int, int]
+    forward: Any
+    backward: Any
