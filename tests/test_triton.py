@@ -71,9 +71,9 @@ def kernels_of(text: str, cell: str):
 
 
 def runs(name: str) -> bool:
-    """Whether every recurrence of a published cell has kernels, and there is one."""
+    """Whether every recurrence of a published cell has kernels of channels, and there is one."""
     kernels = kernels_of(ZOO[name].text, name)
-    return bool(kernels.kernels) and not kernels.refused
+    return bool(kernels.kernels) and not kernels.refused and not kernels.tiled
 
 
 RUNNING = [name for name in ZOO if runs(name)]

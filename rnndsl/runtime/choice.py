@@ -10,7 +10,7 @@ from rnndsl.runtime.backend import BACKENDS, Backend
 from rnndsl.runtime.reference import REFERENCE
 
 SCHEDULES = ("auto", "sequential", "newton")
-TILES = ("channels", "ahead", "lanes", "lane_steps", "warps")
+TILES = ("rows", "channels", "ahead", "lanes", "lane_steps", "warps")
 
 
 def check_backend(cls: type, backend: Any) -> None:

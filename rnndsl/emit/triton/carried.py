@@ -20,4 +20,5 @@ def carried(kernels: CellKernels, source: Source) -> Carried:
     said: dict[str, Any] = {"sizes": dict(made.sizes), "hypers": dict(made.hypers), "kernels": dict(made.kernels)}
     if made.decodes and kernels.step is not None:
         said["step"] = step_form(kernels.plan, kernels.step.step).said(STEP)
+    said |= {"tiled": made.tiled} if made.tiled else {}
     return Carried("The recurrences in Triton, written to a file when a layer first runs on a GPU", said | {"refused": refused}, made.text)

@@ -31,6 +31,7 @@ class TritonText:
     hypers: tuple[tuple[str, str], ...]
     kernels: tuple[tuple[str, str], ...]
     decodes: bool  # whether one step of the whole cell is a kernel too
+    tiled: tuple[str, ...]  # the recurrences whose kernels compute whole steps
     refused: tuple[tuple[str, str], ...]
 
 
@@ -64,7 +65,7 @@ def kernels_text(kernels: CellKernels, source: Source) -> TritonText:
     values = [*((name, str(_SIZE)) for _, name in sizes), *((names(h.name), f'float("{h.default!r}")') for h in plan.cell.hypers)]
     numbers = [*constants.found.values(), *tile_sizes.made.values()]
     text = _file(plan, source, values, numbers, made, tiled, decode) if made or tiled else ""
-    return TritonText(text, sizes, hypers, tuple((r.label, r.kernels) for r in (*made, *tiled)), decode is not None, tuple(refused))
+    return TritonText(text, sizes, hypers, (*((r.label, r.kernels) for r in made), *((t.label, t.kernels) for t in tiled)), decode is not None, tuple(r.label for r in tiled), tuple(refused))
 
 
 def _file(

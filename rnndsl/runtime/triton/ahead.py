@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from rnndsl.runtime.triton.channels import Channels
+from rnndsl.runtime.triton.tile_launch import TileCut
 from rnndsl.tiles import SEQUENTIAL, Tiles
 
 TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
@@ -26,7 +27,7 @@ class Binary:
 
     kernel: str
     target: str
-    tiles: Tiles
+    tiles: Tiles | TileCut
     registers: int
     spills: int
     barriers: int
@@ -44,7 +45,7 @@ def kernels_of(channels: Channels) -> dict[str, tuple[Any, bool]]:
     return found
 
 
-def binary(kernel: Any, tiles: Tiles, target: str, streams: torch.dtype = torch.float32, real: torch.dtype = torch.float32, reset: bool = False) -> Binary:
+def binary(kernel: Any, tiles: Tiles | TileCut, target: str, streams: torch.dtype = torch.float32, real: torch.dtype = torch.float32, reset: bool = False) -> Binary:
     """What a kernel needs on a target, one of TARGETS. streams: their dtype; real: what the kernels compute in. Raises what Triton raises."""
     start = os.times()[:4]  # with those of processes that have ended: ptxas is one
     made = compiled(kernel, tiles, target, streams, real, reset)
@@ -53,14 +54,15 @@ def binary(kernel: Any, tiles: Tiles, target: str, streams: torch.dtype = torch.
     return Binary(kernel.__name__, target, tiles, **counts, seconds=seconds)
 
 
-def compiled(kernel: Any, tiles: Tiles, target: str, streams: torch.dtype = torch.float32, real: torch.dtype = torch.float32, reset: bool = False) -> Any:
+def compiled(kernel: Any, tiles: Tiles | TileCut, target: str, streams: torch.dtype = torch.float32, real: torch.dtype = torch.float32, reset: bool = False) -> Any:
     """A kernel as Triton compiles it for a target; its machine code is in `asm`. Raises what Triton raises."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    constants: dict[str, Any] = {"BLOCK": tiles.channels}
-    constants |= {"AHEAD": tiles.ahead} if tiles.schedule == SEQUENTIAL else {"LANES": tiles.lanes, "LANE_STEPS": tiles.lane_steps}
+    constants: dict[str, Any] = {"ROWS": tiles.rows} if isinstance(tiles, TileCut) else {"BLOCK": tiles.channels}
+    if isinstance(tiles, Tiles):
+        constants |= {"AHEAD": tiles.ahead} if tiles.schedule == SEQUENTIAL else {"LANES": tiles.lanes, "LANE_STEPS": tiles.lane_steps}
     names: list[str] = kernel.arg_names
     signature: dict[str, str] = {}
     aligned: dict[tuple[int], list] = {}
@@ -89,7 +91,7 @@ def _kind(name: str, names: list[str], streams: torch.dtype, real: torch.dtype, 
         return "fp32"
     if name == "report":
         return "*fp32"
-    return _POINTER[streams] if f"{name}_rows" in names and not name.endswith("_seed_at") else _POINTER[real]
+    return _POINTER[streams] if f"{name}_rows" in names and not name.endswith(("_seed_at", "_seed")) else _POINTER[real]
 
 
 def _nvidia(cubin: bytes) -> dict[str, int]:

@@ -72,6 +72,15 @@ class Triton(Backend):
     def chosen(self, cls: Any, name: str) -> bool:
         return _chosen(cls, name)
 
+    def taken(self, layer: Layer, name: str, device: torch.device) -> bool:
+        """Of kernels of whole steps: not where Newton's method can have the recurrence and is asked for, or matrices stay in memory."""
+        if not super().taken(layer, name, device):
+            return False
+        rounds = layer._kernels.get("torch")
+        if name not in layer._kernels[self.name].tiled or layer.schedule == SEQUENTIAL or rounds is None or name not in rounds.kernels:
+            return True
+        return layer.schedule == "auto" and _resident(layer, name)
+
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
         key = _key(layer, name, kind["dtype"])
         if call.further and recurrence.known(key).follows:
@@ -110,7 +119,8 @@ class Triton(Backend):
             return TileLaunched(kernels, key.dtype, _wish(key), plain)
         reference = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype, kernels.own, kernels.follows)
         schedule = key.wish.split(",")[0]
-        return Launched(kernels, _boxes(key, kernels), key.dtype, schedule, _wish(key), _label(key), reference)
+        wish = {n: v for n, v in _wish(key).items() if n != "rows"}
+        return Launched(kernels, _boxes(key, kernels), key.dtype, schedule, wish, _label(key), reference)
 
     def home(self) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -196,6 +206,13 @@ class Launched:
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
         tiles, _ = self.tiles(call.first[0].shape[0], call.steps, call.first[0].device, self.streams_of(call), backward=True)
         return launch.backward(self.kernels, tiles, call, sequences, grads)
+
+
+@torch.compiler.assume_constant_result
+def _resident(layer: Layer, name: str) -> bool:
+    """Whether the matrices of params that a step multiplies by stay in registers."""
+    kernels = recurrence.known(_key(layer, name, layer._own_dtype()))
+    return isinstance(kernels, TileLaunched) and kernels.kernels.resident
 
 
 def _wish(key: Key) -> dict[str, int]:

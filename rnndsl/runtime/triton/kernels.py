@@ -8,7 +8,7 @@ from rnndsl.runtime.kernels import KernelText, Step
 @dataclass(frozen=True)
 class TritonKernels(KernelText):
     """The Triton kernels of a cell: their text, the names in it of sizes, hyperparameters and the kernels of recurrences, one step of the
-    whole, and why recurrences have none."""
+    whole, which recurrences have kernels of whole steps, and why others have none."""
 
     COMMENT = "#"
     source: str = ""
@@ -16,4 +16,5 @@ class TritonKernels(KernelText):
     hypers: dict[str, str] = field(default_factory=dict)
     kernels: dict[str, str] = field(default_factory=dict)
     step: Step | None = None
+    tiled: tuple[str, ...] = ()
     refused: dict[str, str] = field(default_factory=dict)

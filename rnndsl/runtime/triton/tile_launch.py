@@ -69,8 +69,8 @@ def backward(kernels: Tiled, cut: TileCut, call: Call, sequences: Sequence[Tenso
     for outer, (left, right) in zip(kernels.outers, factors, strict=True):
         if wanted[len(call.streams) + outer.index]:
             outer.add(of_statics[outer.index], left, right)
-    for s, found in zip(kernels.sums, sums, strict=True):
-        into = of_statics[s.array] if s.slice is None else of_statics[s.array][s.slice]
+    for sum_, found in zip(kernels.sums, sums, strict=True):
+        into = of_statics[sum_.array] if sum_.slice is None else of_statics[sum_.array][sum_.slice]
         into += found.sum(0).reshape(into.shape)
     ended = [torch.zeros_like(i) if g is None else g.sum(0) for i, g in zip(initial, of_initial, strict=True)]
     of_streams = [cast_to(g[0] if len(g) == 1 else g.sum(0), s.dtype) for g, s in zip(of_streams, call.streams, strict=True)]

@@ -22,7 +22,8 @@ class Tiled:
     """The kernels of a recurrence of which a program computes whole steps of some rows, and how they are called.
 
     forms: how many real arrays each stream, static and carried value is. lags: of each carried array; nearer: the one that one further back
-    was a step ago, else -1. programs: how many there are for the same rows; widest: the entries of the largest value of a step that is in registers. shared: how many programs
+    was a step ago, else -1. programs: how many there are for the same rows; widest: the entries of the largest value of a step that is in registers; resident: whether
+    all matrices of params are there too. shared: how many programs
     give parts of each stream's gradient; partial: streams of which only a part has one. slices: of params that are asked for: the first, the last, and
     how many there are. scratch: how much memory of its own a row of a program has, forwards and backwards.
     """
@@ -32,6 +33,7 @@ class Tiled:
     nearer: tuple[int, ...]
     programs: int
     widest: int
+    resident: bool
     shared: tuple[int, ...]
     partial: tuple[int, ...]
     sums: tuple[Sum, ...]

@@ -60,8 +60,8 @@ class Kernel(Rounds):
         self.put("restart = tl.load(reset + row * reset_rows + time * reset_times, here, 0) != 0")
         for i in carries:
             name = self.carry(i)
-            where = ", ".join(self.in_array(self.state_domain(i)))
-            self.assign(name, f"restarted({name}, {self.array('carry', i)}_initial, restart, {where}, REAL)")
+            lies = ", ".join(self.in_array(self.state_domain(i)))
+            self.assign(name, f"restarted({name}, {self.array('carry', i)}_initial, restart, {lies}, REAL)")
         self.depth -= 1
 
     def main(self) -> set[int]:
@@ -83,8 +83,8 @@ class Forward(Kernel):
     def write(self) -> KernelLines:
         carries = range(len(self.step.carries))
         for i in carries:
-            where = ", ".join(self.in_array(self.state_domain(i)))
-            self.assign(self.carry(i), f"read({self.array('carry', i)}_first, row * {self.size(i)}, here, {where}, REAL)")
+            lies = ", ".join(self.in_array(self.state_domain(i)))
+            self.assign(self.carry(i), f"read({self.array('carry', i)}_first, row * {self.size(i)}, here, {lies}, REAL)")
         begin, self.lines = self.lines, []
         for i, n in self.leaves("old").items():
             self.set(n, self.whole(self.carry(i), i))
@@ -131,8 +131,8 @@ class Backward(Kernel):
         older = [i for i in carries if self.step.carries[i][1] > 1]
         self.sums = [s for s in self.program.sinks if s.target.kind == "static_gradient"]
         for i in carries:
-            where = ", ".join(self.in_array(self.state_domain(i)))
-            self.assign(self.gradient(i), f"read_if_any({self.array('carry', i)}_end, row * {self.size(i)}, here, {where}, REAL)")
+            lies = ", ".join(self.in_array(self.state_domain(i)))
+            self.assign(self.gradient(i), f"read_if_any({self.array('carry', i)}_end, row * {self.size(i)}, here, {lies}, REAL)")
         self.put("if reset is not None:")
         self.depth += 1
         for i in carries:
@@ -145,19 +145,19 @@ class Backward(Kernel):
 
         old = self.leaves("old")
         for i in old:
-            where, array = ", ".join(self.in_array(self.state_domain(i))), self.array("carry", i)
+            lies, array = ", ".join(self.in_array(self.state_domain(i))), self.array("carry", i)
             if self.step.carries[i][1] == 1:
-                self.assign(self.carry(i), f"before({array}_all, {array}_first, row, time, STEPS, {self.size(i)}, here, {where}, REAL)")
+                self.assign(self.carry(i), f"before({array}_all, {array}_first, row, time, STEPS, {self.size(i)}, here, {lies}, REAL)")
             else:
-                self.assign(self.carry(i), f"read({array}_older, (row * STEPS + time) * {self.size(i)}, here, {where}, REAL)")
+                self.assign(self.carry(i), f"read({array}_older, (row * STEPS + time) * {self.size(i)}, here, {lies}, REAL)")
             self.set(old[i], self.whole(self.carry(i), i))
         self.restarts([i for i in old if i in kept])
         for i, n in self.leaves("carry_gradient").items():
             self.set(n, self.whole(self.gradient(i), i))
         for i, n in self.leaves("state_gradient").items():
-            where, array = ", ".join(self.in_array(self.state_domain(i))), self.array("carry", i)
+            lies, array = ", ".join(self.in_array(self.state_domain(i))), self.array("carry", i)
             name = self.names(("seed", i), f"d_{self.step.carries[i][0].label}")
-            self.assign(name, f"read_if_any({array}_seed, row * {array}_seed_rows + time * {array}_seed_times, here, {where}, REAL)")
+            self.assign(name, f"read_if_any({array}_seed, row * {array}_seed_rows + time * {array}_seed_times, here, {lies}, REAL)")
             self.set(n, self.whole(name, i))
         self.compute(self.main())
         self.origin = None

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
-from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.step_form import form
 from rnndsl.emit.triton import text as triton_text
 from rnndsl.emit.triton.layout import listed
@@ -68,6 +67,7 @@ class TileText:
     partial: tuple[int, ...]
     programs: str
     widest: str
+    resident: str
     shared: list[str]
     sums: list[str]
     outers: list[str]
@@ -77,7 +77,7 @@ class TileText:
 def tile_text(sweep: Sweep, source: Source, sizes: Sizes, constants: Constants, label: str, name: str) -> TileText:
     """The text of one recurrence; its functions begin with `name`. Raises Unsupported."""
     step = sweep.step
-    name = f"{name}_tile" if not name.endswith("_") else f"{name}tile"
+    name = f"{name}tile"  # what it begins with ends in `_`
     split = _split(sweep, source, sizes, constants, name)
 
     def given(program: Program) -> tuple:
@@ -107,6 +107,7 @@ def tile_text(sweep: Sweep, source: Source, sizes: Sizes, constants: Constants, 
         partial=tuple(sorted(sweep.backward.partial)),
         programs=" * ".join(_value(count) for _, count in backward.coordinates()) or "1",
         widest=f"max({', '.join(dict.fromkeys([*forward.widths, *backward.widths]))}, 1)",
+        resident=" and ".join(f"{r}.value" for r in dict.fromkeys([forward.resident, backward.resident]) if r) or "True",
         shared=[" * ".join(_value(count) for _, count in backward.shared_stream(i)) or "1" for i in range(len(step.streams))],
         sums=_sums(backward, sizes),
         outers=_outers(backward, sizes),

@@ -117,10 +117,9 @@ class Values(Scope):
             return  # the loop has left it
         tile = self._formula(n)
         code = tile.text
-        inline = code.condition is not None and self.counts[n] == 1
+        inline = code.code.isidentifier() or (code.condition is not None and self.counts[n] == 1)
         if not inline and (self.counts[n] > 1 or n in self.local_names or len(re.findall(r"\w+", code.code)) > _LONG or not node.is_elementwise):
-            if not code.code.isidentifier():
-                tile = replace(tile, text=self.named(n, code))
+            tile = replace(tile, text=self.named(n, code))
         self.set(n, tile)
 
     def named(self, n: int, code: Text) -> Text:

@@ -1,0 +1,146 @@
+"""Kernels of whole steps in Triton: recurrences whose channels meet, against the reference and the oracle, in Triton's interpreter or on a GPU."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import rnndsl
+from rnndsl.runtime.choice import backend_for
+from rnndsl.runtime.triton import cut
+from tests.agreement import Case, against_reference, assert_agrees, assert_close, layer_of, random_inputs, sizes_of
+from tests.test_triton import DEVICE, example, kernels_of, needs_numpy
+from tests.zoo_cells import ZOO
+
+pytestmark = needs_numpy
+
+EXAMPLES = {p.stem: p.read_text(encoding="utf-8") for p in (Path(__file__).parents[1] / "examples").glob("*.rnn")}
+TILED = [name for name in ZOO if kernels_of(ZOO[name].text, name).tiled]
+
+
+def compare(text: str, cell: str, sizes: dict, batch: int, steps: int, tolerance: float = 1e-10, **more) -> None:
+    assert_close(against_reference(text, cell, sizes, batch, steps, backend="triton", device=DEVICE, **more), tolerance)
+
+
+def test_nothing_published_is_refused():
+    refused = {name: kernels_of(ZOO[name].text, name).refused for name in ZOO} | {n: kernels_of(*example(n)).refused for n in EXAMPLES}
+    assert {name: why for name, why in refused.items() if why} == {}
+    assert len(TILED) > 50
+
+
+@pytest.mark.one_in(12)
+@pytest.mark.parametrize("name", TILED)
+def test_published_cells_agree_with_the_reference(name):
+    """Outputs, states and all gradients, in float64, from a given state, with resets, at odd sizes."""
+    compare(ZOO[name].text, name, sizes_of(ZOO[name].text, name), 2, 3)
+
+
+def test_calls_agree_with_the_oracle():
+    """Also halves against the whole, single steps, and a call without gradients."""
+    if DEVICE == "cpu":
+        assert_agrees(Case(ZOO["ATR"].text, "ATR", {"D": 2, "H": 3}, 2, 2, backend="triton"))
+
+
+@pytest.mark.parametrize(("batch", "steps", "width"), [(1, 1, 1), (3, 1, 3), (1, 3, 9), (2, 0, 3), (0, 2, 3)])
+def test_odd_sizes(batch, steps, width):
+    compare(ZOO["MGU"].text, "MGU", {"D": 2, "H": width}, batch, steps)
+
+
+@pytest.mark.parametrize("rows", [2, 4])
+def test_rows_of_a_program(rows):
+    """Some of which the batch does not have: they take no part in any sum."""
+    compare(ZOO["LTC"].text, "LTC", sizes_of(ZOO["LTC"].text, "LTC"), 3, 2, tiles={"rows": rows})
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("MGU", {"D": 2, "H": 6}), ("M2RNN", {"D": 2, "H": 3, "N": 1, "K": 2, "V": 5})])
+def test_matrices_that_do_not_fit_into_registers(name, sizes, monkeypatch):
+    """Are read block by block, and the results go through memory."""
+    monkeypatch.setattr(cut, "MOST", 4)
+    monkeypatch.setattr(cut, "_BLOCK", 16)
+    known = sizes_of(ZOO[name].text, name)
+    compare(ZOO[name].text, name, {n: sizes.get(n, v) for n, v in known.items()}, 1, 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_other_types(dtype):
+    """Half streams are read as they are, and everything else is float32."""
+    torch.manual_seed(0)
+    layer = layer_of(ZOO["MGU"].text, "MGU", {"D": 3, "H": 5}, dtype=torch.float32).to(DEVICE)
+    x = random_inputs(layer, 2, 2)[0].detach().to(DEVICE, dtype)
+    found = []
+    for backend in ("triton", "reference"):
+        layer.backend = backend
+        leaf = x.clone().requires_grad_()
+        y, _ = layer(leaf)
+        found.append([y, *torch.autograd.grad(y.float().square().sum(), [leaf, *layer.parameters()])])
+    for got, want in zip(*found, strict=True):
+        torch.testing.assert_close(got.float(), want.float(), rtol=2e-5 if dtype == torch.float32 else 0.05, atol=2e-5 if dtype == torch.float32 else 0.1)
+
+
+MADE = {
+    "lags": """
+cell Lags(D, H):
+  input x: [D]
+  state h: [H]
+  param W, V: [H, H]
+  param U: [H, D]
+  h[t] = tanh(U @ x + W @ h[t-1] + 0.5 * (V @ h[t-3]))
+  output h
+""",
+    "complex": """
+cell Rotated(D, H):
+  input x: [D]
+  state h: complex[H]
+  param W: complex[H, H]
+  param U: [H, D]
+  h[t] = 0.5 * (W @ h[t-1]) / (1 + sum(abs(h[t-1]))) + U @ x
+  output y = re(h[t])
+""",
+    "slices": """
+cell Sliced(D, H, L):
+  input x: [D]
+  state h: [H]
+  param W: [L; H, H]
+  param U: [H, D]
+  h[t] = tanh(W[2] @ h[t-1] + U @ x)
+  output h
+""",
+}
+
+
+def cell_of(text: str) -> str:
+    return re.search(r"^cell (\w+)", text, re.M)[1]
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_made_cells_agree_with_the_reference(name):
+    text = MADE[name]
+    compare(text, cell_of(text), sizes_of(text, cell_of(text)), 1, 5 if name == "lags" else 2)
+
+
+def test_a_slice_that_is_not_there():
+    """Is said, and never read."""
+    layer = layer_of(MADE["slices"], "Sliced", {"D": 2, "H": 3, "L": 1}, backend="triton").to(DEVICE)
+    with pytest.raises(IndexError, match="there is no slice 2: the leading head axis has 1"):
+        layer(torch.randn(1, 2, 2, dtype=torch.float64, device=DEVICE))
+
+
+def test_calls_twice_give_the_same_bits():
+    layer = layer_of(ZOO["ATR"].text, "ATR", {"D": 2, "H": 5}, backend="triton", dtype=torch.float32).to(DEVICE)
+    x = random_inputs(layer, 3, 2)[0].detach().to(DEVICE)
+    found = []
+    for _ in range(2):
+        y, _ = layer(x)
+        found.append([y, *torch.autograd.grad(y.sum(), list(layer.parameters()))])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("width", "schedule", "backend"), [(8, "auto", "triton"), (200, "auto", "torch"), (200, "sequential", "triton"), (8, "newton", "torch")]
+)
+def test_what_a_gpu_takes(width, schedule, backend, monkeypatch):
+    """Whole steps where matrices stay in registers, else Newton's method, unless one of them is asked for."""
+    monkeypatch.setenv("RNNDSL_BACKEND", "auto")
+    layer = rnndsl.load(example("gru")[0]).GRU(3, width, schedule=schedule)
+    assert backend_for(layer, "h", torch.device("cuda")).name == backend
