@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.agreement import difference, kernels_run, layer_of, random_inputs, sizes_of
+from tests.agreement import against_reference, assert_close, difference, kernels_run, layer_of, random_inputs, sizes_of
 from tests.ptx.__main__ import main
 from tests.ptx.cells import DTYPES, FLOAT32, TILES, Run, compared, drawn, wrong_in
 from tests.ptx.kernel import WRONG
@@ -20,7 +20,8 @@ from tests.ptx.launches import Launches, _kernel, emulated
 from tests.ptx.native import compiler
 from tests.ptx.plugin import PROPERTY
 from tests.ptx.rules import RULES
-from tests.test_triton import PROGRAMS, RUNNING, example
+from tests.test_tiles import TILED
+from tests.test_triton import PROGRAMS, RUNNING, example, kernels_of
 from tests.zoo_cells import ZOO
 
 pytest.importorskip("triton")
@@ -28,9 +29,9 @@ ROOT = Path(__file__).resolve().parent.parent
 UNUSUAL = ROOT / "tests" / "ptx" / "unusual.rnn"
 pytestmark = pytest.mark.skipif(compiler() is None, reason="the emulator needs a C++ compiler")
 
-# By the name of a case, the text and the name of every cell that has Triton kernels: published ones, the examples, and unusual ones.
+# By the name of a case, the text and the name of every cell whose channels are apart: published ones, the examples, and unusual ones.
 CELLS = {name: (ZOO[name].text, name) for name in RUNNING}
-CELLS |= {f"example {name}": example(name) for name in PROGRAMS if kernels_run(*example(name), "triton")}
+CELLS |= {f"example {name}": example(name) for name in PROGRAMS if not kernels_of(*example(name)).tiled}
 CELLS |= {f"unusual {name}": (UNUSUAL.read_text(encoding="utf-8"), name) for name in re.findall(r"^cell (\w+)", UNUSUAL.read_text(encoding="utf-8"), re.M)}
 
 
@@ -77,6 +78,18 @@ def test_sizes_and_tiles_that_are_drawn(name, schedule, request, record):
     """By `--ptx-seed`. Those that the model cuts are compiled for the older target."""
     target = "sm_80" if schedule == "auto" else "sm_90"
     check(record, f"{schedule}, drawn", name, Run(*CELLS[name], schedule, target=target, **drawn(*CELLS[name], schedule, request.config.getoption("--ptx-seed"))))
+
+
+@pytest.mark.ptx
+@pytest.mark.part("1-MGU")
+@pytest.mark.parametrize("name", TILED)
+@pytest.mark.parametrize("rows", [1, 4])
+def test_whole_steps(name, rows):
+    """Where channels meet: at odd sizes, with resets, a program with one row of the batch, and one with more than there are."""
+    with emulated("sm_90", noise=2) as launches:
+        found = against_reference(ZOO[name].text, name, sizes_of(ZOO[name].text, name), 3, 3, torch.float32, backend="triton", tiles={"rows": rows})
+    assert not launches.wrong
+    assert_close(found, FLOAT32)
 
 
 @pytest.mark.ptx
@@ -143,14 +156,13 @@ def test_chunks_that_run_step_by_step(program, warps):
 
 @pytest.mark.ptx
 def test_a_program_of_ones_own(tmp_path, capsys, monkeypatch):
-    """`python -m tests.ptx FILE`; a cell without kernels, that none ran, and an instruction that is not known, are said."""
+    """`python -m tests.ptx FILE`; that none ran, and an instruction that is not known, are said."""
     file = tmp_path / "own.rnn"
     file.write_text((ROOT / "examples" / "min_gru.rnn").read_text() + (ROOT / "examples" / "gru.rnn").read_text())
     assert main([str(file), "--schedule", "newton", "--dtype", "float32", "--size", "H=2"]) == 0
     said = capsys.readouterr().out
     assert re.search(r"^MinGRU, newton, float32: right; 2 launches, \d+ barriers; .* off by .*, allowed 2.0e-05$", said, re.M)
-    assert re.search(r"^GRU: no kernels: .*mixes channels$", said, re.M)
-    assert main([str(file), "--cell", "GRU"]) == 1
+    assert re.search(r"^GRU, newton, float32: right; 2 launches, ", said, re.M)
     monkeypatch.delitem(RULES, "fma")
     _kernel.cache_clear()
     assert main([str(file), "--cell", "MinGRU", "--schedule", "newton", "--dtype", "float32", "--size", "H=2"]) == 1
@@ -179,4 +191,4 @@ def test_a_part_in_a_process_of_its_own():
     command = [sys.executable, "-m", "pytest", "-q", "-m", "ptx", "--part", "-p", "no:cacheprovider", "tests/test_ptx.py", "tests/test_ptx_machine.py", "tests/test_ptx_error.py"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
-    assert int(re.search(r"(\d+) passed", done.stdout)[1]) == 12, done.stdout
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) == 13, done.stdout
