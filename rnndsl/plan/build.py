@@ -1,13 +1,14 @@
 """Cell -> Plan: orders the components, hoists what does not depend on their states, merges matrix products."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from rnndsl.checks.cell import SCALAR, Cell, Let, Ref, Repeat, Statement, Update, walk
+from rnndsl.checks.cell import SCALAR, Apply, Cell, Expr, Let, Ref, Repeat, Statement, Update, walk
 from rnndsl.plan.dependence import STATIC, Dependence, analyse, strongly_connected
 from rnndsl.plan.gemm import merge_products
-from rnndsl.plan.hoist import Hoister
+from rnndsl.plan.hoist import Hoister, fresh, spreads
 from rnndsl.plan.ir import Carry, Map, Operation, Plan, Scan, Stage, expressions_of, inner_names, names_of
-from rnndsl.plan.single import single_assignment
+from rnndsl.plan.single import own_name, single_assignment
 
 
 def make_plan(cell: Cell) -> Plan:
@@ -35,6 +36,7 @@ def make_plan(cell: Cell) -> Plan:
             pending.extend(all_steps(place))
             continue
         hoister = Hoister(dependence, place, taken)
+        pending = _parted(pending, hoister)
         body: list[Operation] = [hoister.statement(s) for s in own]
         constants.extend(hoister.constants)
         pending.extend(hoister.streams)
@@ -42,15 +44,15 @@ def make_plan(cell: Cell) -> Plan:
         body, stacked = merge_products(body, dependence, taken)
         constants.extend(stacked)
         stages.append(Scan(states, tuple(body), _streams(body, states, dependence, place)))
-        pending = all_steps(place)
+        pending = _read_apart(all_steps(place), dependence, taken)
     # products in the outputs are merged with those of the last stage
     returned = []
     for o in cell.outputs:
         value = o.value
         if not isinstance(value, Ref):
             name = f"{o.name}.out"
-            pending.append(Let(name, value, span=o.span))
             dependence.levels[name] = dependence.level(value)
+            pending.extend(_read_apart([Let(name, value, span=o.span)], dependence, taken))
             value = Ref(name, "local", value.type, span=value.span)
         returned.append((o.name, value, o.span))
     stages.extend(_map(pending, dependence, taken, constants))
@@ -64,6 +66,46 @@ def _map(pending: list[Operation], dependence: Dependence, taken: set[str], cons
     body, stacked = merge_products(pending, dependence, taken)
     constants.extend(stacked)
     return [Map(tuple(body))]
+
+
+def _parted(pending: list[Operation], hoister: Hoister) -> list[Operation]:
+    """Locals before a scan, those that are outer products entry by entry made of vectors that have names, so that the scan may be given these."""
+    found: list[Operation] = []
+    for o in pending:
+        if isinstance(o, Let) and spreads(o.value):
+            before = len(hoister.streams)
+            o = hoister.statement(o)
+            found.extend(hoister.streams[before:])
+            del hoister.streams[before:]
+        found.append(o)
+    return found
+
+
+def _read_apart(pending: list[Operation], dependence: Dependence, taken: set[str]) -> list[Operation]:
+    """Operations after scans, where a product of a vector and a matrix state, `q @ S[t]`, is a local of its own."""
+    found: list[Operation] = []
+
+    def apart(expr: Expr, let: Let) -> Expr:
+        if not isinstance(expr, Apply):
+            return expr
+        if expr is not let.value and reads_state(expr):
+            name = fresh(f"{own_name(let.name).removesuffix('.out')}.read", taken)
+            dependence.levels[name] = dependence.level(expr)
+            found.append(Let(name, expr, span=let.span))
+            return Ref(name, "local", expr.type, span=expr.span)
+        return replace(expr, args=tuple(apart(a, let) for a in expr.args))
+
+    for o in pending:
+        found.append(replace(o, value=apart(o.value, o)) if isinstance(o, Let) else o)
+    return found
+
+
+def reads_state(expr: Expr) -> bool:
+    """Whether it is a product of a vector and a matrix that is made of matrix states."""
+    if not (isinstance(expr, Apply) and expr.op == "@" and expr.type.rank == 1):
+        return False
+    reached = [any(isinstance(n, Ref) and n.role == "state" and n.type.rank == 2 for n in walk(a)) for a in expr.args]
+    return any(r and a.type.rank == 2 for r, a in zip(reached, expr.args, strict=True)) and not all(reached)
 
 
 def _ordered(constants: list[Let]) -> list[Let]:

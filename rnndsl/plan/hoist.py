@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Repeat, Update, walk
 from rnndsl.checks.shapes.rules import elementwise
 from rnndsl.diagnostics import Span
+from rnndsl.functions import ENTRIES
 from rnndsl.plan.dependence import STATIC, Dependence
 from rnndsl.plan.ir import inner_names
 from rnndsl.plan.single import own_name
@@ -35,7 +36,7 @@ class Hoister:
         """The expression with every maximal part that can be computed earlier replaced by a name."""
         if not isinstance(expr, Apply):
             return expr
-        if self._early(expr, bound):
+        if self._early(expr, bound) and not (spreads(expr) and self.dependence.level(expr) > STATIC):
             return self._take(expr, stem, span)
         if expr.op in ("+", "-") and (regrouped := self._regroup(expr, stem, bound, span)) is not None:
             return regrouped
@@ -63,19 +64,12 @@ class Hoister:
             and not expr.type.axes
         ):
             return expr  # arithmetic on plain numbers
-        name = self._fresh(f"{own_name(stem)}.{'const' if static else 'in'}")
+        name = fresh(f"{own_name(stem)}.{'const' if static else 'in'}", self.taken)
         (self.constants if static else self.streams).append(Let(name, expr, span=span))
         self.dependence.levels[name] = self.dependence.level(expr)
         ref = Ref(name, "local", expr.type, span=expr.span)
         self.known[expr] = ref
         return ref
-
-    def _fresh(self, name: str) -> str:
-        unique, n = name, 2
-        while unique in self.taken:
-            unique, n = f"{name}{n}", n + 1
-        self.taken.add(unique)
-        return unique
 
     def _regroup(self, expr: Apply, stem: str, bound: set[str], span: Span) -> Expr | None:
         """(W x + a h) + b as (W x + b) + a h, so that what can be computed early is one term; None if there is no gain."""
@@ -88,6 +82,22 @@ class Hoister:
         for sign, e in late:
             total = _binary("+" if sign > 0 else "-", total, self.expr(e, stem, bound, span), expr.span)
         return total
+
+
+def fresh(name: str, taken: set[str]) -> str:
+    """A name that is not in use, from now on in use."""
+    unique, n = name, 2
+    while unique in taken:
+        unique, n = f"{name}{n}", n + 1
+    taken.add(unique)
+    return unique
+
+
+def spreads(expr: Expr) -> bool:
+    """Whether it makes a matrix of vectors, entry by entry of an outer product: what is given the vectors need not be given the matrix."""
+    if not isinstance(expr, Apply) or expr.type.rank < 2:
+        return False
+    return expr.op == "outer" or (expr.op in ENTRIES and any(spreads(a) for a in expr.args))
 
 
 def _terms(expr: Expr, sign: int):
