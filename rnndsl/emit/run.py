@@ -262,7 +262,7 @@ class Run(Part):
             if isinstance(stage, Scan):
                 refs = list(stage.streams)
             else:
-                for operation in stage.body:
+                for operation in (o for o in stage.body if not (isinstance(o, Let) and o.name in self.entered)):
                     refs.extend(n for e in expressions_of(operation) for n in walk(e) if isinstance(n, Ref))
             furthest = max([furthest, *(r.lag for r in refs if r.role == role and r.name == name)])
         return furthest

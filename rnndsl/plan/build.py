@@ -8,6 +8,7 @@ from rnndsl.plan.dependence import STATIC, Dependence, analyse, strongly_connect
 from rnndsl.plan.gemm import merge_products
 from rnndsl.plan.hoist import Hoister, fresh, spreads
 from rnndsl.plan.ir import Carry, Map, Operation, Plan, Scan, Stage, expressions_of, inner_names, names_of
+from rnndsl.plan.recurrence import reads_state
 from rnndsl.plan.single import own_name, single_assignment
 
 
@@ -98,14 +99,6 @@ def _read_apart(pending: list[Operation], dependence: Dependence, taken: set[str
     for o in pending:
         found.append(replace(o, value=apart(o.value, o)) if isinstance(o, Let) else o)
     return found
-
-
-def reads_state(expr: Expr) -> bool:
-    """Whether it is a product of a vector and a matrix that is made of matrix states."""
-    if not (isinstance(expr, Apply) and expr.op == "@" and expr.type.rank == 1):
-        return False
-    reached = [any(isinstance(n, Ref) and n.role == "state" and n.type.rank == 2 for n in walk(a)) for a in expr.args]
-    return any(r and a.type.rank == 2 for r, a in zip(reached, expr.args, strict=True)) and not all(reached)
 
 
 def _ordered(constants: list[Let]) -> list[Let]:

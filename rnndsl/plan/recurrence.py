@@ -6,7 +6,7 @@ streams that are no larger, a kernel takes those and makes it on the way.
 
 from dataclasses import dataclass, replace
 
-from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Type, walk
+from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Type, Update, walk
 from rnndsl.functions import ENTRIES
 from rnndsl.plan.dependence import strongly_connected
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of, names_of
@@ -20,14 +20,16 @@ _FUSED = ENTRIES.keys() | {"outer", "surrogate", "broadcast", "split", "transpos
 
 @dataclass(frozen=True)
 class Exit:
-    """What follows a scan entry by entry: `body` is computed of the states before and after each step and of streams; of it `returned` is read
-    elsewhere. `ahead` is made for it of all steps at once; `streams` and `statics` are what it reads that its scan does not."""
+    """What follows a scan entry by entry, or reads its matrix states by vectors: `body` is computed of the states before and after each step and of
+    streams; of it `returned` is read elsewhere. `ahead` is made for it of all steps at once; `streams` and `statics` are what it reads that its
+    scan does not. whole: whether anything else reads the states."""
 
     ahead: tuple[Let, ...]
     body: tuple[Let, ...]
     returned: tuple[Ref, ...]
     streams: tuple[Ref, ...]
     statics: tuple[Ref, ...]
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def recurrences(plan: Plan) -> tuple[Recurrence, ...]:
     found: list[Recurrence] = []
     made = {let.name for r in entered for let in r.entry}
     for recurrence in entered:
-        found.append(_with_exit(plan, recurrence, readers, made))
+        followed = _with_exit(plan, recurrence, readers, made)
+        found.append(followed if followed.exit else _with_reads(plan, recurrence))
         made |= {let.name for let in found[-1].exit.body} if found[-1].exit else set()
     return tuple(found)
 
@@ -153,6 +156,67 @@ def _with_exit(plan: Plan, recurrence: Recurrence, readers: dict[str, set[str]],
     streams = tuple(r for r in refs if r not in known and (r.role in _GIVEN or r.name in made_ahead))
     statics = tuple(r for r in _statics(plan, tuple(body.values())) if r not in recurrence.statics)
     return replace(recurrence, exit=Exit(tuple(ahead), tuple(body.values()), returned, streams, statics))
+
+
+def _with_reads(plan: Plan, recurrence: Recurrence) -> Recurrence:
+    """A recurrence with the products of vectors and its matrix states that are all that reads these, or a part of it."""
+    scan = recurrence.scan
+    place = plan.stages.index(scan)
+    known = {n for s in plan.stages[:place] if isinstance(s, Map) for o in s.body for n in names_of(o)} | plan.static
+    known |= {s for stage in plan.stages[:place] if isinstance(stage, Scan) for s in stage.states}
+    known |= {o.state for s in plan.stages[:place] if isinstance(s, Map) for o in s.body if isinstance(o, Update)}
+    inside = {let.name for let in recurrence.entry} | {r for g in recurrence.products for r in g.results}
+    ahead: list[Let] = []
+
+    def before(expr: Expr) -> bool:
+        refs = [n for n in walk(expr) if isinstance(n, Ref)]
+        return all((r.name in known and r.name not in inside) or r.role not in ("local", "state") for r in refs)
+
+    def moved(expr: Expr, let: Let) -> Expr | None:
+        """The expression as it is computed where the states are, the vectors that it reads made ahead; None where it cannot be."""
+        if not isinstance(expr, Apply) or not _reaches(expr, scan, {}):
+            if isinstance(expr, Apply) and expr.op == "outer":
+                args = [moved(a, let) for a in expr.args]
+                return None if None in args else Apply(expr.op, tuple(args), expr.type, expr.static)  # type: ignore[arg-type]
+            if isinstance(expr, Number) or (isinstance(expr, Ref) and (_reaches(expr, scan, {}) or before(expr))):
+                return expr if not isinstance(expr, Ref) or expr.lag <= 1 or expr.role != "state" else None
+            if not before(expr):
+                return None
+            name = f"{let.name}.{len(ahead)}"
+            ahead.append(Let(name, expr, span=let.span))
+            return Ref(name, "local", expr.type)
+        if expr.op not in ("@", "+", "-", "*", "/", "neg", "broadcast", "diag"):
+            return None
+        args = [moved(a, let) for a in expr.args]
+        return None if None in args else Apply(expr.op, tuple(args), expr.type, expr.static)  # type: ignore[arg-type]
+
+    body: dict[str, Let] = {}
+    for o in (o for s in plan.stages[place + 1 :] if isinstance(s, Map) for o in s.body):
+        if isinstance(o, Let) and reads_state(o.value) and _reaches(o.value, scan, {}) and o.name not in inside:
+            start = len(ahead)
+            value = moved(o.value, o)
+            if value is None:
+                del ahead[start:]
+            else:
+                body[o.name] = Let(o.name, value, span=o.span)
+    if not 0 < len(body) <= _RETURNED:
+        return recurrence
+    refs = dict.fromkeys(n for let in body.values() for n in walk(let.value) if isinstance(n, Ref))
+    streams = tuple(r for r in refs if _moves(r, plan) and r.name not in scan.states and r not in recurrence.streams)
+    statics = tuple(r for r in _statics(plan, tuple(body.values())) if r not in recurrence.statics)
+    returned = tuple(Ref(n, "local", let.value.type) for n, let in body.items())
+    others = [o for s in plan.stages if s is not scan for o in s.body if not (isinstance(o, Let) and o.name in body)]
+    read = [e for o in others for e in expressions_of(o)] + [value for _, value, _ in plan.outputs]
+    whole = any(_reaches(e, scan, {}) for e in read) or any(c.source in scan.states and c.role == "state" and c.lag > 1 for c in plan.carries)
+    return replace(recurrence, exit=Exit(tuple(ahead), tuple(body.values()), returned, streams, statics, whole))
+
+
+def reads_state(expr: Expr) -> bool:
+    """Whether it is a product of a vector and a matrix that is made of matrix states."""
+    if not (isinstance(expr, Apply) and expr.op == "@" and expr.type.rank == 1):
+        return False
+    reached = [any(isinstance(n, Ref) and n.role == "state" and n.type.rank == 2 for n in walk(a)) for a in expr.args]
+    return any(r and a.type.rank == 2 for r, a in zip(reached, expr.args, strict=True)) and not all(reached)
 
 
 def _reaches(expr: Expr, scan: Scan, body: dict[str, Let]) -> bool:
