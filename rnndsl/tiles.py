@@ -12,7 +12,7 @@ from math import ceil
 from rnndsl.devices import Cost, Device
 
 SEQUENTIAL, PARALLEL = "sequential", "parallel"
-EXACT, NEWTON = "exact scan", "newton"  # what runs side by side
+EXACT, NEWTON, CHUNKED = "exact scan", "newton", "chunked"  # what runs side by side
 WARP = 32
 _SMALL = 64  # operations of a step of which four fit in the registers of a lane
 

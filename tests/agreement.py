@@ -88,6 +88,7 @@ class Case:
     steps: int = 7
     seed: int = 0
     backend: str = "reference"
+    schedule: str = "auto"
 
 
 @dataclass
@@ -138,7 +139,7 @@ class _Call:
 def _call_of(case: Case) -> _Call:
     """Params off their first values, and consts without a value that are not zero."""
     torch.manual_seed(case.seed)
-    layer = layer_of(case.text, case.cell, case.sizes, backend=case.backend)
+    layer = layer_of(case.text, case.cell, case.sizes, backend=case.backend, schedule=case.schedule)
     oracle = Oracle(case.text, case.cell)
     valued = oracle.consts(case.sizes)
     for name, value in valued.items():

@@ -242,11 +242,12 @@ def _power(expr: Apply, args: list[Interval]) -> Interval:
             return Interval(*ends)
         return Interval(0.0 if base.low <= 0 <= base.high else min(ends), max(ends))
     if base.low >= 0:
-        return Interval(0.0, math.inf)
+        rises = isinstance(exponent, float) and exponent > 0
+        return Interval(base.low**exponent, _raised(base.high, exponent)) if rises else Interval(0.0, math.inf)  # type: ignore[operator]
     return ALL
 
 
-def _raised(x: float, n: int) -> float:
+def _raised(x: float, n: float) -> float:
     try:
         return x**n
     except OverflowError:

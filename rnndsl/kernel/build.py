@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rnndsl.calculus.analysis import Component, System
 from rnndsl.kernel.channel_kernel import ChannelKernel, channel_kernel
+from rnndsl.kernel.chunked import ChunkForm, chunk_form
 from rnndsl.kernel.decode import Decode, decode_of
 from rnndsl.kernel.graph import Node
 from rnndsl.kernel.limits import TooLarge, Unsupported
@@ -38,13 +39,14 @@ class Sweep:
 
 @dataclass(frozen=True)
 class RecurrenceKernels:
-    """The kernels of one recurrence: of rows, of channels where these do not meet, and of all steps at once."""
+    """The kernels of one recurrence: of rows, of channels where these do not meet, of all steps at once, and of chunks of matrix states."""
 
     recurrence: Recurrence
     component: Component
     sweep: Sweep | Refusal
     channel: ChannelKernel | Refusal
     newton: NewtonStep | Refusal
+    chunked: ChunkForm | Refusal
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def graphs(kernels: CellKernels) -> Iterator[tuple[str, Sequence[Node]]]:
             yield f"a channel of {states}", r.channel.channel.builder.nodes
         if isinstance(r.newton, NewtonStep):
             yield f"all steps of {states}", r.newton.step.builder.nodes
+        if isinstance(r.chunked, ChunkForm):
+            yield f"chunks of {states}", r.chunked.step.builder.nodes
     if kernels.step is not None:
         yield "one step", kernels.step.forward.nodes
         if kernels.step.decode is not None:
@@ -111,7 +115,12 @@ def _recurrence(plan: Plan, recurrence: Recurrence, component: Component) -> Rec
         newton = newton_step(plan, recurrence)
     except Unsupported as e:
         newton = Refusal(str(e))
-    return RecurrenceKernels(recurrence, component, sweep, channel, newton)
+    chunked: ChunkForm | Refusal
+    try:
+        chunked = chunk_form(plan, recurrence, component)
+    except Unsupported as e:
+        chunked = Refusal(str(e))
+    return RecurrenceKernels(recurrence, component, sweep, channel, newton, chunked)
 
 
 def _sweep(plan: Plan, recurrence: Recurrence) -> Sweep:

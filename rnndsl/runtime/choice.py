@@ -9,7 +9,7 @@ import torch
 from rnndsl.runtime.backend import BACKENDS, Backend
 from rnndsl.runtime.reference import REFERENCE
 
-SCHEDULES = ("auto", "sequential", "newton")
+SCHEDULES = ("auto", "sequential", "newton", "chunked")
 TILES = ("rows", "channels", "ahead", "lanes", "lane_steps", "warps")
 
 

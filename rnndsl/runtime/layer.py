@@ -98,7 +98,7 @@ class Layer(ParamModule):
 
     @property
     def schedule(self) -> str:
-        """`auto`, `sequential` or `newton`."""
+        """`auto`, `sequential`, `newton` or `chunked`."""
         return self._schedule
 
     @schedule.setter
@@ -246,8 +246,8 @@ class Layer(ParamModule):
     def _scan(self, name: str, call: Call, kind: dict) -> Results:
         """Runs the recurrence called `name` on the backend of the layer, and what follows it entry by entry. Returns what `Backend.run` does."""
         backend = backend_for(self, name, kind["device"])
-        if self._schedule == "newton" and "newton" not in backend.schedules and not torch.compiler.is_compiling():
-            say_once(type(self), f"schedule: {type(self).__name__}: `{name}` runs sequentially, with the same numbers: {backend.name!r} has no newton for it")
+        if self._schedule in ("newton", "chunked") and self._schedule not in backend.schedules and not torch.compiler.is_compiling():
+            say_once(type(self), f"schedule: {type(self).__name__}: `{name}` runs sequentially, with the same numbers: {backend.name!r} has no {self._schedule} for it")
         if not torch.compiler.is_compiling():
             self._reports.pop(name, None)
         sequences, finals, follows = backend.run(self, name, call, kind)

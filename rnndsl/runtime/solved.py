@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rnndsl.tiles import SEQUENTIAL
+from rnndsl.tiles import CHUNKED, SEQUENTIAL
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class SolveReport:
     def __str__(self) -> str:
         if self.schedule == SEQUENTIAL:
             return f"{self.recurrence}: sequential"
+        if self.schedule == CHUNKED:
+            return f"{self.recurrence}: {self.chunks} chunks, by products of matrices"
         alone = f", {self.alone} of them step by step" if self.alone else ""
         chunks = f"{self.chunks} chunk{'s' * (self.chunks != 1)}"
         rest = "" if self.prefix is None else f"; from step {self.prefix} on step by step"

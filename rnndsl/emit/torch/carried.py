@@ -1,4 +1,4 @@
-"""What a generated module says of rounds of Newton's method."""
+"""What a generated module says of rounds of Newton's method, and of normal forms of matrix states."""
 
 from typing import Any
 
@@ -6,25 +6,40 @@ from rnndsl.diagnostics import Source
 from rnndsl.emit.carried import Carried
 from rnndsl.emit.labels import labels_of
 from rnndsl.emit.naming import KernelNames
-from rnndsl.emit.step_form import form
+from rnndsl.emit.step_form import form as form_of
+from rnndsl.emit.torch.chunked import ChunkText
 from rnndsl.emit.torch.function import RoundText
 from rnndsl.kernel.build import CellKernels, Refusal
+from rnndsl.kernel.chunked import ChunkForm
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.step import Step
 
 
 def carried(kernels: CellKernels, source: Source) -> Carried:
-    """The rounds of a cell; see `runtime/torch/kernels.py`."""
+    """The rounds and normal forms of a cell; see `runtime/torch/kernels.py`."""
     labels, names = labels_of(kernels.plan), KernelNames()
     said: dict[str, Any] = {}
     refused: dict[str, str] = {}
+    chunks: dict[str, Any] = {}
+    unchunked: dict[str, str] = {}
     texts: list[str] = []
     for r in kernels.recurrences:
         label = labels[r.recurrence.scan.states]
+        if isinstance(r.chunked, Refusal):
+            unchunked[label] = r.chunked.reason
+        else:
+            name, after = names((label, "chunks"), f"{label}_chunks"), names((label, "follows"), f"{label}_follows")
+            try:
+                made = [ChunkText(r.chunked, name, source).lines()]
+                made += [ChunkText(r.chunked, after, source).follow_lines()] if r.chunked.outputs else []
+                texts += ["\n".join(lines) for lines in made]
+                chunks[label] = _said_of_chunks(r.chunked, name, after)
+            except Unsupported as e:
+                unchunked[label] = str(e)
         if isinstance(r.newton, Refusal):
             refused[label] = r.newton.reason
             continue
-        name = names(label, label)
+        name = names((label, "round"), label)
         try:
             lines = RoundText(r.newton, name, source).lines()
         except Unsupported as e:
@@ -32,14 +47,26 @@ def carried(kernels: CellKernels, source: Source) -> Carried:
             continue
         said[label] = _said(r.newton.step, name)
         texts.append("\n".join(lines))
-    if not said:
-        return Carried("No recurrence has rounds of Newton's method", {"refused": refused})
-    return Carried("Rounds of Newton's method, for any device", {"kernels": said, "refused": refused}, "\n\n\n".join(texts) + "\n")
+    more = {"chunks": chunks, "unchunked": unchunked}
+    if not said and not chunks:
+        return Carried("No recurrence has rounds of Newton's method, or chunks", {"refused": refused} | more)
+    return Carried("Rounds of Newton's method, and chunks of steps, for any device", {"kernels": said, "refused": refused} | more, "\n\n\n".join(texts) + "\n")
 
 
 def _said(step: Step, name: str) -> dict[str, Any]:
     place = {(array.name, array.part, lag): i for i, (array, lag) in enumerate(step.carries)}
     nearer = tuple(place[array.name, array.part, lag - 1] if lag > 1 else -1 for array, lag in step.carries)
     arrays = (step.streams, step.statics, tuple(array for array, _ in step.carries))
-    streams, statics, carries = (form(a) for a in arrays)
+    streams, statics, carries = (form_of(a) for a in arrays)
     return {"name": name, "streams": streams, "statics": statics, "carries": carries, "nearer": nearer}
+
+
+def _said_of_chunks(form: ChunkForm, name: str, after: str) -> dict[str, Any]:
+    step, exit_ = form.step, form.recurrence.exit
+    streams = form_of(step.streams[: len(step.streams) - len(form.reads)])
+    statics, carries = form_of(step.statics), form_of(tuple(array for array, _ in step.carries))
+    own = (len(streams) - len(exit_.streams), len(statics) - len(exit_.statics)) if exit_ else (len(streams), len(statics))
+    follows = tuple(1 for _ in form.outputs)
+    shape = {"axis": form.axis, "heads": len(step.carries[0][0].shape) - 2, "rows": form.rows}
+    said = {"name": name, "after": after, "streams": streams, "statics": statics, "carries": carries, "own": own, "follows": follows}
+    return said | shape | {"whole": form.whole, "bounded": form.bounded}

@@ -1,4 +1,4 @@
-"""The backend of PyTorch's operations: recurrences by Newton's method, over all steps at once, on any device."""
+"""The backend of PyTorch's operations: recurrences by Newton's method, over all steps at once, or by chunks, on any device."""
 
 import linecache
 from dataclasses import dataclass, field, replace
@@ -12,6 +12,7 @@ from torch.nn import functional
 from rnndsl.runtime import ops, recurrence
 from rnndsl.runtime.backend import BACKENDS, Backend, Plan, Results
 from rnndsl.runtime.call import Call
+from rnndsl.runtime.choice import say_once
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.plain import reference_of
@@ -19,63 +20,95 @@ from rnndsl.runtime.reference import REFERENCE
 from rnndsl.runtime.rules import Site
 from rnndsl.runtime.solved import SolveReport
 from rnndsl.runtime.torch import library, newton
-from rnndsl.runtime.torch.kernels import Round, Rounds
+from rnndsl.runtime.torch.chunks import ChunkSolver
+from rnndsl.runtime.torch.kernels import Chunks, Round, Rounds
 from rnndsl.scalars import Scalars
-from rnndsl.tiles import NEWTON, SEQUENTIAL
+from rnndsl.tiles import CHUNKED, NEWTON, SEQUENTIAL
 
 _PATIENCE, _HASTE = 64, 8  # rounds that a short chunk may take: where Newton's method is asked for, and where it is to be fast
+_LONG = 64  # steps from which on chunks are taken where nothing is asked for
 _MOST_SKIPPED = 1024  # calls that are run step by step after one that did not converge
 
 
 class Torch(Backend):
-    """Rounds of Newton's method, each over all steps at once, in PyTorch's operations."""
+    """Rounds of Newton's method, each over all steps at once, and chunks of affine matrix states, in PyTorch's operations."""
 
     name = "torch"
-    schedules = ("sequential", "newton")
+    schedules = ("sequential", "newton", "chunked")
 
-    def carried(self, kernels: dict[str, dict] | None = None, **said: Any) -> Rounds:
-        return Rounds(kernels={n: Round(**k) for n, k in (kernels or {}).items()}, **said)
+    def carried(self, kernels: dict[str, dict] | None = None, chunks: dict[str, dict] | None = None, **said: Any) -> Rounds:
+        rounds = {n: Round(**k) for n, k in (kernels or {}).items()}
+        return Rounds(kernels=rounds, chunks={n: Chunks(**k) for n, k in (chunks or {}).items()}, **said)
 
     def refusal(self, cls: Any) -> str | None:
         rounds: Rounds | None = cls._kernels.get(self.name)
         if rounds is None:
             return "its module has no rounds of Newton's method"
-        return "; ".join(f"{label}: {reason}" for label, reason in rounds.refused.items()) or None
+        return "; ".join(f"{label}: {reason}" for label, reason in rounds.refused.items() if label not in rounds.chunks) or None
 
     def taken(self, layer: Layer, name: str, device: torch.device) -> bool:
-        """Where Newton's method is asked for; and where nothing else has a kernel, on a device that runs a step as fast as all of them."""
+        """Where it has the schedule that is asked for; and where nothing else has a kernel, on a device that runs a step as fast as all of them."""
         rounds: Rounds | None = layer._kernels.get(self.name)
-        has_rounds = rounds is not None and name in rounds.kernels
-        return has_rounds and (layer._schedule == NEWTON or (layer._schedule == "auto" and device.type != "cpu"))
+        if rounds is None:
+            return False
+        has = {NEWTON: name in rounds.kernels, CHUNKED: name in rounds.chunks}
+        return has.get(layer._schedule, layer._schedule == "auto" and device.type != "cpu" and any(has.values()))
 
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
-        if layer._schedule == SEQUENTIAL:
+        schedule = _schedule(layer, name, call.steps)
+        if schedule == SEQUENTIAL:
             return REFERENCE.run(layer, name, call, kind)
-        key = _key(layer, name, kind["dtype"])
+        key = _key(layer, name, kind["dtype"], schedule)
+        if schedule == CHUNKED and call.further and recurrence.known(key).follows:
+            streams, statics = call.further
+            call = call._replace(streams=(*call.streams, *streams), statics=(*call.statics, *statics))
         found = recurrence.run(key, call)
         if not torch.compiler.is_compiling():
             kernels = recurrence.known(key)
-            assert isinstance(kernels, Solver)
+            assert isinstance(kernels, Solver | ChunkSolver)
             if kernels.last is not None:  # as it is where tensors are fake
                 self.solved(layer, name, partial(replace, kernels.last))
         return found
 
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
-        if layer._schedule == SEQUENTIAL:
+        schedule = _schedule(layer, name, steps)
+        if schedule == SEQUENTIAL:
             return REFERENCE.plan_for(layer, name, batch, steps, kind)
-        return Plan(name, self.name, NEWTON, "rounds over all steps at once, in PyTorch's operations")
+        why = "chunks of steps" if schedule == CHUNKED else "rounds over all steps at once"
+        return Plan(name, self.name, schedule, f"{why}, in PyTorch's operations")
 
-    def made(self, key: Key) -> "Solver":
+    def made(self, key: Key) -> "Solver | ChunkSolver":
+        functions = _functions(key.kernels.source, key.cls.__name__)
+        if key.wish == CHUNKED:
+            chunks: Chunks = key.kernels.chunks[key.name]
+            forms = (chunks.streams, chunks.statics, chunks.carries)
+            stepwise = reference_of(key.cls, key.name, forms, (1,) * len(chunks.carries), key.sizes, key.hypers, key.dtype, chunks.own, chunks.follows)
+            return ChunkSolver(key, chunks, (functions[chunks.name], functions.get(chunks.after)), stepwise)
         kernel = key.kernels.kernels[key.name]
         forms = (kernel.streams, kernel.statics, kernel.carries)
         reference = reference_of(key.cls, key.name, forms, kernel.lags, key.sizes, key.hypers, key.dtype)
-        function = _functions(key.kernels.source, key.cls.__name__)[kernel.name]
-        return Solver(key, function, kernel, reference)
+        return Solver(key, functions[kernel.name], kernel, reference)
+
+
+def _schedule(layer: Layer, name: str, steps: int) -> str:
+    """What runs a recurrence: the schedule that is asked for, where it has one; else chunks of a long sequence, or rounds."""
+    rounds: Rounds = layer._kernels["torch"]
+    wish = layer._schedule
+    if wish == SEQUENTIAL or not (name in rounds.kernels or name in rounds.chunks):
+        return SEQUENTIAL
+    if wish == NEWTON and name in rounds.kernels:
+        return NEWTON
+    if name in rounds.chunks and (wish == CHUNKED or steps >= _LONG or name not in rounds.kernels):
+        return CHUNKED
+    if wish == CHUNKED and not torch.compiler.is_compiling():
+        say_once(type(layer), f"schedule: {type(layer).__name__}: `{name}` is not solved by chunks, with the same numbers: {rounds.unchunked[name]}")
+    return NEWTON
 
 
 @torch.compiler.assume_constant_result
-def _key(layer: Layer, name: str, dtype: torch.dtype) -> str:
-    key = Key.text_of("torch", layer, name, dtype, layer._schedule)
+def _key(layer: Layer, name: str, dtype: torch.dtype, schedule: str = NEWTON) -> str:
+    wish = CHUNKED if schedule == CHUNKED else NEWTON if layer._schedule == NEWTON else "auto"
+    key = Key.text_of("torch", layer, name, dtype, wish)
     recurrence.known(key)
     return key
 

@@ -26,10 +26,32 @@ class Round:
 
 
 @dataclass(frozen=True)
+class Chunks:
+    """What the runtime knows of the normal form of one recurrence: the name of its function, and of that of what follows; how many real arrays each stream, static and carried value is, those for what follows the last; how many streams and statics are the recurrence's
+    own; along which axis of the states, behind so many axes of heads, rows run; whether decays are along rows; whether the states are asked for;
+    whether decays are known to be in [-1, 1]."""
+
+    name: str
+    after: str
+    streams: tuple[int, ...]
+    statics: tuple[int, ...]
+    carries: tuple[int, ...]
+    own: tuple[int, int]
+    follows: tuple[int, ...]
+    axis: int
+    heads: int
+    rows: bool
+    whole: bool
+    bounded: bool
+
+
+@dataclass(frozen=True)
 class Rounds(KernelText):
-    """The rounds of a cell: Python source, its recurrences, and why a recurrence has none."""
+    """The rounds of a cell, and its normal forms: Python source, its recurrences, and why a recurrence has none."""
 
     COMMENT = "#"
     source: str = ""
     kernels: dict[str, Round] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    chunks: dict[str, Chunks] = field(default_factory=dict)
+    unchunked: dict[str, str] = field(default_factory=dict)

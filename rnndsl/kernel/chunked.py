@@ -1,0 +1,235 @@
+"""Affine matrix states in normal form: what a chunk of steps is solved by, found from the equations of a step.
+
+With the columns of a matrix state S apart from one another (rows, where its equations multiply from the right: then S stands for its transpose),
+
+    S[t] = diag(a) S[t-1] + Σ u (q + wᵀ S[t-1])ᵀ
+
+which is (diag(a) + Σ u wᵀ) S[t-1] + Σ u qᵀ. Several states of one shape are one state with more rows; a is then a matrix a row.
+"""
+
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+from rnndsl.calculus.analysis import Component
+from rnndsl.calculus.bounds import BoxAnalysis
+from rnndsl.calculus.family import AFFINE
+from rnndsl.calculus.intervals import Interval, TooMuch
+from rnndsl.calculus.structure import RIGHT
+from rnndsl.checks.cell import SCALAR, Apply, Expr, Number, walk
+from rnndsl.kernel.graph import Map
+from rnndsl.kernel.limits import Unsupported
+from rnndsl.kernel.linear_values import LinearValues, Rows
+from rnndsl.kernel.lowering import Lowering, lowered
+from rnndsl.kernel.outer import Product, Separation
+from rnndsl.kernel.step import Step
+from rnndsl.kernel.values import Array
+from rnndsl.plan.ir import Plan, expressions_of
+from rnndsl.plan.recurrence import Recurrence
+
+_TERMS = 16  # outer products that a step may add
+
+Vectors = tuple[int | None, ...]  # nodes, one a state; None is zero
+
+
+@dataclass(frozen=True)
+class Term:
+    """u (q + wᵀ S)ᵀ: `left` is u and `reads` is w, along the rows of each state, `right` is q, along columns."""
+
+    left: Vectors
+    right: int | None
+    reads: Vectors
+
+
+@dataclass(frozen=True)
+class Read:
+    """What follows reads of the states: old ones by `old`, new ones by `new`."""
+
+    old: Vectors
+    new: Vectors
+
+
+@dataclass(frozen=True)
+class ChunkForm:
+    """The normal form, as nodes of `step`, whose last streams are what each of `reads` gives, [heads, columns].
+
+    axis: along which axis of the states their rows run; decay: of each new and old state, [heads, rows] or, where rows is false, [heads]; outputs:
+    what follows, of streams; whole: whether the states are asked for; bounded: whether the equations say that decays are in [-1, 1].
+    """
+
+    step: Step
+    axis: int
+    decay: tuple[Vectors, ...]
+    rows: bool
+    terms: tuple[Term, ...]
+    reads: tuple[Read, ...]
+    outputs: tuple[tuple[Array, int], ...]
+    whole: bool
+    bounded: bool
+    recurrence: Recurrence
+
+
+def chunk_form(plan: Plan, recurrence: Recurrence, component: Component) -> ChunkForm:
+    """The normal form of a recurrence. Raises Unsupported, with the reason."""
+    types = [plan.variable(s).type for s in recurrence.scan.states]
+    if any(t.rank != 2 for t in types):
+        raise Unsupported("its states are no matrices")
+    if any(t.is_complex for t in types):
+        raise Unsupported("its states are complex")
+    if component.family != AFFINE:
+        raise Unsupported("its equations are not affine in its states")
+    if len({(t.heads, t.axes) for t in types}) > 1:
+        raise Unsupported("its states have different shapes")
+    if any(lag > 1 for _, lag in recurrence.scan.carried):
+        raise Unsupported("it reads states of more than a step ago")
+    alone = replace(recurrence, exit=None)  # what follows is then computed of the states
+    reasons = []
+    for whole, axis in product([recurrence, alone] if recurrence.exit else [alone], (0, 1)):
+        try:
+            return _form(plan, whole, axis)
+        except Unsupported as e:
+            reasons.append(str(e))
+    raise Unsupported(reasons[-1 if component.structure.kind == RIGHT else -2])
+
+
+def _form(plan: Plan, recurrence: Recurrence, axis: int) -> ChunkForm:
+    lowering, step = lowered(plan, recurrence, unroll=True)
+    b, states = step.builder, len(step.carries)
+    shape = step.carries[0][0].shape
+    heads = tuple(range(len(shape) - 2))
+    row = len(heads) + axis
+    values = LinearValues(step, row)
+    updates = [values.linear(n) for n in step.updates]
+    separation = Separation(b, heads, row, len(shape) - 1 - axis, shape)
+    decays = [[_decay(separation, new.states.get(("old", j)), j == i) for j in range(states)] for i, new in enumerate(updates)]
+    rows = any(d is not None and len(b[d].shape) > len(heads) for r in decays for d in r)
+    if rows:
+        decays = [[d if d is None else separation.along_rows(d) for d in r] for r in decays]
+    terms = _terms(separation, updates, values.rows)
+    after = LinearValues(step, row, {n: i for i, n in enumerate(step.updates)}, separation)
+    outputs = tuple((array, after.value(n)) for array, n in step.outputs)
+    column = shape[len(shape) - 1 - axis]
+    reads = tuple(Read(*(tuple(r.get((kind, i)) for i in range(states)) for kind in ("old", "new"))) for r in after.rows)
+    given = tuple(Array(f"read{i + 1}", "", (*shape[:-2], column)) for i in range(len(reads)))
+    bounded = states == 1 and _Bounds(plan, lowering, step).holds(decays[0][0])
+    whole = recurrence.exit is None or recurrence.exit.whole
+    return ChunkForm(
+        replace(step, streams=(*step.streams, *given)), axis, tuple(map(tuple, decays)), rows, terms, reads, outputs, whole, bounded, recurrence
+    )  # fmt: skip
+
+
+def _decay(separation: Separation, found: tuple[int, Map] | None, own: bool) -> int | None:
+    """What an old state is multiplied by, along rows or for all of them."""
+    if found is None:
+        return None
+    coefficient, m = found
+    if m != tuple(range(len(m))):
+        raise Unsupported("a state is transposed")
+    node = separation.in_heads(coefficient)
+    if node is None:
+        node = separation.left(coefficient)
+    if node is None:
+        raise Unsupported("columns of a state decay apart from one another, as well as rows")
+    return node
+
+
+def _terms(separation: Separation, updates: list, rows: list[Rows]) -> tuple[Term, ...]:
+    """The outer products of a step: those that read old states, with what is added along the same rows; then those that do not."""
+    states, b = len(updates), separation.builder
+    lefts: list[list[Product | None]] = [[separation.of_row(new.rows.get(k)) for new in updates] for k in range(len(rows))]
+    added: dict[tuple, list[Product | None]] = {}
+    rights: dict[tuple, Product] = {}
+    for i, new in enumerate(updates):
+        for left, right in separation.outer_products(new.constant):
+            key = right.key
+            rights[key] = right
+            known = added.setdefault(key, [None] * states)
+            if known[i] is not None:  # of one state, two with the same right side
+                key = (*key, len(added))
+                rights[key], known = right, added.setdefault(key, [None] * states)
+            known[i] = left
+    terms = []
+    for products, reads in zip(lefts, rows, strict=True):
+        if not any(products):
+            continue
+        right: int | None = None
+        for key in list(added):
+            ratio = _ratio(added[key], products)
+            if ratio is not None:
+                more = separation.right_vector(rights[key].times(ratio))
+                right = more if right is None else b.pointwise("+", right, more)
+                del added[key]
+        scales = [p.number for p in products if p]
+        common = scales[0] if all(s == scales[0] for s in scales) else 1.0
+        vectors = tuple(None if p is None else separation.left_vector(p.times(1 / common)) for p in products)
+        read = tuple(None if (w := reads.get(("old", j))) is None else separation.scaled(w, common) for j in range(states))
+        if right is not None:  # found as a multiple of the products as they are
+            right = separation.scaled(right, common)
+        terms.append(Term(vectors, right, read))
+    for key, products in added.items():
+        vectors = tuple(None if p is None else separation.left_vector(p) for p in products)
+        terms.append(Term(vectors, separation.right_vector(rights[key]), (None,) * states))
+    if len(terms) > _TERMS:
+        raise Unsupported(f"a step adds {len(terms)} outer products, at most {_TERMS}")
+    return tuple(terms)
+
+
+def _ratio(added: list[Product | None], products: list[Product | None]) -> float | None:
+    """What the products are to be multiplied by to be those that are added; None where there is no such number."""
+    ratios = set()
+    for a, p in zip(added, products, strict=True):
+        if (a is None) != (p is None):
+            return None
+        if a is not None and p is not None:
+            if a.key != p.key or p.number == 0:
+                return None
+            ratios.add(a.number / p.number)
+    return ratios.pop() if len(ratios) == 1 else None
+
+
+_ARITHMETIC = frozenset(("+", "-", "*", "neg", "/"))
+
+
+@dataclass
+class _Bounds:
+    """What the intervals of the calculus say of nodes that are values of the program."""
+
+    plan: Plan
+    lowering: Lowering
+    step: Step
+    known: dict[int, Expr] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        r = self.lowering.recurrence
+        for operation in r.operations:
+            for expr in (e for whole in expressions_of(operation) for e in walk(whole)):
+                for value in self.lowering.made.get(id(expr), []):
+                    if len(value.parts) == 1:
+                        self.known.setdefault(value.parts[0], expr)
+        for ref in (*r.streams, *r.statics):
+            kind = "stream" if ref in r.streams else "static"
+            place = self.lowering.places[(kind, ref.name, ref.role, ref.lag if kind == "stream" else 0)]
+            self.known.update({n: ref for n, node in enumerate(self.step.builder.nodes) if node.op == kind and node.leaf.index == place and node.leaf.select is None})
+
+    def holds(self, n: int | None) -> bool:
+        """Whether a value is in [-1, 1]."""
+        expr = None if n is None else self.expression(n)
+        if expr is None:
+            return n is None
+        try:
+            return Interval(-1.0, 1.0).holds(BoxAnalysis(self.lowering.recurrence.scan, self.plan).interval(expr, {}))
+        except TooMuch:
+            return False
+
+    def expression(self, n: int) -> Expr | None:
+        """An expression with the values of a node."""
+        if n in self.known:
+            return self.known[n]
+        node = self.step.builder[n]
+        if node.op == "number":
+            return Number(node.of(float))
+        if node.op == "copy":
+            return self.expression(node.args[0])
+        if node.op not in _ARITHMETIC:
+            return None
+        args = [self.expression(a) for a in node.args]
+        return None if None in args else Apply(node.op, tuple(args), SCALAR)  # type: ignore[arg-type]

@@ -1,0 +1,340 @@
+"""Affine matrix states by chunks of steps, with products of matrices in place of a loop over steps.
+
+The states are one matrix S of rows and columns, and a step is S[t] = a S[t-1] + Σ u xᵀ with x = q + wᵀ S[t-1], where a is a number or a vector along
+rows (a small matrix a row, where there are several states). Within a chunk that begins with S₀, and P the product of the a of the steps between,
+
+    x[i] = q[i] + wᵀ[i] P S₀ + Σ_{j<i} (wᵀ[i] P u[j]) x[j]
+
+is one unit triangular system for all x of the chunk. What reads a state by a vector reads S₀ and these x. From chunk to chunk S goes by one product.
+
+Products of decays are made by halves, never as quotients: between a step i and an earlier one j in the other half of a block, P is the product from
+j to the middle and from there to i. So a may be 0, and nothing overflows where |a| ≤ 1.
+
+Yang, Wang, Zhang, Shen, Kim, arXiv 2406.06484, have the triangular form of the delta rule.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnndsl.runtime.call import Call
+
+_LONGEST = 64  # steps of a chunk
+_VECTOR = Sequence[Tensor | None]  # one a state; None is zero
+LARGEST = 1e3  # what a product of decays over steps of a chunk may be
+
+# Of streams and statics: decays, a row a new state; u, q, w of each term; what reads old and new states
+Coefficients = tuple[Sequence[_VECTOR], Sequence[tuple[_VECTOR, Tensor | None, _VECTOR]], Sequence[tuple[_VECTOR, _VECTOR]]]
+
+
+@dataclass(frozen=True)
+class Form:
+    """axis: along which axis of a state its rows run, behind `heads` axes; rows: whether decays are along rows; whole: whether states of all steps
+    are asked for."""
+
+    heads: int
+    axis: int
+    rows: bool
+    whole: bool
+
+
+class Found(NamedTuple):
+    """States of all steps, [B, T, ...] each, those of none where they are not asked for; the last ones; what is read, [B, T, heads, columns] each; the
+    largest product of decays."""
+
+    states: list[Tensor]
+    last: list[Tensor]
+    reads: list[Tensor]
+    decay: Tensor
+
+
+def chunk_of(steps: int) -> int:
+    """The steps of a chunk, a power of two."""
+    return min(_LONGEST, 1 << max(0, steps - 1).bit_length())
+
+
+def solve(form: Form, coefficients: Coefficients, call: Call) -> Found:
+    """Solves a recurrence in normal form, of at least one step and one entry."""
+    return _Chunks(form, call).solved(coefficients)
+
+
+@dataclass
+class Block:
+    """Neighbouring steps of each chunk, `size` of them in each of M blocks. scores: [M, size · R, size · L], what each reader reads of each u of an
+    earlier step; readers: [M, size, R, n, K], as they read what the block begins with, or the initial state behind a reset; lefts: [M, size, L, n, K],
+    u as the end of the block has it; decay: [M, n, n, K or 1], over the whole block, or from its last reset on; cut: [M, size], whether there is a
+    reset at a step or before it in the block."""
+
+    scores: Tensor
+    readers: Tensor
+    lefts: Tensor
+    decay: Tensor
+    cut: Tensor | None
+
+
+class _Chunks:
+    """Arrays of a call by chunks: [M, C, ...], M = B · heads · chunks, with the rows of n states as [n, K]."""
+
+    def __init__(self, form: Form, call: Call):
+        self.form, self.call = form, call
+        first = call.first[0]
+        self.batch, self.steps, self.states = first.shape[0], call.steps, len(call.first)
+        self.heads = first.shape[1 : 1 + form.heads]
+        rows, columns = first.shape[1 + form.heads :]
+        self.K, self.V = (rows, columns) if form.axis == 0 else (columns, rows)
+        self.size = chunk_of(call.steps)
+        self.chunks = -(-call.steps // self.size)
+        self.reset = None if call.reset is None else self._flags(call.reset)
+
+    # Layout
+
+    def _padded(self, x: Tensor, value: float = 0.0) -> Tensor:
+        """[G, T, ...] as [G · chunks, C, ...]."""
+        missing = self.chunks * self.size - self.steps
+        if missing:
+            x = torch.cat([x, x.new_full((x.shape[0], missing, *x.shape[2:]), value)], 1)
+        return x.reshape(-1, self.size, *x.shape[2:])
+
+    def _flags(self, reset: Tensor) -> Tensor:
+        each = reset.reshape(self.batch, *(1 for _ in self.heads), self.steps).expand(self.batch, *self.heads, self.steps)
+        return self._padded(each.reshape(-1, self.steps), False)
+
+    def vectors(self, x: Tensor, value: float = 0.0) -> Tensor:
+        """[B, T, heads, entries] or [heads, entries] as [M, C, entries]."""
+        if x.dim() == self.form.heads + 1:
+            x = x.expand(self.batch, self.steps, *x.shape)
+        return self._padded(x.movedim(1, -2).reshape(-1, self.steps, x.shape[-1]), value)
+
+    def rows(self, given: _VECTOR) -> Tensor | None:
+        """A vector along the rows of each state as [M, C, n, K]; None where all are zero."""
+        found = [None if x is None else self.vectors(x) for x in given]
+        some = next((x for x in found if x is not None), None)
+        if some is None:
+            return None
+        return some.unsqueeze(2) if len(found) == 1 else torch.stack([torch.zeros_like(some) if x is None else x for x in found], 2)
+
+    def decay(self, given: Sequence[_VECTOR], like: Tensor) -> Tensor:
+        """[M, C, n, n, K or 1]."""
+        length = self.K if self.form.rows else 1
+        zero = like.new_zeros((*self.heads, length))
+        found = []
+        for i, row in enumerate(given):
+            for j, x in enumerate(row):
+                known = zero if x is None else x if self.form.rows else x.unsqueeze(-1)
+                found.append(self.vectors(known, float(i == j)))  # steps that are not there change nothing
+        return torch.stack(found, 2).unflatten(2, (self.states, self.states))
+
+    def matrix(self, values: Sequence[Tensor]) -> Tensor:
+        """States [B, heads, ...] or [heads, ...] as [G, n · K, V]."""
+        turned = [v.transpose(-1, -2) if self.form.axis else v for v in values]
+        lead = [v.expand(self.batch, *self.heads, self.K, self.V).reshape(-1, self.K, self.V) for v in turned]
+        return torch.cat(lead, 1)
+
+    def unmatrix(self, x: Tensor) -> list[Tensor]:
+        """[G, n · K, V] as states [B, heads, ...]."""
+        parts = x.reshape(self.batch, *self.heads, self.states, self.K, self.V).unbind(-3)
+        return [p.transpose(-1, -2) if self.form.axis else p for p in parts]
+
+    def by_steps(self, x: Tensor) -> Tensor:
+        """[M, C, ...] as [B, T, heads, ...]."""
+        whole = x.reshape(self.batch, *self.heads, self.chunks * self.size, *x.shape[2:])
+        return whole.movedim(1 + self.form.heads, 1)[:, : self.steps]
+
+    # The chunks
+
+    def solved(self, coefficients: Coefficients) -> Found:
+        given, terms, reads = coefficients
+        first, start = self.matrix(self.call.first), self.matrix(self.call.initial)
+        lefts = [self.rows(u) for u, _, _ in terms]
+        readers = [self.rows(w) for _, _, w in terms]
+        order = sorted(range(len(terms)), key=lambda i: readers[i] is None)  # those that read states come first
+        count = sum(w is not None for w in readers)
+        decay = self.decay(given, first)
+        u = torch.stack([lefts[i] for i in order], 2) if order else decay.new_zeros((*decay.shape[:2], 0, self.states, self.K))
+        q = [decay.new_zeros((*decay.shape[:2], self.V)) if (v := terms[i][1]) is None else self.vectors(v) for i in order]
+        right = torch.stack(q, 2) if q else decay.new_zeros((*decay.shape[:2], 0, self.V))
+        old, new = ([self.rows(r[k]) for r in reads] for k in (0, 1))
+        looks, at_once = self._reads(old, new, decay, u)
+        w = torch.stack([*(readers[i] for i in order[:count]), *looks], 2) if count or looks else decay.new_zeros((*decay.shape[:2], 0, self.states, self.K))
+        block, largest = self._blocks(w, u, decay)
+        return self._linked(block, largest, right, count, at_once, first, start, decay, u)
+
+    def _reads(self, old: list, new: list, decay: Tensor, u: Tensor) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Readers of new states as readers of old ones, and what they read of each u of their own step, [M, C, L]."""
+        looks, at_once = [], list[Tensor | None]()
+        for before, after in zip(old, new, strict=True):
+            here = None
+            if after is not None:
+                here = (after.unsqueeze(2) * u).sum((-1, -2))
+                through = _act(after.unsqueeze(2), decay).squeeze(2)
+                before = through if before is None else before + through
+            looks.append(before)
+            at_once.append(here)
+        return looks, at_once
+
+    def _blocks(self, w: Tensor, u: Tensor, decay: Tensor) -> tuple[Block, Tensor]:
+        """A block a chunk, and the largest product of decays."""
+        reset = self.reset
+        if self.states == 1 and decay.shape[-1] == 1:  # products of decays alone first, then those of vectors as whole matrices
+            one = decay.new_ones((*decay.shape[:2], 1, 1, 1))
+            alone, largest = _by_halves(one, one, decay, reset)
+            w_, u_ = w.flatten(1, 2).flatten(2), u.flatten(1, 2).flatten(2)
+            scores = w_ @ u_.transpose(1, 2)
+            each = scores.reshape(w.shape[0], self.size, w.shape[2], self.size, u.shape[2]) * alone.scores.reshape(w.shape[0], self.size, 1, self.size, 1)
+            return Block(each.reshape(scores.shape), w * alone.readers, u * alone.lefts, alone.decay, alone.cut), largest
+        return _by_halves(w, u, decay, reset)
+
+    def _linked(
+        self, block: Block, largest: Tensor, right: Tensor, count: int, at_once: list[Tensor | None], first: Tensor, start: Tensor, decay: Tensor, u: Tensor
+    ) -> Found:
+        """Goes from chunk to chunk, then computes what is read."""
+        M, C, L, rows = right.shape[0], self.size, right.shape[2], self.states * self.K
+        R = block.readers.shape[2]
+        scores = block.scores.reshape(M, C, R, C, L)
+        readers = block.readers.reshape(M, C, R, rows)
+        seen_start = None  # by readers behind a reset
+        if block.cut is not None:
+            here = block.cut.reshape(M, C, 1, 1)
+            behind = torch.where(here, readers, 0.0)
+            readers = torch.where(here, 0.0, readers)
+            whole_start = start.repeat_interleave(self.chunks, 0)
+            seen_start = (behind.reshape(M, C * R, rows) @ whole_start).reshape(M, C, R, self.V)
+        lefts = block.lefts.reshape(M, C, L, rows)
+        known, asked = right[:, :, count:], right[:, :, :count]
+        added = lefts[:, :, count:].reshape(M, C * (L - count), rows).transpose(1, 2) @ known.reshape(M, C * (L - count), self.V)  # to S by a chunk
+        moved = _whole(block.decay, self.K)  # [M, n, n, K]
+        if block.cut is not None:
+            cut = block.cut[:, -1].reshape(M, 1, 1, 1)
+            added = added + _act_left(torch.where(cut, moved, 0.0), whole_start.reshape(M, self.states, self.K, self.V)).flatten(1, 2)
+            moved = torch.where(cut, 0.0, moved)
+        if count:
+            system = scores[:, :, :count, :, :count].reshape(M, C * count, C * count)
+            asked = asked + (scores[:, :, :count, :, count:].reshape(M, C * count, C * (L - count)) @ known.reshape(M, C * (L - count), self.V)).reshape(asked.shape)
+            if seen_start is not None:
+                asked = asked + seen_start[:, :, :count]
+            both = torch.cat([asked.reshape(M, C * count, self.V), readers[:, :, :count].reshape(M, C * count, rows)], 2)
+            both = torch.linalg.solve_triangular(-system, both, upper=False, unitriangular=True)
+            x0, by_state = both[..., : self.V], both[..., self.V :]
+            ends = lefts[:, :, :count].reshape(M, C * count, rows).transpose(1, 2)
+            added = added + ends @ x0
+            step = ends @ by_state + _square(moved)
+            starts, last = self._chain(added, first, step, torch.baddbmm)
+            x = (x0 + by_state @ starts).reshape(M, C, count, self.V)
+            x = torch.cat([x, known], 2) if L > count else x
+        else:
+            if self.states == 1:
+                starts, last = self._chain(added, first, moved[:, 0, 0].unsqueeze(-1), torch.addcmul)
+            else:
+                starts, last = self._chain(added, first, _square(moved), torch.baddbmm)
+            x = known
+        found = []
+        if len(at_once):
+            shape = (M, C, R - count, self.V)
+            reads = (scores[:, :, count:].reshape(M, C * (R - count), C * L) @ x.reshape(M, C * L, self.V)).reshape(shape)
+            reads = reads + (readers[:, :, count:].reshape(M, C * (R - count), rows) @ starts).reshape(shape)
+            if seen_start is not None:
+                reads = reads + seen_start[:, :, count:]
+            for i, here in enumerate(at_once):
+                value = reads[:, :, i]
+                if here is not None and L:
+                    value = value + (here.unsqueeze(-2) @ x).squeeze(-2)
+                found.append(self.by_steps(value))
+        states = self._states(starts, start, decay, u, x) if self.form.whole else [f.new_empty((f.shape[0], 0, *f.shape[1:])) for f in self.call.first]
+        return Found(states, self.unmatrix(last), found, largest)
+
+    def _chain(self, added: Tensor, first: Tensor, step: Tensor, apply: Callable[[Tensor, Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """The states that chunks begin with, [M, n · K, V], and the last ones, [G, n · K, V]."""
+        here, starts = first, []
+        for more, by in zip(*(x.unflatten(0, (-1, self.chunks)).unbind(1) for x in (added, step)), strict=True):
+            starts.append(here)
+            here = apply(more, by, here)
+        return torch.stack(starts, 1).flatten(0, 1), here
+
+    def _states(self, starts: Tensor, start: Tensor, decay: Tensor, u: Tensor, x: Tensor) -> list[Tensor]:
+        """The states of all steps, those of the chunks beside one another."""
+        M = starts.shape[0]
+        shape = (M, self.states, self.K, self.V)
+        here, found = starts.reshape(shape), []
+        whole_start = start.repeat_interleave(self.chunks, 0).reshape(shape)
+        for s in range(self.size):
+            if self.reset is not None:
+                here = torch.where(self.reset[:, s].reshape(M, 1, 1, 1), whole_start, here)
+            more = u[:, s].flatten(2).transpose(1, 2) @ x[:, s]
+            here = _act_left(_whole(decay[:, s], self.K), here) + more.reshape(shape)
+            found.append(here)
+        whole = torch.stack(found, 1)  # [M, C, n, K, V]
+        return [self.by_steps(p.transpose(-1, -2) if self.form.axis else p).contiguous() for p in whole.unbind(2)]
+
+
+def _by_halves(w: Tensor, u: Tensor, decay: Tensor, reset: Tensor | None) -> tuple[Block, Tensor]:
+    """A block a chunk, of those of half the length. w: [M, C, R, n, K]; u: [M, C, L, n, K]; decay: [M, C, n, n, K or 1]; reset: [M, C]."""
+    M, C, R, L = *w.shape[:3], u.shape[2]
+    block = Block(w.new_zeros((M * C, R, L)), w.reshape(M * C, 1, *w.shape[2:]), u.reshape(M * C, 1, *u.shape[2:]), decay.reshape(M * C, *decay.shape[2:]), None)
+    if reset is not None:
+        block.cut = reset.reshape(M * C, 1)
+    largest = [block.decay.abs().amax()]
+    size = 1
+    while size < C:
+        block = _joined(block, size)
+        largest.append(block.decay.abs().amax())
+        size *= 2
+    return block, torch.stack(largest).amax()
+
+
+def _joined(block: Block, size: int) -> Block:
+    """Pairs of blocks as one each."""
+    (s0, s1), (w0, w1), (u0, u1), (p0, p1) = (x.unflatten(0, (-1, 2)).unbind(1) for x in (block.scores, block.readers, block.lefts, block.decay))
+    (M, rows, columns), width = s0.shape, w0.shape[-1] * w0.shape[-2]
+    reading, through, cut = w1, p0, None
+    if block.cut is not None:
+        c0, c1 = block.cut.unflatten(0, (-1, 2)).unbind(1)
+        here = c1.reshape(M, size, 1, 1, 1)
+        reading = torch.where(here, 0.0, w1)
+        any0, any1 = c0[:, -1:], c1[:, -1:]
+        cut = torch.cat([c0, c1 | any0], 1)
+    across = reading.reshape(M, rows, width) @ u0.reshape(M, columns, width).transpose(1, 2)
+    scores = torch.cat([torch.cat([s0, torch.zeros_like(s0)], 2), torch.cat([across, s1], 2)], 1)
+    later = _act(w1, through.unsqueeze(1))
+    ends = _act_left(p1.unsqueeze(1).unsqueeze(1), u0.unsqueeze(-1)).squeeze(-1)
+    both = _compose(p1, p0)
+    if block.cut is not None:
+        later = torch.where(here, w1, later)
+        last = any1.reshape(M, 1, 1, 1)
+        ends = torch.where(last.unsqueeze(-1), 0.0, ends)
+        both = torch.where(last, p1, both)
+    return Block(scores, torch.cat([w0, later], 1), torch.cat([ends, u1], 1), both, cut)
+
+
+def _act(w: Tensor, p: Tensor) -> Tensor:
+    """wᵀ P: w [..., R, n, K], p [..., n, n, K or 1]."""
+    if p.shape[-2] == 1:
+        return w * p
+    return (w.unsqueeze(-2) * p.unsqueeze(-4)).sum(-3)
+
+
+def _act_left(p: Tensor, s: Tensor) -> Tensor:
+    """P s: p [..., n, n, K or 1], s [..., n, K, V]."""
+    if p.shape[-2] == 1:
+        return p.squeeze(-3).unsqueeze(-1) * s
+    return (p.unsqueeze(-1) * s.unsqueeze(-4)).sum(-3)
+
+
+def _compose(after: Tensor, before: Tensor) -> Tensor:
+    """The product of two decays, [..., n, n, K or 1] each."""
+    if after.shape[-2] == 1:
+        return after * before
+    return (after.unsqueeze(-2) * before.unsqueeze(-4)).sum(-3)
+
+
+def _whole(p: Tensor, rows: int) -> Tensor:
+    """[..., n, n, K] of [..., n, n, K or 1]."""
+    return p.expand(*p.shape[:-1], rows)
+
+
+def _square(p: Tensor) -> Tensor:
+    """[M, n, n, K] as the matrix [M, n · K, n · K]."""
+    M, n, _, K = p.shape
+    return torch.diag_embed(p).permute(0, 1, 3, 2, 4).reshape(M, n * K, n * K)

@@ -1,0 +1,115 @@
+"""A recurrence of affine matrix states, solved by chunks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnndsl.runtime.call import Call
+from rnndsl.runtime.key import Key
+from rnndsl.runtime.recurrence import kept
+from rnndsl.runtime.rules import Site
+from rnndsl.runtime.solved import SolveReport
+from rnndsl.runtime.torch import chunked
+from rnndsl.runtime.torch.kernels import Chunks
+from rnndsl.runtime.torch.newton import recorded
+from rnndsl.tiles import CHUNKED, SEQUENTIAL
+
+
+@dataclass
+class ChunkSolver:
+    """A recurrence by chunks; see `recurrence.Runnable`. functions: what gives its coefficients, and what follows. Where a product of decays is too
+    large, or a result is not finite, the call is run step by step. `last` is how its last forward pass went."""
+
+    key: Key
+    kernel: Chunks
+    functions: tuple[Any, Any]
+    stepwise: Any  # the recurrence in plain PyTorch, with all that follows
+    last: SolveReport | None = field(default=None, repr=False)
+
+    @property
+    def forms(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        return self.kernel.streams, self.kernel.statics, self.kernel.carries
+
+    @property
+    def lags(self) -> tuple[int, ...]:
+        return (1,) * len(self.kernel.carries)
+
+    @property
+    def follows(self) -> tuple[int, ...]:
+        return self.kernel.follows
+
+    def kept_of(self, steps: Any) -> Any:
+        """Of how many steps the states are given."""
+        return steps if self.kernel.whole else 0
+
+    def cast(self, t: Tensor, is_stream: bool) -> Tensor:
+        return t if t.dtype == self.key.dtype else t.to(self.key.dtype)
+
+    def reference(self, call: Call) -> tuple[tuple[Tensor, ...], ...]:
+        """The same step by step."""
+        sequences, *rest = self.stepwise(call)
+        return tuple(s[:, : self.kept_of(call.steps)] for s in sequences), *rest
+
+    def forward(self, call: Call) -> list[Tensor]:
+        if not _has_no_chunks(call):
+            results, decay = self.solved(call)
+            if _is_right(results, None if self.kernel.bounded else decay):
+                self.last = SolveReport(self.key.name, CHUNKED, -(-call.steps // chunked.chunk_of(call.steps)))
+                return [r.clone(memory_format=torch.contiguous_format) for r in results]
+        self.last = SolveReport(self.key.name, SEQUENTIAL)
+        return [*chain.from_iterable(self.reference(call))]
+
+    def solved(self, call: Call) -> tuple[list[Tensor], Tensor]:
+        """What `forward` returns, and the largest product of decays."""
+        first, second = self.functions
+        arrays = (*call.streams, *call.statics)
+        form = chunked.Form(self.kernel.heads, self.kernel.axis, self.kernel.rows, self.kernel.whole)
+        like = call.first[0]
+        found = chunked.solve(form, first(like, self.key.sizes, self.key.hypers, arrays), call)
+        follows: Sequence[Tensor] = ()
+        if second is not None:
+            values = second(like, self.key.sizes, self.key.hypers, (*call.streams, *found.reads, *call.statics))
+            follows = [v.expand(*like.shape[:1], call.steps, *v.shape[2:]) for v in values]
+        return [*found.states, *found.last, *follows], found.decay
+
+    def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
+        inputs = [*call.streams, *call.statics, *call.first, *call.initial]
+        if not _has_no_chunks(call):
+            found = self._backward(call, inputs, grads)
+            if found is not None:
+                return found
+        site = Site("", self, (len(call.streams), len(call.statics), len(call.first), len(call.initial)), call.steps)
+        with recorded():
+            return [g.detach() for g in site.plain_gradients(inputs, call.reset, grads, [True] * len(inputs))]
+
+    def _backward(self, call: Call, inputs: list[Tensor], grads: list[Tensor | None]) -> list[Tensor] | None:
+        with recorded():
+            own = [t.detach().requires_grad_() for t in inputs]
+            left = iter(own)
+            groups = [[next(left) for _ in group] for group in (call.streams, call.statics, call.first, call.initial)]
+            results, decay = self.solved(Call(*groups, call.reset, call.steps))
+            if not _is_right(results, None if self.kernel.bounded else decay):
+                return None
+            pairs = [(r, g) for r, g in zip(results, grads, strict=True) if g is not None and r.requires_grad]
+            if not pairs:
+                return [torch.zeros_like(t) for t in inputs]
+            found = torch.autograd.grad([r for r, _ in pairs], own, [g for _, g in pairs], materialize_grads=True, allow_unused=True)
+        return list(found) if _is_right(found) else None
+
+
+def _is_right(values: Sequence[Tensor], decay: Tensor | None = None) -> bool:
+    """Whether all values are finite, and products of decays not too large. Waits for the device."""
+    finite = [v.isfinite().all() for v in values]
+    if decay is not None:
+        finite.append(decay <= chunked.LARGEST)
+    return bool(torch.stack(finite).all()) if finite else True
+
+
+def _has_no_chunks(call: Call) -> bool:
+    """Whether there is nothing to solve; or a CUDA graph is being captured, which cannot wait for a device."""
+    captured = call.first[0].is_cuda and torch.cuda.is_current_stream_capturing()
+    return captured or call.steps == 0 or any(f.numel() == 0 for f in call.first)
