@@ -242,8 +242,9 @@ def _power(expr: Apply, args: list[Interval]) -> Interval:
             return Interval(*ends)
         return Interval(0.0 if base.low <= 0 <= base.high else min(ends), max(ends))
     if base.low >= 0:
-        rises = isinstance(exponent, float) and exponent > 0
-        return Interval(base.low**exponent, _raised(base.high, exponent)) if rises else Interval(0.0, math.inf)  # type: ignore[operator]
+        if isinstance(exponent, float) and exponent > 0:
+            return Interval(_raised(base.low, exponent), _raised(base.high, exponent))
+        return Interval(0.0, math.inf)
     return ALL
 
 

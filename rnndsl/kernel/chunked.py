@@ -18,7 +18,7 @@ from rnndsl.calculus.structure import RIGHT
 from rnndsl.checks.cell import SCALAR, Apply, Expr, Number, walk
 from rnndsl.kernel.graph import Map
 from rnndsl.kernel.limits import Unsupported
-from rnndsl.kernel.linear_values import LinearValues, Rows
+from rnndsl.kernel.linear_values import Linear, LinearValues, Rows, State
 from rnndsl.kernel.lowering import Lowering, lowered
 from rnndsl.kernel.outer import Product, Separation
 from rnndsl.kernel.step import Step
@@ -100,7 +100,7 @@ def _form(plan: Plan, recurrence: Recurrence, axis: int) -> ChunkForm:
     values = LinearValues(step, row)
     updates = [values.linear(n) for n in step.updates]
     separation = Separation(b, heads, row, len(shape) - 1 - axis, shape)
-    decays = [[_decay(separation, new.states.get(("old", j)), j == i) for j in range(states)] for i, new in enumerate(updates)]
+    decays: list[list[int | None]] = [[_decay(separation, new.states.get(State("old", j)), j == i) for j in range(states)] for i, new in enumerate(updates)]
     rows = any(d is not None and len(b[d].shape) > len(heads) for r in decays for d in r)
     if rows:
         decays = [[d if d is None else separation.along_rows(d) for d in r] for r in decays]
@@ -108,7 +108,8 @@ def _form(plan: Plan, recurrence: Recurrence, axis: int) -> ChunkForm:
     after = LinearValues(step, row, {n: i for i, n in enumerate(step.updates)}, separation)
     outputs = tuple((array, after.value(n)) for array, n in step.outputs)
     column = shape[len(shape) - 1 - axis]
-    reads = tuple(Read(*(tuple(r.get((kind, i)) for i in range(states)) for kind in ("old", "new"))) for r in after.rows)
+    olds, news = ([State(kind, i) for i in range(states)] for kind in ("old", "new"))
+    reads = tuple(Read(tuple(map(r.get, olds)), tuple(map(r.get, news))) for r in after.rows)
     given = tuple(Array(f"read{i + 1}", "", (*shape[:-2], column)) for i in range(len(reads)))
     bounded = states == 1 and _Bounds(plan, lowering, step).holds(decays[0][0])
     whole = recurrence.exit is None or recurrence.exit.whole
@@ -132,48 +133,51 @@ def _decay(separation: Separation, found: tuple[int, Map] | None, own: bool) -> 
     return node
 
 
-def _terms(separation: Separation, updates: list, rows: list[Rows]) -> tuple[Term, ...]:
+Products = list[Product | None]  # one a state; None is zero
+
+
+def _terms(separation: Separation, updates: list[Linear], rows: list[Rows]) -> tuple[Term, ...]:
     """The outer products of a step: those that read old states, with what is added along the same rows; then those that do not."""
-    states, b = len(updates), separation.builder
-    lefts: list[list[Product | None]] = [[separation.of_row(new.rows.get(k)) for new in updates] for k in range(len(rows))]
-    added: dict[tuple, list[Product | None]] = {}
-    rights: dict[tuple, Product] = {}
-    for i, new in enumerate(updates):
-        for left, right in separation.outer_products(new.constant):
-            key = right.key
-            rights[key] = right
-            known = added.setdefault(key, [None] * states)
-            if known[i] is not None:  # of one state, two with the same right side
-                key = (*key, len(added))
-                rights[key], known = right, added.setdefault(key, [None] * states)
-            known[i] = left
+    added = _added(separation, updates)
     terms = []
-    for products, reads in zip(lefts, rows, strict=True):
-        if not any(products):
+    for k, reads in enumerate(rows):
+        lefts = [separation.of_row(new.rows.get(k)) for new in updates]
+        numbers = {p.number for p in lefts if p}
+        if not numbers:
             continue
+        common = numbers.pop() if len(numbers) == 1 else 1.0  # a number that all have goes to what is read
+        lefts = [p and p.times(1 / common) for p in lefts]
         right: int | None = None
-        for key in list(added):
-            ratio = _ratio(added[key], products)
-            if ratio is not None:
-                more = separation.right_vector(rights[key].times(ratio))
-                right = more if right is None else b.pointwise("+", right, more)
-                del added[key]
-        scales = [p.number for p in products if p]
-        common = scales[0] if all(s == scales[0] for s in scales) else 1.0
-        vectors = tuple(None if p is None else separation.left_vector(p.times(1 / common)) for p in products)
-        read = tuple(None if (w := reads.get(("old", j))) is None else separation.scaled(w, common) for j in range(states))
-        if right is not None:  # found as a multiple of the products as they are
-            right = separation.scaled(right, common)
-        terms.append(Term(vectors, right, read))
-    for key, products in added.items():
-        vectors = tuple(None if p is None else separation.left_vector(p) for p in products)
-        terms.append(Term(vectors, separation.right_vector(rights[key]), (None,) * states))
+        for same in [a for a in added if _ratio(a[0], lefts) is not None]:
+            added.remove(same)
+            more = separation.right_vector(same[1].times(_ratio(same[0], lefts) or 0.0))
+            right = more if right is None else separation.builder.pointwise("+", right, more)
+        read = tuple(None if (w := reads.get(State("old", j))) is None else separation.scaled(w, common) for j in range(len(updates)))
+        terms.append(Term(_vectors(separation, lefts), right, read))
+    terms += [Term(_vectors(separation, lefts), separation.right_vector(right), (None,) * len(updates)) for lefts, right in added]
     if len(terms) > _TERMS:
         raise Unsupported(f"a step adds {len(terms)} outer products, at most {_TERMS}")
     return tuple(terms)
 
 
-def _ratio(added: list[Product | None], products: list[Product | None]) -> float | None:
+def _vectors(separation: Separation, products: Products) -> Vectors:
+    return tuple(None if p is None else separation.left_vector(p) for p in products)
+
+
+def _added(separation: Separation, updates: list[Linear]) -> list[tuple[Products, Product]]:
+    """What is added to the states without being read of them: what stands along rows, and along columns."""
+    found: list[tuple[Products, Product]] = []
+    for i, new in enumerate(updates):
+        for left, right in separation.outer_products(new.constant):
+            same = next((lefts for lefts, r in found if r.key == right.key and lefts[i] is None), None)
+            if same is None:
+                same = [None] * len(updates)
+                found.append((same, right))
+            same[i] = left
+    return found
+
+
+def _ratio(added: Products, products: Products) -> float | None:
     """What the products are to be multiplied by to be those that are added; None where there is no such number."""
     ratios = set()
     for a, p in zip(added, products, strict=True):

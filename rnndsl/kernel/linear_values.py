@@ -1,7 +1,8 @@
 """Values of a step as linear functions of its matrix states: a constant, states times coefficients entry by entry, and rows that are read of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rnndsl.kernel.graph import Builder, Map, Node, Shape
 from rnndsl.kernel.limits import Unsupported
@@ -10,7 +11,14 @@ from rnndsl.kernel.step import Step
 if TYPE_CHECKING:
     from rnndsl.kernel.outer import Separation
 
-State = tuple[str, int]  # old or new, and its number
+
+class State(NamedTuple):
+    """A state as it was, `old`, or `new`, and its number."""
+
+    kind: str
+    number: int
+
+
 Rows = dict[State, int]  # Σ wᵀ S: of each state the vector along its rows that it is multiplied by and summed over
 Part = tuple[int, Map]  # a coefficient of every entry, and along which axes those of a state, or of a row, run
 
@@ -60,7 +68,7 @@ class LinearValues:
         if n in self.new or node.op == "old":
             if node.op == "old" and n not in self.new and node.shape != self.shape:
                 raise Unsupported("it reads states of different shapes")
-            state = ("new", self.new[n]) if n in self.new else ("old", node.leaf.index)
+            state = State("new", self.new[n]) if n in self.new else State("old", node.leaf.index)
             return Linear(None, {state: (self._ones(node.shape), tuple(range(len(node.shape))))})
         if n not in self.depends:
             return Linear(n)
@@ -119,7 +127,7 @@ class LinearValues:
             {r: (lifted(c), tuple(m[k] for k in axes)) for r, (c, axes) in a.rows.items()},
         )
 
-    def _map(self, a: Linear, f) -> Linear:
+    def _map(self, a: Linear, f: Callable[[int], int]) -> Linear:
         return Linear(
             None if a.constant is None else f(a.constant),
             {s: (f(c), m) for s, (c, m) in a.states.items()},

@@ -223,7 +223,7 @@ class _Chunks:
             step = ends @ by_state + _square(moved)
             starts, last = self._chain(added, first, step, torch.baddbmm)
             x = (x0 + by_state @ starts).reshape(M, C, count, self.V)
-            x = torch.cat([x, known], 2) if L > count else x
+            x = torch.cat([x, known], 2) if count < L else x
         else:
             if self.states == 1:
                 starts, last = self._chain(added, first, moved[:, 0, 0].unsqueeze(-1), torch.addcmul)

@@ -1,7 +1,7 @@
 """A recurrence of affine matrix states, solved by chunks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.key import Key
-from rnndsl.runtime.recurrence import kept
 from rnndsl.runtime.rules import Site
 from rnndsl.runtime.solved import SolveReport
 from rnndsl.runtime.torch import chunked
@@ -90,8 +89,8 @@ class ChunkSolver:
         with recorded():
             own = [t.detach().requires_grad_() for t in inputs]
             left = iter(own)
-            groups = [[next(left) for _ in group] for group in (call.streams, call.statics, call.first, call.initial)]
-            results, decay = self.solved(Call(*groups, call.reset, call.steps))
+            streams, statics, first, initial = ([next(left) for _ in group] for group in (call.streams, call.statics, call.first, call.initial))
+            results, decay = self.solved(Call(streams, statics, first, initial, call.reset, call.steps))
             if not _is_right(results, None if self.kernel.bounded else decay):
                 return None
             pairs = [(r, g) for r, g in zip(results, grads, strict=True) if g is not None and r.requires_grad]
