@@ -1,5 +1,6 @@
 """SymPy formulas of the calculus as text of the language."""
 
+import re
 from collections.abc import Callable
 
 import sympy
@@ -49,7 +50,8 @@ def symbol_names(lanes: Lanes, jacobian: Jacobian, scan: Scan, shown: Shown) -> 
     bound = {own_name(n) for o in scan.body for n in names_of(o)}
     for leaf in lanes.leaves:
         known = streams.get(leaf.name) if leaf.role == "stream" else None
-        names[leaf.symbol] = known or (leaf.name if "[" in leaf.name or "(" in leaf.name else shown(leaf.name))
+        written = re.sub(r"[A-Za-z_]\w*(\.\w+)+", lambda m: shown(m.group()), leaf.name)
+        names[leaf.symbol] = known or (written if "[" in leaf.name or "(" in leaf.name else shown(leaf.name))
     for symbol in lanes.definitions:
         text = str(symbol)
         names[symbol] = f"{text[:-1]}[t]" if text.endswith("'") else shown(text if text in bound else f"{text}.")
