@@ -148,19 +148,22 @@ class _Chunks:
     def solved(self, coefficients: Coefficients) -> Found:
         given, terms, reads = coefficients
         first, start = self.matrix(self.call.first), self.matrix(self.call.initial)
-        lefts = [self.rows(u) for u, _, _ in terms]
-        readers = [self.rows(w) for _, _, w in terms]
-        order = sorted(range(len(terms)), key=lambda i: readers[i] is None)  # those that read states come first
-        count = sum(w is not None for w in readers)
         decay = self.decay(given, first)
-        u = torch.stack([lefts[i] for i in order], 2) if order else decay.new_zeros((*decay.shape[:2], 0, self.states, self.K))
-        q = [decay.new_zeros((*decay.shape[:2], self.V)) if (v := terms[i][1]) is None else self.vectors(v) for i in order]
-        right = torch.stack(q, 2) if q else decay.new_zeros((*decay.shape[:2], 0, self.V))
+        terms = sorted(terms, key=lambda t: all(w is None for w in t[2]))  # those that read states come first
+        readers = [w for _, _, r in terms if (w := self.rows(r)) is not None]
+        count = len(readers)
+        u = self._together([u for left, _, _ in terms if (u := self.rows(left)) is not None], decay, (self.states, self.K))
+        zero = decay.new_zeros((*self.heads, self.V))
+        right = self._together([self.vectors(zero if q is None else q) for _, q, _ in terms], decay, (self.V,))
         old, new = ([self.rows(r[k]) for r in reads] for k in (0, 1))
         looks, at_once = self._reads(old, new, decay, u)
-        w = torch.stack([*(readers[i] for i in order[:count]), *looks], 2) if count or looks else decay.new_zeros((*decay.shape[:2], 0, self.states, self.K))
+        w = self._together([*readers, *looks], decay, (self.states, self.K))
         block, largest = self._blocks(w, u, decay)
         return self._linked(block, largest, right, count, at_once, first, start, decay, u)
+
+    def _together(self, values: list[Tensor], like: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Values [M, C, ...] as [M, C, count, ...]."""
+        return torch.stack(values, 2) if values else like.new_zeros((*like.shape[:2], 0, *shape))
 
     def _reads(self, old: list, new: list, decay: Tensor, u: Tensor) -> tuple[list[Tensor], list[Tensor | None]]:
         """Readers of new states as readers of old ones, and what they read of each u of their own step, [M, C, L]."""
@@ -237,10 +240,10 @@ class _Chunks:
             reads = reads + (readers[:, :, count:].reshape(M, C * (R - count), rows) @ starts).reshape(shape)
             if seen_start is not None:
                 reads = reads + seen_start[:, :, count:]
-            for i, here in enumerate(at_once):
+            for i, own in enumerate(at_once):
                 value = reads[:, :, i]
-                if here is not None and L:
-                    value = value + (here.unsqueeze(-2) @ x).squeeze(-2)
+                if own is not None and L:
+                    value = value + (own.unsqueeze(-2) @ x).squeeze(-2)
                 found.append(self.by_steps(value))
         states = self._states(starts, start, decay, u, x) if self.form.whole else [f.new_empty((f.shape[0], 0, *f.shape[1:])) for f in self.call.first]
         return Found(states, self.unmatrix(last), found, largest)
@@ -272,9 +275,8 @@ class _Chunks:
 def _by_halves(w: Tensor, u: Tensor, decay: Tensor, reset: Tensor | None) -> tuple[Block, Tensor]:
     """A block a chunk, of those of half the length. w: [M, C, R, n, K]; u: [M, C, L, n, K]; decay: [M, C, n, n, K or 1]; reset: [M, C]."""
     M, C, R, L = *w.shape[:3], u.shape[2]
-    block = Block(w.new_zeros((M * C, R, L)), w.reshape(M * C, 1, *w.shape[2:]), u.reshape(M * C, 1, *u.shape[2:]), decay.reshape(M * C, *decay.shape[2:]), None)
-    if reset is not None:
-        block.cut = reset.reshape(M * C, 1)
+    cut = None if reset is None else reset.reshape(M * C, 1)
+    block = Block(w.new_zeros((M * C, R, L)), w.reshape(M * C, 1, *w.shape[2:]), u.reshape(M * C, 1, *u.shape[2:]), decay.reshape(M * C, *decay.shape[2:]), cut)
     largest = [block.decay.abs().amax()]
     size = 1
     while size < C:
