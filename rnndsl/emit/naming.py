@@ -7,7 +7,7 @@ import re
 from rnndsl.runtime_names import RUNTIME_NAMES
 
 # What the methods of a generated class call things that are no name of the program.
-_OWN = {"torch", "F", "math", "Tensor", "NamedTuple", "self", "params", "inputs", "state", "initial", "reset", "lead", "kind", "products", "guess", "call"}
+_OWN = {"torch", "F", "math", "Tensor", "NamedTuple", "self", "params", "inputs", "state", "initial", "reset", "lead", "kind", "products", "guess", "all_states", "call"}
 RESERVED = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | _OWN | RUNTIME_NAMES
 
 

@@ -294,6 +294,8 @@ class Run(Part):
             "steps": "lead[1]",
             "guess": tuple_text([f"guess.get({quoted(s)})" for s in self.shown(recurrence)]),
         }
+        if exit_ and not exit_.whole:
+            call["all_states"] = "all_states"
         targets = [tuple_text(sequences), tuple_text(finals)]
         if exit_:
             call["further"] = tuple_text([tuple_text([self._name(s) for s in group]) for group in (exit_.streams, exit_.statics)])

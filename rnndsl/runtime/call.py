@@ -11,7 +11,7 @@ class Call(NamedTuple):
 
     streams: of every step, [B, T, ...] each; statics: params and what is made of them, [...]; first: what the first step sees, [B, ...];
     initial: what a step with a reset sees, [...]; reset: bool [B, T]; guess: what the states of all steps may be, [B, T, ...] each, None where
-    nobody says, for backends that solve for them; further: streams and statics that only what follows the recurrence reads, None where nothing
+    nobody says, for backends that solve for them; all_states: whether anything reads the states of all steps, beside what follows the recurrence; further: streams and statics that only what follows the recurrence reads, None where nothing
     follows it.
     """
 
@@ -22,4 +22,5 @@ class Call(NamedTuple):
     reset: Tensor | None
     steps: int
     guess: Sequence[Tensor | None] = ()
+    all_states: bool = True
     further: tuple[Sequence[Tensor], Sequence[Tensor]] | None = None

@@ -158,9 +158,9 @@ class Layer(ParamModule):
             carried = self._carried(state, initial, lead[0], kind)
             guessed = {} if guess is None else check_guess(guess, self._solved_for(), lead, kind)
             if self.recompute and torch.is_grad_enabled():
-                outputs, fields, states = self._recomputed((values, read, carried, initial), reset, lead, kind, products, guessed)
+                outputs, fields, states = self._recomputed((values, read, carried, initial), reset, lead, kind, products, guessed, all_states)
             else:
-                outputs, fields, states = self._run(values, read, carried, initial, reset, lead, kind, products, guessed)
+                outputs, fields, states = self._run(values, read, carried, initial, reset, lead, kind, products, guessed, all_states)
         found = self._packed(outputs, inputs), self.State(*fields)
         return (*found, {name: s.clone(memory_format=torch.contiguous_format) for name, s in states.items()}) if all_states else found
 
@@ -231,14 +231,15 @@ class Layer(ParamModule):
         return [field for field in self._fields if any(field[0] in states for states in self._states.values())]
 
     def _recomputed(
-        self, groups: tuple[tuple[Tensor, ...], ...], reset: Tensor | None, lead: tuple, kind: dict, products: torch.dtype, guess: dict[str, Tensor]
-    ) -> tuple[tuple, tuple, dict[str, Tensor]]:
+        self, groups: tuple[tuple[Tensor, ...], ...], reset: Tensor | None, lead: tuple, kind: dict, products: torch.dtype, guess: dict[str, Tensor],
+        all_states: bool,
+    ) -> tuple[tuple, tuple, dict[str, Tensor]]:  # fmt: skip
         """`_run`, of whose streams and states nothing is kept for the backward pass. groups: its first four arguments."""
 
         def run(reset: Tensor | None, *flat: Tensor) -> tuple[tuple, tuple, dict[str, Tensor]]:
             left = iter(flat)
             values, read, carried, initial = (tuple(next(left) for _ in g) for g in groups)
-            return self._run(values, read, carried, initial, reset, lead, kind, products, guess)
+            return self._run(values, read, carried, initial, reset, lead, kind, products, guess, all_states)
 
         # tensors one by one: of those in a tuple it would not notice that they were changed
         return checkpoint(run, reset, *(t for g in groups for t in g), use_reentrant=False)
@@ -274,7 +275,7 @@ class Layer(ParamModule):
 
     def _run(
         self, params: tuple, inputs: tuple, state: tuple, initial: tuple, reset: Any, lead: tuple, kind: dict, products: torch.dtype,
-        guess: dict[str, Tensor],
+        guess: dict[str, Tensor], all_states: bool,
     ) -> tuple[tuple, tuple, dict[str, Tensor]]:  # fmt: skip
         raise NotImplementedError
 

@@ -143,8 +143,9 @@ def _backward(key: str, *arguments: Any) -> list[Tensor]:
 @torch.library.register_fake("rnndsl::recurrence")
 def _forward_fake(key, streams, statics, first, initial, reset, steps, guess=None):
     kernels, begin = known(key), first[0]
-    length = kernels.kept_of(steps) if hasattr(kernels, "kept_of") else steps
-    sequences = [f.new_empty((f.shape[0], length, *f.shape[1:])) for f, lag in zip(first, kernels.lags, strict=True) if lag == 1]
+    if hasattr(kernels, "empty"):
+        return kernels.empty(first, steps)
+    sequences = [f.new_empty((f.shape[0], steps, *f.shape[1:])) for f, lag in zip(first, kernels.lags, strict=True) if lag == 1]
     follows = [begin.new_empty((begin.shape[0], steps, *begin.shape[1:])) for _ in range(sum(kernels.follows))]
     return [*sequences, *(f.new_empty(f.shape) for f in first), *follows]
 

@@ -58,7 +58,7 @@ class Torch(Backend):
         schedule = _schedule(layer, name, call.steps)
         if schedule == SEQUENTIAL:
             return REFERENCE.run(layer, name, call, kind)
-        key = _key(layer, name, kind["dtype"], schedule)
+        key = _key(layer, name, kind["dtype"], schedule, call.all_states)
         if schedule == CHUNKED and call.further and recurrence.known(key).follows:
             streams, statics = call.further
             call = call._replace(streams=(*call.streams, *streams), statics=(*call.statics, *statics))
@@ -79,7 +79,7 @@ class Torch(Backend):
 
     def made(self, key: Key) -> "Solver | ChunkSolver":
         functions = _functions(key.kernels.source, key.cls.__name__)
-        if key.wish == CHUNKED:
+        if key.wish.startswith(CHUNKED):
             chunks: Chunks = key.kernels.chunks[key.name]
             forms = (chunks.streams, chunks.statics, chunks.carries)
             stepwise = reference_of(key.cls, key.name, forms, (1,) * len(chunks.carries), key.sizes, key.hypers, key.dtype, chunks.own, chunks.follows)
@@ -106,8 +106,9 @@ def _schedule(layer: Layer, name: str, steps: int) -> str:
 
 
 @torch.compiler.assume_constant_result
-def _key(layer: Layer, name: str, dtype: torch.dtype, schedule: str = NEWTON) -> str:
-    wish = CHUNKED if schedule == CHUNKED else NEWTON if layer._schedule == NEWTON else "auto"
+def _key(layer: Layer, name: str, dtype: torch.dtype, schedule: str = NEWTON, all_states: bool = True) -> str:
+    chunks = f"{CHUNKED}{', states' if all_states else ''}"
+    wish = chunks if schedule == CHUNKED else NEWTON if layer._schedule == NEWTON else "auto"
     key = Key.text_of("torch", layer, name, dtype, wish)
     recurrence.known(key)
     return key

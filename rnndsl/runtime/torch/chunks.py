@@ -41,9 +41,17 @@ class ChunkSolver:
     def follows(self) -> tuple[int, ...]:
         return self.kernel.follows
 
-    def kept_of(self, steps: Any) -> Any:
-        """Of how many steps the states are given."""
-        return steps if self.kernel.whole else 0
+    @property
+    def whole(self) -> bool:
+        """Whether the states of all steps are given, rather than of none."""
+        return self.kernel.whole or self.key.wish != CHUNKED
+
+    def empty(self, first: Sequence[Tensor], steps: Any) -> list[Tensor]:
+        """What `forward` returns, without values."""
+        states = [f.new_empty((f.shape[0], steps if self.whole else 0, *f.shape[1:])) for f in first]
+        some, heads, columns = first[0], self.kernel.heads, 2 - self.kernel.axis
+        read = (some.shape[0], steps, *some.shape[1 : 1 + heads], some.shape[heads + columns])
+        return [*states, *(f.new_empty(f.shape) for f in first), *(some.new_empty(read) for _ in self.follows)]
 
     def cast(self, t: Tensor, is_stream: bool) -> Tensor:
         return t if t.dtype == self.key.dtype else t.to(self.key.dtype)
@@ -51,7 +59,7 @@ class ChunkSolver:
     def reference(self, call: Call) -> tuple[tuple[Tensor, ...], ...]:
         """The same step by step."""
         sequences, *rest = self.stepwise(call)
-        return tuple(s[:, : self.kept_of(call.steps)] for s in sequences), *rest
+        return tuple(s[:, : call.steps if self.whole else 0] for s in sequences), *rest
 
     def forward(self, call: Call) -> list[Tensor]:
         if not _has_no_chunks(call):
@@ -66,7 +74,7 @@ class ChunkSolver:
         """What `forward` returns, and the largest product of decays."""
         first, second = self.functions
         arrays = (*call.streams, *call.statics)
-        form = chunked.Form(self.kernel.heads, self.kernel.axis, self.kernel.rows, self.kernel.whole)
+        form = chunked.Form(self.kernel.heads, self.kernel.axis, self.kernel.rows, self.whole)
         like = call.first[0]
         found = chunked.solve(form, first(like, self.key.sizes, self.key.hypers, arrays), call)
         follows: Sequence[Tensor] = ()
