@@ -17,11 +17,12 @@ from torch import Tensor
 
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.ops import _at_resets, lagged
-from rnndsl.runtime.torch.scan import Block, affine_scan
+from rnndsl.runtime.torch.scan import AffineScan, Block
 
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13}  # of the residual, in units of 1 + the largest value
 _VALUES = 1 << 22  # of an array of a chunk
 _WILD = 1.0  # residual above which a guess is none
+_PART = 4  # a fourth of the steps that is done leaves the window
 _LOOK = 4  # rounds after which progress is looked at
 _STEPS_A_ROUND = 24  # how many steps, run one by one, a round may take the time of
 
@@ -104,42 +105,61 @@ def cut(call: Call, low: int, high: int) -> Call:
 
 def _chunk(round_: Round, carries: Carries, part: Call, patience: int, solved: Solved, pieces: list[list[Tensor]]) -> tuple[int, list[Tensor]]:
     """Solves a chunk as far as it converges, its states behind those of `pieces`. Returns the steps that are done, and what they carry on."""
-    tolerance = TOLERANCE[part.first[0].dtype]
-    total = part.steps
+    tolerance, total = TOLERANCE[part.first[0].dtype], part.steps
     limit = max(patience, total // _STEPS_A_ROUND)
     plain = _one_step(round_, part, carries.kept)
     states = [p if g is None else torch.where(g.isfinite(), g, p) for g, p in zip(part.guess, plain, strict=True)] if part.guess else plain
     solved.chunks += 1
     done = rounds = 0
     seen: list[tuple[float, int]] = []
-    while part.steps:
+    scan: AffineScan | None = None
+    before: Sequence[Tensor] = ()  # new values of the last round, where it was taken that its correction was finite
+    while True:
         rounds += 1
+        is_fresh = scan is None or _is_power_of_two(rounds)
         old = carries.old(states, part.first, part.initial, part.reset)
-        new, block = round_(True, old, part.streams, part.statics)
+        new, block = round_(is_fresh, old, part.streams, part.statics)
         gaps = [n - s for n, s in zip(new, states, strict=False)]
-        residual = _by_step([(g.abs() / (1 + n.abs())) for g, n in zip(gaps, new, strict=False)])
+        residual = _by_step([g.abs().div_(n.abs().add_(1)) for g, n in zip(gaps, new, strict=False)])
         largest, settled = _settled(residual, tolerance)
+        seen.append((largest, done + settled))
         if part.guess and rounds == 1 and not largest <= _WILD:
             tame = (residual <= _WILD).unsqueeze(0)
             states = [torch.where(_at_resets(tame, s), s, p) for s, p in zip(states, plain, strict=True)]
-            seen.append((largest, done))
             continue
-        added = [*gaps, *(torch.zeros_like(o) for o in old[carries.kept :])]
-        moved = affine_scan(_masked(block, added, part.reset), added)
-        states = [torch.where(m.isfinite(), s + m, n) for s, m, n in zip(states, moved, new, strict=False)]
-        if settled:
+        if before and not math.isfinite(largest):
+            states, before = [torch.where(s.isfinite(), s, b) for s, b in zip(states, before, strict=False)], ()
+            continue
+        gives_up = rounds >= patience // 2 and rounds % _LOOK == 0 and rounds + _still(seen, tolerance, total) > limit
+        is_done = settled == part.steps or gives_up
+        if not is_done:
+            added = [*gaps, *(torch.zeros_like(o) for o in old[carries.kept :])]
+            if is_fresh:
+                scan = AffineScan(_masked(block, added, part.reset), part.steps)
+            assert scan is not None
+            moved = scan(added)
+        if settled and (is_done or _PART * settled >= part.steps):
             found = [s[:, :settled] for s in states]
             pieces.append(found)
             solved.residual = max(solved.residual, float(residual[:settled].max()))
             done += settled
-            states = [s[:, settled:] for s in states]
             part = cut(part, settled, part.steps)._replace(first=carries.after(found, part))
-        seen.append((largest, done))
-        if rounds >= patience // 2 and rounds % _LOOK == 0 and rounds + _still(seen, tolerance, total) > limit:
+            scan = None
+        else:
+            settled = 0
+        if is_done:
             break
+        if math.isfinite(largest):
+            states, before = [(s + m)[:, settled:] for s, m in zip(states, moved, strict=False)], [n[:, settled:] for n in new[: carries.kept]]
+        else:
+            states, before = [torch.where(m.isfinite(), s + m, n)[:, settled:] for s, m, n in zip(states, moved, new, strict=False)], ()
     solved.rounds += rounds
     solved.most_rounds = max(solved.most_rounds, rounds)
     return done, list(part.first)
+
+
+def _is_power_of_two(n: int) -> bool:
+    return n & (n - 1) == 0
 
 
 def _one_step(round_: Round, part: Call, kept: int) -> list[Tensor]:
@@ -163,7 +183,8 @@ def _masked(block: Block, added: Sequence[Tensor], reset: Tensor | None) -> list
 
 def _by_step(values: Sequence[Tensor]) -> Tensor:
     """The largest of all rows and channels at each step, [C]; NaN where there is one."""
-    return torch.stack([v.transpose(0, 1).flatten(1).amax(1) if v.numel() else v.new_zeros(v.shape[1]) for v in values]).amax(0)
+    each = [v.amax((0, *range(2, v.dim()))) for v in values]
+    return each[0] if len(each) == 1 else torch.stack(each).amax(0)
 
 
 def _settled(residual: Tensor, tolerance: float) -> tuple[float, int]:
@@ -264,7 +285,7 @@ def _chunk_back(
 
     given = [torch.zeros_like(o) if g is None else g for o, g in zip(old, [*grads, *[None] * (len(old) - kept)], strict=True)]
     given = [torch.cat([g[:, :-1], g[:, -1:] + b.unsqueeze(1)], 1) for g, b in zip(given, behind, strict=True)]
-    crossed = _transposed(_masked(block, old, part.reset))
+    scan: AffineScan | None = None
     limit = max(patience, part.steps // _STEPS_A_ROUND)
     adjoint, rounds, seen = given, 0, list[tuple[float, int]]()
     while True:
@@ -280,7 +301,8 @@ def _chunk_back(
         seen.append((largest, settled))
         if rounds >= patience // 2 and rounds % _LOOK == 0 and rounds + _still(seen, tolerance, part.steps) > limit:
             return None
-        moved = affine_scan(crossed, [g.flip(1) for g in gaps])
+        scan = scan or AffineScan(_transposed(_masked(block, old, part.reset)), part.steps)
+        moved = scan([g.flip(1) for g in gaps])
         adjoint = [a + m.flip(1) for a, m in zip(adjoint, moved, strict=True)]
     found = back(adjoint, [*own_streams, *own_statics, *own_old])
     pulled.streams.append(found[: len(own_streams)])

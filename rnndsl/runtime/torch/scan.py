@@ -7,64 +7,70 @@ import torch
 from torch import Tensor
 
 Block = Sequence[Sequence[Tensor | None]]  # rows of entries [B, C, *shape]; None is zero
-Values = list[Tensor | None]
+Lanes = list[list[list[Tensor] | None]]  # of each entry what each step of all lanes has
+_FAR = 1.6  # how far from the best number of steps a lane may be
 
 
-def affine_scan(block: Block, added: Sequence[Tensor]) -> list[Tensor]:
-    """δ of all steps, from δ = 0 before the first. added: e, [B, C, *shape] each, one a row of the block.
+class AffineScan:
+    """The scan with the maps D, for any number of e.
 
     Lanes of about sqrt(C / 2) steps run beside one another: first each from 0 to its end, then the ends in turn, then each from its start. That
-    is 3 C steps of work in about 2 sqrt(2 C) operations one after another.
+    is 2 C steps of work in about 2 sqrt(2 C) operations one after another, and C more for the products of D along lanes, which are made once.
     """
-    steps = added[0].shape[1]
-    each = max(1, round(math.sqrt(steps / 2)))
-    lanes = -(-steps // each)
-    whole = lanes * each
 
-    def in_lanes(x: Tensor) -> list[Tensor]:
+    def __init__(self, block: Block, steps: int):
+        self.steps, self.each = steps, _each(steps)
+        self.lanes = -(-steps // self.each)
+        self.block: Lanes = [[None if e is None else self._in_lanes(e) for e in row] for row in block]
+        self.products = self._products() if self.lanes > 1 else []
+
+    def __call__(self, added: Sequence[Tensor]) -> list[Tensor]:
+        """δ of all steps, from δ = 0 before the first. added: e, [B, C, *shape] each, one a row of the block."""
+        b = [self._in_lanes(e) for e in added]
+        starts = [torch.zeros_like(e[0]) for e in b]
+        if self.lanes > 1:
+            ends = [e[0] for e in b]
+            for s in range(1, self.each):
+                ends = [_plus(row, ends, e[s], s) for row, e in zip(self.block, b, strict=True)]
+            here = [s[:, 0] for s in starts]
+            for lane in range(self.lanes - 1):
+                here = [_plus(row, here, end[:, lane], lane) for row, end in zip(self.products, ends, strict=True)]
+                for start, value in zip(starts, here, strict=True):
+                    start[:, lane + 1] = value
+        found = [e.new_empty((e.shape[0], self.lanes, self.each, *e.shape[2:])) for e in added]
+        for s in range(self.each):
+            starts = [_plus(row, starts, e[s], s, into[:, :, s]) for row, e, into in zip(self.block, b, found, strict=True)]
+        return [f.flatten(1, 2)[:, : self.steps] for f in found]
+
+    def _in_lanes(self, x: Tensor) -> list[Tensor]:
         """The steps of a lane, [B, lanes, *shape] each."""
-        if steps < whole:
-            x = torch.cat([x, x.new_zeros((x.shape[0], whole - steps, *x.shape[2:]))], 1)
-        return list(x.unflatten(1, (lanes, each)).unbind(2))
+        if self.steps < self.lanes * self.each:
+            x = torch.cat([x, x.new_zeros((x.shape[0], self.lanes * self.each - self.steps, *x.shape[2:]))], 1)
+        return list(x.unflatten(1, (self.lanes, self.each)).unbind(2))
 
-    d = [[None if e is None else in_lanes(e) for e in row] for row in block]
-    b = [in_lanes(e) for e in added]
-    product, ends = _ends(d, b, each)
-    starts = [[torch.zeros_like(e[:, 0]) for e in ends]]
-    for lane in range(lanes - 1):
-        here = starts[-1]
-        starts.append([_plus([p if p is None else p[:, lane] for p in row], here, end[:, lane]) for row, end in zip(product, ends, strict=True)])
-    found = _run(d, b, [torch.stack(s, 1) for s in zip(*starts, strict=True)], each)
-    return [torch.stack(s, 2).flatten(1, 2)[:, :steps] for s in zip(*found, strict=True)]
-
-
-def _plus(row: Sequence[Tensor | None], values: Sequence[Tensor], added: Tensor) -> Tensor:
-    """added + Σ row · values."""
-    for entry, value in zip(row, values, strict=True):
-        if entry is not None:
-            added = torch.addcmul(added, entry, value)
-    return added
+    def _products(self) -> Lanes:
+        """What lanes make of their starts, lane by lane."""
+        k = len(self.block)
+        product: list[list[Tensor | None]] = [[e if e is None else e[0] for e in row] for row in self.block]
+        for s in range(1, self.each):
+            now = [[e if e is None else e[s] for e in row] for row in self.block]
+            product = [[_sum([(now[i][j], product[j][m]) for j in range(k)]) for m in range(k)] for i in range(k)]
+        return [[None if p is None else list(p.unbind(1)) for p in row] for row in product]
 
 
-def _run(d: list, b: list, here: list[Tensor], steps: int) -> list[list[Tensor]]:
-    """The values of each step of lanes, from those before the first."""
-    found: list[list[Tensor]] = []
-    for s in range(steps):
-        here = [_plus([e if e is None else e[s] for e in row], here, add[s]) for row, add in zip(d, b, strict=True)]
-        found.append(here)
-    return found
+def _each(steps: int) -> int:
+    """The steps of a lane: a divisor of all steps near the best number, if there is one."""
+    best = max(1, round(math.sqrt(steps / 2)))
+    near = range(math.ceil(best / _FAR), math.floor(best * _FAR) + 1)
+    return min((n for n in near if steps % n == 0), key=lambda n: abs(n - best), default=best)
 
 
-def _ends(d: list, b: list, steps: int) -> tuple[list[Values], list[Tensor]]:
-    """What lanes make of their starts: a block, and what is added."""
-    k = len(b)
-    product: list[Values] = [[e if e is None else e[0] for e in row] for row in d]
-    ends = [add[0] for add in b]
-    for s in range(1, steps):
-        now = [[e if e is None else e[s] for e in row] for row in d]
-        ends = [_plus(row, ends, add[s]) for row, add in zip(now, b, strict=True)]
-        product = [[_sum([(now[i][j], product[j][m]) for j in range(k)]) for m in range(k)] for i in range(k)]
-    return product, ends
+def _plus(row: Sequence[list[Tensor] | None], values: Sequence[Tensor], added: Tensor, at: int, into: Tensor | None = None) -> Tensor:
+    """added + Σ row · values, the row's entries being those of one step; into: where it is to be."""
+    pairs = [(entry[at], value) for entry, value in zip(row, values, strict=True) if entry is not None]
+    for k, (entry, value) in enumerate(pairs):
+        added = torch.addcmul(added, entry, value, out=into if k == len(pairs) - 1 else None)
+    return added if pairs or into is None else into.copy_(added)
 
 
 def _sum(pairs: list[tuple[Tensor | None, Tensor | None]]) -> Tensor | None:
