@@ -126,7 +126,8 @@ def _functions(source: str, name: str) -> dict[str, Any]:
 
 @dataclass
 class Memory:
-    """Of calls that did not converge: after one of them, as many are run step by step as `skips` says, twice as many each time."""
+    """Of calls that did not pay: after one of them, as many are run step by step as `skips` says, twice as many each time. So those that are tried
+    in vain are soon one in a thousand."""
 
     failures: int = 0
     skips: int = 0
@@ -145,8 +146,8 @@ class Memory:
 
 @dataclass
 class Solver:
-    """A recurrence by Newton's method; see `recurrence.Runnable`. `last` is how its last forward pass went; memories: how calls without a guess and
-    with one went; memory: that of the last call."""
+    """A recurrence by Newton's method; see `recurrence.Runnable`. `last` is how its last forward pass went; memories: how calls without a guess, with
+    one, and backwards went; memory: that of the last call."""
 
     key: Key
     function: Any
@@ -154,8 +155,8 @@ class Solver:
     reference: Any
     follows: tuple[int, ...] = ()
     last: SolveReport | None = field(default=None, repr=False)
-    memories: tuple["Memory", "Memory"] = field(default_factory=lambda: (Memory(), Memory()))
-    memory: "Memory" = field(default_factory=lambda: Memory())
+    memories: tuple[Memory, Memory, Memory] = field(default_factory=lambda: (Memory(), Memory(), Memory()))
+    memory: Memory = field(default_factory=Memory)
 
     @property
     def forms(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -181,13 +182,17 @@ class Solver:
             self.key.name, NEWTON, solved.chunks, solved.rounds / max(1, solved.chunks), solved.most_rounds, solved.residual,
             alone=int(solved.alone_from is not None), prefix=solved.alone_from,
         )  # fmt: skip
-        self.memory.remember(solved.alone_from is not None and 2 * solved.alone_from < call.steps)
+        self.memory.remember(solved.alone_from is not None and not newton.paid(solved.rounds, solved.alone_from))
         return found
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
-        if self.memory.failures or _has_no_rounds(call):  # the adjoint converges where the states do
+        *_, memory = self.memories
+        if self.memory.failures or _has_no_rounds(call) or not memory.tries():  # the adjoint converges where the states do, as a rule
             return self.stepwise.backward(call, sequences, grads, [True] * len(wanted))
-        return newton.backward(self.round, newton.Carries(self.kernel.nearer), call, sequences, grads, self.patience, self.stepwise.backward)
+        carries = newton.Carries(self.kernel.nearer)
+        found, failed = newton.backward(self.round, carries, call, sequences, grads, self.patience, self.stepwise.backward)
+        memory.remember(failed)
+        return found
 
     @property
     def patience(self) -> int:

@@ -41,6 +41,11 @@ class Solved:
     alone_from: int | None = None
 
 
+def paid(rounds: int, steps: int) -> bool:
+    """Whether it took less than step by step to solve some steps."""
+    return rounds * _STEPS_A_ROUND <= steps
+
+
 @dataclass(frozen=True)
 class Carries:
     """The carried values of a recurrence: `nearer` is of each the number of the one that it was a step ago, -1 of the states of the step before,
@@ -233,9 +238,9 @@ class Pulled:
 def backward(
     round_: Round, carries: Carries, call: Call, sequences: Sequence[Tensor], grads: Sequence[Tensor | None], patience: int,
     alone: Callable[[Call, list[Tensor], list[Tensor | None]], list[Tensor]],
-) -> list[Tensor]:  # fmt: skip
+) -> tuple[list[Tensor], bool]:  # fmt: skip
     """The gradients of streams, statics, first and initial values, as `recurrence.Runnable.backward` gives them. alone: the same, step by step, of a
-    call, its sequences and the gradients of its results."""
+    call, its sequences and the gradients of its results. And whether most steps were run so."""
     kept = carries.kept
     old = carries.old(sequences, call.first, call.initial, call.reset)
     behind = [f.new_zeros(f.shape) if g is None else g for f, g in zip(call.first, grads[kept:], strict=True)]
@@ -256,7 +261,7 @@ def backward(
         pulled.initial = [a + b for a, b in zip(pulled.initial, initial, strict=True)]
         behind = first
     whole = [torch.cat(s[::-1], 1) for s in zip(*pulled.streams, strict=True)]
-    return [*whole, *pulled.statics, *behind, *pulled.initial]
+    return [*whole, *pulled.statics, *behind, *pulled.initial], 2 * high > call.steps
 
 
 def _groups(values: list[Tensor], call: Call) -> list[Gradients]:
