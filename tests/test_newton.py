@@ -273,17 +273,20 @@ def test_choice(monkeypatch):
 # The scan
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 7, 50])
-def test_scan(steps):
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 50, 53])
+def test_scan(steps, reverse):
     g = torch.Generator().manual_seed(steps)
     block = [[torch.randn(2, steps, 3, generator=g, dtype=torch.float64) if (i, j) != (0, 2) else None for j in range(3)] for i in range(3)]
-    added = [torch.randn(2, steps, 3, generator=g, dtype=torch.float64) for _ in range(3)]
-    found = AffineScan(block, steps)(added)
-    here = [torch.zeros(2, 3, dtype=torch.float64)] * 3
-    for t in range(steps):
-        here = [a[:, t] + sum(e[:, t] * h for e, h in zip(row, here, strict=True) if e is not None) for row, a in zip(block, added, strict=True)]
-        for f, h in zip(found, here, strict=True):
-            torch.testing.assert_close(f[:, t], h)
+    scan = AffineScan(block, steps, reverse)
+    for _ in range(2):
+        added = [torch.randn(2, steps, 3, generator=g, dtype=torch.float64) for _ in range(3)]
+        found = scan(added)
+        here = [torch.zeros(2, 3, dtype=torch.float64)] * 3
+        for t in range(steps)[:: -1 if reverse else 1]:
+            here = [a[:, t] + sum(e[:, t] * h for e, h in zip(row, here, strict=True) if e is not None) for row, a in zip(block, added, strict=True)]
+            for f, h in zip(found, here, strict=True):
+                torch.testing.assert_close(f[:, t], h)
 
 
 # A guess of the states

@@ -299,16 +299,15 @@ def _chunk_back(
         gaps = [g + _earlier(w) - a for g, w, a in zip(given, before, adjoint, strict=True)]
         sizes = torch.stack([a.abs().reshape(*a.shape[:2], math.prod(a.shape[2:])).amax(2) for a in adjoint]).amax(0)
         sizes = sizes + torch.finfo(sizes.dtype).eps * sizes.amax() + torch.finfo(sizes.dtype).tiny
-        residual = _by_step([g.abs() / _at_resets(sizes, g) for g in gaps]).flip(0)
+        residual = _by_step([g.abs().div_(_at_resets(sizes, g)) for g in gaps]).flip(0)
         largest, settled = _settled(residual, tolerance)
         if settled == part.steps:
             break
         seen.append((largest, settled))
         if rounds >= patience // 2 and rounds % _LOOK == 0 and rounds + _still(seen, tolerance, part.steps) > limit:
             return None
-        scan = scan or AffineScan(_transposed(_masked(block, old, part.reset)), part.steps)
-        moved = scan([g.flip(1) for g in gaps])
-        adjoint = [a + m.flip(1) for a, m in zip(adjoint, moved, strict=True)]
+        scan = scan or AffineScan(_transposed(_masked(block, old, part.reset)), part.steps, reverse=True)
+        adjoint = [a + m for a, m in zip(adjoint, scan(gaps), strict=True)]
     found = back(adjoint, [*own_streams, *own_statics, *own_old])
     pulled.streams.append(found[: len(own_streams)])
     for total, g in zip(pulled.statics, found[len(own_streams) :], strict=False):
@@ -327,10 +326,7 @@ def _earlier(w: Tensor) -> Tensor:
 
 
 def _transposed(block: list[list[Tensor | None]]) -> list[list[Tensor | None]]:
-    """D of the adjoint, from the last step to the first: entry (j, i) of step t + 1 is entry (i, j) of step t."""
-
-    def later(e: Tensor | None) -> Tensor | None:
-        return None if e is None else _earlier(e).flip(1)
-
+    """D of the adjoint: entry (j, i) of step t + 1 is entry (i, j) of step t."""
     k = len(block)
-    return [[later(block[j][i]) for j in range(k)] for i in range(k)]
+    entries = [[block[j][i] for j in range(k)] for i in range(k)]
+    return [[None if e is None else _earlier(e) for e in row] for row in entries]

@@ -1,5 +1,6 @@
 """The scan of affine maps of blocks, δ[t] = D[t] δ[t-1] + e[t], in PyTorch's operations."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -12,33 +13,35 @@ _FAR = 1.6  # how far from the best number of steps a lane may be
 
 
 class AffineScan:
-    """The scan with the maps D, for any number of e.
+    """The scan with the maps D, for any number of e; reverse: from the last step to the first, δ[t] = D[t] δ[t+1] + e[t].
 
     Lanes of about sqrt(C / 2) steps run beside one another: first each from 0 to its end, then the ends in turn, then each from its start. That
     is 2 C steps of work in about 2 sqrt(2 C) operations one after another, and C more for the products of D along lanes, which are made once.
     """
 
-    def __init__(self, block: Block, steps: int):
+    def __init__(self, block: Block, steps: int, reverse: bool = False):
         self.steps, self.each = steps, _each(steps)
         self.lanes = -(-steps // self.each)
+        way = -1 if reverse else 1
+        self.in_lane, self.along = range(self.each)[::way], range(self.lanes)[::way]
         self.block: Lanes = [[None if e is None else self._in_lanes(e) for e in row] for row in block]
         self.products = self._products() if self.lanes > 1 else []
 
     def __call__(self, added: Sequence[Tensor]) -> list[Tensor]:
-        """δ of all steps, from δ = 0 before the first. added: e, [B, C, *shape] each, one a row of the block."""
+        """δ of all steps, from δ = 0 before them. added: e, [B, C, *shape] each, one a row of the block."""
         b = [self._in_lanes(e) for e in added]
         starts = [torch.zeros_like(e[0]) for e in b]
         if self.lanes > 1:
-            ends = [e[0] for e in b]
-            for s in range(1, self.each):
+            ends = [e[self.in_lane[0]] for e in b]
+            for s in self.in_lane[1:]:
                 ends = [_plus(row, ends, e[s], s) for row, e in zip(self.block, b, strict=True)]
-            here = [s[:, 0] for s in starts]
-            for lane in range(self.lanes - 1):
+            here = [torch.zeros_like(s[:, 0]) for s in starts]
+            for lane, further in itertools.pairwise(self.along):
                 here = [_plus(row, here, end[:, lane], lane) for row, end in zip(self.products, ends, strict=True)]
                 for start, value in zip(starts, here, strict=True):
-                    start[:, lane + 1] = value
+                    start[:, further] = value
         found = [e.new_empty((e.shape[0], self.lanes, self.each, *e.shape[2:])) for e in added]
-        for s in range(self.each):
+        for s in self.in_lane:
             starts = [_plus(row, starts, e[s], s, into[:, :, s]) for row, e, into in zip(self.block, b, found, strict=True)]
         return [f.flatten(1, 2)[:, : self.steps] for f in found]
 
@@ -51,8 +54,8 @@ class AffineScan:
     def _products(self) -> Lanes:
         """What lanes make of their starts, lane by lane."""
         k = len(self.block)
-        product: list[list[Tensor | None]] = [[e if e is None else e[0] for e in row] for row in self.block]
-        for s in range(1, self.each):
+        product: list[list[Tensor | None]] = [[e if e is None else e[self.in_lane[0]] for e in row] for row in self.block]
+        for s in self.in_lane[1:]:
             now = [[e if e is None else e[s] for e in row] for row in self.block]
             product = [[_sum([(now[i][j], product[j][m]) for j in range(k)]) for m in range(k)] for i in range(k)]
         return [[None if p is None else list(p.unbind(1)) for p in row] for row in product]
