@@ -20,6 +20,14 @@ FEATURES: dict[str, str] = {
   h[t] = tanh(x[t-1] - a * x[t-2] * h[t-1] + m[t-1] * x[t])
   output h, late = x[t-2]
 """,
+    "lag read entry by entry in a later component": """
+  input x: [H]
+  state h, g: [H]
+  param a, b: [H]
+  h[t] = tanh(a * h[t-1] + x)
+  g[t] = tanh(b * g[t-1] + sigmoid(h[t-1]))
+  output g
+""",
     "lag read in a later component": """
   input x: [H]
   state h, g: [H]

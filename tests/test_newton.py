@@ -205,6 +205,21 @@ def test_gradients_that_do_not_converge_are_soon_left_to_the_sweep(monkeypatch):
     assert len(tried) == 5  # after each 2, 4, 8, 16, 32 calls without
 
 
+def test_values_that_no_step_changes():
+    """A new value may be the same at every step, and stand still in a batch."""
+    text = """
+cell C(H):
+  input x: [H]
+  state h, g: [H]
+  param a: [H]
+  param R: [H, H]
+  h[t] = where(1 > 2, h[t-1], 0.5)
+  g[t] = tanh(R @ a) + 0 * floor(0.1 * sigmoid(g[t-1]))
+  output y = x + h[t] + g[t]
+"""
+    assert_agrees(Case(text, "C", {"H": 3}, 2, 5, backend="torch"))
+
+
 # Chunks, restarts, empty sequences
 
 

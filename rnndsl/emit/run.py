@@ -260,7 +260,8 @@ class Run(Part):
         for stage in self.plan.stages:
             refs: list[Ref] = []
             if isinstance(stage, Scan):
-                refs = list(stage.streams)
+                recurrence = self.recurrences[stage]
+                refs = [*stage.streams, *recurrence.streams, *(recurrence.exit.streams if recurrence.exit else ())]
             else:
                 for operation in (o for o in stage.body if not (isinstance(o, Let) and o.name in self.entered)):
                     refs.extend(n for e in expressions_of(operation) for n in walk(e) if isinstance(n, Ref))

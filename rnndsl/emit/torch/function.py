@@ -52,7 +52,7 @@ class RoundText:
         body = [
             "# new values of all steps at once",
             *values,
-            f"new = ({''.join(f'{self._full(n)}, ' for n in updates).rstrip()})",
+            f"new = ({''.join(f'{self._moving(n, self.nodes[n].shape)}, ' for n in updates).rstrip()})",
             "if not derivatives:",
             "    return new, ()",
             "# their derivatives in the old ones of the same channel, a row a new value",
