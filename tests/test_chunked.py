@@ -1,16 +1,241 @@
 """Affine matrix states by chunks of steps: the same numbers as step by step."""
 
-import pytest
+import warnings
 
-from tests.agreement import Case, assert_agrees, sizes_of
+import pytest
+import torch
+
+import rnndsl
+from rnndsl.runtime.torch import chunked
+from tests.agreement import Case, against_reference, assert_agrees, assert_close, layer_of, random_inputs, sizes_of
 from tests.zoo_cells import ZOO
 
 CHUNKED = {
-    "Mamba2", "LinearAttention", "RetNet", "GLA", "HGRN2", "RWKV6", "DeltaNet", "GatedDeltaNet", "KDA", "RWKV7", "Titans", "MLSTM",
+    "DeltaNet", "GLA", "GatedDeltaNet", "HGRN2", "KDA", "LinearAttention", "MLSTM", "Mamba2", "RWKV6", "RWKV7", "RetNet", "Titans",
 }  # fmt: skip
+REFUSED = {  # of those with a matrix state
+    "DeltaProduct": "the rounds of `repeat j` are not a number but 1 to L",
+    "FastWeights": "its states are no matrices",
+    "Longhorn": "columns of a state decay apart from one another, as well as rows",
+    "M2RNN": "its equations are not affine in its states",
+    "Mamba": "columns of a state decay apart from one another, as well as rows",
+    "ManyLMU": "a state passes through a matrix",
+    "RLS": "its equations are not affine in its states",
+}
 
 
+def of(text: str, name: str):
+    """What a module says of the normal forms of a cell."""
+    return getattr(rnndsl.load(text), name)._kernels["torch"]
+
+
+def test_which_cells_have_the_form():
+    found = {name: of(cell.text, name) for name, cell in ZOO.items()}
+    assert {name for name, kernels in found.items() if kernels.chunks} == CHUNKED
+    for name, reason in REFUSED.items():
+        assert reason in found[name].unchunked.values(), name
+    assert not any(c.whole for kernels in found.values() for c in kernels.chunks.values())  # what reads the states is fused
+
+
+@pytest.mark.filterwarnings("ignore:schedule")
 @pytest.mark.parametrize("name", sorted(CHUNKED))
 def test_zoo(name):
     text = ZOO[name].text
     assert_agrees(Case(text, name, sizes_of(text, name), 2, 11, backend="torch", schedule="chunked"))
+    layer = layer_of(text, name, sizes_of(text, name), schedule="chunked", backend="torch")
+    layer(*random_inputs(layer, 2, 11))
+    assert [r.schedule for r in layer.solve_report() if r.schedule == "chunked"] == ["chunked"]
+
+
+@pytest.mark.filterwarnings("ignore:schedule")
+@pytest.mark.parametrize(("name", "steps"), [("GatedDeltaNet", 150), ("RWKV7", 64), ("GLA", 129), ("Titans", 65), ("MLSTM", 100)])
+def test_several_chunks(name, steps):
+    text = ZOO[name].text
+    assert_close(against_reference(text, name, sizes_of(text, name), 2, steps, backend="torch", schedule="chunked"), 1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:schedule")
+@pytest.mark.parametrize("name", ["GatedDeltaNet", "KDA", "RWKV6"])
+def test_float32_with_strong_decays(name):
+    """Down to e⁻⁴⁰ a step and below: weights are many times as large as at first."""
+    text = ZOO[name].text
+    values = against_reference(text, name, sizes_of(text, name), 2, 200, torch.float32, backend="torch", schedule="chunked", scale=4.0)
+    assert_close(values, 2e-5)
+
+
+# Programs of every form of an affine matrix state
+
+HEAD = "cell C(D, K, V):\n  input x: [D]\n  state S: [K, V]\n  param A, B, E, R: [K, D]\n  param W, U: [V, D]\n  param g, h: [D]\n"
+FORMS = {
+    "nothing but what is added": ("S[t] = S[t-1] + outer(A @ x, W @ x)", "(R @ x) @ S[t]"),
+    "no decay of its own": ("S[t] = outer(tanh(A @ x), W @ x - (B @ x) @ S[t-1])", "(R @ x) @ S[t]"),
+    "a decay below zero": ("S[t] = tanh(dot(g, x)) * S[t-1] + outer(A @ x, W @ x)", "(R @ x) @ S[t]"),
+    "a decay that may be large": ("S[t] = (1 + 0.1 * dot(g, x)) * S[t-1] + outer(A @ x, W @ x)", "(R @ x) @ S[t]"),
+    "a decay of 0": ("S[t] = heaviside(dot(g, x)) * S[t-1] + outer(A @ x, W @ x)", "(R @ x) @ S[t]"),
+    "rows that decay to 0": ("S[t] = diag(relu(tanh(A @ x))) @ S[t-1] + outer(B @ x, W @ x)", "(R @ x) @ S[t]"),
+    "columns that decay": ("S[t] = S[t-1] @ diag(sigmoid(W @ x)) + outer(A @ x, U @ x)", "S[t] @ (U @ x)"),
+    "from the right": ("S[t] = S[t-1] - 0.3 * outer(S[t-1] @ tanh(W @ x), tanh(U @ x)) + outer(A @ x, U @ x)", "S[t] @ (U @ x)"),
+    "two products": ("S[t] = S[t-1] - 0.2 * outer(A @ x, (B @ x) @ S[t-1]) + outer(B @ x, 0.1 * (A @ x) @ S[t-1] + W @ x)", "(R @ x) @ S[t]"),
+    "one behind the other": (
+        "k = normalize(A @ x)\n  l = normalize(B @ x)\n  M = S[t-1] + outer(k, W @ x - k @ S[t-1])\n  S[t] = M + outer(l, U @ x - l @ M)",
+        "(R @ x) @ S[t]",
+    ),
+    "a repeat": (
+        "M = S[t-1]\n  repeat j in 1..3:\n    k = normalize(A @ x + j)\n    M = M + sigmoid(dot(g, x)) * outer(k, W @ x - k @ M)\n  end\n  S[t] = M",
+        "(R @ x) @ S[t]",
+    ),
+    "sums of outer products": ("S[t] = 0.9 * S[t-1] + (outer(A @ x, W @ x) - outer(B @ x, U @ x)) / 3 + 0.1", "(R @ x) @ S[t]"),
+    "a choice": ("S[t] = where(dot(g, x) > 0, S[t-1] + outer(A @ x, W @ x), 0.5 * S[t-1])", "(R @ x) @ S[t]"),
+    "what was before": ("S[t] = 0.9 * S[t-1] + outer(A @ x, W @ x)", "(R @ x) @ S[t-1] + tanh((E @ x) @ (S[t] - S[t-1]))"),
+    "states themselves": ("S[t] = diag(sigmoid(A @ x)) @ S[t-1] + outer(B @ x, W @ x - (B @ x) @ S[t-1] / K)", "tanh(S[t]) @ (W @ x)"),
+    "nothing reads it": ("S[t] = 0.9 * S[t-1] + outer(A @ x, W @ x)", "W @ x"),
+    "a start that is not 0": ("S[t] = diag(sigmoid(A @ x)) @ S[t-1] - 0.2 * outer(B @ x, (B @ x) @ S[t-1])", "(R @ x) @ S[t]"),
+}
+
+
+def program(form: str) -> str:
+    body, output = FORMS[form]
+    head = HEAD.replace("S: [K, V]", "S: [K, V] = 0.7") if "start" in form else HEAD
+    return f"{head}  {body}\n  output y = {output}\n"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms(form):
+    text = program(form)
+    assert of(text, "C").chunks, of(text, "C").unchunked
+    assert_agrees(Case(text, "C", {"D": 3, "K": 3, "V": 5}, 2, 9, backend="torch", schedule="chunked"))
+
+
+def test_two_states_and_complex_heads():
+    text = """cell C(D, N, K):
+  input x: [D]
+  state S, M: [N; K, K]
+  param A, B: [N; K, D]
+  param g: [N; D]
+  a = sigmoid(dot(g, x))
+  S[t] = a * S[t-1] - 0.5 * M[t-1] + outer(A @ x, B @ x)
+  M[t] = 0.5 * S[t-1] + a * M[t-1] - 0.2 * outer(B @ x, (A @ x) @ S[t-1])
+  output y = merge((A @ x) @ (S[t] + M[t-1])), z = M[t]
+"""
+    assert of(text, "C").chunks
+    assert_agrees(Case(text, "C", {"D": 3, "N": 2, "K": 3}, 2, 9, backend="torch", schedule="chunked"))
+
+
+REASONS = {
+    "S[t] = S[t-1] @ diag(W @ x) + diag(A @ x) @ S[t-1]": "columns of a state decay apart",
+    "S[t] = diag(A @ x) @ S[t-1] - outer(B @ x, (E @ x) @ S[t-1]) + outer(A @ x, (W @ x) * ((A @ x) @ S[t-1]))": "columns of a state decay apart",
+    "S[t] = tanh(S[t-1]) + outer(A @ x, W @ x)": "not affine",
+    "S[t] = outer(A @ x, (B @ x) @ S[t-1]) + outer(S[t-1] @ (W @ x), U @ x)": "columns of a state are mixed",
+    "S[t] = 0.5 * S[t-1] + tanh(outer(A @ x, W @ x))": "no sum of outer products",
+}
+
+
+@pytest.mark.parametrize("body", REASONS)
+def test_reasons(body):
+    text = f"{HEAD}  {body}\n  output y = (R @ x) @ S[t]\n"
+    assert not of(text, "C").chunks and REASONS[body] in of(text, "C").unchunked["S"]
+    layer = layer_of(text, "C", {"D": 3, "K": 3, "V": 5}, backend="auto", schedule="chunked")
+    with pytest.warns(UserWarning, match="has no chunked for it"):
+        layer(torch.randn(2, 5, 3, dtype=torch.float64))
+
+
+# Calls of every kind
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 63, 64, 65])
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_lengths(batch, steps):
+    text = ZOO["GatedDeltaNet"].text
+    layers = [layer_of(text, "GatedDeltaNet", sizes_of(text, "GatedDeltaNet"), **kind) for kind in ({"schedule": "chunked", "backend": "torch"}, {})]
+    layers[0].load_state_dict(layers[1].state_dict())
+    inputs = random_inputs(layers[0], batch, steps)
+    results = []
+    for layer in layers:
+        y, state, states = layer(*inputs, all_states=True)
+        again, *_ = layer(*inputs, state=state)
+        loss = y.square().sum() + again.sum() + sum(s.sum() for s in (*state, *states.values()))
+        results.append((y, again, *state, *states.values(), *torch.autograd.grad(loss, [*inputs, *layer.parameters()], allow_unused=True, materialize_grads=True)))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+
+
+def test_derivatives_of_every_kind():
+    layer = layer_of(ZOO["GatedDeltaNet"].text, "GatedDeltaNet", {"D": 2, "N": 2, "K": 2, "V": 3}, backend="torch", schedule="chunked")
+    (x,) = random_inputs(layer, 2, 4)
+    assert torch.autograd.gradcheck(lambda x: layer(x)[0], x)
+    assert torch.autograd.gradgradcheck(lambda x: layer(x)[0], x)
+    weights = dict(layer.named_parameters())
+    each = torch.func.vmap(lambda x: torch.func.functional_call(layer, weights, (x.unsqueeze(0),))[0])(x)
+    torch.testing.assert_close(each.squeeze(1), layer(x)[0])
+    assert torch.func.jvp(lambda x: layer(x)[0], (x,), (torch.ones_like(x),))[1].shape == (2, 4, 6)
+
+
+def test_compiled():
+    layer = layer_of(ZOO["RWKV6"].text, "RWKV6", sizes_of(ZOO["RWKV6"].text, "RWKV6"), backend="torch", schedule="chunked")
+    (x,) = random_inputs(layer, 2, 70)
+    found, expected = torch.compile(layer, fullgraph=True, backend="aot_eager")(x)[0], layer(x)[0]
+    torch.testing.assert_close(found, expected)
+    grads = [torch.autograd.grad(y.square().sum(), [x, *layer.parameters()]) for y in (found, expected)]
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_half_inputs():
+    text = ZOO["GatedDeltaNet"].text
+    layer = layer_of(text, "GatedDeltaNet", sizes_of(text, "GatedDeltaNet"), backend="torch", schedule="chunked", dtype=torch.float32)
+    x = torch.randn(2, 70, 3, dtype=torch.bfloat16)
+    found = layer(x)[0]
+    layer.backend = "reference"
+    expected = layer(x)[0]
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, expected, rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_comes_out_where_the_equations_have_it(bad):
+    text = ZOO["GLA"].text
+    layer = layer_of(text, "GLA", sizes_of(text, "GLA"), backend="torch", schedule="chunked")
+    (x,) = random_inputs(layer, 2, 20)
+    with torch.no_grad():
+        x[0, 7] = bad
+    y = layer(x)[0]
+    assert y[0, :7].isfinite().all() and y[1].isfinite().all() and not y[0, 7].isfinite().any()
+    assert [r.schedule for r in layer.solve_report()] == ["sequential"]
+    layer.backend = "reference"
+    torch.testing.assert_close(y, layer(x)[0], equal_nan=True)
+
+
+def test_decays_that_grow_are_run_step_by_step():
+    text = program("a decay that may be large")
+    layer = layer_of(text, "C", {"D": 3, "K": 3, "V": 5}, backend="torch", schedule="chunked")
+    (x,) = random_inputs(layer, 2, 60)
+    for scale, schedule in ((0.1, "chunked"), (100.0, "sequential")):
+        found = layer(scale * x)[0]
+        assert [r.schedule for r in layer.solve_report()] == [schedule]
+        layer.backend = "reference"
+        torch.testing.assert_close(found, layer(scale * x)[0])
+        layer.backend = "torch"
+
+
+# Choice
+
+
+def test_choice(monkeypatch):
+    monkeypatch.delenv("RNNDSL_BACKEND", raising=False)
+    cls = rnndsl.load(ZOO["GatedDeltaNet"].text).GatedDeltaNet
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer = cls(3, 2, 4, 5, schedule="chunked")
+        (plan,) = layer.plan_for(torch.randn(2, 9, 3))
+        assert (plan.backend, plan.schedule) == ("torch", "chunked")
+        assert "2 chunks" in str(layer(torch.randn(2, 100, 3)) and layer.solve_report()[0])
+    layer.schedule = "auto"
+    assert layer.plan_for(torch.randn(2, 99, 3))[0].backend == "cpu"
+    layer.backend = "torch"
+    assert [layer.plan_for(torch.randn(2, n, 3))[0].schedule for n in (63, 64)] == ["newton", "chunked"]
+    layer.schedule = "sequential"
+    assert layer.plan_for(torch.randn(2, 99, 3))[0].schedule == "sequential"
+
+
+def test_chunks_are_as_long_as_a_sequence_at_most():
+    assert [chunked.chunk_of(n) for n in (1, 2, 3, 9, 64, 65, 5000)] == [1, 2, 4, 16, 64, 64, 64]

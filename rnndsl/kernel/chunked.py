@@ -97,15 +97,15 @@ def _form(plan: Plan, recurrence: Recurrence, axis: int) -> ChunkForm:
     shape = step.carries[0][0].shape
     heads = tuple(range(len(shape) - 2))
     row = len(heads) + axis
-    values = LinearValues(step, row)
-    updates = [values.linear(n) for n in step.updates]
     separation = Separation(b, heads, row, len(shape) - 1 - axis, shape)
+    values = LinearValues(step, separation)
+    updates = [values.linear(n) for n in step.updates]
     decays: list[list[int | None]] = [[_decay(separation, new.states.get(State("old", j)), j == i) for j in range(states)] for i, new in enumerate(updates)]
     rows = any(d is not None and len(b[d].shape) > len(heads) for r in decays for d in r)
     if rows:
         decays = [[d if d is None else separation.along_rows(d) for d in r] for r in decays]
     terms = _terms(separation, updates, values.rows)
-    after = LinearValues(step, row, {n: i for i, n in enumerate(step.updates)}, separation)
+    after = LinearValues(step, separation, {n: i for i, n in enumerate(step.updates)})
     outputs = tuple((array, after.value(n)) for array, n in step.outputs)
     column = shape[len(shape) - 1 - axis]
     olds, news = ([State(kind, i) for i in range(states)] for kind in ("old", "new"))

@@ -37,12 +37,12 @@ class Linear:
 
 
 class LinearValues:
-    """Nodes as linear functions. row: the axis of a state that its rows run along. Of what follows: `new` are the nodes that are new states, rows are
-    further streams, of which any function may be computed, and `separation` makes sums of outer products. Methods raise Unsupported."""
+    """Nodes as linear functions. row: the axis of a state that its rows run along; separation: what makes sums of outer products. Of what follows,
+    `new` are the nodes that are new states, and rows are further streams, of which any function may be computed. Methods raise Unsupported."""
 
-    def __init__(self, step: Step, row: int, new: dict[int, int] | None = None, separation: "Separation | None" = None):
-        self.builder, self.row, self.new, self.separation = step.builder, row, new or {}, separation
-        self.streams = len(step.streams)
+    def __init__(self, step: Step, separation: "Separation", new: dict[int, int] | None = None):
+        self.builder, self.row, self.separation, self.follows, self.new = step.builder, separation.row, separation, new is not None, new or {}
+        self.streams, self.narrow = len(step.streams), Narrow(step.builder)
         self.shape: Shape = step.carries[0][0].shape
         self.rows: list[Rows] = []
         self.known: dict[int, Linear] = {}
@@ -169,10 +169,16 @@ class LinearValues:
         (m,), kept = node.maps, len(node.shape)
         over = [k for k, place in enumerate(m) if place >= kept]
 
-        def total(c: int) -> int:
-            return self.builder.reduce("sum", c, over)
-
         place = {k: sum(j not in over for j in range(k)) for k in range(len(m))}
+
+        def total(c: int) -> int:
+            """Of a coefficient, along those axes alone that it changes along."""
+            found, axes = self.narrow.of(c)
+            if not set(over) <= set(axes):
+                return self.builder.reduce("sum", c, over)
+            value = self.builder.reduce("sum", found, [axes.index(k) for k in over])
+            return self.builder.apply("copy", [value], [tuple(place[k] for k in axes if k not in over)], node.shape)
+
         constant = None if a.constant is None else self._constant(a.constant, over) or total(a.constant)
         states: dict[State, Part] = {}
         rows: dict[int, Part] = {}
@@ -191,7 +197,7 @@ class LinearValues:
             if len(m) != len(axes):
                 raise Unsupported("a state passes through a matrix")
             along = [*axes[: len(self.shape) - 2], axes[self.row]]
-            vector = Narrow(self.builder).over(c, along)
+            vector = self.narrow.over(c, along)
             if vector is None:
                 raise Unsupported("each column of a state is read by a vector of its own")
             here = tuple(place[k] for i, k in enumerate(axes) if i != self.row)
@@ -201,7 +207,7 @@ class LinearValues:
         if read:
             shape = tuple(s for i, s in enumerate(self.shape) if i != self.row)
             number = self._row(read)
-            if self.separation is None:
+            if not self.follows:
                 rows[number] = self._ones(node.shape), found
             else:
                 leaf = self.builder.leaf("stream", self.streams + number, shape)
@@ -210,9 +216,9 @@ class LinearValues:
         return Linear(constant, states, rows)
 
     def _constant(self, n: int, over: list[int]) -> int | None:
-        """The sum over rows of what follows adds to a state, without making the matrix: of u qᵀ it is (Σ u) q."""
+        """The sum over rows of what is added to a state, without making the matrix: of u qᵀ it is (Σ u) q."""
         b, found = self.builder, None
-        if self.separation is None or over != [self.row] or b[n].shape != self.shape:
+        if over != [self.row] or b[n].shape != self.shape:
             return None
         try:
             products = self.separation.outer_products(n)

@@ -105,7 +105,7 @@ class ChunkSolver:
             if not pairs:
                 return [torch.zeros_like(t) for t in inputs]
             found = torch.autograd.grad([r for r, _ in pairs], own, [g for _, g in pairs], materialize_grads=True, allow_unused=True)
-        return list(found) if _is_right(found) else None
+        return [g.contiguous() for g in found] if _is_right(found) else None
 
 
 def _is_right(values: Sequence[Tensor], decay: Tensor | None = None) -> bool:
