@@ -7,7 +7,7 @@ from rnndsl.calculus.schedule import MAX_SLOTS
 from rnndsl.devices import USUAL, Device, of_architecture
 from rnndsl.kernel.build import RecurrenceKernels, Refusal
 from rnndsl.kernel.channel_kernel import ChannelKernel
-from rnndsl.tiles import EXACT, NEWTON, SEQUENTIAL, Work, choose
+from rnndsl.tiles import CHUNKED, EXACT, NEWTON, SEQUENTIAL, Work, choose
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,11 @@ class Prediction:
 def schedules_of(kernels: RecurrenceKernels) -> tuple[str, ...]:
     """What can run a recurrence on a GPU; an exact scan comes first."""
     channel = kernels.channel
+    chunks = () if isinstance(kernels.chunked, Refusal) else (CHUNKED,)
     if isinstance(channel, Refusal):
-        return (SEQUENTIAL,) if isinstance(kernels.newton, Refusal) else (SEQUENTIAL, NEWTON)
+        return (SEQUENTIAL, *chunks) if isinstance(kernels.newton, Refusal) else (SEQUENTIAL, NEWTON, *chunks)
     if channel.exact is not None:
-        return (EXACT, SEQUENTIAL)
+        return (EXACT, SEQUENTIAL, *chunks)
     return (SEQUENTIAL, NEWTON) if channel.newton is not None else (SEQUENTIAL,)
 
 

@@ -22,6 +22,7 @@ from rnndsl.syntax import ast
 from rnndsl.tools.expr_text import expr_text, size_text
 from rnndsl.tools.formula_text import formula_text, mix_text, symbol_names
 from rnndsl.tools.names import Shown, timed
+from rnndsl.tools.normal_form import normal_form
 
 VERSION = 1
 MODEL = f"predicted by a model, not measured: {of_architecture(USUAL)}; on a CPU, kernels go through time step by step"
@@ -177,6 +178,7 @@ def _component(c: Component, kernels: RecurrenceKernels | None, shown: Shown, so
         "bounds": {s: _bounds(c, s) for s in c.bounds},
         "jacobian": _jacobian(c, shown, repeat_sizes(c.plan, sizes) if c.plan else {}),
         "scan": _scan(c, shown),
+        "chunks": normal_form(kernels, shown),
         "streams": [shown.ref(r) for r in c.scan.streams] if c.scan else [],
         "saved": [{"name": shown(s.name) if "[" not in s.name else s.name, "role": s.role, "shape": str(s.type)} for s in saved_tensors(c)],
         "schedules": list(schedules_of(kernels)) if kernels else [ALL_STEPS],

@@ -121,7 +121,19 @@ def _component(c: dict[str, Any]) -> list[str]:
     lines += ["", *_jacobian(c)]
     if c["scan"]:
         lines += ["", *_scan(c)]
+    if c["chunks"]:
+        lines += ["", *_chunks(c["chunks"])]
     return lines
+
+
+def _chunks(form: dict[str, Any]) -> list[str]:
+    """What a chunk of steps is solved by."""
+    if "reason" in form:
+        return _wrapped(f"No normal form for chunks of steps: {form['reason']}", WIDTH, "  ")
+    lines = ["Normal form, for chunks of steps", *(line for e in form["equations"] for line in _wrapped(f"  {e}", WIDTH, "    "))]
+    lines += [line for w in form["where"] for line in _wrapped(f"    {w['name']:<3} = {w['text']}", WIDTH, "        ")]
+    bounded = "decays are at most 1 in size" if form["bounded"] else "each call looks whether products of decays stay small"
+    return [*lines, f"  {bounded}; {'the states of all steps are computed' if form['states'] else 'what reads the states is read of the chunks'}"]
 
 
 def _mentioned(texts: Iterable[str], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,0 +1,92 @@
+"""The normal form of matrix states as text: what a chunk of steps is solved by."""
+
+from typing import Any
+
+from rnndsl.kernel.build import RecurrenceKernels, Refusal
+from rnndsl.kernel.chunked import ChunkForm
+from rnndsl.kernel.graph import Node
+from rnndsl.tools.names import Shown
+
+_LEVELS = {"+": 1, "-": 1, "*": 2, "/": 2}
+_NEG, _ATOM = 3, 4
+
+
+def normal_form(kernels: RecurrenceKernels | None, shown: Shown) -> dict[str, Any] | None:
+    """What `explain --json` says of it; None of a component without matrix states."""
+    if kernels is None:
+        return None
+    if isinstance(kernels.chunked, Refusal):
+        return {"reason": kernels.chunked.reason} if _has_matrices(kernels) else None
+    form = kernels.chunked
+    text = _Text(form, shown)
+    states = [array.name for array, _ in form.step.carries]
+    turned = "ᵀ" if form.axis else ""
+    several = len(states) > 1
+    old = [f"{s}[t-1]{turned}" for s in states]
+    equations, found = [], {}
+    numbers = [str(i + 1) if len(form.terms) > 1 else "" for i in range(len(form.terms))]
+    for i, state in enumerate(states):
+        own = [(j, d) for j, d in enumerate(form.decay[i]) if d is not None]
+        parts = []
+        for j, d in own:
+            name = f"a{i + 1}{j + 1}" if several else "a"
+            value = text.of(d)
+            if value != "1":
+                found[name] = value
+            parts.append(old[j] if value == "1" else f"diag({name}) {old[j]}" if form.rows else f"{name} {old[j]}")
+        for n, term in zip(numbers, form.terms, strict=True):
+            if term.left[i] is None:
+                continue
+            u = f"u{n}{chr(ord('a') + i) if several else ''}"
+            found[u] = text.of(term.left[i])
+            read = [(f"w{n}{chr(ord('a') + j) if several else ''}", j, w) for j, w in enumerate(term.reads) if w is not None]
+            found |= ({f"q{n}": text.of(term.right)} if term.right is not None else {}) | {name: text.of(w) for name, _, w in read}
+            inner = " + ".join([*([f"q{n}"] if term.right is not None else []), *(f"{old[j]}ᵀ {name}" if not form.axis else f"{states[j]}[t-1] {name}" for name, j, _ in read)])
+            parts.append(f"{u} ({inner})ᵀ" if len(read) + (term.right is not None) > 1 or read else f"{u} {inner}ᵀ")
+        equations.append(f"{states[i]}[t]{turned} = {' + '.join(parts) or '0'}")
+    return {"equations": equations, "where": [{"name": n, "text": t} for n, t in found.items()], "bounded": form.bounded, "states": form.whole}
+
+
+def _has_matrices(kernels: RecurrenceKernels) -> bool:
+    plan = kernels.component.plan
+    return plan is not None and any(plan.variable(s).type.rank == 2 for s in kernels.recurrence.scan.states)
+
+
+class _Text:
+    """Nodes as formulas, in the names that a reader is shown."""
+
+    def __init__(self, form: ChunkForm, shown: Shown):
+        self.step, self.shown = form.step, shown
+        self.names = {n: shown(name) for n, name in form.step.names}
+
+    def of(self, n: int | None, level: int = 0) -> str:
+        if n is None:
+            return "0"
+        text, binds = self._text(n)
+        return text if binds >= level else f"({text})"
+
+    def _text(self, n: int) -> tuple[str, int]:
+        if n in self.names:
+            return self.names[n], _ATOM
+        node: Node = self.step.builder[n]
+        match node.op:
+            case "number":
+                return f"{node.of(float):g}", _ATOM
+            case "stream" | "static":
+                arrays = self.step.streams if node.op == "stream" else self.step.statics
+                return self.shown(arrays[node.leaf.index].name), _ATOM
+            case "size" | "hyper":
+                return str(node.data), _ATOM
+            case "copy":
+                return self._text(node.args[0])
+            case "neg":
+                return f"-{self.of(node.args[0], _NEG)}", _NEG
+            case "+" | "-" | "*" | "/":
+                level = _LEVELS[node.op]
+                space = " " if level == 1 else ""
+                return f"{self.of(node.args[0], level)}{space}{node.op}{space}{self.of(node.args[1], level + 1)}", level
+            case "slice":
+                return f"part of {self.of(node.args[0], _ATOM)}", _ATOM
+            case "product":
+                return " @ ".join(self.of(a, _ATOM) for a in node.args), 2
+        return f"{node.op}({', '.join(map(self.of, node.args))})", _ATOM
