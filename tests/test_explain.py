@@ -364,7 +364,7 @@ REQUIRED = {
     "after", "outputs", "cost", "shape", "warnings",
 }  # fmt: skip
 OF_COMPONENT = {
-    "states", "structure", "family", "slots", "reason", "line", "time_invariant", "bounds", "jacobian", "scan", "streams", "saved",
+    "states", "structure", "family", "slots", "reason", "line", "time_invariant", "bounds", "jacobian", "scan", "chunks", "streams", "saved",
     "schedules", "predicted", "cost", "equations", "warnings",
 }  # fmt: skip
 

@@ -25,7 +25,7 @@ def normal_form(kernels: RecurrenceKernels | None, shown: Shown) -> dict[str, An
     old = [f"{s}[t-1]{turned}" for s in states]
     equations, found = [], {}
     numbers = [str(i + 1) if len(form.terms) > 1 else "" for i in range(len(form.terms))]
-    for i, state in enumerate(states):
+    for i in range(len(states)):
         own = [(j, d) for j, d in enumerate(form.decay[i]) if d is not None]
         parts = []
         for j, d in own:
