@@ -15,14 +15,14 @@ Yang, Wang, Zhang, Shen, Kim, arXiv 2406.06484, have the triangular form of the 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rnndsl.runtime.call import Call
 
-_LONGEST = 64  # steps of a chunk
+_LONGEST = 64  # steps of a chunk; half as many where decays are along rows
 _VECTOR = Sequence[Tensor | None]  # one a state; None is zero
 LARGEST = 1e3  # what a product of decays over steps of a chunk may be
 
@@ -51,9 +51,9 @@ class Found(NamedTuple):
     decay: Tensor
 
 
-def chunk_of(steps: int) -> int:
-    """The steps of a chunk, a power of two."""
-    return min(_LONGEST, 1 << max(0, steps - 1).bit_length())
+def chunk_of(steps: int, rows: bool = False) -> int:
+    """The steps of a chunk, a power of two. rows: whether decays are along rows."""
+    return min(_LONGEST // (1 + rows), 1 << max(0, steps - 1).bit_length())
 
 
 def solve(form: Form, coefficients: Coefficients, call: Call) -> Found:
@@ -63,12 +63,12 @@ def solve(form: Form, coefficients: Coefficients, call: Call) -> Found:
 
 @dataclass
 class Block:
-    """Neighbouring steps of each chunk, `size` of them in each of M blocks. scores: [M, size · R, size · L], what each reader reads of each u of an
-    earlier step; readers: [M, size, R, n, K], as they read what the block begins with, or the initial state behind a reset; lefts: [M, size, L, n, K],
+    """Neighbouring steps of each chunk, `size` of them in each of M blocks. across: of blocks of 1, 2, 4, … steps what the readers of the second half
+    of a pair read of each u of the first, [pairs, size · R, size · L] each; readers: [M, size, R, n, K], as they read what the block begins with, or the initial state behind a reset; lefts: [M, size, L, n, K],
     u as the end of the block has it; decay: [M, n, n, K or 1], over the whole block, or from its last reset on; cut: [M, size], whether there is a
     reset at a step or before it in the block."""
 
-    scores: Tensor
+    across: list[Tensor]
     readers: Tensor
     lefts: Tensor
     decay: Tensor
@@ -85,7 +85,7 @@ class _Chunks:
         self.heads = first.shape[1 : 1 + form.heads]
         rows, columns = first.shape[1 + form.heads :]
         self.K, self.V = (rows, columns) if form.axis == 0 else (columns, rows)
-        self.size = chunk_of(call.steps)
+        self.size = chunk_of(call.steps, form.rows)
         self.chunks = -(-call.steps // self.size)
         self.reset = None if call.reset is None else self._flags(call.reset)
 
@@ -158,8 +158,8 @@ class _Chunks:
         old, new = ([self.rows(r[k]) for r in reads] for k in (0, 1))
         looks, at_once = self._reads(old, new, decay, u)
         w = self._together([*readers, *looks], decay, (self.states, self.K))
-        block, largest = self._blocks(w, u, decay)
-        return self._linked(block, largest, right, count, at_once, first, start, decay, u)
+        scores, block, largest = self._blocks(w, u, decay)
+        return self._linked(scores, block, largest, right, count, at_once, first, start, decay, u)
 
     def _together(self, values: list[Tensor], like: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Values [M, C, ...] as [M, C, count, ...]."""
@@ -178,73 +178,69 @@ class _Chunks:
             at_once.append(here)
         return looks, at_once
 
-    def _blocks(self, w: Tensor, u: Tensor, decay: Tensor) -> tuple[Block, Tensor]:
-        """A block a chunk, and the largest product of decays."""
+    def _blocks(self, w: Tensor, u: Tensor, decay: Tensor) -> tuple[Tensor, Block, Tensor]:
+        """What readers read of each u of earlier steps, [M, C, R, C, L]; a block a chunk; the largest product of decays."""
         reset = self.reset
         if self.states == 1 and decay.shape[-1] == 1:  # products of decays alone first, then those of vectors as whole matrices
             one = decay.new_ones((*decay.shape[:2], 1, 1, 1))
             alone, largest = _by_halves(one, one, decay, reset)
-            w_, u_ = w.flatten(1, 2).flatten(2), u.flatten(1, 2).flatten(2)
-            scores = w_ @ u_.transpose(1, 2)
-            each = scores.reshape(w.shape[0], self.size, w.shape[2], self.size, u.shape[2]) * alone.scores.reshape(w.shape[0], self.size, 1, self.size, 1)
-            return Block(each.reshape(scores.shape), w * alone.readers, u * alone.lefts, alone.decay, alone.cut), largest
-        return _by_halves(w, u, decay, reset)
+            (M, C, R), L = w.shape[:3], u.shape[2]
+            scores = w.flatten(2).reshape(M, C * R, self.K) @ u.flatten(2).reshape(M, C * L, self.K).transpose(1, 2)
+            between = _assembled(one, one, alone.across)
+            scores = scores.reshape(M, C, R, C, L) * between.reshape(M, C, 1, C, 1)
+            return scores, Block([], w * alone.readers, u * alone.lefts, alone.decay, alone.cut), largest
+        block, largest = _by_halves(w, u, decay, reset)
+        return _assembled(w, u, block.across), block, largest
 
     def _linked(
-        self, block: Block, largest: Tensor, right: Tensor, count: int, at_once: list[Tensor | None], first: Tensor, start: Tensor, decay: Tensor, u: Tensor
-    ) -> Found:
-        """Goes from chunk to chunk, then computes what is read."""
-        M, C, L, rows = right.shape[0], self.size, right.shape[2], self.states * self.K
+        self, scores: Tensor, block: Block, largest: Tensor, right: Tensor, count: int, at_once: list[Tensor | None], first: Tensor, start: Tensor,
+        decay: Tensor, u: Tensor,
+    ) -> Found:  # fmt: skip
+        """Goes from chunk to chunk, then computes what is read. The first `count` readers and terms are those whose x read states."""
+        (M, C, L, V), rows = right.shape, self.states * self.K
         R = block.readers.shape[2]
-        scores = block.scores.reshape(M, C, R, C, L)
-        readers = block.readers.reshape(M, C, R, rows)
-        seen_start = None  # by readers behind a reset
-        if block.cut is not None:
-            here = block.cut.reshape(M, C, 1, 1)
-            behind = torch.where(here, readers, 0.0)
-            readers = torch.where(here, 0.0, readers)
-            whole_start = start.repeat_interleave(self.chunks, 0)
-            seen_start = (behind.reshape(M, C * R, rows) @ whole_start).reshape(M, C, R, self.V)
-        lefts = block.lefts.reshape(M, C, L, rows)
-        known, asked = right[:, :, count:], right[:, :, :count]
-        added = lefts[:, :, count:].reshape(M, C * (L - count), rows).transpose(1, 2) @ known.reshape(M, C * (L - count), self.V)  # to S by a chunk
-        moved = _whole(block.decay, self.K)  # [M, n, n, K]
-        if block.cut is not None:
-            cut = block.cut[:, -1].reshape(M, 1, 1, 1)
-            added = added + _act_left(torch.where(cut, moved, 0.0), whole_start.reshape(M, self.states, self.K, self.V)).flatten(1, 2)
-            moved = torch.where(cut, 0.0, moved)
+        readers, behind = block.readers.reshape(M, C, R, rows), None
+        moved = _whole(block.decay, self.K)
+        ends_start: Tensor | None = None
+        if block.cut is not None:  # what is behind a reset reads the initial state
+            each = start.repeat_interleave(self.chunks, 0)
+            here, cut = block.cut.reshape(M, C, 1, 1), block.cut[:, -1].reshape(M, 1, 1, 1)
+            behind = (torch.where(here, readers, 0.0).reshape(M, C * R, rows) @ each).reshape(M, C, R, V)
+            ends_start = _act_left(torch.where(cut, moved, 0.0), each.reshape(M, self.states, self.K, V)).flatten(1, 2)
+            readers, moved = torch.where(here, 0.0, readers), torch.where(cut, 0.0, moved)
+        of_x, of_reads = scores.split([count, R - count], 2)
+        among, of_known = of_x.split([count, L - count], 4)
+        asked, known = right.split([count, L - count], 2)
+        by_x, by_reads = readers.split([count, R - count], 2)
+        left_x, left_known = (v.reshape(M, -1, rows) if v.numel() else v.new_zeros((M, 0, rows)) for v in block.lefts.split([count, L - count], 2))
+        added = left_known.transpose(1, 2) @ known.reshape(M, C * (L - count), V)  # to S by a chunk
+        added = added if ends_start is None else added + ends_start
+        behind_x, behind_reads = (None, None) if behind is None else behind.split([count, R - count], 2)
+        x = known
         if count:
-            system = scores[:, :, :count, :, :count].reshape(M, C * count, C * count)
-            asked = asked + (scores[:, :, :count, :, count:].reshape(M, C * count, C * (L - count)) @ known.reshape(M, C * (L - count), self.V)).reshape(asked.shape)
-            if seen_start is not None:
-                asked = asked + seen_start[:, :, :count]
-            both = torch.cat([asked.reshape(M, C * count, self.V), readers[:, :, :count].reshape(M, C * count, rows)], 2)
-            both = torch.linalg.solve_triangular(-system, both, upper=False, unitriangular=True)
-            x0, by_state = both[..., : self.V], both[..., self.V :]
-            ends = lefts[:, :, :count].reshape(M, C * count, rows).transpose(1, 2)
-            added = added + ends @ x0
-            step = ends @ by_state + _square(moved)
-            starts, last = self._chain(added, first, step, torch.baddbmm)
-            x = (x0 + by_state @ starts).reshape(M, C, count, self.V)
-            x = torch.cat([x, known], 2) if count < L else x
+            asked = asked.reshape(M, C * count, V)
+            if count < L:
+                asked = asked + of_known.reshape(M, C * count, C * (L - count)) @ known.reshape(M, C * (L - count), V)
+            if behind_x is not None:
+                asked = asked + behind_x.reshape(M, C * count, V)
+            both = torch.cat([asked, by_x.reshape(M, C * count, rows)], 2)
+            system = among.reshape(M, C * count, C * count).neg()
+            x_known, by_state = torch.linalg.solve_triangular(system, both, upper=False, unitriangular=True).split([V, rows], 2)
+            through = left_x.transpose(1, 2)
+            starts, last = self._chain(added + through @ x_known, first, through @ by_state + _square(moved), torch.baddbmm)
+            x = torch.cat([torch.baddbmm(x_known, by_state, starts).reshape(M, C, count, V), known], 2)
+        elif self.states == 1:
+            starts, last = self._chain(added, first, moved[:, 0, 0].unsqueeze(-1), torch.addcmul)
         else:
-            if self.states == 1:
-                starts, last = self._chain(added, first, moved[:, 0, 0].unsqueeze(-1), torch.addcmul)
-            else:
-                starts, last = self._chain(added, first, _square(moved), torch.baddbmm)
-            x = known
+            starts, last = self._chain(added, first, _square(moved), torch.baddbmm)
         found = []
-        if len(at_once):
-            shape = (M, C, R - count, self.V)
-            reads = (scores[:, :, count:].reshape(M, C * (R - count), C * L) @ x.reshape(M, C * L, self.V)).reshape(shape)
-            reads = reads + (readers[:, :, count:].reshape(M, C * (R - count), rows) @ starts).reshape(shape)
-            if seen_start is not None:
-                reads = reads + seen_start[:, :, count:]
-            for i, own in enumerate(at_once):
-                value = reads[:, :, i]
-                if own is not None and L:
-                    value = value + (own.unsqueeze(-2) @ x).squeeze(-2)
-                found.append(self.by_steps(value))
+        if at_once:
+            reads = torch.baddbmm(
+                of_reads.reshape(M, C * (R - count), C * L) @ x.reshape(M, C * L, V), by_reads.reshape(M, C * (R - count), rows), starts
+            ).reshape(M, C, R - count, V)
+            reads = reads if behind_reads is None else reads + behind_reads
+            for value, own in zip(reads.unbind(2), at_once, strict=True):
+                found.append(self.by_steps(value if own is None or not L else value + (own.unsqueeze(-2) @ x).squeeze(-2)))
         states = self._states(starts, start, decay, u, x) if self.form.whole else [f.new_empty((f.shape[0], 0, *f.shape[1:])) for f in self.call.first]
         return Found(states, self.unmatrix(last), found, largest)
 
@@ -274,9 +270,9 @@ class _Chunks:
 
 def _by_halves(w: Tensor, u: Tensor, decay: Tensor, reset: Tensor | None) -> tuple[Block, Tensor]:
     """A block a chunk, of those of half the length. w: [M, C, R, n, K]; u: [M, C, L, n, K]; decay: [M, C, n, n, K or 1]; reset: [M, C]."""
-    M, C, R, L = *w.shape[:3], u.shape[2]
+    M, C = w.shape[:2]
     cut = None if reset is None else reset.reshape(M * C, 1)
-    block = Block(w.new_zeros((M * C, R, L)), w.reshape(M * C, 1, *w.shape[2:]), u.reshape(M * C, 1, *u.shape[2:]), decay.reshape(M * C, *decay.shape[2:]), cut)
+    block = Block([], w.reshape(M * C, 1, *w.shape[2:]), u.reshape(M * C, 1, *u.shape[2:]), decay.reshape(M * C, *decay.shape[2:]), cut)
     largest = [block.decay.abs().amax()]
     size = 1
     while size < C:
@@ -288,8 +284,8 @@ def _by_halves(w: Tensor, u: Tensor, decay: Tensor, reset: Tensor | None) -> tup
 
 def _joined(block: Block, size: int) -> Block:
     """Pairs of blocks as one each."""
-    (s0, s1), (w0, w1), (u0, u1), (p0, p1) = (x.unflatten(0, (-1, 2)).unbind(1) for x in (block.scores, block.readers, block.lefts, block.decay))
-    (M, rows, columns), width = s0.shape, w0.shape[-1] * w0.shape[-2]
+    (w0, w1), (u0, u1), (p0, p1) = (x.unflatten(0, (-1, 2)).unbind(1) for x in (block.readers, block.lefts, block.decay))
+    M, width = w0.shape[0], w0.shape[-1] * w0.shape[-2]
     reading, through, cut = w1, p0, None
     if block.cut is not None:
         c0, c1 = block.cut.unflatten(0, (-1, 2)).unbind(1)
@@ -297,8 +293,7 @@ def _joined(block: Block, size: int) -> Block:
         reading = torch.where(here, 0.0, w1)
         any0, any1 = c0[:, -1:], c1[:, -1:]
         cut = torch.cat([c0, c1 | any0], 1)
-    across = reading.reshape(M, rows, width) @ u0.reshape(M, columns, width).transpose(1, 2)
-    scores = torch.cat([torch.cat([s0, torch.zeros_like(s0)], 2), torch.cat([across, s1], 2)], 1)
+    across = reading.reshape(M, size * w1.shape[2], width) @ u0.reshape(M, size * u0.shape[2], width).transpose(1, 2)
     later = _act(w1, through.unsqueeze(1))
     ends = _act_left(p1.unsqueeze(1).unsqueeze(1), u0.unsqueeze(-1)).squeeze(-1)
     both = _compose(p1, p0)
@@ -307,7 +302,39 @@ def _joined(block: Block, size: int) -> Block:
         last = any1.reshape(M, 1, 1, 1)
         ends = torch.where(last.unsqueeze(-1), 0.0, ends)
         both = torch.where(last, p1, both)
-    return Block(scores, torch.cat([w0, later], 1), torch.cat([ends, u1], 1), both, cut)
+    return Block([*block.across, across], torch.cat([w0, later], 1), torch.cat([ends, u1], 1), both, cut)
+
+
+def _assembled(w: Tensor, u: Tensor, across: list[Tensor]) -> Tensor:
+    """What readers w [M, C, R, …] read of each u [M, C, L, …] of earlier steps, [M, C, R, C, L]."""
+    (M, C, R), L = w.shape[:3], u.shape[2]
+    return Assembled.apply(M, C, R, L, *across) if across else w.new_zeros((M, C, R, C, L))
+
+
+class Assembled(torch.autograd.Function):
+    """[M, C, R, C, L], strictly lower triangular in time, from what readers of the second half of each pair of blocks read of the first."""
+
+    @staticmethod
+    def forward(ctx: Any, M: int, C: int, R: int, L: int, *across: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.sizes = C, R, L
+        whole = across[0].new_zeros((M, C, R, C, L))
+        for k, a in enumerate(across):
+            Assembled.pairs(whole, k).copy_(a.reshape(M, -1, 1 << k, R, 1 << k, L))
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:  # type: ignore[override]
+        C, R, L = ctx.sizes
+        found = [Assembled.pairs(grad, k).reshape(-1, (1 << k) * R, (1 << k) * L) for k in range(C.bit_length() - 1)]
+        return None, None, None, None, *found
+
+    @staticmethod
+    def pairs(whole: Tensor, k: int) -> Tensor:
+        """The places of pairs of blocks of 2ᵏ steps, [M, pairs, 2ᵏ, R, 2ᵏ, L], as a view."""
+        size = 1 << k
+        both = (whole.shape[1] // (2 * size), 2, size)
+        cut = whole.unflatten(3, both).unflatten(1, both)  # [M, b, 2, size, R, b, 2, size, L]
+        return cut.diagonal(0, 1, 5)[:, 1, :, :, 0].movedim(-1, 1)
 
 
 def _act(w: Tensor, p: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ class ChunkSolver:
         if not _has_no_chunks(call):
             results, decay = self.solved(call)
             if _is_right(results, None if self.kernel.bounded else decay):
-                self.last = SolveReport(self.key.name, CHUNKED, -(-call.steps // chunked.chunk_of(call.steps)))
+                self.last = SolveReport(self.key.name, CHUNKED, -(-call.steps // chunked.chunk_of(call.steps, self.kernel.rows)))
                 return [r.clone(memory_format=torch.contiguous_format) for r in results]
         self.last = SolveReport(self.key.name, SEQUENTIAL)
         return [*chain.from_iterable(self.reference(call))]
