@@ -262,6 +262,7 @@ class Run(Part):
             if isinstance(stage, Scan):
                 recurrence = self.recurrences[stage]
                 refs = [*stage.streams, *recurrence.streams, *(recurrence.exit.streams if recurrence.exit else ())]
+                refs += [n for let in (recurrence.exit.ahead if recurrence.exit else ()) for n in walk(let.value) if isinstance(n, Ref)]
             else:
                 for operation in (o for o in stage.body if not (isinstance(o, Let) and o.name in self.entered)):
                     refs.extend(n for e in expressions_of(operation) for n in walk(e) if isinstance(n, Ref))
