@@ -293,7 +293,10 @@ class Backward(Kernel):
                 loop = next(node.loop for node in self.loops if node.loop.number == s.loop)
                 place = f"({place}) * {self.round_count(loop)} + {self.round_number(s.loop)}"
             where = self.in_array(domain, [strides[order.index(k)] for k in m])
-            self.call("write", [self.factor(kind, index), f"({place}) * {bracketed(size)}", "here", value.code, *where])
+            array = self.factor(kind, index)
+            if s.offset != Dim.of(0):
+                array = f"{array} + {times(bracketed(self.dim(s.offset)), strides[order.index(s.axis)])}"
+            self.call("write", [array, f"({place}) * {bracketed(size)}", "here", value.code, *where])
 
 
 def _strided(name: str) -> list[str]:

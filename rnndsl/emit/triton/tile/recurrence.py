@@ -10,6 +10,7 @@ from rnndsl.emit.triton.layout import listed
 from rnndsl.emit.triton.tile.kernel import Backward, Forward, KernelLines
 from rnndsl.emit.triton.tile.scope import Domain, Scope, Sizes
 from rnndsl.emit.triton.uniform import Constants
+from rnndsl.kernel.apart import apart
 from rnndsl.kernel.build import Sweep
 from rnndsl.kernel.graph import Loop
 from rnndsl.kernel.program import Program, outer_layout
@@ -84,7 +85,7 @@ def tile_text(sweep: Sweep, source: Source, sizes: Sizes, constants: Constants, 
         return program, step, split, name, source, sizes.names.child(), sizes, constants
 
     block = sizes.block(name, step.carries[0][0].shape[-1]) if split.block else ""
-    forward, backward = Forward(*given(sweep.forward)), Backward(*given(sweep.backward))
+    forward, backward = Forward(*given(apart(sweep.forward))), Backward(*given(apart(sweep.backward)))
     lines = forward.write(), backward.write()
     docs = "The states of all steps from the streams.", "Gradients of streams, params and first states; each step is computed again from the saved states."
     texts = []
