@@ -73,10 +73,13 @@ def write(array, row, here, value, extents, origins, sizes, strides):
 
 @triton.jit
 def add(array, row, here, value, extents, origins, sizes, strides):
-    """Adds a tile to what lies in an array that no other program has."""
+    """Adds a tile to what lies in an array that no other program has. Lanes that have the same entries all read them, and one of them stores."""
     at = column(row, len(extents)) + places(extents, origins, strides)
     mask = column(here, len(extents)) & inside(extents, origins, sizes)
-    tl.store(array + at, tl.load(array + at, mask, 0.0) + value, mask)
+    found = tl.load(array + at, mask, 0.0)
+    tl.debug_barrier()
+    tl.store(array + at, found + value, mask)
+    tl.debug_barrier()
 
 
 @triton.jit

@@ -282,7 +282,6 @@ class Backward(Kernel):
             place = f"{bracketed(self.index(self.missing(domain)))} * {bracketed(slices)} + {self.slice_number(s.target.select)}"
             summed = f"over_rows(where(here, {self.full(value, domain, moves=True).code}))"
             self.call("add", [self.sum_out(k), f"once + ({place}) * {bracketed(self.count(domain))}", "always", summed, *self.in_array(domain)])
-            self.put("tl.debug_barrier()")
         else:
             layout = outer_layout(self.program, index)
             m, node, order = layout.factor(kind == "outer_left")
