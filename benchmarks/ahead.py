@@ -21,7 +21,10 @@ import torch
 
 import rnndsl
 from rnndsl.runtime.triton.ahead import TARGETS, binary, kernels_of
+from rnndsl.runtime.triton.channels import Channels
 from rnndsl.runtime.triton.files import module_of, text_of
+from rnndsl.runtime.triton.tile_launch import usual_cut
+from rnndsl.runtime.triton.tiled import Tiled
 from rnndsl.tiles import PARALLEL, SEQUENTIAL, candidates
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +33,12 @@ COUNTS = ROOT / "benchmarks" / "counts" / "ahead.json"
 SIZES = {"D": 64, "H": 256, "N": 4, "K": 16, "V": 16}
 
 
-def channels_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tuple[str, object]]:
+def channels_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tuple[str, Channels]]:
+    """The recurrences of a program that have kernels of channels, as `recurrences_of` gives them."""
+    yield from ((name, kernels) for name, kernels in recurrences_of(path, real) if isinstance(kernels, Channels))
+
+
+def recurrences_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tuple[str, Channels | Tiled]]:
     """The recurrences of a program that have kernels, with common sizes and default hyperparameters."""
     text = path.read_text(encoding="utf-8")
     loaded = rnndsl.load(text)
@@ -54,6 +62,10 @@ def tiles_of(kernels, parallel: bool):
 
 def kinds(kernels) -> Iterator[tuple[str, object, object]]:
     """The kernels of a recurrence: what each is called, and its tiles."""
+    if isinstance(kernels, Tiled):
+        cut = usual_cut(kernels, {})
+        yield from (("forward", kernels.forward, cut), ("backward", kernels.backward, cut))
+        return
     for kernel, (function, parallel) in kernels_of(kernels).items():
         yield kernel, function, tiles_of(kernels, parallel)
 
@@ -84,7 +96,7 @@ def main() -> int:
     rows, failed = [], 0
     by_kernel: dict[tuple[str, ...], dict] = {}
     print("  ".join([f"{'recurrence':32} {'kernel':18} {'target':7}", *COLUMNS]))
-    found = [(p, name, *k) for p in chosen for name, kernels in channels_of(p, real) for k in kinds(kernels)]
+    found = [(p, name, *k) for p in chosen for name, kernels in recurrences_of(p, real) for k in kinds(kernels)]
     for target in options.target or TARGETS:
         for path, name, kernel, function, tiles in found:
             title = f"{name:32} {kernel:18} {target:7}"

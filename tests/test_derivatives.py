@@ -28,8 +28,8 @@ BATCH, STEPS = 2, 3
 def pair_of(text: str, backend: str, **settings) -> tuple[nn.Module, nn.Module]:
     """The same layer on a backend and on the reference; skips where the backend has no kernels for the cell."""
     cell = name_of(text)
-    if backend == "triton" and getattr(rnndsl.load(text), cell)._kernels["triton"].refused:
-        pytest.skip("channels meet in a step")
+    if backend == "triton" and getattr(rnndsl.load(text), cell)._kernels["triton"].tiled:
+        pytest.skip("channels meet in a step: test_tiles has some of these, since the interpreter is slow")
     torch.manual_seed(0)
     reference = layer_of(text, cell, sizes_of(text, cell), **settings)
     with torch.no_grad():

@@ -63,8 +63,8 @@ cell Two(N, K, H):
 
 def made(text: str, backend: str = "reference", dtype: torch.dtype = torch.float32, **settings) -> nn.Module:
     """A layer with random weights; skips where the backend has no kernels for the cell."""
-    if backend == "triton" and getattr(rnndsl.load(text), name_of(text))._kernels["triton"].refused:
-        pytest.skip("channels meet in a step")
+    if backend == "triton" and getattr(rnndsl.load(text), name_of(text))._kernels["triton"].tiled:
+        pytest.skip("channels meet in a step: test_tiles has some of these, since the interpreter is slow")
     torch.manual_seed(0)
     layer = layer_of(text, name_of(text), sizes_of(text, name_of(text)), backend=backend, dtype=torch.float32, **settings)
     with torch.no_grad():

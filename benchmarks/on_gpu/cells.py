@@ -72,12 +72,12 @@ DENSE = (Case("GRU", EXAMPLES / "gru.rnn", None), Case("LSTM", EXAMPLES / "lstm.
 
 
 def with_kernels() -> Iterator[Case]:
-    """Every cell of the examples and of the zoo that has Triton kernels, those of DIAGONAL first."""
+    """Every cell of the examples and of the zoo whose Triton kernels are of channels, those of DIAGONAL first."""
     yield from DIAGONAL
     for program in (*sorted(EXAMPLES.glob("*.rnn")), *sorted((EXAMPLES / "zoo").glob("*.rnn"))):
         cell, layer_class = _loaded(program)
         kernels = layer_class._kernels["triton"]
-        if kernels.kernels and not kernels.refused and program not in [c.program for c in DIAGONAL]:
+        if kernels.kernels and not kernels.refused and not kernels.tiled and program not in [c.program for c in DIAGONAL]:
             yield Case(cell.name, program, "parallel")
 
 

@@ -96,7 +96,7 @@ class Triton(Backend):
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
         kernels = recurrence.known(_key(layer, name, kind["dtype"]))
         if isinstance(kernels, TileLaunched):
-            return Plan(name, self.name, SEQUENTIAL, f"a program computes whole steps: {kernels.cut(batch)}")
+            return Plan(name, self.name, SEQUENTIAL, f"a program computes whole steps: {kernels.cut}")
         assert isinstance(kernels, Launched)
         streams = kind["products"]  # taking streams to be products of the inputs
         tiles, why = kernels.tiles(batch, steps, kind["device"], streams)

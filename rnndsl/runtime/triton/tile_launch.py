@@ -1,6 +1,6 @@
 """Calls of kernels of whole steps: what they are given, in the order of their parameters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,11 @@ from torch import Tensor
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.dtypes import cast_to
 from rnndsl.runtime.memory import rows
+from rnndsl.runtime.triton.cut import power_of_two
 from rnndsl.runtime.triton.launch import before, launch
 from rnndsl.runtime.triton.tiled import Tiled
+
+_A_WARP, _MOST_WARPS = 512, 8  # values of a step that one warp has; and the most warps
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,12 @@ class TileCut:
 
     def __str__(self) -> str:
         return f"{self.rows} row{'s' * (self.rows != 1)} and {self.warps} warp{'s' * (self.warps != 1)} a program"
+
+
+def usual_cut(kernels: Tiled, wish: Mapping[str, int]) -> TileCut:
+    """How kernels are cut, where it is not wished otherwise: one row, and as many warps as what is largest in a step keeps busy."""
+    rows = wish.get("rows", 1)
+    return TileCut(rows, wish.get("warps", min(_MOST_WARPS, power_of_two(-(-rows * kernels.widest // _A_WARP)))))
 
 
 def forward(kernels: Tiled, cut: TileCut, call: Call) -> list[Tensor]:

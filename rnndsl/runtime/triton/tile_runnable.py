@@ -10,11 +10,8 @@ from torch import Tensor
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.dtypes import HALF
 from rnndsl.runtime.triton import tile_launch
-from rnndsl.runtime.triton.cut import power_of_two
-from rnndsl.runtime.triton.tile_launch import TileCut
+from rnndsl.runtime.triton.tile_launch import TileCut, usual_cut
 from rnndsl.runtime.triton.tiled import Tiled
-
-_A_WARP = 512  # values of a step that one warp has
 
 
 @dataclass(frozen=True)
@@ -38,13 +35,13 @@ class TileLaunched:
     def cast(self, t: Tensor, is_stream: bool) -> Tensor:
         return t if t.dtype == self.dtype or (is_stream and t.dtype in HALF) else t.to(self.dtype)
 
-    def cut(self, batch: int) -> TileCut:
+    @property
+    def cut(self) -> TileCut:
         """How a call is cut."""
-        rows = self.wish.get("rows", 1)
-        return TileCut(rows, self.wish.get("warps", min(8, power_of_two(-(-rows * self.kernels.widest // _A_WARP)))))
+        return usual_cut(self.kernels, self.wish)
 
     def forward(self, call: Call) -> list[Tensor]:
-        return tile_launch.forward(self.kernels, self.cut(call.first[0].shape[0]), call)
+        return tile_launch.forward(self.kernels, self.cut, call)
 
     def backward(self, call: Call, sequences: list[Tensor], grads: Sequence[Tensor | None], wanted: Sequence[bool]) -> list[Tensor]:
-        return tile_launch.backward(self.kernels, self.cut(call.first[0].shape[0]), call, sequences, grads, wanted)
+        return tile_launch.backward(self.kernels, self.cut, call, sequences, grads, wanted)

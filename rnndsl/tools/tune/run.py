@@ -92,6 +92,8 @@ def run(program: str, cell: Cell, layer_class: Any, settings: Settings, device: 
     kernels = layer_class._kernels["triton"]
     if not kernels.kernels:
         raise Unfit(f"{cell.name} has no Triton kernels: {'; '.join(f'{n}: {why}' for n, why in kernels.refused.items())}")
+    if not kernels.kernels.keys() - set(kernels.tiled):
+        raise Unfit(f"{cell.name} has kernels of whole steps alone, which are not cut by measurements")
     sizes = default_sizes(cell, settings.sizes)
     with device:
         layer = make_layer(cell, layer_class, sizes, "float64" if settings.dtype == "float64" else "float32")
