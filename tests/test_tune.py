@@ -192,7 +192,6 @@ def test_float64(monkeypatch):
     assert result.tuned[0].label == "ParaGRU.h(D=3,H=5) float64, float64 streams" and result.tuned[0].measured[0] == FAST
 
 
-@pytest.mark.filterwarnings("ignore:Mixed. `g` runs in PyTorch's operations")
 def test_recurrences_without_kernels_are_named(monkeypatch):
     monkeypatch.setattr(BACKENDS["cpu"], "devices", ())
     monkeypatch.setattr(BACKENDS["triton"], "devices", ("cpu",))

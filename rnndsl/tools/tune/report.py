@@ -22,7 +22,7 @@ def table(result: Result) -> str:
     for found in result.tuned:
         lines += ["", *_table(found)]
     if result.untuned:
-        lines += ["", "Without Triton kernels", *(f"  {name}: {why}" for name, why in result.untuned.items())]
+        lines += ["", "Not tuned", *(f"  {name}: {why}" for name, why in result.untuned.items())]
     if result.interrupted:
         lines += ["", "Interrupted: this is what was measured until then."]
     return "\n".join([*lines, *_ends(result)]) + "\n"

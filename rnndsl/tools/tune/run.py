@@ -52,7 +52,7 @@ class Tuned:
 
 @dataclass
 class Result:
-    """All that was found. untuned: recurrences without Triton kernels, and why; stored: the file of the winners, where they were stored."""
+    """All that was found. untuned: recurrences without Triton kernels of channels, and why; stored: the file of the winners, where they were stored."""
 
     program: str
     cell: str
@@ -99,7 +99,8 @@ def run(program: str, cell: Cell, layer_class: Any, settings: Settings, device: 
         layer = make_layer(cell, layer_class, sizes, "float64" if settings.dtype == "float64" else "float32")
     layer.backend = "auto" if kernels.refused else "triton"
     result = Result(
-        program, cell.name, settings.dtype, device_of(device).name, machine(), settings.batch, settings.steps, sizes, dict(kernels.refused)
+        program, cell.name, settings.dtype, device_of(device).name, machine(), settings.batch, settings.steps, sizes,
+        dict(kernels.refused) | dict.fromkeys(kernels.tiled, "its kernels compute whole steps, and are not cut by measurements"),
     )
     try:
         tick("inputs", "", 0, 0)
