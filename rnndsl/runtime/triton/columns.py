@@ -59,7 +59,7 @@ def place_of(BATCH, STEPS, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
     n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     live = n < tl.cast(BATCH, tl.int64) * CHANNELS
     row, channel = n // CHANNELS, n % CHANNELS
-    left = tl.minimum(tl.cast(BATCH, tl.int64) * CHANNELS - tl.program_id(0).to(tl.int64) * BLOCK, BLOCK).to(tl.int32)
+    left = tl.cast(BATCH, tl.int64) * CHANNELS - tl.program_id(0).to(tl.int64) * BLOCK
     return Place(n, live, row, channel, row * STEPS * CHANNELS + channel, left)
 
 
