@@ -51,6 +51,8 @@ def recurrences_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tu
         hypers = {n: float(known[n].default) for n in cls._kernels["triton"].hypers}
         module = module_of(text_of(cls._kernels["triton"], sizes, hypers, real), cell)
         for label, kernels in cls._kernels["triton"].kernels.items():
+            if label in cls._kernels["triton"].tiled:
+                continue
             yield f"{cell}.{label}", getattr(module, kernels)
 
 

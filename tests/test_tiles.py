@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import rnndsl
+from rnndsl.devices import USUAL, of_architecture
 from rnndsl.runtime.choice import backend_for
 from rnndsl.runtime.triton import cut
 from tests.agreement import Case, against_reference, assert_agrees, assert_close, layer_of, random_inputs, sizes_of
@@ -137,10 +138,12 @@ def test_calls_twice_give_the_same_bits():
 
 
 @pytest.mark.parametrize(
-    ("width", "schedule", "backend"), [(8, "auto", "triton"), (200, "auto", "torch"), (200, "sequential", "triton"), (8, "newton", "torch")]
+    ("width", "schedule", "steps", "backend"),
+    [(8, "auto", 64, "triton"), (256, "auto", 4096, "torch"), (256, "auto", 1, "triton"), (256, "sequential", 4096, "triton"), (8, "newton", 64, "torch")],
 )
-def test_what_a_gpu_takes(width, schedule, backend, monkeypatch):
-    """Whole steps where matrices stay in registers, else Newton's method, unless one of them is asked for."""
+def test_what_a_gpu_takes(width, schedule, steps, backend, monkeypatch):
+    """What the model of a device predicts to be quickest, unless a schedule is asked for."""
     monkeypatch.setenv("RNNDSL_BACKEND", "auto")
+    monkeypatch.setattr("rnndsl.runtime.torch.backend.device_of", lambda device: of_architecture(USUAL))
     layer = rnndsl.load(example("gru")[0]).GRU(3, width, schedule=schedule)
-    assert backend_for(layer, "h", torch.device("cuda")).name == backend
+    assert backend_for(layer, "h", torch.device("cuda"), (1, steps)).name == backend

@@ -66,6 +66,12 @@ class Device:
     crossing: float  # cycles of a scan that crosses warps, on top
     chunk: float  # cycles of a chunk on top of its rounds and its last steps
     rounds: float  # of Newton's method in a chunk of 128 steps in 32 lanes or so, at common weights
+    # recurrences whose channels meet
+    launch: float  # seconds from one kernel to the next, started from Python
+    flops: float  # operations of float32 products a second
+    step_latency: float  # cycles that a kernel of whole steps waits in each, beside what it computes
+    near_rate: float  # bytes a cycle that a processor reads of what all of them share
+    dense_rounds: float  # of Newton's method at common weights
     # how many times longer calls take than the model says, from measurements
     sequential_pace: float
     sequential_back_pace: float

@@ -55,8 +55,8 @@ class Backend(ABC):
     has_step: bool = False
     threaded_from: int | None = None
 
-    def taken(self, layer: Any, name: str, device: torch.device) -> bool:
-        """Whether `backend="auto"` takes it for a recurrence of a layer."""
+    def taken(self, layer: Any, name: str, device: torch.device, shape: tuple[int, int]) -> bool:
+        """Whether `backend="auto"` takes it for a recurrence of a layer. shape: sequences and steps of the call."""
         return device.type in self.devices and self.chosen(type(layer), name)
 
     @abstractmethod

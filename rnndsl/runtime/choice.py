@@ -38,8 +38,8 @@ def check_tiles(tiles: dict[str, int]) -> None:
             raise ValueError(f"tiles: {name}: expected {'a whole number' if name in ('lane_steps', 'ahead') else 'a power of two'}, got {n!r}")
 
 
-def backend_for(layer: Any, name: str, device: torch.device) -> Backend:
-    """What runs a recurrence of a layer on a device: of those that `auto` takes there, the first that has the schedule that was asked for. Raises
+def backend_for(layer: Any, name: str, device: torch.device, shape: tuple[int, int]) -> Backend:
+    """What runs a recurrence of a layer on a device, for so many sequences and steps: of those that `auto` takes there, the first that has the schedule that was asked for. Raises
     ValueError where the backend that was asked for does not run there."""
     if layer._backend != "auto":
         backend = BACKENDS[layer._backend]
@@ -50,7 +50,7 @@ def backend_for(layer: Any, name: str, device: torch.device) -> Backend:
     if _reference_wanted():
         return REFERENCE
     asked = sorted(BACKENDS.values(), key=lambda backend: layer._schedule not in ("auto", *backend.schedules))
-    return next((backend for backend in asked if backend.taken(layer, name, device)), REFERENCE)
+    return next((backend for backend in asked if backend.taken(layer, name, device, shape)), REFERENCE)
 
 
 @torch.compiler.assume_constant_result

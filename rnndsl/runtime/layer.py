@@ -125,7 +125,7 @@ class Layer(ParamModule):
         kind, products, _, _ = self._begin(inputs)
         plans = []
         for name in self._states:
-            plan = backend_for(self, name, kind["device"]).plan_for(self, name, batch, steps, {**kind, "products": products})
+            plan = backend_for(self, name, kind["device"], (batch, steps)).plan_for(self, name, batch, steps, {**kind, "products": products})
             family, structure, slots = self._found[name]
             plans.append(replace(plan, family=family, structure=structure, slots=slots))
         return tuple(plans)
@@ -187,7 +187,7 @@ class Layer(ParamModule):
         """A step in one call of a kernel, where there is one, no gradient is asked for, and nothing has a part in calls."""
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return None
-        backend = backend_for(self, next(iter(self._states), ""), inputs[0].device)
+        backend = backend_for(self, next(iter(self._states), ""), inputs[0].device, (batch, 1))
         if not backend.has_step or not self._is_alone(inputs[0].device):
             return None
         kind, products, values, read = self._begin(inputs)
@@ -246,7 +246,7 @@ class Layer(ParamModule):
 
     def _scan(self, name: str, call: Call, kind: dict) -> Results:
         """Runs the recurrence called `name` on the backend of the layer, and what follows it entry by entry. Returns what `Backend.run` does."""
-        backend = backend_for(self, name, kind["device"])
+        backend = backend_for(self, name, kind["device"], (call.first[0].shape[0], call.steps))
         if self._schedule in ("newton", "chunked") and self._schedule not in backend.schedules and not torch.compiler.is_compiling():
             say_once(type(self), f"schedule: {type(self).__name__}: `{name}` runs sequentially, with the same numbers: {backend.name!r} has no {self._schedule} for it")
         if not torch.compiler.is_compiling():

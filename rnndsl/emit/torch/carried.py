@@ -9,6 +9,7 @@ from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.step_form import form as form_of
 from rnndsl.emit.torch.chunked import ChunkText
 from rnndsl.emit.torch.function import RoundText
+from rnndsl.emit.torch.work import work_text
 from rnndsl.kernel.build import CellKernels, Refusal
 from rnndsl.kernel.chunked import ChunkForm
 from rnndsl.kernel.limits import Unsupported
@@ -22,9 +23,12 @@ def carried(kernels: CellKernels, source: Source) -> Carried:
     refused: dict[str, str] = {}
     chunks: dict[str, Any] = {}
     unchunked: dict[str, str] = {}
+    work: dict[str, str] = {}
     texts: list[str] = []
     for r in kernels.recurrences:
         label = labels[r.recurrence.scan.states]
+        work[label] = names((label, "work"), f"{label}_work")
+        texts.append(work_text(work[label], r.recurrence.scan))
         if isinstance(r.chunked, Refusal):
             unchunked[label] = r.chunked.reason
         else:
@@ -47,9 +51,10 @@ def carried(kernels: CellKernels, source: Source) -> Carried:
             continue
         said[label] = _said(r.newton.step, name)
         texts.append("\n".join(lines))
-    more = {"chunks": chunks, "unchunked": unchunked}
+    more: dict[str, Any] = {"chunks": chunks, "unchunked": unchunked}
     if not said and not chunks:
         return Carried("No recurrence has rounds of Newton's method, or chunks", {"refused": refused} | more)
+    more["work"] = work
     return Carried("Rounds of Newton's method, and chunks of steps, for any device", {"kernels": said, "refused": refused} | more, "\n\n\n".join(texts) + "\n")
 
 

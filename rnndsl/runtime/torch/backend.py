@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rnndsl import costs
+from rnndsl.costs import LOOP, Load
+from rnndsl.devices import Device, of_architecture
 from rnndsl.runtime import ops, recurrence
 from rnndsl.runtime.backend import BACKENDS, Backend, Plan, Results
 from rnndsl.runtime.call import Call
@@ -22,11 +25,12 @@ from rnndsl.runtime.solved import SolveReport
 from rnndsl.runtime.torch import library, newton
 from rnndsl.runtime.torch.chunks import ChunkSolver
 from rnndsl.runtime.torch.kernels import Chunks, Round, Rounds
+from rnndsl.runtime.triton.backend import device_of
 from rnndsl.scalars import Scalars
 from rnndsl.tiles import CHUNKED, NEWTON, SEQUENTIAL
 
 _PATIENCE, _HASTE = 64, 8  # rounds that a short chunk may take: where Newton's method is asked for, and where it is to be fast
-_LONG = 64  # steps from which on chunks are taken where nothing is asked for
+_STEPWISE = {"cpu": "cpu", "cuda": "triton"}  # by type of device, the backend with kernels of single steps
 _MOST_SKIPPED = 1024  # calls that are run step by step after one that did not converge
 
 
@@ -46,7 +50,7 @@ class Torch(Backend):
             return "its module has no rounds of Newton's method"
         return "; ".join(f"{label}: {reason}" for label, reason in rounds.refused.items() if label not in rounds.chunks) or None
 
-    def taken(self, layer: Layer, name: str, device: torch.device) -> bool:
+    def taken(self, layer: Layer, name: str, device: torch.device, shape: tuple[int, int]) -> bool:
         """Where it has the schedule that is asked for; and where nothing else has a kernel, on a device that runs a step as fast as all of them."""
         rounds: Rounds | None = layer._kernels.get(self.name)
         if rounds is None:
@@ -55,7 +59,7 @@ class Torch(Backend):
         return has.get(layer._schedule, layer._schedule == "auto" and device.type != "cpu" and any(has.values()))
 
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
-        schedule = _schedule(layer, name, call.steps)
+        schedule = _schedule(layer, name, kind, (call.first[0].shape[0], call.steps))
         if schedule == SEQUENTIAL:
             return REFERENCE.run(layer, name, call, kind)
         key = _key(layer, name, kind["dtype"], schedule, call.all_states)
@@ -70,8 +74,23 @@ class Torch(Backend):
                 self.solved(layer, name, partial(replace, kernels.last))
         return found
 
+    def quickest(self, layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int], other: str, programs: int = 1) -> str:
+        """Which schedule the model of a device takes of those that there are here and `other`, one of costs.py, of which a sequence has so many programs."""
+        rounds: Rounds = layer._kernels[self.name]
+        schedules = [s for s, of in ((CHUNKED, rounds.chunks), (NEWTON, rounds.kernels)) if name in of]
+        if torch.compiler.is_compiling():  # a graph is for more shapes than one
+            return schedules[0]
+        flops, special, moved = _functions(rounds.source, type(layer).__name__)[rounds.work[name]](layer._sizes)
+        load = Load(*shape, flops, special, moved, programs)
+        return costs.quickest(load, _model_of(kind["device"]), [other, *schedules], self._seen(layer, name, kind) if NEWTON in schedules else None)
+
+    def _seen(self, layer: Layer, name: str, kind: dict[str, Any]) -> float | None:
+        """How many rounds Newton's method took in the last call that it solved."""
+        solver = recurrence.known(_key(layer, name, kind["dtype"]))
+        return solver.last.rounds if isinstance(solver, Solver) and solver.last is not None and solver.last.schedule == NEWTON else None
+
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
-        schedule = _schedule(layer, name, steps)
+        schedule = _schedule(layer, name, kind, (batch, steps))
         if schedule == SEQUENTIAL:
             return REFERENCE.plan_for(layer, name, batch, steps, kind)
         why = "chunks of steps" if schedule == CHUNKED else "rounds over all steps at once"
@@ -90,19 +109,27 @@ class Torch(Backend):
         return Solver(key, functions[kernel.name], kernel, reference)
 
 
-def _schedule(layer: Layer, name: str, steps: int) -> str:
-    """What runs a recurrence: the schedule that is asked for, where it has one; else chunks of a long sequence, or rounds."""
+def _schedule(layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int]) -> str:
+    """What runs a recurrence: the schedule that is asked for, where it has it; else what is predicted to be quickest."""
     rounds: Rounds = layer._kernels["torch"]
     wish = layer._schedule
     if wish == SEQUENTIAL or not (name in rounds.kernels or name in rounds.chunks):
         return SEQUENTIAL
     if wish == NEWTON and name in rounds.kernels:
         return NEWTON
-    if name in rounds.chunks and (wish == CHUNKED or steps >= _LONG or name not in rounds.kernels):
+    if wish == CHUNKED and name in rounds.chunks:
         return CHUNKED
+    if wish == "auto":
+        found = BACKEND.quickest(layer, name, kind, shape, LOOP)
+        return SEQUENTIAL if found == LOOP else found
     if wish == CHUNKED and not torch.compiler.is_compiling():
         say_once(type(layer), f"schedule: {type(layer).__name__}: `{name}` is not solved by chunks, with the same numbers: {rounds.unchunked[name]}")
-    return NEWTON
+    return NEWTON if name in rounds.kernels else CHUNKED
+
+
+def _model_of(device: torch.device) -> Device:
+    """What the model knows of a device."""
+    return device_of(device) if device.type == "cuda" else of_architecture(device.type)
 
 
 @torch.compiler.assume_constant_result
@@ -199,12 +226,9 @@ class Solver:
         return _PATIENCE if self.key.wish == NEWTON else _HASTE
 
     @cached_property
-    def stepwise(self) -> Any:
-        """The same recurrence step by step: in C++ on a CPU where there is such a kernel, else in plain PyTorch."""
-        cpu = BACKENDS.get("cpu")
-        if cpu is not None and cpu.refusal(self.key.cls) is None:
-            return Stepwise(self, recurrence.known(self.key.on("cpu")))
-        return Stepwise(self, None)
+    def stepwise(self) -> "Stepwise":
+        """The same recurrence step by step."""
+        return Stepwise(self)
 
 
 def _has_no_rounds(call: Call) -> bool:
@@ -215,21 +239,30 @@ def _has_no_rounds(call: Call) -> bool:
 
 @dataclass(frozen=True)
 class Stepwise:
-    """A recurrence step by step. kernels: those of a CPU, if any."""
+    """A recurrence step by step: in kernels where a device has some, else in plain PyTorch."""
 
     solver: Solver
-    kernels: Any
+
+    def kernels(self, device: torch.device) -> Any:
+        """The kernels of a device, a `recurrence.Runnable`; None where it has none of this recurrence alone."""
+        other = BACKENDS.get(_STEPWISE.get(device.type, ""))
+        if other is None or other.refusal(self.solver.key.cls) is not None or other.misplaced(device) is not None:
+            return None
+        kernels = recurrence.known(self.solver.key.on(other.name))
+        return None if kernels.follows else kernels
 
     def forward(self, call: Call) -> list[Tensor]:
-        if self.kernels is not None and call.first[0].device.type == "cpu":
-            return self.kernels.forward(call)
+        kernels = self.kernels(call.first[0].device)
+        if kernels is not None:
+            return kernels.forward(call)
         return [t for group in self.solver.reference(call) for t in group]
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool] | None = None) -> list[Tensor]:
         inputs = [*call.streams, *call.statics, *call.first, *call.initial]
         everything = [True] * len(inputs)
-        if self.kernels is not None and call.first[0].device.type == "cpu":
-            return self.kernels.backward(call, sequences, grads, everything)
+        kernels = self.kernels(call.first[0].device)
+        if kernels is not None:
+            return kernels.backward(call, sequences, grads, everything)
         site = Site("", self.solver, (len(call.streams), len(call.statics), len(call.first), len(call.initial)), call.steps)
         with newton.recorded():
             return [g.detach() for g in site.plain_gradients(inputs, call.reset, grads, everything)]

@@ -47,7 +47,8 @@ class Chunks:
 
 @dataclass(frozen=True)
 class Rounds(KernelText):
-    """The rounds of a cell, and its normal forms: Python source, its recurrences, and why a recurrence has none."""
+    """The rounds of a cell, and its normal forms: Python source, its recurrences, and why a recurrence has none. work: of each, the name of the function
+    that counts what a step asks for."""
 
     COMMENT = "#"
     source: str = ""
@@ -55,3 +56,4 @@ class Rounds(KernelText):
     refused: dict[str, str] = field(default_factory=dict)
     chunks: dict[str, Chunks] = field(default_factory=dict)
     unchunked: dict[str, str] = field(default_factory=dict)
+    work: dict[str, str] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rnndsl.devices import USUAL, Device, of_architecture, of_gpu
 from rnndsl.runtime import recurrence
-from rnndsl.runtime.backend import Backend, Plan, Results
+from rnndsl.runtime.backend import BACKENDS, Backend, Plan, Results
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.dtypes import HALF
 from rnndsl.runtime.kernels import Step
@@ -72,14 +72,19 @@ class Triton(Backend):
     def chosen(self, cls: Any, name: str) -> bool:
         return _chosen(cls, name)
 
-    def taken(self, layer: Layer, name: str, device: torch.device) -> bool:
-        """Of kernels of whole steps: not where Newton's method can have the recurrence and is asked for, or matrices stay in memory."""
-        if not super().taken(layer, name, device):
+    def taken(self, layer: Layer, name: str, device: torch.device, shape: tuple[int, int]) -> bool:
+        """Of kernels of whole steps: not where a schedule that they lack is asked for, or predicted to be quicker."""
+        if not super().taken(layer, name, device, shape):
             return False
-        rounds = layer._kernels.get("torch")
-        if name not in layer._kernels[self.name].tiled or layer.schedule == SEQUENTIAL or rounds is None or name not in rounds.kernels:
+        parallel = BACKENDS.get("torch")
+        if name not in layer._kernels[self.name].tiled or layer.schedule == SEQUENTIAL or parallel is None:
             return True
-        return layer.schedule == "auto" and _resident(layer, name)
+        return not parallel.taken(layer, name, device, shape) or (layer.schedule == "auto" and self._is_quickest(parallel, layer, name, device, shape))
+
+    def _is_quickest(self, parallel: Any, layer: Layer, name: str, device: torch.device, shape: tuple[int, int]) -> bool:
+        """Whether a kernel of whole steps is predicted to be quicker than what is parallel over time."""
+        kind = {"dtype": layer._own_dtype(), "device": device}
+        return parallel.quickest(layer, name, kind, shape, SEQUENTIAL, _programs(layer, name)) == SEQUENTIAL
 
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
         key = _key(layer, name, kind["dtype"])
@@ -209,10 +214,11 @@ class Launched:
 
 
 @torch.compiler.assume_constant_result
-def _resident(layer: Layer, name: str) -> bool:
-    """Whether the matrices of params that a step multiplies by stay in registers."""
+def _programs(layer: Layer, name: str) -> int:
+    """How many programs a kernel of whole steps has for a sequence."""
     kernels = recurrence.known(_key(layer, name, layer._own_dtype()))
-    return isinstance(kernels, TileLaunched) and kernels.kernels.resident
+    assert isinstance(kernels, TileLaunched)
+    return kernels.kernels.programs
 
 
 def _wish(key: Key) -> dict[str, int]:
