@@ -23,14 +23,16 @@ _CHUNK, _CHUNK_KERNELS, _LINK_KERNELS = 64, 200, 3  # steps of a chunk; kernels 
 
 @dataclass(frozen=True)
 class Load:
-    """What a call of a recurrence asks for. flops, special, bytes: of a step of one sequence, as `calculus.cost` counts them; programs: how many share
+    """What a call of a recurrence asks for. flops, special, and bytes of streams and of states: of a step of one sequence, as `calculus.cost`
+    counts them; programs: how many share
     the steps of a sequence in a kernel of whole steps."""
 
     batch: int
     steps: int
     flops: float
     special: float
-    bytes: float
+    streams: float
+    states: float
     programs: int = 1
 
     @property
@@ -52,14 +54,14 @@ def step_by_step(load: Load, device: Device) -> float:
 def rounds(load: Load, device: Device, count: float | None = None) -> float:
     """Seconds of Newton's method in PyTorch's operations. count: how many rounds it takes, if that is known."""
     kernels = _STATEMENTS + _SCAN * ceil(log2(max(2, load.steps)))
-    moved = _MOVED * _STATEMENTS * load.bytes * load.rows / (device.bandwidth * device.reach)
+    moved = _MOVED * _STATEMENTS * (load.streams + load.states) * load.rows / (device.bandwidth * device.reach)
     return (device.dense_rounds if count is None else count) * (kernels * device.launch + load.rows * load.flops / device.flops + moved)
 
 
 def chunks(load: Load, device: Device) -> float:
-    """Seconds of the chunked form in PyTorch's operations."""
+    """Seconds of the chunked form in PyTorch's operations, in which states of single steps do not appear."""
     kernels = _CHUNK_KERNELS + _LINK_KERNELS * ceil(load.steps / _CHUNK)
-    moved = _MOVED * _CHUNK_KERNELS / _CHUNK * load.bytes * load.rows / (device.bandwidth * device.reach)
+    moved = _MOVED * _CHUNK_KERNELS / _CHUNK * load.streams * load.rows / (device.bandwidth * device.reach)
     return kernels * device.launch + load.rows * load.flops / device.flops + moved
 
 

@@ -8,8 +8,8 @@ from rnndsl.costs import Load, chunks, quickest, rounds, step_by_step
 from rnndsl.devices import USUAL, of_architecture
 
 DEVICE = of_architecture(USUAL)
-GRU = Load(batch=1, steps=4096, flops=6 * 256**2 + 13 * 256, special=3 * 256, bytes=4 * 5 * 256)
-DELTA = Load(batch=4, steps=16384, flops=4 * 6 * 32**2, special=0, bytes=4 * 4 * (3 * 32 + 2))
+GRU = Load(batch=1, steps=4096, flops=6 * 256**2 + 13 * 256, special=3 * 256, streams=4 * 3 * 256, states=4 * 256)
+DELTA = Load(batch=4, steps=16384, flops=4 * 6 * 32**2, special=0, streams=4 * 4 * (3 * 32 + 2), states=4 * 4 * 32**2, programs=4)
 
 
 def test_what_takes_longer_with_more_work():
@@ -27,7 +27,7 @@ def test_wide_layers_on_long_sequences_take_rounds_and_narrow_ones_a_kernel_of_w
     """A narrow layer's matrices stay in registers; a wide one reads them in every step."""
     both = ("sequential", "newton")
     assert quickest(GRU, DEVICE, both) == "newton"
-    assert quickest(replace(GRU, flops=GRU.flops / 16, special=GRU.special / 4, bytes=GRU.bytes / 4), DEVICE, both) == "sequential"
+    assert quickest(replace(GRU, flops=GRU.flops / 16, special=GRU.special / 4, streams=GRU.streams / 4, states=GRU.states / 4), DEVICE, both) == "sequential"
     assert quickest(replace(GRU, steps=16), DEVICE, both) == "sequential"
     assert quickest(GRU, DEVICE, both, seen=1000) == "sequential"
     assert quickest(GRU, DEVICE, ("sequential",)) == "sequential"

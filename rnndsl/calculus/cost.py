@@ -63,11 +63,15 @@ def total(costs: Iterable[Cost]) -> Cost:
 def cost_of_scan(scan: Scan) -> Cost:
     """One step of a component: streams read and states written; backward both are read again, with the states' gradients, and
     the streams' gradients are written."""
-    types = {o.state: o.value.type for o in scan.body if isinstance(o, Update)}
-    streams = bytes_of(s.type for s in scan.streams)
-    states = bytes_of(types[s] for s in scan.states)
+    streams, states = bytes_of_scan(scan)
     flops, special = _of_body(scan.body)
     return Cost(flops, special, streams + states, streams + states + states + streams)
+
+
+def bytes_of_scan(scan: Scan) -> tuple[Dim, Dim]:
+    """What a step of a component reads of streams, and writes of states."""
+    types = {o.state: o.value.type for o in scan.body if isinstance(o, Update)}
+    return bytes_of(s.type for s in scan.streams), bytes_of(types[s] for s in scan.states)
 
 
 def cost_of_map(stage: Map, plan: Plan) -> Cost:

@@ -1,9 +1,11 @@
-"""Which schedules the kernels of a recurrence have, and which one the model of a device takes for a shape: the one that the Triton backend takes."""
+"""Which schedules the kernels of a recurrence have, and which one the model of a device takes for a shape: the one that a GPU runs."""
 
 from dataclasses import dataclass
 from math import prod
 
+from rnndsl.calculus.cost import bytes_of_scan, cost_of_scan
 from rnndsl.calculus.schedule import MAX_SLOTS
+from rnndsl.costs import LOOP, Load, quickest
 from rnndsl.devices import USUAL, Device, of_architecture
 from rnndsl.kernel.build import RecurrenceKernels, Refusal
 from rnndsl.kernel.channel_kernel import ChannelKernel
@@ -42,9 +44,7 @@ def predict(kernels: RecurrenceKernels, batch: int, steps: int, sizes: dict[str,
     device = device or of_architecture(USUAL)
     channel = kernels.channel
     if isinstance(channel, Refusal):
-        if isinstance(kernels.newton, Refusal):
-            return Prediction(SEQUENTIAL, f"step by step in PyTorch on a GPU: {channel.reason}; {kernels.newton.reason}")
-        return Prediction(NEWTON, f"rounds over all steps in PyTorch's operations on a GPU: {channel.reason}")
+        return _of_whole_steps(kernels, channel.reason, batch, steps, sizes, device)
     missing = tuple(sorted({n for d in channel.channel.grid for n in d.names} - sizes.keys()))
     if missing:
         return Prediction(None, f"depends on {', '.join(missing)}", needs=missing)
@@ -56,3 +56,24 @@ def predict(kernels: RecurrenceKernels, batch: int, steps: int, sizes: dict[str,
     if not work.is_parallel:
         return Prediction(kind, f"{count}; {len(channel.channel.slots)} numbers a channel, registers hold {MAX_SLOTS}", channels)
     return Prediction(kind, f"{count}; {tiles.cut}", channels)
+
+
+_WORDS = {
+    SEQUENTIAL: "a kernel of whole steps", LOOP: "step by step in PyTorch's operations", NEWTON: "rounds over all steps in PyTorch's operations",
+    CHUNKED: "chunks of steps in PyTorch's operations",
+}  # fmt: skip
+
+
+def _of_whole_steps(kernels: RecurrenceKernels, reason: str, batch: int, steps: int, sizes: dict[str, int], device: Device) -> Prediction:
+    """The same of a recurrence whose channels meet, for a reason."""
+    cost = cost_of_scan(kernels.recurrence.scan)
+    counts = (cost.flops, cost.special, *bytes_of_scan(kernels.recurrence.scan))
+    programs = [] if isinstance(kernels.sweep, Refusal) else [kernels.sweep.step.carries[0][0].shape[k] for k in kernels.sweep.split.heads]
+    missing = tuple(sorted({n for d in (*counts, *programs) for n in d.names} - sizes.keys()))
+    if missing:
+        return Prediction(None, f"depends on {', '.join(missing)}", needs=missing)
+    flops, special, streams, states = (float(d.evaluate(sizes)) for d in counts)
+    load = Load(batch, steps, flops, special, streams, states, prod(int(d.evaluate(sizes)) for d in programs))
+    step_by_step, *parallel = schedules_of(kernels)
+    found = quickest(load, device, [LOOP if isinstance(kernels.sweep, Refusal) else step_by_step, *parallel])
+    return Prediction(SEQUENTIAL if found == LOOP else found, f"{_WORDS[found]}; {reason}")

@@ -80,8 +80,8 @@ class Torch(Backend):
         schedules = [s for s, of in ((CHUNKED, rounds.chunks), (NEWTON, rounds.kernels)) if name in of]
         if torch.compiler.is_compiling():  # a graph is for more shapes than one
             return schedules[0]
-        flops, special, moved = _functions(rounds.source, type(layer).__name__)[rounds.work[name]](layer._sizes)
-        load = Load(*shape, flops, special, moved, programs)
+        flops, special, streams, states = _functions(rounds.source, type(layer).__name__)[rounds.work[name]](layer._sizes)
+        load = Load(*shape, flops, special, streams, states, programs)
         return costs.quickest(load, _model_of(kind["device"]), [other, *schedules], self._seen(layer, name, kind) if NEWTON in schedules else None)
 
     def _seen(self, layer: Layer, name: str, kind: dict[str, Any]) -> float | None:
