@@ -313,9 +313,9 @@ def test_size_text():
         ("lru", ["exact scan", "sequential"]),
         ("gru", ["sequential", "newton"]),
         ("slstm", ["sequential", "newton"]),
-        ("gated_delta_net", ["sequential", "newton"]),
+        ("gated_delta_net", ["sequential", "newton", "chunked"]),
         ("m2rnn", ["sequential", "newton"]),
-        ("rhn", ["sequential"]),
+        ("rhn", ["sequential", "newton"]),
     ],
 )
 def test_legal_schedules(name, schedules):
