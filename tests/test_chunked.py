@@ -180,6 +180,17 @@ def test_compiled():
         torch.testing.assert_close(a, b)
 
 
+def test_outputs_lie_in_memory_of_their_own():
+    text = f"{HEAD}  S[t] = 0.9 * S[t-1] + outer(A @ x, W @ x)\n  output y = (R @ x) @ S[t], z = (E @ x) @ S[t]\n"
+    layer = layer_of(text, "C", {"D": 3, "K": 3, "V": 5}, backend="torch", schedule="chunked")
+    (x,) = random_inputs(layer, 2, 9)
+    (y, z), _ = layer(x)
+    before = z.detach().clone()
+    y.mul_(2.0)
+    assert torch.equal(z.detach(), before)
+    (y.sum() + z.sum()).backward()
+
+
 def test_half_inputs():
     text = ZOO["GatedDeltaNet"].text
     layer = layer_of(text, "GatedDeltaNet", sizes_of(text, "GatedDeltaNet"), backend="torch", schedule="chunked", dtype=torch.float32)

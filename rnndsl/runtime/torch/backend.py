@@ -66,7 +66,8 @@ class Torch(Backend):
         if schedule == CHUNKED and call.further and recurrence.known(key).follows:
             streams, statics = call.further
             call = call._replace(streams=(*call.streams, *streams), statics=(*call.statics, *statics))
-        found = recurrence.run(key, call)
+        found = self._recorded(key, call) if schedule == CHUNKED and not torch.compiler.is_compiling() else None
+        found = found or recurrence.run(key, call)
         if not torch.compiler.is_compiling():
             kernels = recurrence.known(key)
             assert isinstance(kernels, Solver | ChunkSolver)
@@ -88,6 +89,10 @@ class Torch(Backend):
         """How many rounds Newton's method took in the last call that it solved."""
         solver = recurrence.known(_key(layer, name, kind["dtype"]))
         return solver.last.rounds if isinstance(solver, Solver) and solver.last is not None and solver.last.schedule == NEWTON else None
+
+    def _recorded(self, key: str, call: Call) -> Results | None:
+        kernels = recurrence.known(key)
+        return kernels.recorded(call) if isinstance(kernels, ChunkSolver) else None
 
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
         schedule = _schedule(layer, name, kind, (batch, steps))

@@ -240,7 +240,7 @@ class _Chunks:
             ).reshape(M, C, R - count, V)
             reads = reads if behind_reads is None else reads + behind_reads
             for value, own in zip(reads.unbind(2), at_once, strict=True):
-                found.append(self.by_steps(value if own is None or not L else value + (own.unsqueeze(-2) @ x).squeeze(-2)))
+                found.append(self.by_steps(value if own is None or not L else value + (own.unsqueeze(-1) * x).sum(2)))
         states = self._states(starts, start, decay, u, x) if self.form.whole else [f.new_empty((f.shape[0], 0, *f.shape[1:])) for f in self.call.first]
         return Found(states, self.unmatrix(last), found, largest)
 

@@ -7,8 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
+from rnndsl.runtime.backend import Results
 from rnndsl.runtime.call import Call
+from rnndsl.runtime.complex_parts import parts
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.rules import Site
 from rnndsl.runtime.solved import SolveReport
@@ -65,10 +68,31 @@ class ChunkSolver:
         if not _has_no_chunks(call):
             results, decay = self.solved(call)
             if _is_right(results, None if self.kernel.bounded else decay):
-                self.last = SolveReport(self.key.name, CHUNKED, -(-call.steps // chunked.chunk_of(call.steps, self.kernel.rows)))
+                self.last = self._report(call)
                 return [r.clone(memory_format=torch.contiguous_format) for r in results]
         self.last = SolveReport(self.key.name, SEQUENTIAL)
         return [*chain.from_iterable(self.reference(call))]
+
+    def recorded(self, call: Call) -> Results | None:
+        """The results of a call as PyTorch's operations that autograd records, so that the backward pass need not compute the chunks again; None where
+        the call is to be run otherwise."""
+        of_streams, of_statics, of_carries = self.forms
+        streams, statics, first, initial = (
+            [self.cast(p, False) for p in parts(values, forms)]
+            for values, forms in ((call.streams, of_streams), (call.statics, of_statics), (call.first, of_carries), (call.initial, of_carries))
+        )
+        own = Call(streams, statics, first, initial, call.reset, call.steps)
+        if not _is_recorded([*streams, *statics, *first, *initial]) or _has_no_chunks(own):
+            return None
+        results, decay = self.solved(own)
+        if not _is_right(results, None if self.kernel.bounded else decay):
+            return None
+        self.last = self._report(call)
+        n, own_results = len(first), [r.clone(memory_format=torch.contiguous_format) for r in results]
+        return tuple(own_results[:n]), tuple(own_results[n : 2 * n]), tuple(own_results[2 * n :])
+
+    def _report(self, call: Call) -> SolveReport:
+        return SolveReport(self.key.name, CHUNKED, -(-call.steps // chunked.chunk_of(call.steps, self.kernel.rows)))
 
     def solved(self, call: Call) -> tuple[list[Tensor], Tensor]:
         """What `forward` returns, and the largest product of decays."""
@@ -109,11 +133,21 @@ class ChunkSolver:
 
 
 def _is_right(values: Sequence[Tensor], decay: Tensor | None = None) -> bool:
-    """Whether all values are finite, and products of decays not too large. Waits for the device."""
-    finite = [v.isfinite().all() for v in values]
-    if decay is not None:
-        finite.append(decay <= chunked.LARGEST)
-    return bool(torch.stack(finite).all()) if finite else True
+    """Whether all values are finite, and so are their sums, and products of decays are not too large. Waits for the device."""
+    with torch.no_grad():
+        right = [v.sum().isfinite() for v in values]
+        if decay is not None:
+            right.append(decay <= chunked.LARGEST)
+        return bool(torch.stack(right).all()) if right else True
+
+
+def _is_recorded(inputs: Sequence[Tensor]) -> bool:
+    """Whether autograd records operations, and nothing else has a part in them: no transformation, mode or tracer."""
+    if not torch.is_grad_enabled() or not any(t.requires_grad for t in inputs) or torch.compiler.is_compiling():
+        return False
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0 or torch._C._get_tracing_state() is not None:
+        return False
+    return not torch._C._len_torch_dispatch_stack() and all(type(t) in (Tensor, torch.nn.Parameter) and t.device.type != "meta" for t in inputs)
 
 
 def _has_no_chunks(call: Call) -> bool:
