@@ -7,8 +7,9 @@ from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.carried import WIDTH
 from rnndsl.emit.naming import KernelNames
+from rnndsl.emit.part import words_of
 from rnndsl.emit.torch.text import ATOM, Text, elementwise, placed, product, total
-from rnndsl.kernel.graph import Node, Shape
+from rnndsl.kernel.graph import SCALARS, Node, Shape
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.loops import bodies, inside, reachable
 from rnndsl.kernel.newton import NewtonStep
@@ -32,11 +33,12 @@ class RoundText:
         self.written: set[int] = set()
 
     def lines(self) -> list[str]:
+        """Two functions: one makes what no round changes of streams and statics, the other is a round."""
         updates = list(self.step.updates)
         entries = [e for row in self.newton.own for e in row if e is not None]
         carries = [self._carry(i) for i in range(len(self.step.carries))]
-        arrays = [*carries, *(self._array("stream", i) for i in range(len(self.step.streams)))]
-        arrays += [self._array("static", i) for i in range(len(self.step.statics))]
+        streams = [self._array("stream", i) for i in range(len(self.step.streams))]
+        statics = [self._array("static", i) for i in range(len(self.step.statics))]
         needed = reachable(self.nodes, [*updates, *entries])
         self.counts = Counter(a for n in needed for a in (*self.nodes[n].args, *bodies(self.nodes[n])))
         self.counts.update([*updates, *entries])
@@ -45,6 +47,13 @@ class RoundText:
         self.regions = {n: inside(self.nodes, self._leaves(n), self.nodes[n].loop.counter) for n in loops}
         self.inner = set().union(*self.regions.values())
         self.first = reachable(self.nodes, updates)
+        self.parted = self._parts(needed)
+        fixed = self._fixed(needed)
+        before = self._block(reachable(self.nodes, fixed, rounds=False))
+        kept = {n: self._named(n) for n in fixed if not self.texts[n].plain}
+        moving = [name for n, (name, _) in kept.items() if self.texts[n].moves]
+        still = list(dict.fromkeys([*(name for name, _ in kept.values() if name not in moving), *self._selected(needed)]))
+        self.origin = None
         values = self._block(reachable(self.nodes, updates, rounds=False))
         self.origin = None
         slopes = self._block(reachable(self.nodes, entries, rounds=False))
@@ -59,9 +68,44 @@ class RoundText:
             *slopes,
             f"return new, ({', '.join(rows)},)",
         ]
-        header = [f"({''.join(f'{a}, ' for a in arrays).rstrip()}) = arrays"]
-        header += [f'{name} = {kind}["{given}"]' for (kind, given), name in self.header.items()]
-        return [f"def {self.label}(like, derivatives, sizes, hypers, arrays):", *(f"    {line}" for line in [*header, *body])]
+        before += [line for _, line in kept.values() if line] + [f"return {_listed(moving)}, {_listed(still)}"]
+        return [
+            *self._defined(f"{self.label}given(like, sizes, hypers, arrays)", [*streams, *statics], before),
+            "",
+            "",
+            *self._defined(f"{self.label}(like, derivatives, sizes, hypers, arrays)", [*carries, *moving, *still], body),
+        ]
+
+    def _defined(self, signature: str, arrays: Sequence[str], body: list[str]) -> list[str]:
+        """A function, with what it reads of sizes and hyperparameters."""
+        words = words_of(body)
+        lines = [f"{_listed(arrays)} = arrays"] if arrays else []
+        lines += [f'{name} = {kind}["{given}"]' for (kind, given), name in self.header.items() if name in words]
+        return [f"def {signature}:", *(f"    {line}" for line in [*lines, *body])]
+
+    def _fixed(self, needed: set[int]) -> list[int]:
+        """What no old value reaches and what an old value reaches reads: it is the same in every round."""
+        moved: set[int] = set(self.inner)
+        for n in sorted(needed):
+            node = self.nodes[n]
+            if node.op in ("old", "loop", "loop_along") or any(a in moved for a in node.args):
+                moved.add(n)
+        read = {a for n in needed & moved for a in (*self.nodes[n].args, *bodies(self.nodes[n]))} | {*self.step.updates}
+        read |= {e for row in self.newton.own for e in row if e is not None}
+        return sorted(n for n in read - moved if self.nodes[n].op not in SCALARS)
+
+    def _selected(self, needed: set[int]) -> list[str]:
+        """Arrays of which the rounds of loops read slices."""
+        return [self._array("static", self.nodes[n].leaf.index) for n in sorted(needed & self.inner) if self.nodes[n].op == "static"]
+
+    def _named(self, n: int) -> tuple[str, str]:
+        """What a value that is handed on is called, and the statement that names it, where it is not named yet."""
+        text = self.texts[n]
+        if text.code.isidentifier():
+            return text.code, ""
+        name = self.names(("value", n), self.local.get(n, "v"))
+        self.texts[n] = Text(name, moves=text.moves)
+        return name, f"{name} = {text.code}"
 
     def _leaves(self, n: int) -> tuple[int, ...]:
         """What the rounds of a loop, and those along it, begin with."""
@@ -85,9 +129,38 @@ class RoundText:
                 self.texts[n] = self.left[node.args[0], node.result.index]
             case "round" | "round_slope" | "loop_along":  # named where the loop is
                 pass
+            case "slice" if n in self.parted:
+                return self._split(self.parted[n])
             case _:
                 return self._statement(n)
         return []
+
+    def _parts(self, needed: set[int]) -> dict[int, list[int]]:
+        """Of slices that a product is cut into from end to end, all of them: they are made at once, and so is what goes back through them."""
+        cuts: dict[tuple[int, int], list[int]] = {}
+        for n in sorted(n for n in needed if self.nodes[n].op == "slice" and self.nodes[self.nodes[n].args[0]].op == "product"):
+            cuts.setdefault((self.nodes[n].args[0], self.nodes[n].cut.axis), []).append(n)
+        found: dict[int, list[int]] = {}
+        for (whole, axis), group in cuts.items():
+            at = {self.nodes[n].cut.offset: n for n in group}
+            ends, row = Dim.of(0), []
+            while (here := at.get(ends)) is not None:
+                row.append(here)
+                ends = ends + self.nodes[here].shape[axis]
+            if ends == self.nodes[whole].shape[axis] and len(row) == len(group) > 1 and len({n in self.first for n in group}) == 1:
+                found |= dict.fromkeys(group, row)
+        return found
+
+    def _split(self, group: list[int]) -> list[str]:
+        """A statement for all slices of a product."""
+        node = self.nodes[group[0]]
+        whole, axis = self.texts[node.args[0]], node.cut.axis
+        names = [self.names(("value", n), self.local.get(n, "v")) for n in group]
+        for n, name in zip(group, names, strict=True):
+            self.texts[n] = Text(name, moves=whole.moves)
+        self.written |= {*group}
+        sizes = ", ".join(self._dim(self.nodes[n].shape[axis]) for n in group)
+        return [*self._comment(node), f"{', '.join(names)} = {self._whole(node.args[0], self.nodes[node.args[0]].shape)}.split([{sizes}], {axis - len(node.shape)})"]
 
     # Loops
 
@@ -158,13 +231,16 @@ class RoundText:
         if condition:
             return []
         self.texts[n] = Text(name, moves=text.moves)
+        return [*self._comment(node), f"{name} = {text.code}"]
+
+    def _comment(self, node: Node) -> list[str]:
+        """The line of the program that a node comes from, where it is another than the last."""
         line = self.source.line_of(node.span.start)
-        comment = []
-        if line != self.origin:
-            self.origin = line
-            shown = "".join(c if c.isprintable() else " " for c in f"{self.source.name}:{line}  {self.source.line_text(line).strip()}")
-            comment = [f"# {shown}"[: WIDTH - 6].rstrip()]
-        return [*comment, f"{name} = {text.code}"]
+        if line == self.origin:
+            return []
+        self.origin = line
+        shown = "".join(c if c.isprintable() else " " for c in f"{self.source.name}:{line}  {self.source.line_text(line).strip()}")
+        return [f"# {shown}"[: WIDTH - 6].rstrip()]
 
     def _text(self, n: int) -> Text:
         node = self.nodes[n]
@@ -227,6 +303,10 @@ class RoundText:
         names = {name: self._of_header("sizes", name) for name in d.names}
         above, below = (part.text(names) for part in d.divided())
         return above if below == "1" else f"({above}) // ({below})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"({''.join(f'{name}, ' for name in names).rstrip()})"
 
 
 def _if_wanted(lines: list[str]) -> list[str]:

@@ -111,7 +111,8 @@ class Torch(Backend):
         kernel = key.kernels.kernels[key.name]
         forms = (kernel.streams, kernel.statics, kernel.carries)
         reference = reference_of(key.cls, key.name, forms, kernel.lags, key.sizes, key.hypers, key.dtype)
-        return Solver(key, functions[kernel.name], kernel, reference)
+        round_ = newton.Round(functions[f"{kernel.name}given"], functions[kernel.name], key.sizes, key.hypers)
+        return Solver(key, round_, kernel, reference)
 
 
 def _schedule(layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int]) -> str:
@@ -182,7 +183,7 @@ class Solver:
     one, and backwards went; memory: that of the last call."""
 
     key: Key
-    function: Any
+    round: newton.Round
     kernel: Round
     reference: Any
     follows: tuple[int, ...] = ()
@@ -200,9 +201,6 @@ class Solver:
 
     def cast(self, t: Tensor, is_stream: bool) -> Tensor:
         return t if t.dtype == self.key.dtype else t.to(self.key.dtype)
-
-    def round(self, derivatives: bool, old: Any, streams: Any, statics: Any) -> tuple[Any, Any]:
-        return self.function(old[0], derivatives, self.key.sizes, self.key.hypers, (*old, *streams, *statics))
 
     def forward(self, call: Call) -> list[Tensor]:
         self.memory = self.memories[bool(call.guess)]

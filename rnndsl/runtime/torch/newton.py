@@ -26,8 +26,26 @@ _PART = 4  # a fourth of the steps that is done leaves the window
 _LOOK = 4  # rounds after which progress is looked at
 _STEPS_A_ROUND = 24  # how many steps, run one by one, a round may take the time of
 
-# Whether with D, old values [B, C, ...], streams, statics: new values and D
-Round = Callable[[bool, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], tuple[Sequence[Tensor], Block]]
+
+@dataclass(frozen=True)
+class Round:
+    """The functions of a recurrence, as its module has them. before: of streams and statics, what no round changes, of every step and once; at: of old
+    values and that, new values and D."""
+
+    before: Callable[..., tuple[Sequence[Tensor], Sequence[Tensor]]]
+    at: Callable[..., tuple[Sequence[Tensor], Block]]
+    sizes: dict[str, int]
+    hypers: dict[str, float]
+
+    def given(self, call: Call) -> Call:
+        """A call whose streams and statics are what its rounds are given."""
+        like = call.first[0].unsqueeze(1).expand(call.first[0].shape[0], call.steps, *call.first[0].shape[1:])
+        streams, statics = self.before(like, self.sizes, self.hypers, (*call.streams, *call.statics))
+        return call._replace(streams=streams, statics=statics)
+
+    def __call__(self, derivatives: bool, old: Sequence[Tensor], given: Call) -> tuple[Sequence[Tensor], Block]:
+        """New values of old ones, [B, C, ...] each, and D where it is wanted."""
+        return self.at(old[0], derivatives, self.sizes, self.hypers, (*old, *given.streams, *given.statics))
 
 
 @dataclass
@@ -87,8 +105,9 @@ def forward(
     solved, begin = Solved(), list(call.first)
     chunk, t = chunk_of(begin, call.steps), 0
     pieces: list[list[Tensor]] = []
+    given = round_.given(call)
     while t < call.steps and solved.alone_from is None:
-        part = cut(call, t, min(call.steps, t + chunk))._replace(first=begin)
+        part = cut(given, t, min(call.steps, t + chunk))._replace(first=begin)
         done, begin = _chunk(round_, carries, part, patience, solved, pieces)
         t += done
         if done < part.steps:
@@ -123,7 +142,7 @@ def _chunk(round_: Round, carries: Carries, part: Call, patience: int, solved: S
         rounds += 1
         is_fresh = scan is None or _is_power_of_two(rounds)
         old = carries.old(states, part.first, part.initial, part.reset)
-        new, block = round_(is_fresh, old, part.streams, part.statics)
+        new, block = round_(is_fresh, old, part)
         gaps = [n - s for n, s in zip(new, states, strict=False)]
         residual = _by_step([g.abs().div_(n.abs().add_(1)) for g, n in zip(gaps, new, strict=False)])
         largest, settled = _settled(residual, tolerance)
@@ -170,7 +189,7 @@ def _is_power_of_two(n: int) -> bool:
 def _one_step(round_: Round, part: Call, kept: int) -> list[Tensor]:
     """What to begin with: of all steps what they make of the first's past."""
     first = [f.unsqueeze(1).expand(f.shape[0], part.steps, *f.shape[1:]) for f in part.first]
-    new, _ = round_(False, first, part.streams, part.statics)
+    new, _ = round_(False, first, part)
     return list(new[:kept])
 
 
@@ -276,10 +295,10 @@ def _chunk_back(
     """Solves a chunk and adds its gradients to `pulled`. Returns those of what its first step sees, None where it does not converge."""
     tolerance = TOLERANCE[part.first[0].dtype]
     kept = carries.kept
-    _, block = round_(True, old, part.streams, part.statics)
+    _, block = round_(True, old, round_.given(part))
     with recorded():
         own_old, own_streams, own_statics = ([t.detach().requires_grad_() for t in group] for group in (old, part.streams, part.statics))
-        new, _ = round_(False, own_old, own_streams, own_statics)
+        new, _ = round_(False, own_old, round_.given(part._replace(streams=own_streams, statics=own_statics)))
         pairs = [i for i, n in enumerate(new) if n.requires_grad]
 
     def back(values: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
