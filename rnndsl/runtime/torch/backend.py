@@ -128,9 +128,10 @@ def _schedule(layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, i
     if wish == "auto":
         found = BACKEND.quickest(layer, name, kind, shape, LOOP)
         return SEQUENTIAL if found == LOOP else found
-    if wish == CHUNKED and not torch.compiler.is_compiling():
-        say_once(type(layer), f"schedule: {type(layer).__name__}: `{name}` is not solved by chunks, with the same numbers: {rounds.unchunked[name]}")
-    return NEWTON if name in rounds.kernels else CHUNKED
+    found, why = (NEWTON, rounds.unchunked.get(name)) if wish == CHUNKED else (CHUNKED, rounds.refused.get(name))
+    if not torch.compiler.is_compiling():
+        say_once(type(layer), f"schedule: {type(layer).__name__}: `{name}` runs {found}, with the same numbers: {why}")
+    return found
 
 
 def _model_of(device: torch.device) -> Device:
