@@ -101,7 +101,7 @@ class Scope:
 
     def assign(self, name: str, code: str) -> None:
         """A statement, broken where it is long."""
-        for line in assigned(name, code, 8 + 4 * self.depth):
+        for line in statement(name, code, 8 + 4 * self.depth):
             self.put(line)
 
     def call(self, function: str, arguments: Sequence[str]) -> None:
@@ -226,6 +226,28 @@ class Scope:
         if inner.strides != _row_major(self.nodes[node.args[0]].shape):
             return None
         return View(inner.leaf, inner.offset, _row_major(node.shape))
+
+
+def statement(name: str, code: str, indent: int) -> list[str]:
+    """The lines of a statement; a call is broken between its arguments."""
+    head, inside = code.split("(", 1) if "(" in code else (code, "")
+    arguments = _arguments(inside[:-1]) if head.isidentifier() and inside.endswith(")") else None
+    if arguments is None:
+        return assigned(name, code, indent)
+    return [line.removeprefix(" " * indent) for line in called(f"{name} = {head}", arguments, indent).split("\n")]
+
+
+def _arguments(inside: str) -> list[str] | None:
+    """What stands between the commas of a call; None where a bracket closes that was opened before."""
+    found, depth, begin = [], 0, 0
+    for i, c in enumerate(inside):
+        depth += (c in "([") - (c in ")]")
+        if depth < 0:
+            return None
+        if c == "," and depth == 0:
+            found.append(inside[begin:i].strip())
+            begin = i + 1
+    return [*found, inside[begin:].strip()]
 
 
 def _row_major(shape: tuple[Dim, ...]) -> tuple[Dim, ...]:

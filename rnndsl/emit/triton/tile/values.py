@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from rnndsl.checks.dims import Dim
 from rnndsl.emit.triton import text as triton_text
-from rnndsl.emit.triton.layout import assigned, listed
+from rnndsl.emit.triton.layout import listed
 from rnndsl.emit.triton.text import ATOM, Text
-from rnndsl.emit.triton.tile.scope import Domain, Scope, View
+from rnndsl.emit.triton.tile.scope import Domain, Scope, View, statement
 from rnndsl.kernel.graph import Map
 from rnndsl.kernel.limits import Unsupported
 
@@ -209,7 +209,7 @@ class Values(Scope):
         domain = tuple(zip(node.shape, markers, strict=True))
         name = self.names(("value", n, markers), self.local_names.get(n) or self._label(view.leaf))
         tile = Tile(Text(name), len(domain), frozenset(range(len(domain))), leaf.op == "stream")
-        lines = assigned(name, self.read_view(view, domain), 12)
+        lines = statement(name, self.read_view(view, domain), 12)
         if n in self.matrices:
             lines = [f"if {self.resident}:", *(f"    {line}" for line in lines)]
         if leaf.op == "static" and (leaf.leaf.select is None or leaf.leaf.select in self.uniform):
