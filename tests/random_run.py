@@ -30,7 +30,7 @@ from tests.agreement import Case, assert_agrees, runs, well_conditioned
 from tests.minimise import minimised
 from tests.random_programs import RandomCell, program
 
-BACKENDS = ("reference", "cpu", "triton")
+BACKENDS = ("reference", "cpu", "triton", "torch")
 TOLERANCE = 1e-8
 FAULT, FINE, UNTAME, UNABLE = "fault", "fine", "not well conditioned", "no kernels"
 
@@ -152,7 +152,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="the first program's number")
     parser.add_argument("--count", type=int, default=100, help="how many programs")
-    parser.add_argument("--backends", default="reference,cpu,triton", help="some of reference, cpu, triton")
+    parser.add_argument("--backends", default=",".join(BACKENDS), help=f"some of {', '.join(BACKENDS)}")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one program")
     parser.add_argument("--minimise", type=float, default=60.0, help="seconds for making the program of one kind smaller; 0 for as it is")
     parser.add_argument("--longest", type=float, default=1e9, help="seconds after which no further program is begun")

@@ -5,11 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
 
 import rnndsl
+from rnndsl.runtime.backend import BACKENDS
+from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.torch import newton
 from rnndsl.runtime.torch.scan import AffineScan
 from tests.agreement import Case, assert_agrees, layer_of, random_inputs, sizes_of, some_resets
+from tests.random_cells import cells
 from tests.zoo_cells import ZOO
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -31,6 +36,15 @@ def test_zoo(name):
     mixes = any(structure not in ("diagonal", "block") for _, structure, _ in cls._found.values())
     if mixes or name in WITHIN_A_CHANNEL:
         assert_agrees(Case(text, name, sizes_of(text, name), 2, 11, backend="torch"))
+
+
+@seed(20261129)
+@settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck), print_blob=True)
+@given(cells(), st.integers(1, 3), st.integers(1, 6))
+def test_random_cells(cell, batch, steps):
+    (name, cls), *_ = ((n, c) for n, c in vars(rnndsl.load(cell.text)).items() if isinstance(c, type) and issubclass(c, Layer) and c is not Layer)
+    if BACKENDS["torch"].refusal(cls) is None:
+        assert_agrees(Case(cell.text, name, cell.sizes, batch, steps, backend="torch"), tolerance=1e-8)
 
 
 # The part of the Jacobian that stays in a channel
