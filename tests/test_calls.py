@@ -51,11 +51,12 @@ def cell_of(text: str) -> str:
 
 
 def running(text: str, backend: str) -> bool:
-    """Whether a backend has kernels for a cell here."""
+    """Whether a backend has kernels for a cell here; in Triton of channels, since the interpreter is slow with those of whole steps."""
     cls = getattr(rnndsl.load(text), cell_of(text))
     if backend == "cpu":
         return build.compiler() is not None and not cls._kernels["cpu"].refused
-    return backend == "reference" or bool(cls._kernels["triton"].kernels and not cls._kernels["triton"].refused and not NO_INTERPRETER)
+    kernels = cls._kernels["triton"]
+    return backend == "reference" or bool(kernels.kernels and not kernels.refused and not kernels.tiled and not NO_INTERPRETER)
 
 
 def made(text: str, backend: str = "cpu", dtype: torch.dtype = torch.float64, **header) -> nn.Module:
