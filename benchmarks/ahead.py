@@ -51,8 +51,6 @@ def recurrences_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tu
         hypers = {n: float(known[n].default) for n in cls._kernels["triton"].hypers}
         module = module_of(text_of(cls._kernels["triton"], sizes, hypers, real), cell)
         for label, kernels in cls._kernels["triton"].kernels.items():
-            if label in cls._kernels["triton"].tiled:
-                continue
             yield f"{cell}.{label}", getattr(module, kernels)
 
 
@@ -65,8 +63,7 @@ def tiles_of(kernels, parallel: bool):
 def kinds(kernels) -> Iterator[tuple[str, object, object]]:
     """The kernels of a recurrence: what each is called, and its tiles."""
     if isinstance(kernels, Tiled):
-        cut = usual_cut(kernels, {})
-        yield from (("forward", kernels.forward, cut), ("backward", kernels.backward, cut))
+        yield from (("forward", kernels.forward, usual_cut(kernels, {})), ("backward", kernels.backward, usual_cut(kernels, {}, backward=True)))
         return
     for kernel, (function, parallel) in kernels_of(kernels).items():
         yield kernel, function, tiles_of(kernels, parallel)

@@ -6,7 +6,7 @@ import inspect
 import os
 import warnings
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -73,18 +73,18 @@ class Triton(Backend):
         return _chosen(cls, name)
 
     def taken(self, layer: Layer, name: str, device: torch.device, shape: tuple[int, int]) -> bool:
-        """Of kernels of whole steps: not where a schedule that they lack is asked for, or predicted to be quicker."""
+        """Of kernels of whole steps: not where steps are too large, and not where a schedule that they lack is asked for, or predicted to be quicker."""
         if not super().taken(layer, name, device, shape):
             return False
-        parallel = BACKENDS.get("torch")
-        if name not in layer._kernels[self.name].tiled or layer.schedule == SEQUENTIAL or parallel is None:
+        if name not in layer._kernels[self.name].tiled:
             return True
-        return not parallel.taken(layer, name, device, shape) or (layer.schedule == "auto" and self._is_quickest(parallel, layer, name, device, shape))
-
-    def _is_quickest(self, parallel: Any, layer: Layer, name: str, device: torch.device, shape: tuple[int, int]) -> bool:
-        """Whether a kernel of whole steps is predicted to be quicker than what is parallel over time."""
+        programs, parallel = _programs(layer, name), cast(Any, BACKENDS.get("torch"))
+        if programs is None:
+            return False
+        if layer.schedule == SEQUENTIAL or parallel is None or not parallel.taken(layer, name, device, shape):
+            return True
         kind = {"dtype": layer._own_dtype(), "device": device}
-        return parallel.quickest(layer, name, kind, shape, SEQUENTIAL, _programs(layer, name)) == SEQUENTIAL
+        return layer.schedule == "auto" and parallel.quickest(layer, name, kind, shape, SEQUENTIAL, programs) == SEQUENTIAL
 
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
         key = _key(layer, name, kind["dtype"])
@@ -101,7 +101,7 @@ class Triton(Backend):
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
         kernels = recurrence.known(_key(layer, name, kind["dtype"]))
         if isinstance(kernels, TileLaunched):
-            return Plan(name, self.name, SEQUENTIAL, f"a program computes whole steps: {kernels.cut}")
+            return Plan(name, self.name, SEQUENTIAL, f"a program computes whole steps: {kernels.cut()}")
         assert isinstance(kernels, Launched)
         streams = kind["products"]  # taking streams to be products of the inputs
         tiles, why = kernels.tiles(batch, steps, kind["device"], streams)
@@ -214,11 +214,11 @@ class Launched:
 
 
 @torch.compiler.assume_constant_result
-def _programs(layer: Layer, name: str) -> int:
-    """How many programs a kernel of whole steps has for a sequence."""
+def _programs(layer: Layer, name: str) -> int | None:
+    """How many programs a kernel of whole steps has for a sequence; None where a step is too large for one."""
     kernels = recurrence.known(_key(layer, name, layer._own_dtype()))
     assert isinstance(kernels, TileLaunched)
-    return kernels.kernels.programs
+    return kernels.kernels.programs if kernels.fits else None
 
 
 def _wish(key: Key) -> dict[str, int]:

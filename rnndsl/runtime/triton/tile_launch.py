@@ -14,7 +14,8 @@ from rnndsl.runtime.triton.cut import power_of_two
 from rnndsl.runtime.triton.launch import before, launch
 from rnndsl.runtime.triton.tiled import Tiled
 
-_A_WARP, _MOST_WARPS = 512, 8  # values of a step that one warp has; and the most warps
+_A_WARP, _A_WARP_BACK, _MOST_WARPS = 1024, 512, 16  # entries of a value that one warp has, forwards and backwards; and the most warps
+WIDEST = 1 << 16  # entries of a value that a program has at most
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,14 @@ class TileCut:
         return f"{self.rows} row{'s' * (self.rows != 1)} and {self.warps} warp{'s' * (self.warps != 1)} a program"
 
 
-def usual_cut(kernels: Tiled, wish: Mapping[str, int]) -> TileCut:
-    """How kernels are cut, where it is not wished otherwise: one row, and as many warps as what is largest in a step keeps busy."""
+def usual_cut(kernels: Tiled, wish: Mapping[str, int], backward: bool = False) -> TileCut:
+    """How kernels are cut, where it is not wished otherwise: one row, and as many warps as what is largest in a step keeps busy. Raises ValueError
+    where no program can hold that."""
     rows = wish.get("rows", 1)
-    return TileCut(rows, wish.get("warps", min(_MOST_WARPS, power_of_two(-(-rows * kernels.widest // _A_WARP)))))
+    if (entries := rows * kernels.widest) > WIDEST:
+        raise ValueError(f"backend: 'triton' has no kernel for these sizes: a step has a value of {entries:,} entries, of which a program holds {WIDEST:,} at most; use 'auto'")
+    warps = power_of_two(-(-entries // (_A_WARP_BACK if backward else _A_WARP)))
+    return TileCut(rows, wish.get("warps", min(_MOST_WARPS, warps)))
 
 
 def forward(kernels: Tiled, cut: TileCut, call: Call) -> list[Tensor]:

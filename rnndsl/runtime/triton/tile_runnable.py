@@ -10,7 +10,7 @@ from torch import Tensor
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.dtypes import HALF
 from rnndsl.runtime.triton import tile_launch
-from rnndsl.runtime.triton.tile_launch import TileCut, usual_cut
+from rnndsl.runtime.triton.tile_launch import WIDEST, TileCut, usual_cut
 from rnndsl.runtime.triton.tiled import Tiled
 
 
@@ -36,12 +36,16 @@ class TileLaunched:
         return t if t.dtype == self.dtype or (is_stream and t.dtype in HALF) else t.to(self.dtype)
 
     @property
-    def cut(self) -> TileCut:
-        """How a call is cut."""
-        return usual_cut(self.kernels, self.wish)
+    def fits(self) -> bool:
+        """Whether a program can hold a step of one row."""
+        return self.kernels.widest <= WIDEST
+
+    def cut(self, backward: bool = False) -> TileCut:
+        """How a call is cut. Raises ValueError where a step is too large for a program."""
+        return usual_cut(self.kernels, self.wish, backward)
 
     def forward(self, call: Call) -> list[Tensor]:
-        return tile_launch.forward(self.kernels, self.cut, call)
+        return tile_launch.forward(self.kernels, self.cut(), call)
 
     def backward(self, call: Call, sequences: list[Tensor], grads: Sequence[Tensor | None], wanted: Sequence[bool]) -> list[Tensor]:
-        return tile_launch.backward(self.kernels, self.cut, call, sequences, grads, wanted)
+        return tile_launch.backward(self.kernels, self.cut(backward=True), call, sequences, grads, wanted)

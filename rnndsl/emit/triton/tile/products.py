@@ -33,7 +33,8 @@ class Products(Values):
     @property
     def widths(self) -> list[str]:
         """How many entries values have that are in registers, in Python."""
-        found = [self._entries(self.shape_domain(n)) for n in sorted(self.used) if self.nodes[n].op not in ("loop", "loop_back")]
+        whole = [n for n in sorted(self.used) if self.nodes[n].op not in ("loop", "loop_back")]
+        found = [f"fitting({e})" if self._is_static(n) else e for n in whole for e in [self._entries(self.shape_domain(n))]]
         found += [f"fitting({self._entries(self.domain(n))})" for n in sorted(self.used) if self.nodes[n].op == "product"]
         return [f for f in dict.fromkeys(found) if f != "1"]
 
