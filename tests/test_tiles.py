@@ -154,9 +154,9 @@ def test_a_step_that_no_program_can_hold(monkeypatch):
     monkeypatch.setenv("RNNDSL_BACKEND", "auto")
     monkeypatch.setattr("rnndsl.runtime.torch.backend.device_of", lambda device: of_architecture(USUAL))
     cell = rnndsl.load(ZOO["FastWeights"].text).FastWeights
-    layer = cell(**(sizes_of(ZOO["FastWeights"].text, "FastWeights") | {"H": 300}), backend="triton", device=DEVICE)
+    layer = cell(**(sizes_of(ZOO["FastWeights"].text, "FastWeights") | {"H": 200}), backend="triton", device=DEVICE)
     x = random_inputs(layer, 1, 1)[0].detach().float().to(DEVICE)
-    with pytest.raises(ValueError, match="backend: 'triton' has no kernel for these sizes: a step has a value of [0-9,]+ entries, of which a program holds 65,536 at most; use 'auto'"):
+    with pytest.raises(ValueError, match="backend: 'triton' has no kernel for these sizes: a step has a value of [0-9,]+ entries, of which a program holds 32,768 at most; use 'auto'"):
         layer(x)
     for schedule in ("auto", "sequential"):
         layer.backend, layer.schedule = "auto", schedule

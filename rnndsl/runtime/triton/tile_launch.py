@@ -15,7 +15,7 @@ from rnndsl.runtime.triton.launch import before, launch
 from rnndsl.runtime.triton.tiled import Tiled
 
 _A_WARP, _A_WARP_BACK, _MOST_WARPS = 1024, 512, 16  # entries of a value that one warp has, forwards and backwards; and the most warps
-WIDEST = 1 << 16  # entries of a value that a program has at most
+WIDEST = 1 << 15  # entries of a value that a program has at most
 
 
 @dataclass(frozen=True)
