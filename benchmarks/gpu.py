@@ -61,7 +61,7 @@ def parsed() -> argparse.Namespace:
 def main() -> int:
     options, began = parsed(), time.monotonic()
     ends = began + options.limit
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends as well as an interruption from the keyboard
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as well as an interruption from the keyboard, which a shell has its background ignore
     with tempfile.TemporaryDirectory() as caches:
         settle(options, Path(caches))
         try:

@@ -78,7 +78,6 @@ def test_the_constructor_takes_the_header_in_order():
             ValueError,
             "backend: expected one of auto, reference, cpu, triton, torch, got 'gpu'",
         ),
-        ({"D": 3, "H": 4, "backend": "triton"}, ValueError, "'triton' cannot run this cell"),
         ({"D": 3, "H": 4, "schedule": "fast"}, ValueError, "schedule: expected one of"),
     ],
 )
@@ -484,7 +483,7 @@ def test_generated_modules_import_the_runtime_alone(tmp_path):
         (tmp_path / f"m_{abs(hash(name))}.py").write_text(text)
     code = (
         "import sys, glob, runpy; [runpy.run_path(f) for f in glob.glob(sys.argv[1] + '/*.py')];"
-        "loaded = {m for m in sys.modules if m.startswith('rnndsl')} - {'rnndsl', 'rnndsl.version', 'rnndsl.backends', 'rnndsl.cache_folder', 'rnndsl.devices', 'rnndsl.scalars', 'rnndsl.tiles'};"
+        "loaded = {m for m in sys.modules if m.startswith('rnndsl')} - {'rnndsl', 'rnndsl.version', 'rnndsl.backends', 'rnndsl.cache_folder', 'rnndsl.costs', 'rnndsl.devices', 'rnndsl.scalars', 'rnndsl.tiles'};"
         "assert all(m.startswith('rnndsl.runtime') for m in loaded), loaded;"
         "assert not {'lark', 'jinja2'} & set(sys.modules)"
     )

@@ -21,10 +21,9 @@ import rnndsl
 from rnndsl import compiler
 from rnndsl.devices import USUAL, of_architecture
 from rnndsl.diagnostics import Source
-from rnndsl.kernel.build import Refusal
 from rnndsl.kernel.choice import predict
 from rnndsl.runtime import recurrence
-from rnndsl.runtime.backend import BACKENDS
+from rnndsl.runtime.choice import backend_for
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.triton import backend, tuned
 from rnndsl.runtime.triton.channels import Access, Channels
@@ -329,20 +328,23 @@ SHAPES = [(1, 1), (1, 64), (1, 4096), (1, 131_072), (2, 100), (4, 1024), (8, 409
 
 
 @pytest.mark.parametrize("name", [*ZOO, *PROGRAMS])
-def test_explain_says_what_runs(name):
+def test_explain_says_what_runs(name, monkeypatch):
     """Family, structure, slots and, for twelve shapes, the schedule of every recurrence: the page and `plan_for` never differ."""
+    monkeypatch.setenv("RNNDSL_BACKEND", "auto")
+    for module in ("triton", "torch"):
+        monkeypatch.setattr(f"rnndsl.runtime.{module}.backend.device_of", lambda device: of_architecture(USUAL))
     text = ZOO[name].text if name in ZOO else PROGRAMS[name].read_text(encoding="utf-8")
     classes, compiled = rnndsl.load(text), compiler.compiled(Source(name, text))
     for made, explained in zip(compiled.kernels, rnndsl.explain(text).data["cells"], strict=True):
         cls = getattr(classes, made.plan.cell.name)
         sizes = {n: ODD.get(n, 16) for n in made.plan.cell.sizes}
         layer = cls(**sizes, device="meta")
-        kind = {"device": torch.device("cpu"), "dtype": torch.float32, "products": torch.float32}
+        kind = {"device": torch.device("cuda"), "dtype": torch.float32, "products": torch.float32}
         pages = [c for c in explained["components"] if c["cost"]]
         for label, r, page in zip(cls._states, made.recurrences, pages, strict=True):
             assert (page["family"], page["structure"], page["slots"]) == cls._found[label], label
-            chosen = BACKENDS["triton" if not isinstance(r.channel, Refusal) else "torch" if not isinstance(r.newton, Refusal) else "reference"]
             for batch, steps in SHAPES:
+                chosen = backend_for(layer, label, kind["device"], (batch, steps))
                 said, plan = predict(r, batch, steps, sizes), chosen.plan_for(layer, label, batch, steps, kind)
                 assert (said.schedule, said.channels) == (plan.schedule, plan.channels), (label, batch, steps)
                 assert said.schedule in page["schedules"]
@@ -600,31 +602,31 @@ def test_measured_tiles_are_taken(tmp_path, monkeypatch):
     tuned._table.cache_clear()
 
 
-@pytest.mark.parametrize(("tiles", "message"), [({"lane": 2}, "expected some of channels, ahead"), ({"lanes": 3}, "a power of two"), ({"ahead": 0}, "a whole number"), ({"warps": True}, "power of two")])
+@pytest.mark.parametrize(("tiles", "message"), [({"lane": 2}, "expected some of rows, channels, ahead"), ({"lanes": 3}, "a power of two"), ({"ahead": 0}, "a whole number"), ({"warps": True}, "power of two")])
 def test_tiles_are_checked(tiles, message):
     layer = layer_of(*example("para_gru"), {"D": 3, "H": 4})
     with pytest.raises(ValueError, match=message):
         layer.tiles = tiles
 
 
+TOO_LONG = "cell Long(H):\n input x: [H]\n" + "".join(f" state s{i}: [H]\n" for i in range(9)) + "".join(f" s{i}[t] = tanh(s{(i + 1) % 9}[t-64] + x)\n" for i in range(9)) + " output s0\n"
+
+
 def test_what_has_no_kernels_is_refused_by_name():
-    cls = rnndsl.load(example("gru")[0]).GRU
-    with pytest.raises(ValueError, match=r"'triton' cannot run this cell: h: dense because `R_r @ h\[t-1\]` at .*:12 mixes channels; use 'auto'"):
-        cls(D=3, H=4, backend="triton")
-    for name, why in (("slstm", "mixes channels"), ("m2rnn", "mixes the columns"), ("rhn", "mixes channels")):
-        text, cell = example(name)
-        assert why in next(iter(kernels_of(text, cell).refused.values()))
+    with pytest.raises(ValueError, match="'triton' cannot run this cell: s0_.*: too large for a kernel: 576 past values of its states, at most 512; use 'auto'"):
+        rnndsl.load(TOO_LONG).Long(H=4, backend="triton")
 
 
 def test_auto_says_once_what_runs_in_pytorch():
-    cls = rnndsl.load(example("gru")[0].replace("cell GRU", "cell OnceGRU")).OnceGRU
-    with pytest.warns(UserWarning, match="OnceGRU: `h` runs in PyTorch's operations, since it has no Triton kernel: dense because `R_r @ h"):
-        assert not backend.BACKEND.chosen(cls, "h")
+    cls = rnndsl.load(TOO_LONG.replace("cell Long", "cell Once")).Once
+    (label,) = cls._states
+    with pytest.warns(UserWarning, match=f"Once: `{label}` runs in PyTorch's operations, since it has no Triton kernel: too large for a kernel"):
+        assert not backend.BACKEND.chosen(cls, label)
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert not backend.BACKEND.chosen(cls, "h")
+        assert not backend.BACKEND.chosen(cls, label)
     assert backend.BACKEND.chosen(rnndsl.load(example("para_gru")[0]).ParaGRU, "h")
 
 
