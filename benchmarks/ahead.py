@@ -23,7 +23,7 @@ import rnndsl
 from rnndsl.runtime.triton.ahead import TARGETS, binary, kernels_of
 from rnndsl.runtime.triton.channels import Channels
 from rnndsl.runtime.triton.files import module_of, text_of
-from rnndsl.runtime.triton.tile_launch import usual_cut
+from rnndsl.runtime.triton.tile_launch import WIDEST, usual_cut
 from rnndsl.runtime.triton.tiled import Tiled
 from rnndsl.tiles import PARALLEL, SEQUENTIAL, candidates
 
@@ -61,8 +61,10 @@ def tiles_of(kernels, parallel: bool):
 
 
 def kinds(kernels) -> Iterator[tuple[str, object, object]]:
-    """The kernels of a recurrence: what each is called, and its tiles."""
+    """The kernels of a recurrence: what each is called, and its tiles; none where a step of these sizes is too large for a program."""
     if isinstance(kernels, Tiled):
+        if kernels.widest > WIDEST:
+            return
         yield from (("forward", kernels.forward, usual_cut(kernels, {})), ("backward", kernels.backward, usual_cut(kernels, {}, backward=True)))
         return
     for kernel, (function, parallel) in kernels_of(kernels).items():
