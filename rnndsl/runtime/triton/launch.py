@@ -92,20 +92,24 @@ def backward(
     return [*of_streams, *of_statics, *of_first, *ended]
 
 
-def _given(kernels: Channels, call: Call) -> tuple[list[Any], list[Tensor]]:
-    """What every kernel is given first, and the tensors that must be kept until it runs."""
+def given_of(streams: Sequence[Tensor], statics: Sequence[Tensor], call: Call) -> tuple[list[Any], list[Tensor]]:
+    """What every kernel is given first of a call, and the tensors that must be kept until it runs. streams, statics: those that it reads."""
     given: list[Any] = []
     alive: list[Tensor] = []
-    for i in kernels.stream_arrays:
-        alive.append(rows(call.streams[i], 2))
+    for stream in streams:
+        alive.append(rows(stream, 2))
         given += [alive[-1], alive[-1].stride(0), alive[-1].stride(1)]
-    given += [rows(call.statics[i], 0) for i in kernels.static_arrays]
+    given += [rows(s, 0) for s in statics]
     for begin, again in zip(call.first, call.initial, strict=True):
         given += [rows(begin, 0), rows(again, 0)]
     if call.reset is None:
         return [*given, None, 0, 0], alive
     mask = call.reset.view(torch.uint8)
     return [*given, mask, mask.stride(0), mask.stride(1)], alive
+
+
+def _given(kernels: Channels, call: Call) -> tuple[list[Any], list[Tensor]]:
+    return given_of([call.streams[i] for i in kernels.stream_arrays], [call.statics[i] for i in kernels.static_arrays], call)
 
 
 def before(lags: Sequence[int], nearer: Sequence[int], sequences: Sequence[Tensor], call: Call) -> list[Tensor]:

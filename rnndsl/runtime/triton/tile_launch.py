@@ -11,7 +11,7 @@ from rnndsl.runtime.call import Call
 from rnndsl.runtime.dtypes import cast_to
 from rnndsl.runtime.memory import rows
 from rnndsl.runtime.triton.cut import power_of_two
-from rnndsl.runtime.triton.launch import before, launch
+from rnndsl.runtime.triton.launch import before, given_of, launch
 from rnndsl.runtime.triton.tiled import Tiled
 
 _A_WARP, _A_WARP_BACK, _MOST_WARPS = 1024, 512, 16  # entries of a value that one warp has, forwards and backwards; and the most warps
@@ -46,7 +46,7 @@ def forward(kernels: Tiled, cut: TileCut, call: Call) -> list[Tensor]:
     if steps == 0 or batch == 0:
         return [*sequences, *(f.clone() for f in first)]
     finals = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
-    given, _alive = _given(call)
+    given, _alive = given_of(call.streams, call.statics, call)
     _launch(kernels.forward, kernels, cut, [*given, *sequences, *finals], kernels.scratch[0], call)
     return [*sequences, *finals]
 
@@ -59,7 +59,7 @@ def backward(kernels: Tiled, cut: TileCut, call: Call, sequences: Sequence[Tenso
     if steps == 0 or batch == 0:
         passed = [torch.zeros_like(f) if g is None else g.to(f.dtype, copy=True) for f, g in zip(first, ends, strict=True)]
         return [*(torch.zeros_like(t) for t in (*call.streams, *call.statics)), *passed, *(torch.zeros_like(t) for t in initial)]
-    given, alive = _given(call)
+    given, alive = given_of(call.streams, call.statics, call)
     given += before(kernels.lags, kernels.nearer, sequences, call)
     for seed in seeds:
         alive += [] if seed is None else [rows(seed, 2)]
@@ -89,22 +89,6 @@ def backward(kernels: Tiled, cut: TileCut, call: Call, sequences: Sequence[Tenso
     ended = [torch.zeros_like(i) if g is None else g.sum(0) for i, g in zip(initial, of_initial, strict=True)]
     of_streams = [cast_to(g[0] if len(g) == 1 else g.sum(0), s.dtype) for g, s in zip(of_streams, call.streams, strict=True)]
     return [*of_streams, *of_statics, *of_first, *ended]
-
-
-def _given(call: Call) -> tuple[list[Any], list[Tensor]]:
-    """What both kernels are given first, and the tensors that must be kept until they run."""
-    given: list[Any] = []
-    alive: list[Tensor] = []
-    for stream in call.streams:
-        alive.append(rows(stream, 2))
-        given += [alive[-1], alive[-1].stride(0), alive[-1].stride(1)]
-    given += [rows(s, 0) for s in call.statics]
-    for begin, again in zip(call.first, call.initial, strict=True):
-        given += [rows(begin, 0), rows(again, 0)]
-    if call.reset is None:
-        return [*given, None, 0, 0], alive
-    mask = call.reset.view(torch.uint8)
-    return [*given, mask, mask.stride(0), mask.stride(1)], alive
 
 
 def _launch(kernel: Any, kernels: Tiled, cut: TileCut, given: list[Any], scratch: int, call: Call) -> None:
