@@ -25,6 +25,7 @@ from rnndsl.runtime.triton import launch, tuned
 from rnndsl.runtime.triton.channels import Channels
 from rnndsl.runtime.triton.files import module_of, text_of
 from rnndsl.runtime.triton.kernels import TritonKernels
+from rnndsl.runtime.triton.of_kernels import OfKernels
 from rnndsl.runtime.triton.report import read_report
 from rnndsl.runtime.triton.step import step
 from rnndsl.runtime.triton.tile_runnable import TileLaunched
@@ -148,7 +149,7 @@ def _chosen(cls: Any, name: str) -> bool:
 
 
 @dataclass
-class Launched:
+class Launched(OfKernels):
     """A recurrence in Triton; see `recurrence.Runnable`. `last` is how its last forward pass ran, and what its programs reported."""
 
     kernels: Channels
@@ -162,19 +163,8 @@ class Launched:
     chosen: dict[tuple, Tiles] = field(default_factory=dict, repr=False)  # by channels, steps, device, dtype of streams and direction
 
     @property
-    def forms(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        return self.kernels.forms
-
-    @property
-    def lags(self) -> tuple[int, ...]:
-        return self.kernels.lags
-
-    @property
     def follows(self) -> tuple[int, ...]:
         return self.kernels.follows
-
-    def cast(self, t: Tensor, is_stream: bool) -> Tensor:
-        return t if t.dtype == self.dtype or (is_stream and t.dtype in HALF) else t.to(self.dtype)
 
     def streams_of(self, call: Call) -> torch.dtype:
         """The dtype of a call's streams: half where any of them is."""

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from rnndsl.runtime.call import Call
-from rnndsl.runtime.dtypes import HALF
 from rnndsl.runtime.triton import tile_launch
+from rnndsl.runtime.triton.of_kernels import OfKernels
 from rnndsl.runtime.triton.tile_launch import WIDEST, TileCut, usual_cut
 from rnndsl.runtime.triton.tiled import Tiled
 
 
 @dataclass(frozen=True)
-class TileLaunched:
+class TileLaunched(OfKernels):
     """A recurrence in Triton, a program a few rows of the batch; see `recurrence.Runnable`. wish: of `layer.tiles`, what is asked for."""
 
     kernels: Tiled
@@ -23,17 +23,6 @@ class TileLaunched:
     wish: dict[str, int]
     reference: Any
     follows: tuple[int, ...] = ()
-
-    @property
-    def forms(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        return self.kernels.forms
-
-    @property
-    def lags(self) -> tuple[int, ...]:
-        return self.kernels.lags
-
-    def cast(self, t: Tensor, is_stream: bool) -> Tensor:
-        return t if t.dtype == self.dtype or (is_stream and t.dtype in HALF) else t.to(self.dtype)
 
     @property
     def fits(self) -> bool:
