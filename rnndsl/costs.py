@@ -24,8 +24,7 @@ _CHUNK, _CHUNK_KERNELS, _LINK_KERNELS = 64, 200, 3  # steps of a chunk; kernels 
 @dataclass(frozen=True)
 class Load:
     """What a call of a recurrence asks for. flops, special, and bytes of streams and of states: of a step of one sequence, as `calculus.cost`
-    counts them; programs: how many share
-    the steps of a sequence in a kernel of whole steps."""
+    counts them; programs: how many share the steps of a sequence in a kernel of whole steps."""
 
     batch: int
     steps: int

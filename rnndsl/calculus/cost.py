@@ -74,6 +74,12 @@ def bytes_of_scan(scan: Scan) -> tuple[Dim, Dim]:
     return bytes_of(s.type for s in scan.streams), bytes_of(types[s] for s in scan.states)
 
 
+def asked_of_scan(scan: Scan) -> tuple[Dim, Dim, Dim, Dim]:
+    """What a step asks of a device, as `costs.Load` has it: operations, special functions, bytes of streams and of states."""
+    cost = cost_of_scan(scan)
+    return cost.flops, cost.special, *bytes_of_scan(scan)
+
+
 def cost_of_map(stage: Map, plan: Plan) -> Cost:
     """One step of what is computed for all steps at once: what it reads from elsewhere, and the results that are read later."""
     bound = {n for o in stage.body for n in _names(o)}

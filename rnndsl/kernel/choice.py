@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import prod
 
-from rnndsl.calculus.cost import bytes_of_scan, cost_of_scan
+from rnndsl.calculus.cost import asked_of_scan
 from rnndsl.calculus.schedule import MAX_SLOTS
 from rnndsl.costs import LOOP, Load, quickest
 from rnndsl.devices import USUAL, Device, of_architecture
@@ -66,8 +66,7 @@ _WORDS = {
 
 def _of_whole_steps(kernels: RecurrenceKernels, reason: str, batch: int, steps: int, sizes: dict[str, int], device: Device) -> Prediction:
     """The same of a recurrence whose channels meet, for a reason."""
-    cost = cost_of_scan(kernels.recurrence.scan)
-    counts = (cost.flops, cost.special, *bytes_of_scan(kernels.recurrence.scan))
+    counts = asked_of_scan(kernels.recurrence.scan)
     programs = [] if isinstance(kernels.sweep, Refusal) else [kernels.sweep.step.carries[0][0].shape[k] for k in kernels.sweep.split.heads]
     missing = tuple(sorted({n for d in (*counts, *programs) for n in d.names} - sizes.keys()))
     if missing:

@@ -39,8 +39,8 @@ def check_tiles(tiles: dict[str, int]) -> None:
 
 
 def backend_for(layer: Any, name: str, device: torch.device, shape: tuple[int, int]) -> Backend:
-    """What runs a recurrence of a layer on a device, for so many sequences and steps: of those that `auto` takes there, the first that has the schedule that was asked for. Raises
-    ValueError where the backend that was asked for does not run there."""
+    """What runs a recurrence of a layer on a device, for so many sequences and steps: of those that `auto` takes there, the first that has the
+    schedule that was asked for. Raises ValueError where the backend that was asked for does not run there."""
     if layer._backend != "auto":
         backend = BACKENDS[layer._backend]
         problem = backend.misplaced(device)
