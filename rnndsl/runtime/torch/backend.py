@@ -20,9 +20,8 @@ from rnndsl.runtime.key import Key
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.plain import reference_of
 from rnndsl.runtime.reference import REFERENCE
-from rnndsl.runtime.rules import Site
 from rnndsl.runtime.solved import SolveReport
-from rnndsl.runtime.torch import library, newton
+from rnndsl.runtime.torch import library, newton, stepwise
 from rnndsl.runtime.torch.chunks import ChunkSolver
 from rnndsl.runtime.torch.kernels import Chunks, Round, Rounds
 from rnndsl.runtime.triton.backend import device_of
@@ -205,7 +204,7 @@ class Solver:
 
     def forward(self, call: Call) -> list[Tensor]:
         self.memory = self.memories[bool(call.guess)]
-        if _has_no_rounds(call) or not self.memory.tries():
+        if stepwise.is_needed(call) or not self.memory.tries():
             self.last = SolveReport(self.key.name, SEQUENTIAL)
             return self.stepwise.forward(call)
         found, solved = newton.forward(self.round, newton.Carries(self.kernel.nearer), call, self.patience, self.stepwise.forward)
@@ -218,7 +217,7 @@ class Solver:
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
         *_, memory = self.memories
-        if self.memory.failures or _has_no_rounds(call) or not memory.tries():  # the adjoint converges where the states do, as a rule
+        if self.memory.failures or stepwise.is_needed(call) or not memory.tries():  # the adjoint converges where the states do, as a rule
             return self.stepwise.backward(call, sequences, grads, [True] * len(wanted))
         carries = newton.Carries(self.kernel.nearer)
         found, failed = newton.backward(self.round, carries, call, sequences, grads, self.patience, self.stepwise.backward)
@@ -233,12 +232,6 @@ class Solver:
     def stepwise(self) -> "Stepwise":
         """The same recurrence step by step."""
         return Stepwise(self)
-
-
-def _has_no_rounds(call: Call) -> bool:
-    """Whether there is nothing to solve; or a CUDA graph is being captured, which cannot wait for a residual."""
-    captured = call.first[0].is_cuda and torch.cuda.is_current_stream_capturing()
-    return captured or call.steps == 0 or any(f.numel() == 0 for f in call.first)
 
 
 @dataclass(frozen=True)
@@ -262,14 +255,10 @@ class Stepwise:
         return [t for group in self.solver.reference(call) for t in group]
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool] | None = None) -> list[Tensor]:
-        inputs = [*call.streams, *call.statics, *call.first, *call.initial]
-        everything = [True] * len(inputs)
         kernels = self.kernels(call.first[0].device)
         if kernels is not None:
-            return kernels.backward(call, sequences, grads, everything)
-        site = Site("", self.solver, (len(call.streams), len(call.statics), len(call.first), len(call.initial)), call.steps)
-        with newton.recorded():
-            return [g.detach() for g in site.plain_gradients(inputs, call.reset, grads, everything)]
+            return kernels.backward(call, sequences, grads, [True] * sum(map(len, (call.streams, call.statics, call.first, call.initial))))
+        return stepwise.gradients(self.solver, call, grads)
 
 
 BACKEND = Torch()

@@ -13,9 +13,8 @@ from rnndsl.runtime.backend import Results
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.complex_parts import parts
 from rnndsl.runtime.key import Key
-from rnndsl.runtime.rules import Site
 from rnndsl.runtime.solved import SolveReport
-from rnndsl.runtime.torch import chunked
+from rnndsl.runtime.torch import chunked, stepwise
 from rnndsl.runtime.torch.kernels import Chunks
 from rnndsl.runtime.torch.newton import recorded
 from rnndsl.tiles import CHUNKED, SEQUENTIAL
@@ -65,7 +64,7 @@ class ChunkSolver:
         return tuple(s[:, : call.steps if self.whole else 0] for s in sequences), *rest
 
     def forward(self, call: Call) -> list[Tensor]:
-        if not _has_no_chunks(call):
+        if not stepwise.is_needed(call):
             results, decay = self.solved(call)
             if _is_right(results, None if self.kernel.bounded else decay):
                 self.last = self._report(call)
@@ -82,7 +81,7 @@ class ChunkSolver:
             for values, forms in ((call.streams, of_streams), (call.statics, of_statics), (call.first, of_carries), (call.initial, of_carries))
         )
         own = Call(streams, statics, first, initial, call.reset, call.steps)
-        if not _is_recorded([*streams, *statics, *first, *initial]) or _has_no_chunks(own):
+        if not _is_recorded([*streams, *statics, *first, *initial]) or stepwise.is_needed(own):
             return None
         results, decay = self.solved(own)
         if not _is_right(results, None if self.kernel.bounded else decay):
@@ -109,13 +108,11 @@ class ChunkSolver:
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
         inputs = [*call.streams, *call.statics, *call.first, *call.initial]
-        if not _has_no_chunks(call):
+        if not stepwise.is_needed(call):
             found = self._backward(call, inputs, grads)
             if found is not None:
                 return found
-        site = Site("", self, (len(call.streams), len(call.statics), len(call.first), len(call.initial)), call.steps)
-        with recorded():
-            return [g.detach() for g in site.plain_gradients(inputs, call.reset, grads, [True] * len(inputs))]
+        return stepwise.gradients(self, call, grads)
 
     def _backward(self, call: Call, inputs: list[Tensor], grads: list[Tensor | None]) -> list[Tensor] | None:
         with recorded():
@@ -148,9 +145,3 @@ def _is_recorded(inputs: Sequence[Tensor]) -> bool:
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0 or torch._C._get_tracing_state() is not None:
         return False
     return not torch._C._len_torch_dispatch_stack() and all(type(t) in (Tensor, torch.nn.Parameter) and t.device.type != "meta" for t in inputs)
-
-
-def _has_no_chunks(call: Call) -> bool:
-    """Whether there is nothing to solve; or a CUDA graph is being captured, which cannot wait for a device."""
-    captured = call.first[0].is_cuda and torch.cuda.is_current_stream_capturing()
-    return captured or call.steps == 0 or any(f.numel() == 0 for f in call.first)
