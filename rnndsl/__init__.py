@@ -13,16 +13,19 @@ from rnndsl.version import VERSION as __version__
 _PUBLIC = {
     "check": "rnndsl.api", "compile": "rnndsl.api", "format": "rnndsl.api", "load": "rnndsl.api", "explain": "rnndsl.api", "verify": "rnndsl.api",
     "load_ipython_extension": "rnndsl.tools.editors.notebook",
+    "Layer": "rnndsl.runtime.layer",
     "Diagnostic": "rnndsl.diagnostics", "RnnError": "rnndsl.diagnostics", "Source": "rnndsl.diagnostics", "render": "rnndsl.report",
 }  # fmt: skip
 
-__all__ = ["Diagnostic", "RnnError", "Source", "__version__", "check", "compile", "explain", "format", "load", "render", "verify"]
+__all__ = ["Diagnostic", "Layer", "RnnError", "Source", "__version__", "check", "compile", "explain", "format", "load", "render", "verify"]
 
 
 def __getattr__(name: str):
     """Imports a public name on first use: a generated module that needs rnndsl.runtime alone pays for nothing else."""
-    if name in _PUBLIC:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
+    if name == "nn":
+        return import_module("rnndsl.nn")
     raise AttributeError(f"module 'rnndsl' has no attribute {name!r}")

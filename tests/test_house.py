@@ -15,6 +15,7 @@ ROOMS = [
     # what everything may use
     ("version", "resources", "files", "source", "report", "diagnostics", "scalars", "devices", "tiles", "costs", "law", "runtime_names", "backends", "cache_folder"),
     ("runtime",),  # which a generated module imports
+    ("nn",),  # layers made of generated classes; what reads programs does so by the public functions
     # the compiler, in the order of its stages
     ("reading",),
     ("syntax",),

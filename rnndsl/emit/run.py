@@ -37,6 +37,7 @@ class Run(Part):
         self.widened: list[str] = []  # lines that give narrow values their wide names
         self.origin: int | None = None  # the line of the program that was named last
         self.finals: dict[str, str] = {}  # each field of the state tuple: what holds its last value
+        self.late: set[str] = set()  # names of sequences some steps late
         self.methods: list[list[str]] = []
         self.labels = labels_of(plan)
         self.nested = False  # inside a method of one step: values are not expanded
@@ -242,14 +243,35 @@ class Run(Part):
                 self.finals[c.field] = f"last({sequence}, {self._first(c.field)})"
             if lag > outside and all(c.field in self.finals for c in carries):
                 break
-            self.used.add("lagged")
             name = self._name(Ref(v.name, role, t, lag))
-            self.out.append(f"{name} = lagged({sequence}, {self._first(c.field)}, {self._start(c.field)}, reset)")
+            self.out.append(f"{name} = {self._late(sequence, c.field)}")
+            self.late.add(name)
             sequence = name
         for c in carries:
             if c.field not in self.finals and c.lag == 1:
                 self.used.add("last")
                 self.finals[c.field] = f"last({self.text.text(Ref(v.name, role, t)).code}, {self._first(c.field)})"
+
+    def _late(self, sequence: str, field: str) -> str:
+        """A sequence one step late, which a field of the state carries on from call to call."""
+        self.used.add("lagged")
+        return f"lagged({sequence}, {self._first(field)}, {self._start(field)}, reset)"
+
+    def _after(self) -> dict[str, str]:
+        """Each field of the state tuple after every step, [B, T, ...]."""
+        found, sequences = {}, dict[tuple[str, str], str]()
+        for c in sorted(self.plan.carries, key=lambda c: c.lag):
+            if c.role == "clock":
+                found[c.field] = f"{self.names('t.count')} + 1"
+                continue
+            key = (c.role, c.source)
+            sequence = sequences.get(key) or self.text.text(Ref(c.source, c.role, c.type)).code
+            name = self._name(Ref(c.source, c.role, c.type, c.lag))
+            is_last = not any((d.role, d.source) == key and d.lag > c.lag for d in self.plan.carries)
+            found[c.field] = sequence
+            if not is_last:
+                sequences[key] = name if name in self.late else self._late(sequence, c.field)
+        return found
 
     def _read_outside(self, role: str, name: str) -> int:
         """The furthest lag at which something that is not the state's own scan reads a name."""
@@ -384,5 +406,7 @@ class Run(Part):
             fresh = source is not None and source not in taken
             taken |= {source} if source is not None else set()
             values.append(self._expanded(self.text.tensor(value).code, value.type, "expand_to" if fresh else "expand_own"))
-        states = [f"{quoted(shown)}: {self.names(s)}" for r in self.recurrences.values() for s, shown in zip(r.scan.states, self.shown(r), strict=True)]
-        self.out.append(f"return {tuple_text(values)}, {tuple_text([self.finals[c.field] for c in self.plan.carries])}, {{{', '.join(states)}}}")
+        fields = [c.field for c in self.plan.carries]
+        after = self._after()
+        states = [f"{quoted(shown)}: {after[f]}" for f, shown in zip(fields, field_names(fields), strict=True)]
+        self.out.append(f"return {tuple_text(values)}, {tuple_text([self.finals[f] for f in fields])}, lambda: {{{', '.join(states)}}}")

@@ -1,6 +1,8 @@
-"""What is asked of the arguments of a call: shapes, dtypes, devices. Errors are in the words of the cell."""
+"""What is asked of the arguments of a constructor, and of a call: shapes, dtypes, devices. Errors are in the words of the cell."""
 
-from collections.abc import Mapping, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +18,40 @@ def check_dense(name: str, value: Any) -> None:
         raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
     if value.layout is not torch.strided or value.is_nested or value.is_quantized:
         kind = "a nested one" if value.is_nested else "a quantized one" if value.is_quantized else f"one of layout {value.layout}"
-        raise TypeError(f"{name}: expected a dense tensor, got {kind}")
+        hint = "; rnndsl.nn.Recurrent takes sequences of different lengths, by lengths= or cu_seqlens=" if value.is_nested else ""
+        raise TypeError(f"{name}: expected a dense tensor, got {kind}{hint}")
+
+
+OF_STACKS = frozenset(("num_layers", "bidirectional", "dropout", "batch_first"))
+
+
+def with_hints(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor whose complaints of arguments that it does not have say which it has."""
+    signature = inspect.signature(init)
+    own = [p for p in signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
+    header = ", ".join(f"{p.name}=" if p.default is p.empty else f"{p.name}={p.default!r}" for p in own)
+
+    @functools.wraps(init)
+    def checked(self: Any, *given: Any, **named: Any) -> None:
+        try:
+            signature.bind(self, *given, **named)
+        except TypeError as e:
+            unknown = [n for n in named if n not in signature.parameters]
+            problem = f"there is no {unknown[0]}=" if unknown else str(e)
+            further = "; rnndsl.nn.Recurrent stacks layers and runs them in both directions" if OF_STACKS & set(named) else ""
+            raise TypeError(f"{type(self).__name__}: {problem}; this layer takes {header or 'no sizes'}, and device=, dtype=, backend=, schedule={further}") from None
+        init(self, *given, **named)
+
+    return checked
+
+
+def parted(given: tuple, state: Any, declared: Sequence[tuple[str, tuple[int, ...], bool]]) -> tuple[tuple, Any]:
+    """Inputs, and the state, which may stand behind them. Raises TypeError where it was given twice."""
+    if len(given) == len(declared) + 1 and (given[-1] is None or isinstance(given[-1], tuple | list)):
+        if state is not None:
+            raise TypeError("the state was given twice, by position and by name")
+        return given[:-1], given[-1]
+    return given, state
 
 
 def check_inputs(inputs: tuple, declared: Sequence[tuple[str, tuple[int, ...], bool]], lead_names: tuple[str, ...]) -> tuple[int, ...]:
@@ -24,7 +59,8 @@ def check_inputs(inputs: tuple, declared: Sequence[tuple[str, tuple[int, ...], b
     for another number of them or another kind of values, ValueError for a shape that does not fit."""
     if len(inputs) != len(declared):
         names = ", ".join(n for n, _, _ in declared)
-        raise TypeError(f"expected {len(declared)} input{'s' * (len(declared) != 1)} ({names}), got {len(inputs)}")
+        hint = "; a state that follows them is a tuple of its fields" if len(inputs) == len(declared) + 1 else ""
+        raise TypeError(f"expected {len(declared)} input{'s' * (len(declared) != 1)} ({names}), got {len(inputs)}{hint}")
     lead: tuple[int, ...] | None = None
     for x, (name, shape, is_complex) in zip(inputs, declared, strict=True):
         check_dense(name, x)
@@ -83,15 +119,21 @@ def check_state(
     return tuple(checked)
 
 
-def check_guess(guess: Any, states: Sequence[tuple[str, tuple[int, ...], str]], lead: tuple[int, ...], kind: dict[str, Any]) -> dict[str, Tensor]:
-    """A guess of states over all steps, [B, T, ...] by name, in what a call computes in, without gradients. states: of each that a recurrence
-    solves for its name, its axes, and real or complex. Raises TypeError or ValueError for what does not fit."""
+def check_guess(
+    guess: Any, fields: Sequence[tuple[str, tuple[int, ...], str]], states: Sequence[tuple[str, tuple[int, ...], str]], lead: tuple[int, ...], kind: dict[str, Any]
+) -> dict[str, Tensor]:
+    """A guess of states over all steps, [B, T, ...] by name, in what a call computes in, without gradients. fields: of each of the state its
+    name, its axes, and real, complex or int; states: those that a recurrence solves for, the others are left aside. Raises TypeError or
+    ValueError for what does not fit."""
     known = {name: (shape, number) for name, shape, number in states}
     names = ", ".join(known) or "none"
     if not isinstance(guess, Mapping):
         raise TypeError(f"guess: expected tensors by the names of states ({names}), got {type(guess).__name__}")
     found = {}
+    aside = {name for name, _, _ in fields} - set(known)
     for name, v in guess.items():
+        if name in aside:
+            continue
         if name not in known:
             raise ValueError(f"guess: {name!r} is no state of a recurrence; these are: {names}")
         shape, number = known[name]

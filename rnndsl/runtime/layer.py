@@ -1,6 +1,7 @@
 """The base of every generated class: construction, calls and steps."""
 
-from collections.abc import Sequence
+import numbers
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -9,7 +10,15 @@ from torch import Tensor, nn
 from torch.utils._pytree import _register_namedtuple
 from torch.utils.checkpoint import checkpoint
 
-from rnndsl.runtime.arguments import check_guess, check_inputs, check_reset, check_state, dtypes_of_fields
+from rnndsl.runtime.arguments import (
+    check_guess,
+    check_inputs,
+    check_reset,
+    check_state,
+    dtypes_of_fields,
+    parted,
+    with_hints,
+)
 from rnndsl.runtime.backend import BACKENDS, Results
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.choice import backend_for, check_backend, check_schedule, check_tiles, say_once
@@ -55,6 +64,8 @@ class Layer(ParamModule):
             setattr(cls, name, header_value(name))
         for name in own.get("_raw", ()):
             setattr(cls, name, constrained_param(name))
+        if "_declare" in own and "__init__" in own:
+            cls.__init__ = with_hints(own["__init__"])  # type: ignore[method-assign]
         for fields in filter(None, (own.get("State"), own.get("Output"))):
             _register_namedtuple(fields, serialized_type_name=f"{fields.__module__}.{fields.__qualname__}")  # for torch.export.save
             torch.serialization.add_safe_globals([fields])  # for torch.load
@@ -64,18 +75,31 @@ class Layer(ParamModule):
     def _setup(self, sizes: dict, hypers: dict, device: Any, dtype: Any, backend: str, schedule: str, order: tuple[str, ...] = ()) -> None:
         """What a constructor does. order: of the header, where sizes do not come first. Raises TypeError or ValueError for a size or
         hyperparameter that cannot be."""
-        header = self._hold(sizes, hypers, device, dtype)
-        self._inputs: list[tuple[str, tuple[int, ...], bool]] = []
-        self._fields: list[tuple[str, tuple[int, ...], str]] = []
-        self._declare(self._kind, *(header[n] for n in order or header))
+        self._begun(sizes, hypers, device, dtype, order)
         self._reports: dict[str, tuple[str, Any]] = {}  # of the last call's recurrences: the backend, and what tells how it solved them
         self.tiles = None
         self.recompute = False  # whether the backward pass computes the forward pass again instead of keeping its streams and states
         self.backend = backend
         self.schedule = schedule
 
+    def _begun(self, sizes: dict, hypers: dict, device: Any, dtype: Any, order: tuple[str, ...]) -> None:
+        """Inputs, fields, params and consts of the header's values, as `_setup` takes them."""
+        header = self._hold(sizes, hypers, device, dtype)
+        self._order = order or tuple(header)
+        self._inputs: list[tuple[str, tuple[int, ...], bool]] = []
+        self._fields: list[tuple[str, tuple[int, ...], str]] = []
+        self._declare(self._kind, *(header[n] for n in self._order))
+
     def _declare(self, kind: dict, *header: Any) -> None:
         raise NotImplementedError
+
+    def reset_parameters(self) -> None:
+        """Draws the params anew, in place, as the constructor draws them. Consts whose value the cell declares get it again; those that are the
+        user's to set stay as they are."""
+        generated = next(c for c in type(self).__mro__ if "_declare" in c.__dict__)  # torch's parametrizations make subclasses
+        drawn = generated.__new__(generated)
+        drawn._begun(self._sizes, self._hypers, self._own_device(), self._own_dtype(), self._order)
+        self._take(drawn)
 
     def _input(self, name: str, shape: tuple[int, ...], is_complex: bool = False) -> None:
         self._inputs.append((name, shape, is_complex))
@@ -138,17 +162,18 @@ class Layer(ParamModule):
     # Calls
 
     def forward(
-        self, *inputs: Tensor, state: Any = None, reset: Tensor | None = None, guess: Any = None, all_states: bool = False
+        self, *inputs_and_state: Any, state: Any = None, reset: Tensor | None = None, guess: Any = None, all_states: bool = False
     ) -> tuple[Any, ...]:
         """Runs the cell over a sequence.
 
-        inputs: [B, T, ...] each, in declared order. state: what an earlier call returned; the initial state if None.
+        inputs: [B, T, ...] each, in declared order. state: what an earlier call returned, by name or behind the inputs; the initial state if None.
         reset: bool [B, T]; where true, the state restarts at its initial value before that step.
         guess: what states of all steps may be, [B, T, ...] by name, from which Newton's method starts in PyTorch's operations; the results do not
-        depend on it. all_states: whether to return these states too, as `guess` takes them.
+        depend on it. all_states: whether to return the state after every step too, each field [B, T, ...] by name, as `guess` takes them.
         Returns (output, state): a tensor [B, T, ...], or a named tuple of them where the cell has several outputs. Or (output, state, states).
         Raises TypeError or ValueError, in the cell's own words, for arguments that do not fit.
         """
+        inputs, state = parted(inputs_and_state, state, self._inputs)
         lead = check_inputs(inputs, self._inputs, ("B", "T"))
         if reset is not None:
             check_reset(reset, lead, inputs[0].device)
@@ -156,13 +181,13 @@ class Layer(ParamModule):
         with without_autocast(kind["device"]):  # whose part in a call is the dtype of its products
             initial = self._initial_values(values, kind)
             carried = self._carried(state, initial, lead[0], kind)
-            guessed = {} if guess is None else check_guess(guess, self._solved_for(), lead, kind)
+            guessed = {} if guess is None else check_guess(guess, self._fields, self._solved_for(), lead, kind)
             if self.recompute and torch.is_grad_enabled():
                 outputs, fields, states = self._recomputed((values, read, carried, initial), reset, lead, kind, products, guessed, all_states)
             else:
                 outputs, fields, states = self._run(values, read, carried, initial, reset, lead, kind, products, guessed, all_states)
         found = self._packed(outputs, inputs), self.State(*fields)
-        return (*found, {name: s.clone(memory_format=torch.contiguous_format) for name, s in states.items()}) if all_states else found
+        return (*found, {name: s.clone(memory_format=torch.contiguous_format) for name, s in states().items()}) if all_states else found
 
     def step(self, *inputs_and_state: Any, state: Any = None) -> tuple[Any, Any]:
         """One step: `step(*inputs, state)`, inputs [B, ...] each. It is a call of the layer on a sequence of one step, with all that a call
@@ -170,12 +195,7 @@ class Layer(ParamModule):
 
         Returns (output, state), outputs [B, ...]. The state may be given by position or by name; None is the initial state.
         """
-        inputs = inputs_and_state
-        if len(inputs) == len(self._inputs) + 1:
-            inputs, given = inputs[:-1], inputs[-1]
-            if state is not None:
-                raise TypeError("step: the state was given twice")
-            state = given
+        inputs, state = parted(inputs_and_state, state, self._inputs)
         (batch,) = check_inputs(inputs, self._inputs, ("B",))
         made = self._step_by_kernel(inputs, state, batch)
         if made is not None:
@@ -214,10 +234,10 @@ class Layer(ParamModule):
 
     def initial_state(self, batch_size: int) -> Any:
         """The state that `forward` starts from: a named tuple of [batch_size, ...], each in memory of its own."""
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 0:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, numbers.Integral) or batch_size < 0:
             raise ValueError(f"batch_size: expected a whole number, got {batch_size!r}")
         kind, _, values, _ = self._begin(())
-        carried = self._carried(None, self._initial_values(values, kind), batch_size, kind)
+        carried = self._carried(None, self._initial_values(values, kind), int(batch_size), kind)
         return self.State(*(c.clone(memory_format=torch.contiguous_format) for c in carried))
 
     def extra_repr(self) -> str:
@@ -233,16 +253,18 @@ class Layer(ParamModule):
     def _recomputed(
         self, groups: tuple[tuple[Tensor, ...], ...], reset: Tensor | None, lead: tuple, kind: dict, products: torch.dtype, guess: dict[str, Tensor],
         all_states: bool,
-    ) -> tuple[tuple, tuple, dict[str, Tensor]]:  # fmt: skip
+    ) -> tuple[tuple, tuple, Callable[[], dict[str, Tensor]]]:  # fmt: skip
         """`_run`, of whose streams and states nothing is kept for the backward pass. groups: its first four arguments."""
 
         def run(reset: Tensor | None, *flat: Tensor) -> tuple[tuple, tuple, dict[str, Tensor]]:
             left = iter(flat)
             values, read, carried, initial = (tuple(next(left) for _ in g) for g in groups)
-            return self._run(values, read, carried, initial, reset, lead, kind, products, guess, all_states)
+            outputs, fields, states = self._run(values, read, carried, initial, reset, lead, kind, products, guess, all_states)
+            return outputs, fields, states() if all_states else {}
 
         # tensors one by one: of those in a tuple it would not notice that they were changed
-        return checkpoint(run, reset, *(t for g in groups for t in g), use_reentrant=False)
+        outputs, fields, states = checkpoint(run, reset, *(t for g in groups for t in g), use_reentrant=False)
+        return outputs, fields, lambda: states
 
     def _scan(self, name: str, call: Call, kind: dict) -> Results:
         """Runs the recurrence called `name` on the backend of the layer, and what follows it entry by entry. Returns what `Backend.run` does."""
@@ -276,7 +298,8 @@ class Layer(ParamModule):
     def _run(
         self, params: tuple, inputs: tuple, state: tuple, initial: tuple, reset: Any, lead: tuple, kind: dict, products: torch.dtype,
         guess: dict[str, Tensor], all_states: bool,
-    ) -> tuple[tuple, tuple, dict[str, Tensor]]:  # fmt: skip
+    ) -> tuple[tuple, tuple, Callable[[], dict[str, Tensor]]]:  # fmt: skip
+        """A call: outputs, the state that is left, and what makes the fields of the state after every step, [B, T, ...] by name, if `all_states`."""
         raise NotImplementedError
 
     def _initial_values(self, values: tuple[Tensor, ...], kind: dict) -> tuple[Tensor, ...]:

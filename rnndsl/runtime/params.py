@@ -1,5 +1,6 @@
 """What a layer holds: the sizes and hyperparameters of its header, its params and consts, and what PyTorch does with them."""
 
+import numbers
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ class _Declared:
     shape: tuple[int, ...]
     sizes: tuple[int, ...]
     is_complex: bool
+    has_value: bool = True  # whether the cell says what it begins as: a const may be for the user to set
 
 
 class ParamModule(nn.Module):
@@ -35,12 +37,12 @@ class ParamModule(nn.Module):
         size, a hyperparameter or a dtype that cannot be."""
         nn.Module.__init__(self)
         for name, value in sizes.items():
-            if isinstance(value, bool) or not isinstance(value, int):
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral):
                 raise TypeError(f"{name}: expected a whole number, got {value!r}")
             if value < 1:
                 raise ValueError(f"{name}: expected a positive size, got {value}")
         for name, value in hypers.items():
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
                 raise TypeError(f"{name}: expected a number, got {value!r}")
         dtype = torch.get_default_dtype() if dtype is None else dtype
         if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
@@ -53,7 +55,7 @@ class ParamModule(nn.Module):
             "dtype": dtype,
             "device": torch.device(device) if device is not None else torch.get_default_device(),
         }
-        return {n: Size(v, n) for n, v in sizes.items()} | self._hypers
+        return {n: Size(v, n) for n, v in self._sizes.items()} | self._hypers
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._header and not _is_same(value, getattr(self, name)):
@@ -109,13 +111,13 @@ class ParamModule(nn.Module):
             raise ValueError(f"{name}: {what} {wrong:.9g} is too large to be stored in {dtype}")
         return stored
 
-    def _const(self, name: str, shape: tuple[int, ...], value: Any = 0.0, is_complex: bool = False) -> Tensor:
+    def _const(self, name: str, shape: tuple[int, ...], value: Any = None, is_complex: bool = False) -> Tensor:
         """A buffer, zero where no value is given; returns it."""
         self._require_positive(name, shape)
         plain = tuple(int(s) for s in shape)
         dtype = complex_of(self._kind["dtype"]) if is_complex else self._kind["dtype"]
-        buffer = fill(value, plain, dtype, self._kind["device"]).clone()
-        self._tensors[name] = _Declared(shape, plain, is_complex)
+        buffer = fill(0.0 if value is None else value, plain, dtype, self._kind["device"]).clone()
+        self._tensors[name] = _Declared(shape, plain, is_complex, value is not None)
         self.register_buffer(name, buffer)
         return buffer
 
@@ -129,6 +131,18 @@ class ParamModule(nn.Module):
         """Raises ValueError where a repeat that gives a local its value never runs."""
         if high < low:
             raise ValueError(f"{name}: it has no value, since the repeat from {int(low)} to {' = '.join(axes_text([high]))} never runs")
+
+    def _take(self, drawn: "ParamModule") -> None:
+        """Takes over what another of the same class and sizes begins with: its params, and those consts that the cell gives a value."""
+        with torch.no_grad():
+            for name, declared in drawn._tensors.items():
+                stored = self._raw.get(name, name)
+                if declared.has_value:
+                    value, held = getattr(drawn, stored), getattr(self, stored)
+                    if stored in self._parameters or stored in self._buffers:
+                        held.copy_(value)
+                    else:  # made of something else, by a parametrization of torch's
+                        setattr(self, stored, value.detach().to(held.device, held.dtype))
 
     # What is held
 
@@ -196,7 +210,7 @@ class ParamModule(nn.Module):
         return super()._apply(apply, recurse)
 
     def __setstate__(self, state: dict) -> None:
-        known = {"_bounds": {}} | state  # pickles of earlier versions have no bounds, and of params and consts the shapes alone
+        known = {"_bounds": {}, "_order": (*state["_sizes"], *state["_hypers"])} | state  # pickles of earlier versions have no bounds, and of params and consts the shapes alone
         held = {**state["_parameters"], **state["_buffers"]}
         known["_tensors"] = {n: d if isinstance(d, _Declared) else _Declared(d, tuple(map(int, d)), held[n].is_complex()) for n, d in state["_tensors"].items()}
         super().__setstate__(known)
@@ -242,4 +256,4 @@ def header_value(name: str) -> property:
 
 
 def _is_same(value: Any, number: float) -> bool:
-    return isinstance(value, int | float) and repr(float(value)) == repr(float(number))
+    return isinstance(value, numbers.Real) and repr(float(value)) == repr(float(number))
