@@ -15,7 +15,6 @@ ROOMS = [
     # what everything may use
     ("version", "resources", "files", "source", "report", "diagnostics", "scalars", "devices", "tiles", "costs", "law", "runtime_names", "backends", "cache_folder"),
     ("runtime",),  # which a generated module imports
-    ("nn",),  # layers made of generated classes; what reads programs does so by the public functions
     # the compiler, in the order of its stages
     ("reading",),
     ("syntax",),
@@ -31,6 +30,7 @@ ROOMS = [
     ("programs",),
     ("tools.bench", "tools.tune", "tools.verify", "tools.lsp", "tools.editors"),
     ("api",),
+    ("nn",),  # stacks of generated classes, in ordinary PyTorch
     ("cli", "__main__"),
 ]
 FACADE = ""  # rnndsl/__init__.py names the public functions and imports them when they are asked for

@@ -62,6 +62,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     here |= {f"rnndsl/templates/{p.relative_to(ROOT / 'templates').as_posix()}" for p in (ROOT / "templates").rglob("*.jinja")}
     here |= {f"rnndsl/runtime/cpp/{p.name}" for p in (ROOT / "rnndsl" / "runtime" / "cpp").iterdir()}
     here |= {f"rnndsl/devices/{p.name}" for p in (ROOT / "rnndsl" / "devices").glob("*.toml")}
+    here |= {f"rnndsl/nn/{p.name}" for p in (ROOT / "rnndsl" / "nn").glob("*.rnn")}
     packed = {n for n in names if ".dist-info/" not in n}
     assert packed == here
     assert any(n.endswith("LICENSE") for n in names)
