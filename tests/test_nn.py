@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 import rnndsl
-from rnndsl.nn import Recurrent
+from rnndsl.nn import Recurrent, clip_gradient, clip_params_
 from tests.agreement import ODD, random_inputs, sizes_of
 from tests.features import FEATURES, SIZES, program
 from tests.zoo_cells import ZOO
@@ -487,3 +487,50 @@ def test_params_are_drawn_anew():
     order = rnndsl.load("cell O(r = 0.5, H):\n  input x: [H]\n  param a: [H] ~ normal(r)\n  output y = a * x\n").O(0.25, 3)
     order.reset_parameters()
     assert order.a.shape == (3,)
+
+
+# In bounds
+
+
+def test_params_are_clipped():
+    """By the last part of their names, in place, to numbers or pairs."""
+    net = Recurrent(rnndsl.load(ZOO["ParaGRU"].text), SIZES_OF_GRU, 2)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.fill_(3.0)
+    clip_params_(net, {"a_*": 0.5, "b_z": (-1, 2)})
+    want = {"W_z": 3.0, "a_z": 0.5, "a_r": 0.5, "b_z": 2.0, "b_n": 3.0}
+    for name, p in net.named_parameters():
+        if (last := name.split(".")[-1]) in want:
+            assert bool((p == want[last]).all()), name
+    with pytest.raises(ValueError, match="no param is called 'c'; there are W_z, "):
+        clip_params_(net, {"c": 1.0})
+    for wrong in (-1.0, (2, 1), float("nan")):
+        with pytest.raises(ValueError, match="bounds: a_z: expected a number that is not negative"):
+            clip_params_(net, {"a_z": wrong})
+
+
+def test_gradients_are_clipped_at_a_border():
+    """A sequence's gradient in a tensor, or an entry's; smaller ones, values, and what is no real number go through."""
+    state = (torch.ones(2, 3, 2, requires_grad=True), [torch.full((2,), 2.0, requires_grad=True), torch.tensor([1, 2])])
+    weights = torch.tensor([3.0, 0.01]).view(2, 1, 1)
+    for how, wanted in (({"norm": 1.0}, [1 / 6**0.5, 0.01]), ({"value": 0.5}, [0.5, 0.01])):
+        clipped = clip_gradient(state, **how)
+        assert torch.equal(clipped[0], state[0]) and torch.equal(clipped[1][1], state[1][1])
+        g, h = torch.autograd.grad((clipped[0] * weights).sum() + 7 * clipped[1][0].sum(), [state[0], state[1][0]])
+        torch.testing.assert_close(g, torch.tensor(wanted).view(2, 1, 1).expand(2, 3, 2))
+        torch.testing.assert_close(h, torch.full((2,), how.get("norm", 0.5)))
+    z = torch.ones(2, 1, dtype=torch.complex64, requires_grad=True)
+    (g,) = torch.autograd.grad((clip_gradient(z, value=0.5) * (3 + 4j)).real.sum(), z)
+    torch.testing.assert_close(g, torch.full((2, 1), 0.3 - 0.4j))
+    net, x = gru(both=False), torch.randn(2, 4, 3, dtype=torch.float64)
+    _, middle = net(x)
+    border = clip_gradient(middle, norm=1e-3)
+    assert type(border[0]) is type(middle[0])
+    net(x, border)[0].sum().backward()
+    assert float(net.cells[0].W_r.grad.abs().max()) > 0 and isinstance(border, tuple)
+    for wrong in ({}, {"norm": 1.0, "value": 1.0}):
+        with pytest.raises(TypeError, match="expected norm= or value="):
+            clip_gradient(z, **wrong)
+    with pytest.raises(ValueError, match="norm: expected a positive number, got 0"):
+        clip_gradient(z, norm=0)

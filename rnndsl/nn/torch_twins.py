@@ -196,7 +196,7 @@ def _frozen(module: nn.Module) -> list[bool]:
 @torch.no_grad()
 def _require_the_same(net: Recurrent, module: nn.Module) -> None:
     """Raises ValueError where a stack and one of torch.nn's do not give the same numbers in float64, from states too."""
-    ours, theirs = (copy.deepcopy(m).to("cpu", torch.float64).eval() for m in (net, module))
+    ours, theirs = copy.deepcopy(net).to("cpu", torch.float64).eval(), copy.deepcopy(module).to("cpu", torch.float64).eval()
     draw = torch.Generator().manual_seed(0)
     for cell in ours.cells:
         cell.backend = "reference"

@@ -97,7 +97,7 @@ class Layer(ParamModule):
         """Draws the params anew, in place, as the constructor draws them. Consts whose value the cell declares get it again; those that are the
         user's to set stay as they are."""
         generated = next(c for c in type(self).__mro__ if "_declare" in c.__dict__)  # torch's parametrizations make subclasses
-        drawn = nn.Module.__new__(generated)
+        drawn: Layer = object.__new__(generated)
         drawn._begun(self._sizes, self._hypers, self._own_device(), self._own_dtype(), self._order)
         self._take(drawn)
 
