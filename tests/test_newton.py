@@ -61,8 +61,8 @@ def test_own_channel_is_the_diagonal(name):
     call = calls[0]
     old = [torch.randn(1, 1, *f.shape[1:], dtype=torch.float64) for f in call.first]
     streams = [s[:, :1] for s in call.streams]
-    given = solver.round.given(call._replace(streams=streams, steps=1))
-    _, block = solver.round(True, old, given)
+    given = solver.rounds.given(call._replace(streams=streams, steps=1))
+    _, block = solver.rounds(True, old, given)
     for i, row in enumerate(block):
         for j, entry in enumerate(row):
             if old[i].shape != old[j].shape:
@@ -70,7 +70,7 @@ def test_own_channel_is_the_diagonal(name):
                 continue
 
             def one(value, i=i, j=j):
-                return solver.round(False, [value if n == j else o for n, o in enumerate(old)], given)[0][i]
+                return solver.rounds(False, [value if n == j else o for n, o in enumerate(old)], given)[0][i]
 
             n = old[i].numel()
             whole = torch.func.jacrev(one)(old[j]).reshape(n, n).diagonal()
@@ -86,9 +86,9 @@ def test_own_channel_along_a_loop():
     one(*random_inputs(one, 1, 1))
     (call,) = calls
     old = torch.randn(1, 1, 24, dtype=torch.float64)
-    given = solver.round.given(call)
-    _, ((found,),) = solver.round(True, [old], given)
-    whole = torch.func.jacrev(lambda s: solver.round(False, [s], given)[0][0])(old)
+    given = solver.rounds.given(call)
+    _, ((found,),) = solver.rounds(True, [old], given)
+    whole = torch.func.jacrev(lambda s: solver.rounds(False, [s], given)[0][0])(old)
     torch.testing.assert_close(found.flatten(), whole.reshape(24, 24).diagonal(), rtol=1e-10, atol=1e-12)
     torch.manual_seed(0)
     three = rnndsl.load(text).RHN(48, 48, 3, backend="torch", schedule="newton")

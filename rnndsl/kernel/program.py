@@ -132,10 +132,10 @@ def _with_rounds(b: Builder, sinks: list[Sink]) -> tuple[Sink, ...]:
 
 
 def forward(step: Step) -> Program:
-    """The new value of each state, into its sequence, and the outputs."""
+    """The new value of each state, into its sequence, and the outputs; of a step without new values the outputs alone."""
     b = step.builder
     sinks = []
-    for i, ((array, lag), n) in enumerate(zip(step.carries, step.updates, strict=True)):
+    for i, ((array, lag), n) in enumerate(zip(step.carries, step.updates, strict=bool(step.updates))):
         if lag == 1:
             sinks.append(Sink(Target("sequence", i), n, tuple(range(len(array.shape)))))
     for i, (array, n) in enumerate(step.outputs):

@@ -118,7 +118,7 @@ def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Cl
         if kind in ("sequence", "carry_gradient"):
             return [("state", carries[index], k) for k in sink.order]
         if kind == "round":  # also where a round computes it of none of what it begins with
-            return axes(next(n.loop for n in program.nodes if n.op == "loop" and n.loop.number == sink.loop).rounds[index])
+            return axes(next(n.loop for n in program.nodes if n.op in ("loop", "loop_back") and n.loop.number == sink.loop).rounds[index])
         if kind == "round_gradient":
             return axes(next(n.back for n in program.nodes if n.op == "loop_back" and n.loop.number == sink.loop).gradients[index])
         return None

@@ -8,7 +8,7 @@ from rnndsl.kernel.values import Array
 
 @dataclass(frozen=True)
 class Step:
-    """One step: `updates` are the nodes of the values that the carries (state[t-lag], by lag) take next."""
+    """One step: `updates` are the nodes of the values that the carries (state[t-lag], by lag) take next; none where only outputs are made of them."""
 
     builder: Builder
     streams: tuple[Array, ...]

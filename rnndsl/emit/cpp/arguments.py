@@ -36,7 +36,7 @@ def write_arguments(f: Scope) -> None:
     kept = [i for i, (_, lag) in enumerate(step.carries) if lag == 1]
     for i in kept:
         array(f.names(("sequence", i), f"{step.carries[i][0].label}_all"))
-    if f.direction == "step":
+    if f.direction in ("step", "rows"):
         for i, (a, _) in enumerate(step.outputs):
             array(f.names(("output", i), f"{a.label}_out"))
     elif f.direction == "forward":

@@ -19,6 +19,7 @@ from rnndsl.emit.cpp.text import product
 from rnndsl.kernel.schedule import Group
 
 _VECTORS = {"forward": 8, "backward": 4, "step": 4}  # of a block of channels: what one unit computes at once
+_ROWS = 24  # that a unit takes where rows are steps: each reads the matrices of all products once
 
 
 class Function(Scope):
@@ -27,7 +28,7 @@ class Function(Scope):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.products = [n for n in sorted(self.used) if self.nodes[n].op == "product" and matrix_product(self, n) is not None]
-        self.has_rows = bool(self.products)
+        self.has_rows = bool(self.products) or self.direction == "rows"
 
     def write(self) -> list[str]:
         """All lines."""
@@ -44,13 +45,16 @@ class Function(Scope):
             self.put(f"const double {self.name_of(n)} = {one.code.replace('L::fill', 'double')};", 1)
 
     def _units(self) -> None:
-        rows = "8" if self.has_rows else "1"
+        rows = _ROWS if self.direction == "rows" else 8 if self.has_rows else 1
         self.put(f"constexpr long ROWS = {rows};", 1)
         if self.block_size is not None:
             size = self.dim(self.block_size)
             self.put(f"constexpr long BLOCK = block_of<T>({size}, {_VECTORS[self.direction]}), BLOCKS = ({size} + BLOCK - 1) / BLOCK, LAST = {size} - (BLOCKS - 1) * BLOCK;", 1)
         coordinates = self.coordinates()
-        self.put(f"const Units units(call, {product(count for _, count in coordinates)}, ROWS);", 1)
+        if self.direction == "rows":
+            self.put("const Units units(call.steps, call.threads, call.batch, ROWS);", 1)
+        else:
+            self.put(f"const Units units(call, {product(count for _, count in coordinates)}, ROWS);", 1)
         if self.direction != "step":
             for n in self.products:
                 write_pack(self, n, 1)
@@ -61,7 +65,10 @@ class Function(Scope):
         for marker, count in reversed(coordinates):
             self.put(f"const long {self.coordinate(marker)} = {number} % {cpp_text.bracketed(count)};", 2)
             number += f" / {cpp_text.bracketed(count)}"
-        self.put(f"const long part = {number}, b = units.first_row(part), rows = units.rows(part);", 2)
+        if self.direction == "rows":
+            self.put("const long part = unit / call.batch, b = unit % call.batch, t = units.first_row(part), rows = units.rows(part);", 2)
+        else:
+            self.put(f"const long part = {number}, b = units.first_row(part), rows = units.rows(part);", 2)
         if self.block_size is not None:
             self.put("const long start = block * BLOCK;", 2)
             self.put("auto run = [&](auto extent) {", 2)
@@ -82,6 +89,10 @@ class Function(Scope):
         take_memory(self, depth)
         for n, name in gathered(self).items():
             self.put(f"T* {name} = memory.take<T>(ROWS * {cpp_text.bracketed(self.volume(gather_domain(self, n)))});", depth)
+        if self.direction == "rows":
+            for group in self.schedule.groups:
+                self.write_group(group, depth)
+            return
         if self.direction == "backward":
             sums.begin(self, depth)
             self.put("for (long t = call.steps - 1; t >= 0; --t) {", depth)

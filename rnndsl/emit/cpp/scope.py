@@ -121,6 +121,11 @@ class Scope:
                 step = times(step, size)
         return tuple(strides)
 
+    @property
+    def row(self) -> tuple[str, str]:
+        """The sequence and the step of row r of a unit."""
+        return ("b", "t + r") if self.direction == "rows" else ("b + r", "t")
+
     # Where values lie
 
     def view(self, n: int) -> View:
@@ -190,9 +195,9 @@ class Scope:
         if node.op == "static":
             return None
         if node.op == "old":
-            return f"const T* {name} = {self.old_call(node.leaf.index, 'b + r', 't')};"
+            return f"const T* {name} = {self.old_call(node.leaf.index, *self.row)};"
         if node.op in ("stream", "state_gradient"):
-            return f"const T* {name} = {self.base_name(base)}.at<const T>(b + r, t);"
+            return f"const T* {name} = {self.base_name(base)}.at<const T>({', '.join(self.row)});"
         if node.op == "carry_gradient":
             return f"const T* {name} = {self.base_name(base)} + r * {cpp_text.bracketed(self.volume(self.state_domain(node.leaf.index)))};"
         return f"T* {name} = {self.base_name(base)} + r * {cpp_text.bracketed(self.volume(self.shape_domain(base)))};"

@@ -18,7 +18,7 @@ def sink_address(f: Scope, s: Sink, domain: tuple, lane_axis: int | None) -> tup
         base = f"{f.names(('sequence', index))}.at<T>(b + r, t)"
         strides = f.row_major([f.dim(d) for d in f.step.carries[index][0].shape])
     elif kind == "output":
-        base = f"{f.names(('output', index))}.at<T>(b + r, t)"
+        base = f"{f.names(('output', index))}.at<T>({', '.join(f.row)})"
         strides = f.row_major([f.dim(d) for d in f.step.outputs[index][0].shape])
     elif kind == "carry_gradient":
         state = f.state_domain(index)

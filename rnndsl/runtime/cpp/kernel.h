@@ -120,15 +120,16 @@ inline long rows_of(long batch, long threads, long others, long most) {
   return std::max<long>(1, std::min(most, (batch + parts - 1) / parts));
 }
 
-// How a call is divided into units: each has `share` rows of the batch at most, and one of the parts into which other axes are divided.
+// How a call is divided into units: each has `share` rows at most, and one of the parts into which other axes are divided.
 struct Units {
-  long batch, others, share, parts;
+  long all, others, share, parts;
 
-  Units(const Call& call, long others, long most)
-      : batch(call.batch), others(others), share(rows_of(batch, call.threads, others, most)), parts((batch + share - 1) / share) {}
+  Units(const Call& call, long others, long most) : Units(call.batch, call.threads, others, most) {}
+  Units(long all, long threads, long others, long most)
+      : all(all), others(others), share(rows_of(all, threads, others, most)), parts((all + share - 1) / share) {}
   long count() const { return parts * others; }
   long first_row(long part) const { return part * share; }
-  long rows(long part) const { return std::min(share, batch - part * share); }
+  long rows(long part) const { return std::min(share, all - part * share); }
 };
 
 // The matrices of some heads as panels, which `multiply` takes.

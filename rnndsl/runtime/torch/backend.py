@@ -1,36 +1,33 @@
 """The backend of PyTorch's operations: recurrences by Newton's method, over all steps at once, or by chunks, on any device."""
 
 import linecache
-from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, partial
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from rnndsl import costs
 from rnndsl.costs import LOOP, Load
 from rnndsl.devices import Device, of_architecture
 from rnndsl.runtime import ops, recurrence
-from rnndsl.runtime.backend import BACKENDS, Backend, Plan, Results
+from rnndsl.runtime.backend import Backend, Plan, Results
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.choice import say_once
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.plain import reference_of
 from rnndsl.runtime.reference import REFERENCE
-from rnndsl.runtime.solved import SolveReport
-from rnndsl.runtime.torch import library, newton, stepwise
+from rnndsl.runtime.torch import library
 from rnndsl.runtime.torch.chunks import ChunkSolver
 from rnndsl.runtime.torch.kernels import Chunks, Round, Rounds
+from rnndsl.runtime.torch.newton import Carries
+from rnndsl.runtime.torch.rounds import TorchRounds
+from rnndsl.runtime.torch.solver import Solver
 from rnndsl.runtime.triton.backend import device_of
 from rnndsl.scalars import Scalars
 from rnndsl.tiles import CHUNKED, NEWTON, SEQUENTIAL
-
-_PATIENCE, _HASTE = 64, 8  # rounds that a short chunk may take: where Newton's method is asked for, and where it is to be fast
-_STEPWISE = {"cpu": "cpu", "cuda": "triton"}  # by type of device, the backend with kernels of single steps
-_MOST_SKIPPED = 1024  # calls that are run step by step after one that did not converge
 
 
 class Torch(Backend):
@@ -108,10 +105,10 @@ class Torch(Backend):
             stepwise = reference_of(key.cls, key.name, forms, (1,) * len(chunks.carries), key.sizes, key.hypers, key.dtype, chunks.own, chunks.follows)
             return ChunkSolver(key, chunks, (functions[chunks.name], functions.get(chunks.after)), stepwise)
         kernel = key.kernels.kernels[key.name]
-        forms = (kernel.streams, kernel.statics, kernel.carries)
-        reference = reference_of(key.cls, key.name, forms, kernel.lags, key.sizes, key.hypers, key.dtype)
-        round_ = newton.Round(functions[f"{kernel.name}given"], functions[kernel.name], key.sizes, key.hypers)
-        return Solver(key, round_, kernel, reference)
+        forms, carries = (kernel.streams, kernel.statics, kernel.carries), Carries(kernel.nearer)
+        reference = reference_of(key.cls, key.name, forms, carries.lags, key.sizes, key.hypers, key.dtype)
+        rounds = TorchRounds(functions[f"{kernel.name}given"], functions[kernel.name], key.sizes, key.hypers, carries)
+        return Solver(key, rounds, forms, carries, reference)
 
 
 def _schedule(layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int]) -> str:
@@ -155,110 +152,6 @@ def _functions(source: str, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {"torch": torch, "F": functional, "ops": ops, "Scalars": Scalars, **{n: f for n, f in vars(library).items() if callable(f)}}
     exec(compile(source, file, "exec"), found)
     return found
-
-
-@dataclass
-class Memory:
-    """Of calls that did not pay: after one of them, as many are run step by step as `skips` says, twice as many each time. So those that are tried
-    in vain are soon one in a thousand."""
-
-    failures: int = 0
-    skips: int = 0
-
-    def tries(self) -> bool:
-        """Whether the next call is tried."""
-        if not self.skips:
-            return True
-        self.skips -= 1
-        return False
-
-    def remember(self, failed: bool) -> None:
-        self.failures = self.failures + 1 if failed else 0
-        self.skips = min(2**self.failures, _MOST_SKIPPED) if failed else 0
-
-
-@dataclass
-class Solver:
-    """A recurrence by Newton's method; see `recurrence.Runnable`. `last` is how its last forward pass went; memories: how calls without a guess, with
-    one, and backwards went; memory: that of the last call."""
-
-    key: Key
-    round: newton.Round
-    kernel: Round
-    reference: Any
-    follows: tuple[int, ...] = ()
-    last: SolveReport | None = field(default=None, repr=False)
-    memories: tuple[Memory, Memory, Memory] = field(default_factory=lambda: (Memory(), Memory(), Memory()))
-    memory: Memory = field(default_factory=Memory)
-
-    @property
-    def forms(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        return self.kernel.streams, self.kernel.statics, self.kernel.carries
-
-    @property
-    def lags(self) -> tuple[int, ...]:
-        return self.kernel.lags
-
-    def cast(self, t: Tensor, is_stream: bool) -> Tensor:
-        return t if t.dtype == self.key.dtype else t.to(self.key.dtype)
-
-    def forward(self, call: Call) -> list[Tensor]:
-        self.memory = self.memories[bool(call.guess)]
-        if stepwise.is_needed(call) or not self.memory.tries():
-            self.last = SolveReport(self.key.name, SEQUENTIAL)
-            return self.stepwise.forward(call)
-        found, solved = newton.forward(self.round, newton.Carries(self.kernel.nearer), call, self.patience, self.stepwise.forward)
-        self.last = SolveReport(
-            self.key.name, NEWTON, solved.chunks, solved.rounds / max(1, solved.chunks), solved.most_rounds, solved.residual,
-            alone=int(solved.alone_from is not None), prefix=solved.alone_from,
-        )  # fmt: skip
-        self.memory.remember(solved.alone_from is not None and not newton.paid(solved.rounds, solved.alone_from))
-        return found
-
-    def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
-        *_, memory = self.memories
-        if self.memory.failures or stepwise.is_needed(call) or not memory.tries():  # the adjoint converges where the states do, as a rule
-            return self.stepwise.backward(call, sequences, grads, [True] * len(wanted))
-        carries = newton.Carries(self.kernel.nearer)
-        found, failed = newton.backward(self.round, carries, call, sequences, grads, self.patience, self.stepwise.backward)
-        memory.remember(failed)
-        return found
-
-    @property
-    def patience(self) -> int:
-        return _PATIENCE if self.key.wish == NEWTON else _HASTE
-
-    @cached_property
-    def stepwise(self) -> "Stepwise":
-        """The same recurrence step by step."""
-        return Stepwise(self)
-
-
-@dataclass(frozen=True)
-class Stepwise:
-    """A recurrence step by step: in kernels where a device has some, else in plain PyTorch."""
-
-    solver: Solver
-
-    def kernels(self, device: torch.device) -> Any:
-        """The kernels of a device, a `recurrence.Runnable`; None where it has none of this recurrence alone."""
-        other = BACKENDS.get(_STEPWISE.get(device.type, ""))
-        if other is None or other.refusal(self.solver.key.cls) is not None or other.misplaced(device) is not None:
-            return None
-        kernels = recurrence.known(self.solver.key.on(other.name))
-        return None if kernels.follows else kernels
-
-    def forward(self, call: Call) -> list[Tensor]:
-        kernels = self.kernels(call.first[0].device)
-        if kernels is not None:
-            return kernels.forward(call)
-        return [t for group in self.solver.reference(call) for t in group]
-
-    def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool] | None = None) -> list[Tensor]:
-        kernels = self.kernels(call.first[0].device)
-        if kernels is not None:
-            return kernels.backward(call, sequences, grads, [True] * sum(map(len, (call.streams, call.statics, call.first, call.initial))))
-        return stepwise.gradients(self.solver, call, grads)
 
 
 BACKEND = Torch()

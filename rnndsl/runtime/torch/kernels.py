@@ -16,14 +16,6 @@ class Round:
     carries: tuple[int, ...]
     nearer: tuple[int, ...]
 
-    @property
-    def lags(self) -> tuple[int, ...]:
-        """The lag of each carried array."""
-        found: list[int] = []
-        for near in self.nearer:
-            found.append(1 if near < 0 else found[near] + 1)
-        return tuple(found)
-
 
 @dataclass(frozen=True)
 class Chunks:

@@ -1,8 +1,8 @@
 """Newton's method over all steps of a chunk at once, with the part D of the Jacobian that stays in a channel.
 
 Forwards: given states s, F = f(s[t-1], u[t]) of all t at once, then s + δ with δ[t] = D[t] δ[t-1] + F[t] - s[t]; the residual F - s is that of the
-sequence itself, so D decides how many rounds it takes and nothing else. Backwards λ[t] = J[t+1]ᵀ λ[t+1] + g[t] is solved in the same way, with
-Jᵀ λ as PyTorch differentiates the step of all t at once. What does not converge is run step by step from where it has.
+sequence itself, so D decides how many rounds it takes and nothing else. Backwards λ[t] = J[t+1]ᵀ λ[t+1] + g[t] is solved in the same way. What does
+not converge is run step by step from where it has. What computes a round, in PyTorch's operations or in C++, is a `Rounds`.
 
 Danieli et al., arXiv 2510.21450, section 3, has Newton's method with the whole Jacobian; the splitting is a quasi-Newton method.
 """
@@ -11,13 +11,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.ops import _at_resets, lagged
-from rnndsl.runtime.torch.scan import AffineScan, Block
 
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13}  # of the residual, in units of 1 + the largest value
 _VALUES = 1 << 22  # of an array of a chunk
@@ -27,25 +27,56 @@ _LOOK = 4  # rounds after which progress is looked at
 _STEPS_A_ROUND = 24  # how many steps, run one by one, a round may take the time of
 
 
-@dataclass(frozen=True)
-class Round:
-    """The functions of a recurrence, as its module has them. before: of streams and statics, what no round changes, of every step and once; at: of old
-    values and that, new values and D."""
+class Chunk(Protocol):
+    """Rounds of one chunk forwards; states and new values are [B, C, ...] each."""
 
-    before: Callable[..., tuple[Sequence[Tensor], Sequence[Tensor]]]
-    at: Callable[..., tuple[Sequence[Tensor], Block]]
-    sizes: dict[str, int]
-    hypers: dict[str, float]
+    is_guarded: bool  # whether what it corrects is finite where new values are
+
+    def start(self) -> list[Tensor]:
+        """What to begin with: of all steps what they make of the first's past."""
+        ...
+
+    def look(self, states: Sequence[Tensor], rounds: int) -> tuple[Sequence[Tensor], Tensor]:
+        """New values of the states of the step before, and the residual of each step, [C]; NaN where there is one. rounds: the number of the round."""
+        ...
+
+    def corrected(self, states: Sequence[Tensor], new: Sequence[Tensor], is_finite: bool) -> list[Tensor]:
+        """states + δ; where δ may not be finite, new values in place of what is not."""
+        ...
+
+    def cut(self, part: Call) -> None:
+        """The first steps are done, and those of a call are left."""
+        ...
+
+
+class ChunkBack(Protocol):
+    """Rounds of one chunk backwards; λ are [B, C, ...], one a carried value."""
+
+    def wanted(self, given: Sequence[Tensor], adjoint: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """What λ should be, given the gradients of new values and λ, and the residual of each step, [C]."""
+        ...
+
+    def corrected(self, adjoint: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
+        """λ + δ."""
+        ...
+
+    def gradients(self, adjoint: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Those of streams, statics and old values, [B, C, ...], from λ of the new ones."""
+        ...
+
+
+class Rounds(Protocol):
+    """The rounds of a recurrence, in whatever computes them."""
 
     def given(self, call: Call) -> Call:
-        """A call whose streams and statics are what its rounds are given."""
-        like = call.first[0].unsqueeze(1).expand(call.first[0].shape[0], call.steps, *call.first[0].shape[1:])
-        streams, statics = self.before(like, self.sizes, self.hypers, (*call.streams, *call.statics))
-        return call._replace(streams=streams, statics=statics)
+        """A call whose streams and statics are what chunks are given: what no round changes is made."""
+        ...
 
-    def __call__(self, derivatives: bool, old: Sequence[Tensor], given: Call) -> tuple[Sequence[Tensor], Block]:
-        """New values of old ones, [B, C, ...] each, and D where it is wanted."""
-        return self.at(old[0], derivatives, self.sizes, self.hypers, (*old, *given.streams, *given.statics))
+    def chunk(self, part: Call) -> Chunk: ...
+
+    def back(self, part: Call, old: Sequence[Tensor], sequences: Sequence[Tensor]) -> ChunkBack:
+        """old: what each step sees; sequences: the states of all steps. Of a call as it is, not as `given` makes it."""
+        ...
 
 
 @dataclass
@@ -75,6 +106,14 @@ class Carries:
     def kept(self) -> int:
         return self.nearer.count(-1)
 
+    @property
+    def lags(self) -> tuple[int, ...]:
+        """The lag of each."""
+        found: list[int] = []
+        for near in self.nearer:
+            found.append(1 if near < 0 else found[near] + 1)
+        return tuple(found)
+
     def old(self, sequences: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor], reset: Tensor | None) -> list[Tensor]:
         """What each step sees, [B, C, ...] each, of the states of all steps."""
         found: list[Tensor] = []
@@ -98,17 +137,17 @@ def chunk_of(first: Sequence[Tensor], steps: int) -> int:
 
 
 def forward(
-    round_: Round, carries: Carries, call: Call, patience: int, alone: Callable[[Call], list[Tensor]]
+    rounds_of: Rounds, carries: Carries, call: Call, patience: int, alone: Callable[[Call], list[Tensor]]
 ) -> tuple[list[Tensor], Solved]:
     """The results of `recurrence.Runnable.forward`. patience: the rounds that a chunk may take even if it is short; alone: what runs a call step by
     step."""
     solved, begin = Solved(), list(call.first)
     chunk, t = chunk_of(begin, call.steps), 0
     pieces: list[list[Tensor]] = []
-    given = round_.given(call)
+    given = rounds_of.given(call)
     while t < call.steps and solved.alone_from is None:
         part = cut(given, t, min(call.steps, t + chunk))._replace(first=begin)
-        done, begin = _chunk(round_, carries, part, patience, solved, pieces)
+        done, begin = _chunk(rounds_of, carries, part, patience, solved, pieces)
         t += done
         if done < part.steps:
             solved.alone_from = t
@@ -127,24 +166,20 @@ def cut(call: Call, low: int, high: int) -> Call:
     return call._replace(streams=[s[:, low:high] for s in call.streams], reset=reset, steps=high - low, guess=guess)
 
 
-def _chunk(round_: Round, carries: Carries, part: Call, patience: int, solved: Solved, pieces: list[list[Tensor]]) -> tuple[int, list[Tensor]]:
+def _chunk(rounds_of: Rounds, carries: Carries, part: Call, patience: int, solved: Solved, pieces: list[list[Tensor]]) -> tuple[int, list[Tensor]]:
     """Solves a chunk as far as it converges, its states behind those of `pieces`. Returns the steps that are done, and what they carry on."""
     tolerance, total = TOLERANCE[part.first[0].dtype], part.steps
     limit = max(patience, total // _STEPS_A_ROUND)
-    plain = _one_step(round_, part, carries.kept)
+    chunk = rounds_of.chunk(part)
+    plain = chunk.start()
     states = [p if g is None else torch.where(g.isfinite(), g, p) for g, p in zip(part.guess, plain, strict=True)] if part.guess else plain
     solved.chunks += 1
     done = rounds = 0
     seen: list[tuple[float, int]] = []
-    scan: AffineScan | None = None
     before: Sequence[Tensor] = ()  # new values of the last round, where it was taken that its correction was finite
     while True:
         rounds += 1
-        is_fresh = scan is None or _is_power_of_two(rounds)
-        old = carries.old(states, part.first, part.initial, part.reset)
-        new, block = round_(is_fresh, old, part)
-        gaps = [n - s for n, s in zip(new, states, strict=False)]
-        residual = _by_step([g.abs().div_(n.abs().add_(1)) for g, n in zip(gaps, new, strict=False)])
+        new, residual = chunk.look(states, rounds)
         largest, settled = _settled(residual, tolerance)
         seen.append((largest, done + settled))
         if part.guess and rounds == 1 and not largest <= _WILD:
@@ -152,63 +187,28 @@ def _chunk(round_: Round, carries: Carries, part: Call, patience: int, solved: S
             states = [torch.where(_at_resets(tame, s), s, p) for s, p in zip(states, plain, strict=True)]
             continue
         if before and not math.isfinite(largest):
-            states, before = [torch.where(s.isfinite(), s, b) for s, b in zip(states, before, strict=False)], ()
+            states, before = [torch.where(s.isfinite(), s, b) for s, b in zip(states, before, strict=True)], ()
             continue
         gives_up = rounds >= patience // 2 and rounds % _LOOK == 0 and rounds + _still(seen, tolerance, total) > limit
         is_done = settled == part.steps or gives_up
-        if not is_done:
-            added = [*gaps, *(torch.zeros_like(o) for o in old[carries.kept :])]
-            if is_fresh:
-                scan = AffineScan(_masked(block, added, part.reset), part.steps)
-            assert scan is not None
-            moved = scan(added)
+        is_finite = math.isfinite(largest)
+        moved = [] if is_done else chunk.corrected(states, new, is_finite)
         if settled and (is_done or _PART * settled >= part.steps):
             found = [s[:, :settled] for s in states]
             pieces.append(found)
             solved.residual = max(solved.residual, float(residual[:settled].max()))
             done += settled
             part = cut(part, settled, part.steps)._replace(first=carries.after(found, part))
-            scan = None
+            chunk.cut(part)
         else:
             settled = 0
         if is_done:
             break
-        if math.isfinite(largest):
-            states, before = [(s + m)[:, settled:] for s, m in zip(states, moved, strict=False)], [n[:, settled:] for n in new[: carries.kept]]
-        else:
-            states, before = [torch.where(m.isfinite(), s + m, n)[:, settled:] for s, m, n in zip(states, moved, new, strict=False)], ()
+        states = [m[:, settled:] for m in moved]
+        before = [n[:, settled:] for n in new] if is_finite and not chunk.is_guarded else ()
     solved.rounds += rounds
     solved.most_rounds = max(solved.most_rounds, rounds)
     return done, list(part.first)
-
-
-def _is_power_of_two(n: int) -> bool:
-    return n & (n - 1) == 0
-
-
-def _one_step(round_: Round, part: Call, kept: int) -> list[Tensor]:
-    """What to begin with: of all steps what they make of the first's past."""
-    first = [f.unsqueeze(1).expand(f.shape[0], part.steps, *f.shape[1:]) for f in part.first]
-    new, _ = round_(False, first, part)
-    return list(new[:kept])
-
-
-def _masked(block: Block, added: Sequence[Tensor], reset: Tensor | None) -> list[list[Tensor | None]]:
-    """D of all steps, [B, C, ...] each, 0 where a step sees no earlier one."""
-
-    def entry(e: Tensor | None, row: Tensor) -> Tensor | None:
-        if e is None:
-            return None
-        whole = e.expand_as(row)
-        return whole if reset is None else torch.where(_at_resets(reset, whole), 0.0, whole)
-
-    return [[entry(e, added[i]) for e in row] for i, row in enumerate(block)]
-
-
-def _by_step(values: Sequence[Tensor]) -> Tensor:
-    """The largest of all rows and channels at each step, [C]; NaN where there is one."""
-    each = [v.amax((0, *range(2, v.dim()))) for v in values]
-    return each[0] if len(each) == 1 else torch.stack(each).amax(0)
 
 
 def _settled(residual: Tensor, tolerance: float) -> tuple[float, int]:
@@ -255,7 +255,7 @@ class Pulled:
 
 
 def backward(
-    round_: Round, carries: Carries, call: Call, sequences: Sequence[Tensor], grads: Sequence[Tensor | None], patience: int,
+    rounds_of: Rounds, carries: Carries, call: Call, sequences: Sequence[Tensor], grads: Sequence[Tensor | None], patience: int,
     alone: Callable[[Call, list[Tensor], list[Tensor | None]], list[Tensor]],
 ) -> tuple[list[Tensor], bool]:  # fmt: skip
     """The gradients of streams, statics, first and initial values, as `recurrence.Runnable.backward` gives them. alone: the same, step by step, of a
@@ -268,7 +268,8 @@ def backward(
     while high > 0:
         low = max(0, high - chunk)
         given = [None if g is None else g[:, low:high] for g in grads[:kept]]
-        found = _chunk_back(round_, carries, cut(call, low, high), [o[:, low:high] for o in old], given, behind, patience, pulled)
+        window = [[s[:, low:high] for s in group] for group in (old, sequences)]
+        found = _chunk_back(rounds_of, carries, cut(call, low, high), *window, given, behind, patience, pulled)
         if found is None:
             break
         behind, high = found, low
@@ -289,63 +290,33 @@ def _groups(values: list[Tensor], call: Call) -> list[Gradients]:
 
 
 def _chunk_back(
-    round_: Round, carries: Carries, part: Call, old: list[Tensor], grads: list[Tensor | None], behind: list[Tensor],
+    rounds_of: Rounds, carries: Carries, part: Call, old: list[Tensor], sequences: list[Tensor], grads: list[Tensor | None], behind: list[Tensor],
     patience: int, pulled: Pulled,
 ) -> list[Tensor] | None:  # fmt: skip
     """Solves a chunk and adds its gradients to `pulled`. Returns those of what its first step sees, None where it does not converge."""
     tolerance = TOLERANCE[part.first[0].dtype]
     kept = carries.kept
-    _, block = round_(True, old, round_.given(part))
-    with recorded():
-        own_old, own_streams, own_statics = ([t.detach().requires_grad_() for t in group] for group in (old, part.streams, part.statics))
-        new, _ = round_(False, own_old, round_.given(part._replace(streams=own_streams, statics=own_statics)))
-        pairs = [i for i, n in enumerate(new) if n.requires_grad]
-
-    def back(values: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
-        if not pairs:
-            return [torch.zeros_like(w) for w in wanted]
-        found = torch.autograd.grad([new[i] for i in pairs], wanted, [values[i] for i in pairs], retain_graph=True, allow_unused=True)
-        return [torch.zeros_like(w) if g is None else g for g, w in zip(found, wanted, strict=True)]
-
+    back = rounds_of.back(part, old, sequences)
     given = [torch.zeros_like(o) if g is None else g for o, g in zip(old, [*grads, *[None] * (len(old) - kept)], strict=True)]
     given = [torch.cat([g[:, :-1], g[:, -1:] + b.unsqueeze(1)], 1) for g, b in zip(given, behind, strict=True)]
-    scan: AffineScan | None = None
     limit = max(patience, part.steps // _STEPS_A_ROUND)
     adjoint, rounds, seen = given, 0, list[tuple[float, int]]()
     while True:
         rounds += 1
-        before = [w if part.reset is None else torch.where(_at_resets(part.reset, w), 0.0, w) for w in back(adjoint, own_old)]
-        gaps = [g + _earlier(w) - a for g, w, a in zip(given, before, adjoint, strict=True)]
-        sizes = torch.stack([a.abs().reshape(*a.shape[:2], math.prod(a.shape[2:])).amax(2) for a in adjoint]).amax(0)
-        sizes = sizes + torch.finfo(sizes.dtype).eps * sizes.amax() + torch.finfo(sizes.dtype).tiny
-        residual = _by_step([g.abs().div_(_at_resets(sizes, g)) for g in gaps]).flip(0)
-        largest, settled = _settled(residual, tolerance)
+        wanted, residual = back.wanted(given, adjoint)
+        largest, settled = _settled(residual.flip(0), tolerance)
         if settled == part.steps:
             break
         seen.append((largest, settled))
         if rounds >= patience // 2 and rounds % _LOOK == 0 and rounds + _still(seen, tolerance, part.steps) > limit:
             return None
-        scan = scan or AffineScan(_transposed(_masked(block, old, part.reset)), part.steps, reverse=True)
-        adjoint = [a + m for a, m in zip(adjoint, scan(gaps), strict=True)]
-    found = back(adjoint, [*own_streams, *own_statics, *own_old])
-    pulled.streams.append(found[: len(own_streams)])
-    for total, g in zip(pulled.statics, found[len(own_streams) :], strict=False):
+        adjoint = back.corrected(adjoint, wanted)
+    streams, statics, seen_by = back.gradients(adjoint)
+    pulled.streams.append(streams)
+    for total, g in zip(pulled.statics, statics, strict=True):
         total += g
-    seen_by = found[len(own_streams) + len(own_statics) :]
     if part.reset is not None:
         for total, w in zip(pulled.initial, seen_by, strict=True):
             total += torch.where(_at_resets(part.reset, w), w, 0.0).sum((0, 1))
         seen_by = [torch.where(_at_resets(part.reset, w), 0.0, w) for w in seen_by]
     return [w[:, 0] for w in seen_by]
-
-
-def _earlier(w: Tensor) -> Tensor:
-    """What step t + 1 hands back to step t."""
-    return torch.cat([w[:, 1:], torch.zeros_like(w[:, :1])], 1)
-
-
-def _transposed(block: list[list[Tensor | None]]) -> list[list[Tensor | None]]:
-    """D of the adjoint: entry (j, i) of step t + 1 is entry (i, j) of step t."""
-    k = len(block)
-    entries = [[block[j][i] for j in range(k)] for i in range(k)]
-    return [[None if e is None else _earlier(e) for e in row] for row in entries]

@@ -1,0 +1,188 @@
+"""Rounds of Newton's method as steps that stand by themselves: what each computes of one row, a step of one sequence, nothing passes to the next.
+
+    once    what no row changes, of statics                            (one row)
+    look    new values and D, of streams, statics and old values
+    linear  what the adjoint of a row reads of its values              (once, where they are solved)
+    pull    Jᵀ λ of every row, of that and of λ
+
+So whatever writes steps, writes rounds, and products with a matrix are of as many rows as it likes at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from rnndsl.kernel.adjoint import Adjoint
+from rnndsl.kernel.graph import SCALARS, Builder, Leaf, Loop, LoopAlong, LoopBack, Node, Result, Round
+from rnndsl.kernel.loops import bodies, inside, reachable
+from rnndsl.kernel.newton import NewtonStep
+from rnndsl.kernel.step import Step
+from rnndsl.kernel.values import Array
+
+_SCALAR, _STATIC, _ROW, _ADJOINT = range(4)  # how often a value changes
+_OF_LEAF = {"static": _STATIC, "stream": _ROW, "old": _ROW, "carry_gradient": _ADJOINT}
+
+
+@dataclass(frozen=True)
+class RowSteps:
+    """The steps. Statics of the last three: those of the recurrence, then the outputs of `once`; streams of `pull`: those of the recurrence, then the
+    outputs of `linear`, then λ of each carried value. Outputs of `look`: the new states, then entries of D; block: of each entry the number of
+    its output, -1 where it is zero."""
+
+    once: Step
+    look: Step
+    linear: Step
+    pull: Step
+    block: tuple[tuple[int, ...], ...]
+
+
+def row_steps(newton: NewtonStep) -> RowSteps:
+    """The steps of a round. Raises Unsupported."""
+    step = newton.step
+    b = Builder(list(step.builder.nodes), dict(step.builder.numbers))
+    entries = [e for row in newton.own for e in row if e is not None]
+    numbers = iter(range(len(entries)))
+    block = tuple(tuple(-1 if e is None else next(numbers) for e in row) for row in newton.own)
+    kept = [i for i, (_, lag) in enumerate(step.carries) if lag == 1]
+    new = [step.updates[i] for i in kept]
+    pulled = _pullback(b, step)
+    forwards = _Rates(b.nodes, [*new, *entries])
+    backwards = _Rates(b.nodes, pulled)
+    fixed = list(dict.fromkeys([*forwards.read(_STATIC), *backwards.read(_STATIC)]))
+    saved = [n for n in backwards.read(_ROW) if b[n].op != "stream"]
+    names = dict(step.names)
+
+    def arrays(nodes: Sequence[int], wanted: str) -> tuple[Array, ...]:
+        return tuple(Array(names.get(n, wanted), "", b[n].shape) for n in nodes)
+
+    statics = (*step.statics, *arrays(fixed, "fixed"))
+    adjoints = tuple(Array(f"d_{array.label}_{lag}", "", array.shape) for array, lag in step.carries)
+    streams = (*step.streams, *arrays(saved, "saved"), *adjoints)
+    own = {n: Leaf("static", len(step.statics) + k) for k, n in enumerate(fixed)}
+    given = own | {n: Leaf("stream", len(step.streams) + k) for k, n in enumerate(saved)}
+    given |= {n: Leaf("stream", len(step.streams) + len(saved) + node.leaf.index) for n, node in enumerate(b.nodes) if node.op == "carry_gradient"}
+    outputs = [*(replace(step.carries[i][0], name=f"new_{step.carries[i][0].name}") for i in kept), *arrays(entries, "slope")]
+
+    def made(of: Step, leaves: dict[int, Leaf], wanted: Sequence[int], made: Sequence[Array]) -> Step:
+        copy = _Copy(b.nodes, leaves)
+        numbers = copy.run(wanted)
+        said = tuple((copy.new[n], name) for n, name in step.names if n in copy.new)
+        return replace(of, builder=copy.builder, updates=(), names=said, outputs=tuple(zip(made, numbers, strict=True)))
+
+    return RowSteps(
+        once=made(replace(step, streams=(), carries=()), {}, fixed, arrays(fixed, "fixed")),
+        look=made(replace(step, statics=statics), own, [*new, *entries], outputs),
+        linear=made(replace(step, statics=statics), own, saved, arrays(saved, "saved")),
+        pull=made(replace(step, streams=streams, statics=statics, carries=()), given, pulled, adjoints),
+        block=block,
+    )
+
+
+def _pullback(b: Builder, step: Step) -> list[int]:
+    """Jᵀ λ, of each old value. λ are the leaves `carry_gradient`, of which those of states are of all that a step makes of them."""
+    last = len(b.nodes) - 1
+    adjoint = Adjoint(b)
+    for i, ((array, _), n) in enumerate(zip(step.carries, step.updates, strict=True)):
+        adjoint.seed(n, b.leaf("carry_gradient", i, array.shape))
+    adjoint.run(last)
+    old = [b.leaf("old", i, array.shape) for i, (array, _) in enumerate(step.carries)]
+    found = [adjoint.gradient(n) for n in old]
+    return [b.zeros(array.shape) if g is None else g for g, (array, _) in zip(found, step.carries, strict=True)]
+
+
+class _Rates:
+    """How often each of the nodes changes that some wanted ones need; those in the rounds of loops apart."""
+
+    def __init__(self, nodes: Sequence[Node], wanted: Sequence[int]):
+        self.nodes = nodes
+        self.needed = reachable(nodes, list(wanted))
+        self.inner: set[int] = set()
+        for n in self.needed:
+            match nodes[n].data:
+                case Loop() as loop if nodes[n].op == "loop":
+                    self.inner |= inside(nodes, loop.rounds, loop.counter)
+                case LoopBack(loop, leaves) | LoopAlong(loop, leaves):
+                    self.inner |= inside(nodes, (*loop.rounds, *leaves), loop.counter)
+        self.rates: dict[int, int] = {}
+        for n in sorted(self.needed):
+            node = nodes[n]
+            self.rates[n] = _OF_LEAF.get(node.op, _SCALAR) if node.is_leaf else max((self.rates[a] for a in node.args), default=_SCALAR)
+
+    def read(self, rate: int) -> list[int]:
+        """What changes so often, and is computed, and read by what changes more often."""
+        found: set[int] = set()
+        for n in self.needed:
+            if self.rates[n] > rate or n in self.inner:
+                found.update(a for a in (*self.nodes[n].args, *bodies(self.nodes[n])) if self._is_apart(a, rate))
+        return sorted(found)
+
+    def _is_apart(self, n: int, rate: int) -> bool:
+        op = self.nodes[n].op
+        return self.rates[n] == rate and n not in self.inner and op not in ("static", "loop", "loop_back", "loop_along") and op not in SCALARS
+
+
+@dataclass
+class _Copy:
+    """Nodes of a graph in another one, where some of them are leaves, and a loop and what goes along with it are one loop; new: their numbers there."""
+
+    nodes: Sequence[Node]
+    leaves: dict[int, Leaf]
+    builder: Builder = field(default_factory=Builder)
+    new: dict[int, int] = field(default_factory=dict)
+    along: dict[int, int] = field(default_factory=dict)  # by the number of a loop
+
+    def run(self, wanted: Sequence[int]) -> list[int]:
+        """The numbers of some nodes, copied with all that they need."""
+        needed: set[int] = set()
+        stack = list(wanted)
+        while stack:
+            n = stack.pop()
+            if n not in needed:
+                needed.add(n)
+                stack.extend(() if n in self.leaves else (*self.nodes[n].args, *bodies(self.nodes[n])))
+        self.along = {self.nodes[n].loop.number: n for n in needed if self.nodes[n].op == "loop_along"}
+        for n in sorted(needed):
+            self._of(n)
+        return [self.new[n] for n in wanted]
+
+    def _of(self, n: int) -> int:
+        if n not in self.new:
+            found = self._copied(n, self.nodes[n])
+            self.builder.span = self.nodes[n].span
+            self.new[n] = self.builder.add(found) if isinstance(found, Node) else found
+        return self.new[n]
+
+    def _copied(self, n: int, node: Node) -> Node | int:
+        """A node as it is in the other graph, or the number of one that is there."""
+        if n in self.leaves:
+            return self.builder.leaf(self.leaves[n].kind, self.leaves[n].index, node.shape)
+        data = node.data
+        if node.op == "round_slope":
+            loop, index = next((a.loop, a.slopes.index(n)) for a in (self.nodes[k].along for k in self.along.values()) if n in a.slopes)
+            return Node("round", (), node.shape, data=Round(loop.number, len(loop.rounds) + index))
+        match data:
+            case Leaf(_, _, int() as select):
+                data = replace(data, select=self._of(select))
+            case Result("slopes", index):
+                data = Result("rounds", len(self.nodes[node.args[0]].loop.rounds) + index)
+            case LoopAlong(loop):
+                return self._together(self.nodes[n], next(a for a in node.args if self.nodes[a].data == loop))
+            case Loop(number) if number in self.along:
+                return self._of(self.along[number])
+            case Loop():
+                data = self._loop(data)
+            case LoopBack(loop, gradients, outputs, totals):
+                data = LoopBack(self._loop(loop), self._all(gradients), self._all(outputs), self._all(totals))
+        return replace(node, args=self._all(node.args), data=data)
+
+    def _together(self, beside: Node, n: int) -> Node:
+        """A loop, node n, and what goes along with it."""
+        loop, along, node = beside.loop, beside.along, self.nodes[n]
+        leaves, count = (*loop.rounds, *along.slopes), len(loop.rounds)
+        args = self._all((*node.args[:count], *beside.args[: len(along.slopes)], *node.args[count:], *(a for a in beside.args[len(along.slopes) :] if a != n)))
+        return Node("loop", args, (), data=replace(loop, rounds=self._all(leaves), outputs=self._all((*loop.outputs, *along.outputs))))
+
+    def _loop(self, loop: Loop) -> Loop:
+        return replace(loop, rounds=self._all(loop.rounds), outputs=self._all(loop.outputs))
+
+    def _all(self, nodes: Sequence[int]) -> tuple[int, ...]:
+        return tuple(self._of(n) for n in nodes)
