@@ -1,7 +1,7 @@
 """What a generated module says of its kernels, as data and as text."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 WIDTH = 110  # of a line of generated code
@@ -10,11 +10,12 @@ WIDTH = 110  # of a line of generated code
 @dataclass(frozen=True)
 class Carried:
     """The kernels of a cell for one backend. title: a line for whoever reads the module; said: names and values, which the backend's `carried`
-    takes; text: that of the kernels, empty where there are none."""
+    takes; text: that of the kernels, empty where there are none; texts: further ones, by name."""
 
     title: str
     said: dict[str, Any]
     text: str = ""
+    texts: dict[str, str] = field(default_factory=dict)
 
     @property
     def refused(self) -> tuple[tuple[str, str], ...]:
@@ -25,7 +26,7 @@ class Carried:
     def lines(self) -> list[str]:
         """Arguments of a call, `name=value,` each, over several lines where they are long; the text last."""
         found = [line for name, value in self.said.items() for line in _lines(f"{name}=", value)]
-        return [*found, f"source={_text(self.text)},"] if self.text else found
+        return found + [f"{name}={_text(text)}," for name, text in {"source": self.text, **self.texts}.items() if text]
 
 
 def literal(value: Any) -> str:

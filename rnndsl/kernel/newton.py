@@ -18,6 +18,12 @@ class NewtonStep:
     step: Step
     own: Matrix
 
+    @property
+    def nearer(self) -> tuple[int, ...]:
+        """Of each carried array the number of the one that it was a step ago, -1 of states of the step before."""
+        place = {(array.name, array.part, lag): i for i, (array, lag) in enumerate(self.step.carries)}
+        return tuple(place[array.name, array.part, lag - 1] if lag > 1 else -1 for array, lag in self.step.carries)
+
 
 def newton_step(plan: Plan, recurrence: Recurrence) -> NewtonStep:
     """A round of a recurrence. Raises Unsupported, with the reason."""

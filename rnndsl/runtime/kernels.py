@@ -15,11 +15,12 @@ class KernelText:
 
     source: str
     COMMENT: ClassVar[str]  # what a comment begins with
+    TEXTS: ClassVar[tuple[str, ...]] = ("source",)
 
     @cached_property
     def digest(self) -> str:
-        source = re.sub(rf"^[ \t]*{self.COMMENT}.*\n", "", self.source, flags=re.M)
-        return hashlib.sha256(repr(replace(self, source=source)).encode()).hexdigest()[:32]  # type: ignore[type-var]
+        texts = {name: re.sub(rf"^[ \t]*{self.COMMENT}.*\n", "", getattr(self, name), flags=re.M) for name in self.TEXTS}
+        return hashlib.sha256(repr(replace(self, **texts)).encode()).hexdigest()[:32]  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any
 from rnndsl.diagnostics import Source
 from rnndsl.emit.carried import Carried
 from rnndsl.emit.cpp.library import KernelText, cpp_text
+from rnndsl.emit.cpp.rows import rows_text
 from rnndsl.kernel.build import CellKernels
 
 
@@ -17,7 +18,10 @@ def carried(kernels: CellKernels, source: Source) -> Carried:
     said: dict[str, Any] = {"sizes": dict(made.sizes), "kernels": {k.label: _said(k) for k in made.kernels}}
     if made.step is not None:
         said["step"] = made.step.form.said(made.step.name)
-    return Carried("The recurrences in C++, built when a layer first runs on a CPU", said | {"refused": refused}, made.text)
+    rounds = rows_text(kernels, source)
+    more = {"rounds": rounds.said} if rounds.said else {}
+    texts = {"rows": rounds.text} if rounds.said else {}
+    return Carried("The recurrences in C++, built when a layer first runs on a CPU", said | {"refused": refused} | more, made.text, texts)
 
 
 def _said(k: KernelText) -> dict[str, Any]:

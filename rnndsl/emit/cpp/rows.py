@@ -6,14 +6,15 @@ from typing import Any
 from rnndsl.diagnostics import Source
 from rnndsl.emit.cpp.function import Function
 from rnndsl.emit.cpp.text import comment
+from rnndsl.emit.labels import labels_of
 from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.templates import rendered
+from rnndsl.kernel.build import CellKernels, Refusal
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.program import forward
-from rnndsl.kernel.row_steps import RowSteps
+from rnndsl.kernel.row_steps import row_steps
 from rnndsl.kernel.separate import Split
 from rnndsl.kernel.step import Step
-from rnndsl.plan.ir import Plan
 from rnndsl.version import VERSION
 
 _TITLES = {
@@ -26,34 +27,35 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class RowsText:
-    """The functions of some recurrences: `said` is of each what the runtime must know of them; refused: of the others why they have none."""
+    """The functions of some recurrences of a cell; `said` is what the runtime must know of each, by its label."""
 
     text: str
-    sizes: dict[str, str]
     said: dict[str, dict[str, Any]]
-    refused: dict[str, str]
 
 
-def rows_text(plan: Plan, recurrences: dict[str, RowSteps], source: Source) -> RowsText:
-    """The text of recurrences, by their labels."""
-    names = KernelNames()
-    sizes = {n: names(n) for n in plan.cell.sizes}
+def rows_text(kernels: CellKernels, source: Source) -> RowsText:
+    """Those of all recurrences of which C++ can write the rounds, which are those that it can run step by step."""
+    plan = kernels.plan
+    labels, names = labels_of(plan), KernelNames()
+    for name in plan.cell.sizes:
+        names(name)
     hypers = tuple(h.name for h in plan.cell.hypers)
     functions: list[dict[str, Any]] = []
     said: dict[str, dict[str, Any]] = {}
-    refused: dict[str, str] = {}
-    for label, steps in recurrences.items():
+    for r in kernels.recurrences:
+        if isinstance(r.newton, Refusal) or isinstance(r.sweep, Refusal):
+            continue
+        label = labels[r.recurrence.scan.states]
         name = names(("rows", label), label).rstrip("_")
         try:
+            steps = row_steps(r.newton)
             made = [_function(getattr(steps, part), f"{name}_{part}", title, source, names, hypers) for part, title in _TITLES.items()]
-        except Unsupported as e:
-            refused[label] = str(e)
+        except Unsupported:
             continue
         functions += made
-        said[label] = {"name": name, "block": steps.block}
+        said[label] = {"name": name, "block": steps.block, "nearer": r.newton.nearer}
     title = comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
-    text = rendered("cpp/rows.cpp.jinja", made=title, functions=functions).rstrip() + "\n" if functions else ""
-    return RowsText(text, sizes, said, refused)
+    return RowsText(rendered("cpp/rows.cpp.jinja", made=title, functions=functions).rstrip() + "\n", said)
 
 
 def _function(step: Step, name: str, title: str, source: Source, names: KernelNames, hypers: tuple[str, ...]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rnndsl.emit.torch.work import work_text
 from rnndsl.kernel.build import CellKernels, Refusal
 from rnndsl.kernel.chunked import ChunkForm
 from rnndsl.kernel.limits import Unsupported
-from rnndsl.kernel.step import Step
+from rnndsl.kernel.newton import NewtonStep
 
 
 def carried(kernels: CellKernels, source: Source) -> Carried:
@@ -49,7 +49,7 @@ def carried(kernels: CellKernels, source: Source) -> Carried:
         except Unsupported as e:
             refused[label] = str(e)
             continue
-        said[label] = _said(r.newton.step, name)
+        said[label] = _said(r.newton, name)
         texts.append("\n".join(lines))
     more: dict[str, Any] = {"chunks": chunks, "unchunked": unchunked}
     if not said and not chunks:
@@ -58,12 +58,11 @@ def carried(kernels: CellKernels, source: Source) -> Carried:
     return Carried("Rounds of Newton's method, and chunks of steps, for any device", {"kernels": said, "refused": refused} | more, "\n\n\n".join(texts) + "\n")
 
 
-def _said(step: Step, name: str) -> dict[str, Any]:
-    place = {(array.name, array.part, lag): i for i, (array, lag) in enumerate(step.carries)}
-    nearer = tuple(place[array.name, array.part, lag - 1] if lag > 1 else -1 for array, lag in step.carries)
+def _said(newton: NewtonStep, name: str) -> dict[str, Any]:
+    step = newton.step
     arrays = (step.streams, step.statics, tuple(array for array, _ in step.carries))
     streams, statics, carries = (form_of(a) for a in arrays)
-    return {"name": name, "streams": streams, "statics": statics, "carries": carries, "nearer": nearer}
+    return {"name": name, "streams": streams, "statics": statics, "carries": carries, "nearer": newton.nearer}
 
 
 def _said_of_chunks(form: ChunkForm, name: str, after: str) -> dict[str, Any]:

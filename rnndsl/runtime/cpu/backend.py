@@ -2,7 +2,8 @@
 
 import itertools
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +12,11 @@ from torch import Tensor
 from rnndsl.runtime import build, recurrence
 from rnndsl.runtime.backend import Backend, Plan, Results
 from rnndsl.runtime.call import Call
+from rnndsl.runtime.choice import say_once
 from rnndsl.runtime.cpu.invoke import SMALL, invoke, strided, values_of
-from rnndsl.runtime.cpu.kernels import Kernel, Kernels
+from rnndsl.runtime.cpu.kernels import Kernel, Kernels, Rows
 from rnndsl.runtime.cpu.loaded import Loaded, load
+from rnndsl.runtime.cpu.rounds import rounds_in_cpp
 from rnndsl.runtime.cpu.step import step
 from rnndsl.runtime.dtypes import HALF, cast_to, widened
 from rnndsl.runtime.kernels import Step
@@ -21,6 +24,9 @@ from rnndsl.runtime.key import Key
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.memory import rows
 from rnndsl.runtime.plain import reference_of
+from rnndsl.runtime.torch.newton import Carries
+from rnndsl.runtime.torch.solver import Solver
+from rnndsl.tiles import NEWTON, SEQUENTIAL
 
 _warned: set[type] = set()
 
@@ -30,11 +36,15 @@ class Cpu(Backend):
 
     name = "cpu"
     devices = ("cpu",)
+    schedules = (SEQUENTIAL, NEWTON)
     has_step = True
     threaded_from = SMALL
 
-    def carried(self, kernels: dict[str, dict] | None = None, step: dict | None = None, **said: Any) -> Kernels:
-        return Kernels(kernels={n: Kernel(**k) for n, k in (kernels or {}).items()}, step=Step(**step) if step else None, **said)
+    def carried(
+        self, kernels: dict[str, dict] | None = None, step: dict | None = None, rounds: dict[str, dict] | None = None, **said: Any
+    ) -> Kernels:
+        own = {n: Kernel(**k) for n, k in (kernels or {}).items()}
+        return Kernels(kernels=own, step=Step(**step) if step else None, rounds={n: Rows(**k) for n, k in (rounds or {}).items()}, **said)
 
     def refusal(self, cls: Any) -> str | None:
         kernels: Kernels | None = cls._kernels.get(self.name)
@@ -50,22 +60,39 @@ class Cpu(Backend):
     def chosen(self, cls: Any, name: str) -> bool:
         return _chosen(cls)
 
+    def taken(self, layer: Layer, name: str, device: torch.device, shape: tuple[int, int]) -> bool:
+        """Not for rounds that it lacks."""
+        if not super().taken(layer, name, device, shape):
+            return False
+        return layer.schedule != NEWTON or name in layer._kernels[self.name].rounds
+
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
-        return recurrence.run(_key(layer, name, kind["dtype"]), call)
+        key = _key(layer, name, kind["dtype"], _schedule(layer, name))
+        found = recurrence.run(key, call)
+        if not torch.compiler.is_compiling():
+            kernels = recurrence.known(key)
+            if isinstance(kernels, Solver) and kernels.last is not None:  # as it is where tensors are fake
+                self.solved(layer, name, partial(replace, kernels.last))
+        return found
 
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
-        return Plan(name, self.name, "sequential", "kernels in C++")
+        schedule = _schedule(layer, name)
+        return Plan(name, self.name, schedule, "kernels in C++" if schedule == SEQUENTIAL else "rounds over all steps at once, in C++")
 
     def step(
         self, layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
     ) -> tuple[list[Tensor], list[Tensor]] | None:
         return step(layer, inputs, values, state, dtype)
 
-    def made(self, key: Key) -> "Compiled":
+    def made(self, key: Key) -> "Compiled | Solver":
         """Raises what `build.load` does."""
         kernel = key.kernels.kernels[key.name]
         forms = (kernel.streams, kernel.statics, kernel.carries)
         reference = reference_of(key.cls, key.name, forms, kernel.lags, key.sizes, key.hypers, key.dtype)
+        if key.wish == NEWTON:
+            carries = Carries(key.kernels.rounds[key.name].nearer)
+            stepwise = key.on(self.name)
+            return Solver(key, rounds_in_cpp(key, carries, lambda: recurrence.known(stepwise)), forms, carries, reference)
         return Compiled(load(key.cls, key.name, key.sizes, key.hypers, key.dtype), forms, kernel.lags, key.dtype, reference)
 
 
@@ -81,13 +108,25 @@ def _chosen(cls: Any) -> bool:
     return why is None
 
 
+def _schedule(layer: Layer, name: str) -> str:
+    """Rounds where they are asked for, and there are some; a step after the other is faster where cores are few."""
+    if layer.schedule != NEWTON:
+        return SEQUENTIAL
+    if name in layer._kernels["cpu"].rounds:
+        return NEWTON
+    if not torch.compiler.is_compiling():
+        cls = type(layer)
+        say_once(cls, f"schedule: {cls.__name__}: `{name}` runs sequentially, with the same numbers: 'cpu' has no newton for it")
+    return SEQUENTIAL
+
+
 @torch.compiler.assume_constant_result
-def _key(layer: Layer, name: str, dtype: torch.dtype) -> str:
+def _key(layer: Layer, name: str, dtype: torch.dtype, schedule: str) -> str:
     """The key of a layer's recurrence; builds its kernels where they are not built yet. A compiled layer asks for it once.
 
     Raises what `build.load` does.
     """
-    key = Key.text_of("cpu", layer, name, dtype)
+    key = Key.text_of("cpu", layer, name, dtype, NEWTON if schedule == NEWTON else "")
     recurrence.known(key)
     return key
 

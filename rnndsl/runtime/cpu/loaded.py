@@ -2,7 +2,7 @@
 
 import ctypes
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,16 +50,16 @@ def load(cls: Any, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> 
     kernels: Kernels = cls._kernels["cpu"]
     library = build.load(source_of(kernels, sizes, dtype), cls.__name__)
     kernel = kernels.kernels[name]
-    forward, backward = (_function(library, f"{kernel.name}_{direction}") for direction in ("forward", "backward"))
-    check_slices(_slices(_table(library, f"{kernel.name}_slices")))
-    outers = _outers(_table(library, f"{kernel.name}_outers"))
-    return Loaded(kernel, forward, backward, outers, _doubles(hypers))
+    forward, backward = (function_of(library, f"{kernel.name}_{direction}") for direction in ("forward", "backward"))
+    check_slices(_slices(table(library, f"{kernel.name}_slices")))
+    outers = _outers(table(library, f"{kernel.name}_outers"))
+    return Loaded(kernel, forward, backward, outers, doubles(hypers))
 
 
-def _function(library: ctypes.CDLL, name: str) -> Any:
-    """A function of a library that takes kernel.h's Call. Raises BuildFailed where the library lacks it."""
+def function_of(library: ctypes.CDLL, name: str, further: Sequence[Any] = ()) -> Any:
+    """A function of a library that takes kernel.h's Call, and further arguments of these types. Raises BuildFailed where the library lacks it."""
     found = _symbol(library, name)
-    found.argtypes, found.restype = [ctypes.c_char_p], None
+    found.argtypes, found.restype = [ctypes.c_char_p, *further], None
     return found
 
 
@@ -71,11 +71,12 @@ def _symbol(library: ctypes.CDLL, name: str) -> Any:
         raise build.BuildFailed(f"the library of a kernel lacks `{name}`; it was made by another compiler, or is damaged: {library._name}; {hint}") from None
 
 
-def _doubles(hypers: dict[str, float]) -> Any:
+def doubles(hypers: dict[str, float]) -> Any:
+    """Hyperparameters as a kernel takes them."""
     return (ctypes.c_double * max(1, len(hypers)))(*hypers.values())
 
 
-def _table(library: ctypes.CDLL, name: str) -> Iterator[int]:
+def table(library: ctypes.CDLL, name: str) -> Iterator[int]:
     """The numbers of a table in a library; its first one says how many entries follow, of as many numbers as its reader knows."""
     numbers = ctypes.cast(_symbol(library, name), ctypes.POINTER(ctypes.c_int64))
     return (numbers[i] for i in itertools.count())
@@ -104,8 +105,8 @@ def step_of(layer: Layer, dtype: torch.dtype) -> LoadedStep:
         library = build.load(source_of(kernels, layer._sizes, dtype), type(layer).__name__)
         assert kernels.step is not None
         name = kernels.step.name
-        check_slices(_slices(_table(library, f"{name}_slices")))
-        read = _table(library, f"{name}_shapes")
+        check_slices(_slices(table(library, f"{name}_slices")))
+        read = table(library, f"{name}_shapes")
         shapes = tuple(tuple(next(read) for _ in range(next(read))) for _ in kernels.step.outputs)
-        _steps[key] = LoadedStep(_function(library, name), _doubles(layer._hypers), shapes)
+        _steps[key] = LoadedStep(function_of(library, name), doubles(layer._hypers), shapes)
     return _steps[key]

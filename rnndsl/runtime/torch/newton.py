@@ -114,6 +114,12 @@ class Carries:
             found.append(1 if near < 0 else found[near] + 1)
         return tuple(found)
 
+    def origin(self, i: int) -> int:
+        """The number of the state that a carried value is an earlier one of."""
+        while (near := self.nearer[i]) >= 0:
+            i = near
+        return i
+
     def old(self, sequences: Sequence[Tensor], first: Sequence[Tensor], initial: Sequence[Tensor], reset: Tensor | None) -> list[Tensor]:
         """What each step sees, [B, C, ...] each, of the states of all steps."""
         found: list[Tensor] = []
@@ -268,14 +274,14 @@ def backward(
     while high > 0:
         low = max(0, high - chunk)
         given = [None if g is None else g[:, low:high] for g in grads[:kept]]
-        window = [[s[:, low:high] for s in group] for group in (old, sequences)]
-        found = _chunk_back(rounds_of, carries, cut(call, low, high), *window, given, behind, patience, pulled)
+        own, states = ([s[:, low:high] for s in group] for group in (old, sequences))
+        found = _chunk_back(rounds_of, carries, cut(call, low, high), own, states, given, behind, patience, pulled)
         if found is None:
             break
         behind, high = found, low
     if high:
         rest = alone(cut(call, 0, high), [s[:, :high] for s in sequences], [*(None if g is None else g[:, :high] for g in grads[:kept]), *behind])
-        streams, statics, first, initial = _groups(rest, call)
+        streams, statics, first, initial = groups_of(rest, call)
         pulled.streams.append(streams)
         pulled.statics = [a + b for a, b in zip(pulled.statics, statics, strict=True)]
         pulled.initial = [a + b for a, b in zip(pulled.initial, initial, strict=True)]
@@ -284,7 +290,8 @@ def backward(
     return [*whole, *pulled.statics, *behind, *pulled.initial], 2 * high > call.steps
 
 
-def _groups(values: list[Tensor], call: Call) -> list[Gradients]:
+def groups_of(values: list[Tensor], call: Call) -> list[Gradients]:
+    """The gradients of streams, statics, first and initial values."""
     left = iter(values)
     return [[next(left) for _ in group] for group in (call.streams, call.statics, call.first, call.initial)]
 
