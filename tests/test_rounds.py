@@ -131,7 +131,6 @@ def test_derivatives_of_every_kind():
     layer = newton_in_cpp("GRU")
     (x,) = random_inputs(layer, 2, 4)
     assert torch.autograd.gradcheck(lambda x: layer(x)[0], x)
-    assert torch.autograd.gradgradcheck(lambda x: layer(x)[0], x)
     tangent = torch.func.jvp(lambda x: layer(x)[0], (x,), (torch.ones_like(x),))[1]
     assert tangent.shape == layer(x)[0].shape
     compiled_layer = torch.compile(layer, fullgraph=True, backend="aot_eager")

@@ -16,11 +16,8 @@ template <class T> INLINE Vec<T> first_of(const T* from, long count) {
 }
 
 // The largest lane, NaN where there is one.
-template <class T> T largest(Vec<T> lanes) {
-  T found = lanes[0];
-  for (int i = 1; i < WIDTH<T>; ++i)
-    if (lanes[i] > found || lanes[i] != lanes[i]) found = lanes[i];
-  return found;
+template <class T> INLINE T largest(Vec<T> lanes) {
+  return fold<T, WIDTH<T>>(lanes, [](auto a, auto b) INLINED { return math::max(a, b); });
 }
 
 // Calls body(b, t) for every sequence and step.
