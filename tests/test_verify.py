@@ -63,7 +63,7 @@ SIZES = {"D": 3, "H": 5}
 
 @pytest.fixture
 def backend(monkeypatch):
-    """The CPU backend as the reference with a fault: `fault(layer, reset, sequences, finals)` gives what it returns instead."""
+    """The CPU backend, step by step, as the reference with a fault: `fault(layer, reset, sequences, finals)` gives what it returns instead."""
 
     class Faulty:
         def __init__(self):
@@ -83,7 +83,7 @@ def backend(monkeypatch):
         y, state = layer.forward(*(x.unsqueeze(1) for x in inputs), state=carried)
         return faulty.step_fault([o.squeeze(1) for o in (y if isinstance(y, tuple) else (y,))], list(state))
 
-    for name, replacement in (("run", run), ("step", step), ("refusal", lambda cls: None)):
+    for name, replacement in (("run", run), ("step", step), ("refusal", lambda cls: None), ("schedules", ("sequential",))):
         monkeypatch.setattr(BACKENDS["cpu"], name, replacement)
     monkeypatch.setattr(checks, "throughput", lambda c: Finding(INFO))
     return faulty
