@@ -35,7 +35,7 @@ def load(source: Source) -> ModuleType:
     return importlib.import_module(module_name(source))
 
 
-def _program(name: str) -> Source | None:
+def program_of(name: str) -> Source | None:
     """The program that the name of a module spells, if it spells one."""
     spelt = name.removeprefix(f"{__name__}.").upper()
     try:
@@ -49,7 +49,7 @@ def _program(name: str) -> Source | None:
 class _Finder(MetaPathFinder):
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Compiles a program. Raises RnnError where it is wrong, ImportError where rnndsl's compiler is not installed."""
-        source = _program(fullname) if fullname.startswith(f"{__name__}.") else None
+        source = program_of(fullname) if fullname.startswith(f"{__name__}.") else None
         if source is None:
             return None
         try:

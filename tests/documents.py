@@ -37,6 +37,8 @@ NOT_RUN = {
     ("editors.md", "npm install"): "it fetches packages and needs Node.js and VS Code",
     ("editors.md", "jq -r"): "tests/test_editors.py runs it, where jq is installed",
     ("index.md", "mkdocs build"): "it installs; tests/test_site.py builds the site, CI all of it",
+    ("language_models.md", "import HubLanguageModel"): "needs huggingface_hub; tests/test_nn_models.py runs it, where that is installed",
+    ("language_models.md", "import rnndsl.nn.transformers"): "needs transformers; tests/test_nn_models.py runs it, where that is installed",
     ("tutorial.md", "pip install"): "it installs, as CI does",
 }
 # What a console block shows of these commands need not come out to the digit: how far its decimal numbers may lie off, and why.

@@ -50,7 +50,7 @@ class Recurrent(nn.Module):
         settings = {"device": device, "dtype": dtype, "backend": backend, "schedule": schedule}
         self.cells: Any = nn.ModuleList()  # a layer's forward one, then its backward one
         self.outputs: list[tuple[str, ...]] = []  # the names of each layer's outputs
-        below: tuple[tuple[int, ...], bool] | None = None
+        below: Any = None
         for i, (cls, given) in enumerate(zip(cells, sizes_of(sizes, cells), strict=True)):
             own = given if below is None else sizes_above(cls, given, below[0], f"layer {i}", is_explicit=not isinstance(sizes, Mapping))
             self.cells.extend(cls(**own, **settings) for _ in range(self.directions))
@@ -58,6 +58,7 @@ class Recurrent(nn.Module):
             self._check_input(i, below)
             self.outputs.append(tuple(found))
             below = self._passed_on(i, found)
+        self.out = below  # the axes of what comes out at the top, in one step, and whether it is complex
         self._declared = self._declared_inputs()
         self.inputs = tuple(name for name, _ in self._declared)
         self._states.check()

@@ -43,15 +43,34 @@ def outputs_of(cell: Any, sizes: Mapping[str, Any]) -> dict[str, tuple[tuple[int
     return {name: (tuple(o.shape[2:]), o.is_complex()) for name, o in named.items()}
 
 
+def input_size_of(cell: Any, sizes: Mapping[str, Any]) -> str:
+    """The name of the size of a cell's first input: D where it writes `input x: [D]`. Raises ValueError where it is none of the header's."""
+    name, shape = _first_input(cell, sizes)
+    found = _name_of(cell, shape)
+    if found is None:
+        raise ValueError(f"cell: expected one whose input is a vector of a size of its header, as in input x: [D]; {cell.__name__} has {name}: [{', '.join(axes_text(shape))}]")
+    return found
+
+
+def _first_input(cell: Any, sizes: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
+    """The name and the axes of a cell's first input; sizes that are not given are taken for 1."""
+    tried = {n: sizes.get(n, 1) for n, is_needed in header_of(cell).items() if is_needed or n in sizes}
+    name, shape, _ = cell(**tried, device="meta", backend="reference")._inputs[0]
+    return name, shape
+
+
+def _name_of(cell: Any, shape: tuple[int, ...]) -> str | None:
+    """What the header calls the one axis of an input."""
+    return shape[0].text if len(shape) == 1 and isinstance(shape[0], Size) and shape[0].text in header_of(cell) else None
+
+
 def _fitted(cell: Any, sizes: Mapping[str, Any], axes: Sequence[int], place: str) -> dict[str, Any]:
     """Sizes of a cell whose first input has given axes: where the cell writes `input x: [D]`, D is what comes in. Raises ValueError where that
     cannot be."""
-    header = header_of(cell)
-    tried = {n: sizes.get(n, 1) for n, is_needed in header.items() if is_needed or n in sizes}
-    name, shape, _ = cell(**tried, device="meta", backend="reference")._inputs[0]
-    found = dict(sizes)
-    if len(shape) == 1 == len(axes) and isinstance(shape[0], Size) and shape[0].text in header:
-        found[shape[0].text] = int(axes[0])
+    name, shape = _first_input(cell, sizes)
+    size, found = _name_of(cell, shape), dict(sizes)
+    if size is not None and len(axes) == 1:
+        found[size] = int(axes[0])
     elif tuple(map(int, shape)) != tuple(axes):
         wanted = ", ".join(axes_text(shape))
         raise ValueError(f"{place}: {cell.__name__} takes {name}: [{wanted}], and [{', '.join(map(str, axes))}] comes from below; give sizes as a list, a dict for each layer")

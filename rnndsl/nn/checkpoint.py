@@ -1,0 +1,28 @@
+"""Programs in checkpoints: a cell as the text of its program and its name, and back."""
+
+from typing import Any
+
+from rnndsl.diagnostics import Source
+
+
+def program_of(cell: type) -> tuple[str, str]:
+    """The text of a cell's program, and its name there. Raises TypeError for a class that was not made by `rnndsl.load`."""
+    from rnndsl import programs
+
+    for c in cell.__mro__:
+        source = programs.program_of(c.__module__)
+        if source is not None:
+            return source.text, c.__name__
+    raise TypeError(f"{cell.__name__}: the text of its program is not known; take a class of rnndsl.load(…), which knows it, to save a model with its equations")
+
+
+def cell_of(text: str, cell: str) -> Any:
+    """A class from its program, which is compiled; nothing else of it is run, and no file is read. Raises RnnError for a wrong program, ValueError
+    for a cell that it does not have."""
+    from rnndsl import programs
+
+    module = programs.load(Source("checkpoint.rnn", text))
+    names = [n for n, v in vars(module).items() if isinstance(v, type) and hasattr(v, "_declare") and v.__module__ == module.__name__]
+    if cell not in names:
+        raise ValueError(f"cell: the program has no {cell!r}; it has {', '.join(names)}")
+    return getattr(module, cell)
