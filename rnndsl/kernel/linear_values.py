@@ -46,10 +46,15 @@ class LinearValues:
         self.shape: Shape = step.carries[0][0].shape
         self.rows: list[Rows] = []
         self.known: dict[int, Linear] = {}
-        self.depends: set[int] = set()
-        for n, node in enumerate(self.builder.nodes):
-            if node.op == "old" or n in self.new or any(a in self.depends for a in node.args):
-                self.depends.add(n)
+        self.dependent: list[bool] = []
+
+    def depends(self, n: int) -> bool:
+        """Whether a node is computed of states."""
+        flags = self.dependent
+        for k in range(len(flags), n + 1):
+            node = self.builder[k]
+            flags.append(node.op == "old" or k in self.new or any(flags[a] for a in node.args))
+        return flags[n]
 
     def value(self, n: int) -> int:
         """A node without states in it, where rows are streams."""
@@ -70,7 +75,7 @@ class LinearValues:
                 raise Unsupported("it reads states of different shapes")
             state = State("new", self.new[n]) if n in self.new else State("old", node.leaf.index)
             return Linear(None, {state: (self._ones(node.shape), tuple(range(len(node.shape))))})
-        if n not in self.depends:
+        if not self.depends(n):
             return Linear(n)
         args = [self.linear(a) for a in node.args]
         b.span = node.span
@@ -78,6 +83,8 @@ class LinearValues:
             return Linear(self._again(node, [a.constant for a in args]))
         if node.op == "sum":
             return self._summed(node, args[0])
+        if node.op == "product" and (through := self._through(node)) is not None:
+            return self.linear(through)
         if node.op == "product":
             factors = [self._lifted(a, m, node.domain) for a, m in zip(args, node.maps, strict=True)]
             kept = len(node.shape)
@@ -104,6 +111,33 @@ class LinearValues:
             case "select" if not placed[0].moves and placed[0].constant is not None:
                 return self._selected(placed[0].constant, placed[1], placed[2])
         raise Unsupported(f"`{node.op}` of a state is not affine")
+
+    def _through(self, node: Node) -> int | None:
+        """A matrix of the program, diag(a) + Σ p qᵀ, times one that depends on states, as a times that and p times what q reads of it."""
+        b, kept = self.builder, len(node.shape)
+        moving = next(i for i, a in enumerate(node.args) if self.depends(a))
+        matrix, m, here, at = node.args[1 - moving], node.maps[1 - moving], node.args[moving], node.maps[moving]
+        rows = [k for k in m if k < kept and k not in at]
+        if self.depends(matrix) or len(rows) != 1 or len(node.summed) != 1:
+            return None
+        heads = tuple(range(len(self.shape) - 2))
+        split = replace(self.separation, heads=heads, row=rows[0], column=kept, shape=node.domain)
+        whole, total = tuple(range(kept)), None
+        along = (*heads, rows[0])
+        rest = tuple(k for k in range(kept) if k != rows[0])
+        domain = (*(node.domain[k] for k in rest), *node.summed)
+        for product in split.products(matrix, m):
+            if product.same:
+                placed = b.apply("copy", [here], [tuple(rows[0] if k == kept else k for k in at)], node.shape)
+                value = b.apply("*", [split.on_rows(product), placed], [along, whole], node.shape)
+            else:
+                left, right = split.sides(product)
+                place = {k: i for i, k in enumerate((*rest, kept))}
+                each = b.apply("*", [split.right_vector(right), here], [tuple(place[k] for k in (*heads, kept)), tuple(place[k] for k in at)], domain)
+                read = b.reduce("sum", each, [len(rest)])
+                value = b.apply("*", [split.left_vector(left), read], [along, rest], node.shape)
+            total = value if total is None else b.pointwise("+", total, value)
+        return b.zeros(node.shape) if total is None else total
 
     def _ones(self, shape: Shape) -> int:
         return self.builder.apply("copy", [self.builder.number(1.0)], [()], shape)

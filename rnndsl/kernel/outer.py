@@ -3,21 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from rnndsl.kernel.graph import Builder, Map, Shape
+from rnndsl.kernel.graph import Builder, Map, Node, Shape
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.linear_values import Narrow, Part
 
 _PRODUCTS = 64  # that a value is a sum of
+_NO_SUM = "what is added is no sum of outer products"
 
 Factor = tuple[int, Map]  # a value, and along which axes of a state its own run
 
 
 @dataclass(frozen=True)
 class Product:
-    """A number times some values."""
+    """A number times some values; same: where the row is the column alone, and 0 elsewhere."""
 
     number: float = 1.0
     factors: tuple[Factor, ...] = ()
+    same: bool = False
 
     @property
     def key(self) -> tuple[Factor, ...]:
@@ -28,7 +30,7 @@ class Product:
         return replace(self, number=self.number * number)
 
     def with_(self, other: "Product") -> "Product":
-        return Product(self.number * other.number, self.factors + other.factors)
+        return Product(self.number * other.number, self.factors + other.factors, self.same or other.same)
 
 
 @dataclass
@@ -78,15 +80,31 @@ class Separation:
         """A value as a sum of outer products: what stands along rows, and along columns."""
         if n is None:
             return []
+        products = self.products(n, tuple(range(len(self.shape))))
+        if any(p.same for p in products):
+            raise Unsupported(_NO_SUM)
+        return [self.sides(p) for p in products]
+
+    def products(self, n: int, m: Map) -> list[Product]:
+        """A value whose axes run as `m` says as a sum of products, each of whose factors is along rows or columns."""
         found = []
-        for product in self._products(n, tuple(range(len(self.shape))), distributed=True):
-            right = tuple(f for f in product.factors if self.column in f[1])
-            left = tuple(f for f in product.factors if self.column not in f[1])
+        for product in self._products(n, m, distributed=True):
             if product.number != 0:
-                found.append((Product(product.number, left), Product(1.0, right)))
+                found.append(product)
             if len(found) > _PRODUCTS:
                 raise Unsupported(f"what is added is a sum of more than {_PRODUCTS} products")
         return found
+
+    def sides(self, product: Product) -> tuple[Product, Product]:
+        """What of a product stands along rows, and along columns."""
+        right = tuple(f for f in product.factors if self.column in f[1])
+        left = tuple(f for f in product.factors if self.column not in f[1])
+        return Product(product.number, left), Product(1.0, right)
+
+    def on_rows(self, product: Product) -> int:
+        """A product where the row is the column, along rows."""
+        place = {self.column: self.row}
+        return self.left_vector(Product(product.number, tuple((n, tuple(place.get(k, k) for k in m)) for n, m in product.factors)))
 
     def left_vector(self, product: Product) -> int:
         return self._vector(product, [*self.heads, self.row])
@@ -100,6 +118,8 @@ class Separation:
         for n, m in product.factors:
             factor = b.apply("copy", [n], [tuple(axes.index(k) for k in m)], shape)
             value = factor if value is None else b.pointwise("*", value, factor)
+        if value is not None and product.number == 1:
+            return value
         number = b.apply("copy", [b.number(product.number)], [()], shape)
         return number if value is None else b.pointwise("*", value, number)
 
@@ -136,10 +156,43 @@ class Separation:
                 yield p if node.op == "+" else p.times(-1.0)
         elif both and distributed and node.op == "select":
             yield from self._selected(n, m)
+        elif both and node.op == "diag":
+            yield Product(1.0, ((node.args[0], m[:-1]),), same=True)
+        elif both and node.op == "product":
+            yield from self._multiplied(node, m)
         elif both:
-            raise Unsupported("what is added is no sum of outer products")
+            raise Unsupported(_NO_SUM)
         else:
             yield Product(1.0, ((n, m),))
+
+    def _multiplied(self, node: Node, m: Map) -> Iterator[Product]:
+        """Of a product of two matrices: each product of one times each of the other."""
+        b, between = self.builder, len(self.shape)
+        if len(node.summed) != 1:
+            raise Unsupported(_NO_SUM)
+        shape, place = (*self.shape, *node.summed), (*m, between)
+        maps = [tuple(place[k] for k in given) for given in node.maps]
+        order = [0, 1] if self.row in maps[0] else [1, 0]
+        before, after = (replace(self, row=r, column=c, shape=shape) for r, c in ((self.row, between), (between, self.column)))
+        (first, at_first), (second, at_second) = ((node.args[i], maps[i]) for i in order)
+        lefts, rights = before.products(first, at_first), after.products(second, at_second)
+        for p in lefts:
+            row, inner = before.sides(p)
+            for q in rights:
+                inner_too, column = after.sides(q)
+                if p.same and q.same:
+                    vector = b.pointwise("*", before.on_rows(p), after.on_rows(q))
+                    yield Product(1.0, ((vector, (*self.heads, self.row)),), same=True)
+                elif p.same:
+                    vector = b.pointwise("*", before.on_rows(p), after.left_vector(inner_too))
+                    yield Product(1.0, ((vector, (*self.heads, self.row)), *column.factors))
+                elif q.same:
+                    vector = b.pointwise("*", before.right_vector(inner), after.on_rows(q))
+                    yield Product(row.number, (*row.factors, (vector, (*self.heads, self.column))))
+                else:
+                    each = b.pointwise("*", before.right_vector(inner), after.left_vector(inner_too))
+                    total = b.reduce("sum", each, [len(self.heads)])
+                    yield Product(row.number, (*row.factors, (total, self.heads), *column.factors))
 
     def _selected(self, n: int, m: Map) -> Iterator[Product]:
         """Of a choice by a condition that is along rows or columns alone: each side times 1 where it is chosen, else 0."""
