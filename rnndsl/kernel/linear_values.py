@@ -126,7 +126,11 @@ class LinearValues:
         along = (*heads, rows[0])
         rest = tuple(k for k in range(kept) if k != rows[0])
         domain = (*(node.domain[k] for k in rest), *node.summed)
-        for product in split.products(matrix, m):
+        try:
+            products = split.products(matrix, m)
+        except Unsupported:
+            return None
+        for product in products:
             if product.same:
                 placed = b.apply("copy", [here], [tuple(rows[0] if k == kept else k for k in at)], node.shape)
                 value = b.apply("*", [split.on_rows(product), placed], [along, whole], node.shape)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from rnndsl.checks.cell import SCALAR, Apply, Expr, Let, Number, Ref, Repeat, Returned, Type, Update
+from rnndsl.checks.cell import SCALAR, Apply, Expr, Let, Number, Ref, Repeat, Returned, Type, Update, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.checks.prelude import body_of
-from rnndsl.functions import COMPOUNDS
+from rnndsl.functions import COMPOUNDS, ENTRIES
 from rnndsl.kernel import operations
 from rnndsl.kernel.arithmetic import Arithmetic
 from rnndsl.kernel.graph import Builder, Loop, Node, Result, Round
@@ -18,6 +18,8 @@ from rnndsl.kernel.step import Step
 from rnndsl.kernel.values import Array, Value, parts_of
 from rnndsl.plan.ir import Gemm, Operation, Plan, Scan
 from rnndsl.plan.recurrence import Recurrence, product_name, product_type
+
+_PLAIN = ENTRIES.keys() | {"eye", "ones", "diag", "outer", "transpose", "broadcast"}  # of constants that no param has a part in
 
 
 def lower(plan: Plan, recurrence: Recurrence, unroll: bool = False) -> Step:
@@ -233,8 +235,20 @@ class Lowering:
             return self.locals[ref.name]
         if ("old", ref.name, ref.role, ref.lag) in self.places:  # an earlier input
             return self.leaf("old", (ref.name, ref.role, ref.lag), ref.type)
+        if self.unroll and (value := self._plain_constant(ref)) is not None:
+            return value
         kind = "stream" if ("stream", ref.name, ref.role, ref.lag) in self.places else "static"
         return self.leaf(kind, (ref.name, ref.role, ref.lag), ref.type)
+
+    def _plain_constant(self, ref: Ref) -> Value | None:
+        """A constant that no param has a part in, as what it is made of."""
+        let = next((c for c in self.plan.constants if isinstance(c, Let) and c.name == ref.name), None)
+        if let is None or any(isinstance(n, Ref) and n.role not in ("size", "hyper", "local") for n in walk(let.value)):
+            return None
+        inner = [n for n in walk(let.value) if isinstance(n, Ref) and n.role == "local"]
+        if any(isinstance(n, Apply) and n.op not in _PLAIN for n in walk(let.value)) or any(self._plain_constant(n) is None for n in inner):
+            return None
+        return self.value(let.value)
 
     def _apply(self, expr: Apply) -> Value:
         if expr.op == "slice":

@@ -94,10 +94,12 @@ def fresh(name: str, taken: set[str]) -> str:
 
 
 def spreads(expr: Expr) -> bool:
-    """Whether it makes a matrix of vectors, entry by entry of an outer product: what is given the vectors need not be given the matrix."""
+    """Whether it makes a matrix of vectors, of outer products and diagonals: what is given the vectors need not be given the matrix."""
     if not isinstance(expr, Apply) or expr.type.rank < 2:
         return False
-    return expr.op == "outer" or (expr.op in ENTRIES and any(spreads(a) for a in expr.args))
+    if expr.op == "@":
+        return all(spreads(a) for a in expr.args)
+    return expr.op in ("outer", "diag") or ((expr.op in ENTRIES or expr.op == "transpose") and any(spreads(a) for a in expr.args))
 
 
 def _terms(expr: Expr, sign: int):
