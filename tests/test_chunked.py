@@ -9,6 +9,8 @@ import torch
 import rnndsl
 from rnndsl.runtime.torch import chunked
 from tests.agreement import Case, against_reference, assert_agrees, assert_close, layer_of, random_inputs, sizes_of
+from tests.random_affine import FINE, judge
+from tests.random_affine import program as program_of
 from tests.zoo_cells import ZOO
 
 CHUNKED = {
@@ -140,6 +142,26 @@ def test_reasons(body):
     layer = layer_of(text, "C", {"D": 3, "K": 3, "V": 5}, backend="auto", schedule="chunked")
     with pytest.warns(UserWarning, match="has no chunked for it"):
         layer(torch.randn(2, 5, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 7, 9, 14, 36, 69, 75, 118, 410])
+def test_random_programs(seed):
+    assert judge(program_of(seed), seed) == (FINE, "")
+
+
+MATRICES = {
+    "one that the program makes": "S[t] = (diag(sigmoid(A @ x)) - 0.5 * outer(normalize(B @ x), normalize(B @ x))) @ S[t-1] + outer(A @ x, W @ x)",
+    "two behind one another": "S[t] = (eye(K) - outer(normalize(A @ x), normalize(A @ x))) @ (0.9 * eye(K) - 0.2 * outer(B @ x, E @ x)) @ S[t-1] + outer(A @ x, W @ x)",
+    "of params": "M = 0.9 * eye(K) - outer(tanh(p), tanh(p)) / K\n  S[t] = M @ S[t-1] + outer(A @ x, W @ x)",
+    "transposed": "S[t] = (S[t-1].T @ (diag(sigmoid(A @ x)) - 0.2 * outer(A @ x, B @ x))).T + outer(W @ x, A @ x).T",
+}
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+def test_matrices_that_states_pass_through(matrix):
+    text = f"{HEAD}  param p: [K]\n  {MATRICES[matrix]}\n  output y = (R @ x) @ S[t]\n"
+    assert of(text, "C").chunks, of(text, "C").unchunked
+    assert_agrees(Case(text, "C", {"D": 3, "K": 3, "V": 5}, 2, 9, backend="torch", schedule="chunked"))
 
 
 # Calls of every kind

@@ -36,7 +36,7 @@ class Hoister:
         """The expression with every maximal part that can be computed earlier replaced by a name."""
         if not isinstance(expr, Apply):
             return expr
-        if self._early(expr, bound) and not (spreads(expr) and self.dependence.level(expr) > STATIC):
+        if self._early(expr, bound) and (expr.op == "eye" or not spreads(expr)):
             return self._take(expr, stem, span)
         if expr.op in ("+", "-") and (regrouped := self._regroup(expr, stem, bound, span)) is not None:
             return regrouped
@@ -99,7 +99,7 @@ def spreads(expr: Expr) -> bool:
         return False
     if expr.op == "@":
         return all(spreads(a) for a in expr.args)
-    return expr.op in ("outer", "diag") or ((expr.op in ENTRIES or expr.op == "transpose") and any(spreads(a) for a in expr.args))
+    return expr.op in ("outer", "diag", "eye") or ((expr.op in ENTRIES or expr.op == "transpose") and any(spreads(a) for a in expr.args))
 
 
 def _terms(expr: Expr, sign: int):

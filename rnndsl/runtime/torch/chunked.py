@@ -319,13 +319,13 @@ class Assembled(torch.autograd.Function):
         ctx.sizes = C, R, L
         whole = across[0].new_zeros((M, C, R, C, L))
         for k, a in enumerate(across):
-            Assembled.pairs(whole, k).copy_(a.reshape(M, -1, 1 << k, R, 1 << k, L))
+            Assembled.pairs(whole, k).copy_(a.reshape(M, C >> (k + 1), 1 << k, R, 1 << k, L))
         return whole
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:  # type: ignore[override]
         C, R, L = ctx.sizes
-        found = [Assembled.pairs(grad, k).reshape(-1, (1 << k) * R, (1 << k) * L) for k in range(C.bit_length() - 1)]
+        found = [Assembled.pairs(grad, k).reshape(grad.shape[0] * (C >> (k + 1)), (1 << k) * R, (1 << k) * L) for k in range(C.bit_length() - 1)]
         return None, None, None, None, *found
 
     @staticmethod
