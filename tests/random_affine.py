@@ -18,6 +18,7 @@ from tests.agreement import Case, assert_agrees, well_conditioned
 from tests.random_expressions import Choices
 from tests.random_programs import RandomCell
 
+
 @dataclass(frozen=True)
 class Affine(RandomCell):
     """`form`: whether there is a normal form; `chunk`: the steps of a chunk to try it with."""

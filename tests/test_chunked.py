@@ -164,6 +164,20 @@ def test_matrices_that_states_pass_through(matrix):
     assert_agrees(Case(text, "C", {"D": 3, "K": 3, "V": 5}, 2, 9, backend="torch", schedule="chunked"))
 
 
+@pytest.mark.parametrize("backend", ["torch", "cpu"])
+def test_a_matrix_of_each_head(backend):
+    text = """cell C(D, N, K, V):
+  input x: [D]
+  state S: [N; K, V]
+  param v: [N; K]
+  param W: [N; K, D]
+  param U: [N; V, D]
+  S[t] = (diag(sigmoid(W @ x)) - 0.5 * outer(v, v)) @ S[t-1] + outer(W @ x, U @ x)
+  output S
+"""
+    assert_agrees(Case(text, "C", {"D": 3, "N": 2, "K": 5, "V": 4}, 2, 5, backend=backend, schedule="chunked" if backend == "torch" else "auto"))
+
+
 # Calls of every kind
 
 

@@ -78,6 +78,12 @@ def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Cl
             continue
         if node.op in ("loop", "loop_back", "result"):
             continue
+        if node.op in ("diag", "diagonal"):
+            theirs, heads = axes(node.args[0]) or [], min(len(node.shape), len(program.nodes[node.args[0]].shape)) - 1
+            whole.update(theirs[heads:], ((n, k) for k in range(heads, len(node.shape))))
+            for k, axis in enumerate(theirs[:heads]):
+                classes.join(axis, (n, k))
+            continue
         for a in node.args:
             theirs = axes(a)
             if theirs is None:
