@@ -36,7 +36,8 @@ class Hoister:
         """The expression with every maximal part that can be computed earlier replaced by a name."""
         if not isinstance(expr, Apply):
             return expr
-        if self._early(expr, bound) and (expr.op == "eye" or not spreads(expr)):
+        kept = of_params(expr) if self.dependence.level(expr) == STATIC else spreads(expr)
+        if self._early(expr, bound) and not kept:
             return self._take(expr, stem, span)
         if expr.op in ("+", "-") and (regrouped := self._regroup(expr, stem, bound, span)) is not None:
             return regrouped
@@ -100,6 +101,13 @@ def spreads(expr: Expr) -> bool:
     if expr.op == "@":
         return all(spreads(a) for a in expr.args)
     return expr.op in ("outer", "diag", "eye") or ((expr.op in ENTRIES or expr.op == "transpose") and any(spreads(a) for a in expr.args))
+
+
+def of_params(expr: Expr) -> bool:
+    """Whether it makes a matrix of params that are vectors, and of no matrix."""
+    if not (spreads(expr) and any(isinstance(n, Ref) and n.role not in ("size", "hyper") for n in walk(expr))):
+        return False
+    return all(n.type.rank < 2 or (isinstance(n, Apply) and spreads(n)) for n in walk(expr))
 
 
 def _terms(expr: Expr, sign: int):

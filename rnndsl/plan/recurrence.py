@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Type, Update, walk
 from rnndsl.functions import ENTRIES
 from rnndsl.plan.dependence import strongly_connected
-from rnndsl.plan.hoist import spreads
+from rnndsl.plan.hoist import of_params, spreads
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of, names_of
 
 _TYPICAL = 64  # the value of a size where two formulas are compared
@@ -97,7 +97,7 @@ def _recurrence(plan: Plan, scan: Scan) -> Recurrence:
         else:
             break
     read = {n.name for o in (*entry.values(), *scan.body) for e in expressions_of(o) for n in walk(e) if isinstance(n, Ref)}
-    entry |= {c.name: c for c in plan.constants if c.name in read and _is_of_params(c.value)}
+    entry |= {c.name: c for c in plan.constants if isinstance(c, Let) and c.name in read and of_params(c.value) and _elementwise(c.value)}
     products = tuple(_whole_products(plan, streams, readers, {*entry, _label(scan)}))
     cut = {r for g in products for r in g.results}
     kept = tuple(r for r in streams if r.name not in cut)
@@ -265,11 +265,6 @@ def _readers_in_run(plan: Plan, entered: tuple[Recurrence, ...]) -> dict[str, se
 
 def _elementwise(expr: Expr) -> bool:
     return all(n.op in _FUSED or spreads(n) for n in walk(expr) if isinstance(n, Apply))
-
-
-def _is_of_params(expr: Expr) -> bool:
-    """Whether it makes a matrix of params that are vectors, so that it need not be read."""
-    return spreads(expr) and _elementwise(expr) and any(isinstance(n, Ref) and n.role in ("param", "const") for n in walk(expr))
 
 
 def _streams_of(expr: Expr, plan: Plan) -> list[Ref]:
