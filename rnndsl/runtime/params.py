@@ -1,7 +1,7 @@
 """What a layer holds: the sizes and hyperparameters of its header, its params and consts, and what PyTorch does with them."""
 
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +21,7 @@ class _Declared:
     shape: tuple[int, ...]
     sizes: tuple[int, ...]
     is_complex: bool
-    has_value: bool = True  # whether the cell says what it begins as: a const may be for the user to set
+    has_value: bool = field(default=True, compare=False)  # whether the cell says what it begins as: a const may be for the user to set
 
 
 class ParamModule(nn.Module):
