@@ -96,7 +96,21 @@ def test_whole_steps(name):
 @pytest.mark.parametrize("name", CELLS)
 def test_single_steps(name, record):
     """The kernels of a step, without gradients, against the sequence; those of cells that have one."""
-    layer = layer_of(*CELLS[name], sizes_of(*CELLS[name]), dtype=torch.float32)
+    launches = stepped(*CELLS[name])
+    record("step, float32", name, "sm_90", launches)
+
+
+@pytest.mark.ptx
+@pytest.mark.part("MGU")
+@pytest.mark.parametrize("name", TILED)
+def test_single_whole_steps(name):
+    """The same where channels meet."""
+    stepped(ZOO[name].text, name)
+
+
+def stepped(text: str, cell: str) -> Launches:
+    """Steps of a cell one by one, against the sequence."""
+    layer = layer_of(text, cell, sizes_of(text, cell), dtype=torch.float32)
     inputs = [x.detach() for x in random_inputs(layer, 2, 4)]
     want, _ = layer(*inputs)
     layer.backend = "triton"
@@ -109,7 +123,7 @@ def test_single_steps(name, record):
     if not launches.all:
         pytest.skip("this cell steps in PyTorch")
     assert not launches.wrong
-    record("step, float32", name, "sm_90", launches)
+    return launches
 
 
 @pytest.mark.ptx
@@ -190,4 +204,4 @@ def test_a_part_in_a_process_of_its_own():
     command = [sys.executable, "-m", "pytest", "-q", "-m", "ptx", "--part", "-p", "no:cacheprovider", "tests/test_ptx.py", "tests/test_ptx_machine.py", "tests/test_ptx_error.py"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
-    assert int(re.search(r"(\d+) passed", done.stdout)[1]) == 13, done.stdout
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) == 14, done.stdout

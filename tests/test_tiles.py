@@ -9,7 +9,7 @@ import torch
 import rnndsl
 from rnndsl.devices import USUAL, of_architecture
 from rnndsl.runtime.choice import backend_for
-from rnndsl.runtime.triton import cut
+from rnndsl.runtime.triton import cut, tile_launch
 from tests.agreement import Case, against_reference, assert_agrees, assert_close, layer_of, random_inputs, sizes_of
 from tests.test_triton import DEVICE, example, kernels_of, needs_numpy
 from tests.zoo_cells import ZOO
@@ -135,6 +135,24 @@ def test_calls_twice_give_the_same_bits():
         y, _ = layer(x)
         found.append([y, *torch.autograd.grad(y.sum(), list(layer.parameters()))])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_single_steps_are_one_launch(batch, monkeypatch):
+    """Without gradients of the whole cell, products of the inputs included; with gradients of the recurrence, forwards and backwards."""
+    launches = []
+    launch = tile_launch.launch
+    monkeypatch.setattr(tile_launch, "launch", lambda kernel, *a, **k: (launches.append(kernel.__name__), launch(kernel, *a, **k)))
+    layer = layer_of(ZOO["MGU"].text, "MGU", {"D": 2, "H": 5}, backend="triton").to(DEVICE)
+    (x,) = random_inputs(layer, batch, 1)
+    x = x[:, 0].to(DEVICE)
+    with torch.no_grad():
+        y, state = layer.step(x, layer.initial_state(batch))
+    assert launches == ["cell_decode"]
+    with_gradients, after = layer.step(x, layer.initial_state(batch))
+    with_gradients.sum().backward()
+    assert launches[1:] == ["h_tile_forward", "h_tile_backward"]
+    assert_close({"output": (y, with_gradients), "state": (state[0], after[0])}, 1e-12)
 
 
 @pytest.mark.parametrize(

@@ -51,9 +51,10 @@ class RecurrenceKernels:
 
 @dataclass(frozen=True)
 class OneStep:
-    """One step of a whole cell, from inputs to outputs; `decode` is a channel of it, where there is one."""
+    """One step of a whole cell, from inputs to outputs, and how units of work divide its states; `decode` is a channel of it, where there is one."""
 
     step: Step
+    split: Split
     forward: Program
     decode: Decode | None
 
@@ -126,10 +127,14 @@ def _recurrence(plan: Plan, recurrence: Recurrence, component: Component) -> Rec
 def _sweep(plan: Plan, recurrence: Recurrence) -> Sweep:
     step = lower(plan, recurrence)
     forwards = forward(step)
+    return Sweep(step, _split(plan, step, forwards), forwards, backward(step))
+
+
+def _split(plan: Plan, step: Step, forwards: Program) -> Split:
+    """How units of work divide the states of a step."""
     used = reachable(forwards.nodes, [s.node for s in forwards.sinks])
-    heads = {s: len(plan.variable(s).type.heads) for s in recurrence.scan.states}
-    shapes = [(len(array.shape), heads[array.name]) for array, _ in step.carries]
-    return Sweep(step, separate(forwards, used, shapes, state_numbers(step)), forwards, backward(step))
+    shapes = [(len(array.shape), len(plan.variable(array.name).type.heads)) for array, _ in step.carries]
+    return separate(forwards, used, shapes, state_numbers(step))
 
 
 def _one_step(plan: Plan) -> OneStep | None:
@@ -138,7 +143,9 @@ def _one_step(plan: Plan) -> OneStep | None:
         forwards = forward(step)
     except Unsupported:
         return None
+    decode: Decode | None
     try:
-        return OneStep(step, forwards, decode_of(step))
+        decode = decode_of(step)
     except Unsupported:
-        return OneStep(step, forwards, None)
+        decode = None
+    return OneStep(step, _split(plan, step, forwards), forwards, decode)

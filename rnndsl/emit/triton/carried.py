@@ -8,8 +8,6 @@ from rnndsl.emit.step_form import step_form
 from rnndsl.emit.triton.library import kernels_text
 from rnndsl.kernel.build import CellKernels
 
-STEP = "cell_decode"  # the kernel of one step
-
 
 def carried(kernels: CellKernels, source: Source) -> Carried:
     """The kernels of a cell; see `runtime/triton/kernels.py`."""
@@ -18,7 +16,7 @@ def carried(kernels: CellKernels, source: Source) -> Carried:
     if not made.kernels:
         return Carried("No recurrence runs in Triton", {"refused": refused})
     said: dict[str, Any] = {"sizes": dict(made.sizes), "hypers": dict(made.hypers), "kernels": dict(made.kernels)}
-    if made.decodes and kernels.step is not None:
-        said["step"] = step_form(kernels.plan, kernels.step.step).said(STEP)
+    if made.step and kernels.step is not None:
+        said["step"] = step_form(kernels.plan, kernels.step.step).said(made.step)
     said |= {"tiled": made.tiled} if made.tiled else {}
     return Carried("The recurrences in Triton, written to a file when a layer first runs on a GPU", said | {"refused": refused}, made.text)

@@ -12,6 +12,7 @@ from rnndsl.emit.triton.decode import DecodeText, decode_text
 from rnndsl.emit.triton.layout import filled, imported, listed, rows, tupled
 from rnndsl.emit.triton.recurrence import RecurrenceText, recurrence_text
 from rnndsl.emit.triton.text import LIBRARY
+from rnndsl.emit.triton.tile.decode import TileStepText, step_text
 from rnndsl.emit.triton.tile.recurrence import TileText, tile_text
 from rnndsl.emit.triton.tile.scope import Sizes
 from rnndsl.emit.triton.uniform import Constant, Constants
@@ -30,7 +31,7 @@ class TritonText:
     sizes: tuple[tuple[str, str], ...]
     hypers: tuple[tuple[str, str], ...]
     kernels: tuple[tuple[str, str], ...]
-    decodes: bool  # whether one step of the whole cell is a kernel too
+    step: str  # what one step of the whole cell is called, where it is a kernel too
     tiled: tuple[str, ...]  # the recurrences whose kernels compute whole steps
     refused: tuple[tuple[str, str], ...]
 
@@ -61,19 +62,24 @@ def kernels_text(kernels: CellKernels, source: Source) -> TritonText:
                 tiled.append(tile_text(r.sweep, source, tile_sizes, constants, label, functions(label)))
             except Unsupported as e:
                 refused.append((label, str(e)))
-    decode = decode_text(kernels, source, names, constants) if made and not refused and not tiled else None
+    runs = bool(made or tiled) and not refused
+    decode = decode_text(kernels, source, names, constants) if runs and not tiled else None
+    tile_decode = step_text(kernels, source, tile_sizes, constants) if runs and decode is None else None
     values = [*((name, str(_SIZE)) for _, name in sizes), *((names(h.name), f'float("{h.default!r}")') for h in plan.cell.hypers)]
     numbers = [*constants.found.values(), *tile_sizes.made.values()]
-    text = _file(plan, source, values, numbers, made, tiled, decode) if made or tiled else ""
-    return TritonText(text, sizes, hypers, (*((r.label, r.kernels) for r in made), *((t.label, t.kernels) for t in tiled)), decode is not None, tuple(r.label for r in tiled), tuple(refused))
+    text = _file(plan, source, values, numbers, made, tiled, decode, tile_decode) if made or tiled else ""
+    step = "cell_decode" if decode else "cell_step" if tile_decode else ""
+    return TritonText(
+        text, sizes, hypers, (*((r.label, r.kernels) for r in made), *((t.label, t.kernels) for t in tiled)), step, tuple(r.label for r in tiled), tuple(refused)
+    )
 
 
 def _file(
     plan: Plan, source: Source, values: list[tuple[str, str]], numbers: list[Constant], made: list[RecurrenceText], tiled: list[TileText],
-    decode: DecodeText | None,
+    decode: DecodeText | None, tile_decode: TileStepText | None,
 ) -> str:
     title = triton_text.comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
-    given = {"made": title, "values": values, "constants": numbers, "recurrences": made, "tiled": tiled, "decode": decode}
+    given = {"made": title, "values": values, "constants": numbers, "recurrences": made, "tiled": tiled, "decode": decode, "tile_decode": tile_decode}
     body = rendered("triton/kernels.py.jinja", **given, imports=_IMPORTS, filled=filled, listed=listed, rows=rows, tupled=tupled)
     return body.replace(_IMPORTS, "\n".join(_imports(body)))
 
@@ -90,10 +96,10 @@ _RUNTIME = {
     "newton": {"newton"},
     "parallel_back": {"parallel_back"},
     "places": {
-        "add", "before", "diagonal_of", "largest", "over_rows", "read", "read_if_any", "restarted", "running_sum", "total", "unless", "where", "with_diagonal", "write",
+        "add", "before", "diagonal_of", "largest", "over_rows", "read", "read_if_any", "restarted", "running_sum", "spread", "total", "unless", "where", "with_diagonal", "write",
     },
     "sequential": {"sequential", "sequential_back"},
-    "tiled": {"Sum", "Tiled"},
+    "tiled": {"Sum", "Tiled", "TiledStep"},
 }
 
 

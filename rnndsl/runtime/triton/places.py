@@ -64,11 +64,21 @@ def read_if_any(array, row, here, extents, origins, sizes, strides, REAL: tl.con
 
 
 @triton.jit
+def spread(value, shape):
+    """A tile whose axes may have length 1, or one number, in all places of a shape."""
+    if len(value.shape) == len(shape):
+        found = tl.broadcast_to(value, shape)
+    else:
+        found = tl.where(tl.full(shape, 1, tl.int1), value, value)
+    return found
+
+
+@triton.jit
 def write(array, row, here, value, extents, origins, sizes, strides):
     """Stores a tile, whose axes may have length 1 where all entries are equal."""
     at = column(row, len(extents)) + places(extents, origins, strides)
     mask = column(here, len(extents)) & inside(extents, origins, sizes)
-    tl.store(array + at, tl.broadcast_to(value, at.shape), mask)
+    tl.store(array + at, spread(value, at.shape), mask)
 
 
 @triton.jit

@@ -1,6 +1,7 @@
 """One step of a whole cell by its Triton kernel: one launch, which a CUDA graph can capture."""
 
-from types import ModuleType
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -9,8 +10,11 @@ from torch import Tensor
 from rnndsl.runtime.decode import decode
 from rnndsl.runtime.kernels import Step
 from rnndsl.runtime.layer import Layer
+from rnndsl.runtime.statics import check_slices
+from rnndsl.runtime.triton import tile_launch
 from rnndsl.runtime.triton.files import REAL, module_of, text_of
 from rnndsl.runtime.triton.launch import launch
+from rnndsl.runtime.triton.tiled import TiledStep
 
 _BLOCK, _INNER, _WARPS = 16, 64, 4  # channels of a program, entries of a product at a time
 
@@ -18,23 +22,35 @@ _BLOCK, _INNER, _WARPS = 16, 64, 4  # channels of a program, entries of a produc
 def step(
     layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
 ) -> tuple[list[Tensor], list[Tensor]] | None:
-    """See `decode`. Raises what Triton raises."""
+    """See `decode`. None also where a step is too large for a program. Raises what Triton raises."""
     known: Step | None = layer._kernels["triton"].step
     if known is None or dtype not in REAL:
         return None
-    shape = state[0].shape[1:]
+    kernel = _kernel(type(layer), tuple(layer._sizes.items()), tuple(layer._hypers.items()), dtype)
+    if isinstance(kernel, TiledStep) and not tile_launch.fits(kernel):
+        return None
 
     def run(streams: list[Tensor], statics: list[Tensor], carried: list[Tensor], made: list[Tensor]) -> None:
         arguments: list[Any] = [v for t in streams for v in (t, t.stride(0))]
         arguments += [*statics, *(t.contiguous() for t in carried), *made]
         batch = inputs[0].shape[0]
-        channels = batch * shape.numel()
-        if channels:
-            kernel: Any = getattr(_module(layer, dtype), known.name)
+        if isinstance(kernel, TiledStep):
+            tile_launch.step(kernel, layer.tiles or {}, arguments, batch, made[0])
+        elif channels := batch * state[0].shape[1:].numel():
             launch(kernel, -(-channels // _BLOCK), [*arguments, batch], made[0], BLOCK=_BLOCK, INNER=_INNER, num_warps=_WARPS)
 
-    return decode(layer, known, inputs, values, state, dtype, lambda: [shape] * len(known.outputs), run)
+    def shapes() -> Sequence[tuple[int, ...]]:
+        return kernel.shapes if isinstance(kernel, TiledStep) else [state[0].shape[1:]] * len(known.outputs)
+
+    return decode(layer, known, inputs, values, state, dtype, shapes, run)
 
 
-def _module(layer: Layer, dtype: torch.dtype) -> ModuleType:
-    return module_of(text_of(layer._kernels["triton"], layer._sizes, layer._hypers, dtype), type(layer).__name__)
+@lru_cache(maxsize=256)
+def _kernel(cls: Any, sizes: tuple[tuple[str, int], ...], hypers: tuple[tuple[str, float], ...], dtype: torch.dtype) -> Any:
+    """A kernel of tiles, or of channels, all of whose outputs have the shape of the states. Raises IndexError where it reads a slice of a param that is
+    not there."""
+    kernels = cls._kernels["triton"]
+    kernel = getattr(module_of(text_of(kernels, dict(sizes), dict(hypers), dtype), cls.__name__), kernels.step.name)
+    if isinstance(kernel, TiledStep):
+        check_slices(kernel.slices)
+    return kernel

@@ -12,7 +12,7 @@ from rnndsl.runtime.dtypes import cast_to
 from rnndsl.runtime.memory import rows
 from rnndsl.runtime.triton.cut import power_of_two
 from rnndsl.runtime.triton.launch import before, given_of, launch
-from rnndsl.runtime.triton.tiled import Tiled
+from rnndsl.runtime.triton.tiled import Tiled, TiledStep
 
 _A_WARP, _A_WARP_BACK, _MOST_WARPS = 1024, 512, 16  # entries of a value that one warp has, forwards and backwards; and the most warps
 WIDEST = 1 << 15  # entries of a value that a program has at most
@@ -29,7 +29,12 @@ class TileCut:
         return f"{self.rows} row{'s' * (self.rows != 1)} and {self.warps} warp{'s' * (self.warps != 1)} a program"
 
 
-def usual_cut(kernels: Tiled, wish: Mapping[str, int], backward: bool = False) -> TileCut:
+def fits(kernels: Tiled | TiledStep) -> bool:
+    """Whether a program can hold a step of one row."""
+    return kernels.widest <= WIDEST
+
+
+def usual_cut(kernels: Tiled | TiledStep, wish: Mapping[str, int], backward: bool = False) -> TileCut:
     """How kernels are cut, where it is not wished otherwise: one row, and as many warps as what is largest in a step keeps busy. Raises ValueError
     where no program can hold that."""
     rows = wish.get("rows", 1)
@@ -47,7 +52,7 @@ def forward(kernels: Tiled, cut: TileCut, call: Call) -> list[Tensor]:
         return [*sequences, *(f.clone() for f in first)]
     finals = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
     given, _alive = given_of(call.streams, call.statics, call)
-    _launch(kernels.forward, kernels, cut, [*given, *sequences, *finals], kernels.scratch[0], call)
+    _launch(kernels.forward, kernels, cut, [*given, *sequences, *finals], kernels.scratch[0], batch, (steps,), first[0])
     return [*sequences, *finals]
 
 
@@ -77,7 +82,7 @@ def backward(kernels: Tiled, cut: TileCut, call: Call, sequences: Sequence[Tenso
     of_initial = [None if call.reset is None else torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
     factors = [o.factors(like, batch, steps) for o in kernels.outers]
     given += [*of_streams, *sums, *(t for pair in zip(of_first, of_initial, strict=True) for t in pair), *(t for pair in factors for t in pair)]
-    _launch(kernels.backward, kernels, cut, given, kernels.scratch[1], call)
+    _launch(kernels.backward, kernels, cut, given, kernels.scratch[1], batch, (steps,), like)
 
     of_statics = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in call.statics]
     for outer, (left, right) in zip(kernels.outers, factors, strict=True):
@@ -91,11 +96,16 @@ def backward(kernels: Tiled, cut: TileCut, call: Call, sequences: Sequence[Tenso
     return [*of_streams, *of_statics, *of_first, *ended]
 
 
-def _launch(kernel: Any, kernels: Tiled, cut: TileCut, given: list[Any], scratch: int, call: Call) -> None:
-    like = call.first[0]
-    batch = like.shape[0]
+def step(kernel: TiledStep, wish: Mapping[str, int], given: list[Any], batch: int, like: Tensor) -> None:
+    """One step of a whole cell. given: what the kernel reads and writes; like: a tensor of the dtype and device that it computes in."""
+    _launch(kernel.kernel, kernel, usual_cut(kernel, wish), given, kernel.scratch, batch, (), like)
+
+
+def _launch(
+    kernel: Any, kernels: Tiled | TiledStep, cut: TileCut, given: list[Any], scratch: int, batch: int, steps: tuple[int, ...], like: Tensor
+) -> None:
     programs = -(-batch // cut.rows) * kernels.programs
     if programs == 0:
         return
     own = [like.new_empty(programs * cut.rows * scratch)] if scratch else []
-    launch(kernel, programs, [*given, *own, batch, call.steps], like, ROWS=cut.rows, num_warps=cut.warps)
+    launch(kernel, programs, [*given, *own, batch, *steps], like, ROWS=cut.rows, num_warps=cut.warps)

@@ -10,7 +10,7 @@ from torch import Tensor
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.triton import tile_launch
 from rnndsl.runtime.triton.of_kernels import OfKernels
-from rnndsl.runtime.triton.tile_launch import WIDEST, TileCut, usual_cut
+from rnndsl.runtime.triton.tile_launch import TileCut, usual_cut
 from rnndsl.runtime.triton.tiled import Tiled
 
 
@@ -27,7 +27,7 @@ class TileLaunched(OfKernels):
     @property
     def fits(self) -> bool:
         """Whether a program can hold a step of one row."""
-        return self.kernels.widest <= WIDEST
+        return tile_launch.fits(self.kernels)
 
     def cut(self, backward: bool = False) -> TileCut:
         """How a call is cut. Raises ValueError where a step is too large for a program."""

@@ -42,3 +42,15 @@ class Tiled:
     scratch: tuple[int, int]
     forward: Any
     backward: Any
+
+
+@dataclass(frozen=True)
+class TiledStep:
+    """The kernel of one step of a whole cell whose values are tiles; see `Tiled`. shapes: of the outputs."""
+
+    programs: int
+    widest: int
+    shapes: tuple[tuple[int, ...], ...]
+    slices: tuple[tuple[int, int, int], ...]
+    scratch: int
+    kernel: Any

@@ -64,6 +64,18 @@ class Kernel(Rounds):
             self.assign(name, f"restarted({name}, {self.array('carry', i)}_initial, restart, {lies}, REAL)")
         self.depth -= 1
 
+    def coordinates(self) -> list[tuple[Hashable, str]]:
+        """What divides the work beside rows of the batch."""
+        if not self.step.carries:
+            return []
+        first = self.step.carries[0][0].shape
+        found: list[tuple[Hashable, str]] = [(("head", k), self.dim(first[k])) for k in self.split.heads]
+        return [*found, ("block", self.sizes.blocks(self.name, first[-1]))] if self.split.block else found
+
+    @property
+    def kept_carries(self) -> list[int]:
+        return [i for i, (_, lag) in enumerate(self.step.carries) if lag == 1]
+
     def main(self) -> set[int]:
         """The nodes that are computed outside of every loop."""
         return reachable(self.nodes, [s.node for s in self.program.sinks if s.loop is None], rounds=False)
@@ -113,10 +125,6 @@ class Forward(Kernel):
         """The carried value that one further back was a step ago."""
         array, lag = self.step.carries[i]
         return next(k for k, (a, near) in enumerate(self.step.carries) if (a.name, a.part, near) == (array.name, array.part, lag - 1))
-
-    @property
-    def kept_carries(self) -> list[int]:
-        return [i for i, (_, lag) in enumerate(self.step.carries) if lag == 1]
 
     def sink(self, s: Sink) -> None:
         raise AssertionError("rounds forwards hand on, and nothing else")
@@ -230,14 +238,6 @@ class Backward(Kernel):
         """How programs divide axes that a value does not have: markers, and how many parts there are."""
         there = {marker for _, marker in domain}
         return [c for c in self.coordinates() if c[0] not in there]
-
-    def coordinates(self) -> list[tuple[Hashable, str]]:
-        """What divides the work beside rows of the batch."""
-        if not self.step.carries:
-            return []
-        first = self.step.carries[0][0].shape
-        found: list[tuple[Hashable, str]] = [(("head", k), self.dim(first[k])) for k in self.split.heads]
-        return [*found, ("block", self.sizes.blocks(self.name, first[-1]))] if self.split.block else found
 
     def index(self, missing: list[tuple[Hashable, str]], of_rows: bool = True) -> str:
         """The number of a program among those that have the same part of a value."""

@@ -7,7 +7,7 @@ from rnndsl.diagnostics import Source
 from rnndsl.emit.step_form import form
 from rnndsl.emit.triton import text as triton_text
 from rnndsl.emit.triton.layout import listed
-from rnndsl.emit.triton.tile.kernel import Backward, Forward, KernelLines
+from rnndsl.emit.triton.tile.kernel import Backward, Forward, Kernel, KernelLines
 from rnndsl.emit.triton.tile.scope import Domain, Scope, Sizes
 from rnndsl.emit.triton.uniform import Constants
 from rnndsl.kernel.apart import apart
@@ -59,7 +59,7 @@ class TileText:
     name: str
     kernels: str
     title: str
-    coordinates: list[tuple[str, str, str]]  # of a program beside its rows: its place, how many there are, of a block of the last axis its length
+    coordinates: list[tuple[str, str, str]]  # see `coordinates_text`
     forward: KernelText
     backward: KernelText
     forms: tuple[tuple[int, ...], ...]
@@ -84,35 +84,33 @@ def tile_text(sweep: Sweep, source: Source, sizes: Sizes, constants: Constants, 
     def given(program: Program) -> tuple:
         return program, step, split, name, source, sizes.names.child(), sizes, constants
 
-    block = sizes.block(name, step.carries[0][0].shape[-1]) if split.block else ""
     forward, backward = Forward(*given(apart(sweep.forward))), Backward(*given(apart(sweep.backward)))
     lines = forward.write(), backward.write()
     docs = "The states of all steps from the streams.", "Gradients of streams, params and first states; each step is computed again from the saved states."
     texts = []
     for direction, doc, found in zip(("forward", "backward"), docs, lines, strict=True):
-        scratch = sizes.constant((name, direction, found.scratch), f"{name}_{direction}_scratch", _in_python(found.scratch)) if found.scratch else ""
+        scratch = in_python(sizes, (name, direction, found.scratch), f"{name}_{direction}_scratch", found.scratch)
         texts.append(KernelText(direction, doc, found, scratch))
     places = {(array.name, array.part, lag): i for i, (array, lag) in enumerate(step.carries)}
-    coordinates = [(f"n{m[1]}" if isinstance(m, tuple) else "block", count, block if m == "block" else "") for m, count in reversed(backward.coordinates())]
     return TileText(
         label=label,
         name=name,
         kernels=f"{name}_kernels",
         title=", ".join(dict.fromkeys(array.name for array, _ in step.carries)),
-        coordinates=coordinates,
+        coordinates=coordinates_text(backward),
         forward=texts[0],
         backward=texts[1],
         forms=(form(step.streams), form(step.statics), form(tuple(array for array, _ in step.carries))),
         lags=tuple(lag for _, lag in step.carries),
         nearer=tuple(places[array.name, array.part, lag - 1] if lag > 1 else -1 for array, lag in step.carries),
         partial=tuple(sorted(sweep.backward.partial)),
-        programs=" * ".join(_value(count) for _, count in backward.coordinates()) or "1",
-        widest=f"max(({', '.join(dict.fromkeys(['1', *forward.widths, *backward.widths]))},))",
+        programs=programs_text(backward),
+        widest=widest_text(forward, backward),
         resident=" and ".join(f"{r}.value" for r in dict.fromkeys([forward.resident, backward.resident]) if r) or "True",
         shared=[" * ".join(_value(count) for _, count in backward.shared_stream(i)) or "1" for i in range(len(step.streams))],
         sums=_sums(backward, sizes),
         outers=_outers(backward, sizes),
-        slices=_slices(forward, sizes) + _slices(backward, sizes),
+        slices=slices_of(forward, sizes) + slices_of(backward, sizes),
     )
 
 
@@ -135,9 +133,25 @@ def _value(constant: str) -> str:
     return constant if constant.isdigit() else f"({constant}).value" if not constant.isidentifier() else f"{constant}.value"
 
 
-def _in_python(code: str) -> str:
-    """Arithmetic of constants of the file, as it stands; these have operators of their own."""
-    return f"number({code})"
+def in_python(sizes: Sizes, key: object, wanted: str, code: str) -> str:
+    """The name of what arithmetic of constants of the file gives, if there is any; these have operators of their own."""
+    return sizes.constant(key, wanted, f"number({code})") if code else ""
+
+
+def coordinates_text(f: Kernel) -> list[tuple[str, str, str]]:
+    """Of a program beside its rows: its place, how many there are, of a block of the last axis its length."""
+    block = f.sizes.block(f.name, f.step.carries[0][0].shape[-1]) if f.split.block else ""
+    return [(f"n{m[1]}" if isinstance(m, tuple) else "block", count, block if m == "block" else "") for m, count in reversed(f.coordinates())]
+
+
+def programs_text(f: Kernel) -> str:
+    """How many programs there are for the same rows."""
+    return " * ".join(_value(count) for _, count in f.coordinates()) or "1"
+
+
+def widest_text(*kernels: Kernel) -> str:
+    """The entries of the largest value of a step that is in registers."""
+    return f"max(({', '.join(dict.fromkeys(['1', *(w for k in kernels for w in k.widths)]))},))"
 
 
 def _product(sizes: Sizes, shape: tuple[Dim, ...]) -> str:
@@ -182,7 +196,7 @@ def _outers(f: Backward, sizes: Sizes) -> list[str]:
     return found
 
 
-def _slices(f: Scope, sizes: Sizes) -> list[str]:
+def slices_of(f: Scope, sizes: Sizes) -> list[str]:
     """The slices of params that are asked for: the first, the last, and how many there are."""
     found: dict[str, None] = {}
     for n in sorted(f.used):

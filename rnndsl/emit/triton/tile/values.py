@@ -96,7 +96,7 @@ class Values(Scope):
             return tile
         long = need | tile.long
         shape = ["ROWS" if moves else "1", *(self.extent(*a) if k in long else "1" for k, a in enumerate(domain))]
-        return Tile(Text(f"tl.broadcast_to({tile.code}, {listed(shape)})"), len(domain), frozenset(long), moves)
+        return Tile(Text(f"spread({tile.code}, {listed(shape)})"), len(domain), frozenset(long), moves)
 
     def compute(self, nodes: Iterable[int]) -> None:
         """Writes the statements of some nodes, in their order."""
@@ -232,10 +232,15 @@ class Values(Scope):
             array = f"{array} + {self.dim(view.offset)}"
         own, origin, sizes, strides = self.in_array(domain, [self.dim(s) for s in view.strides])
         if leaf.op == "stream":
-            where = [f"row * {self.array('stream', leaf.leaf.index)}_rows + time * {self.array('stream', leaf.leaf.index)}_times", "here"]
+            where = [self.in_stream(leaf.leaf.index), "here"]
         else:
             where = [self.slice_of(view.leaf), "always"]
         return f"read({', '.join([array, *where, extents or own, origins or origin, sizes, strides, 'REAL'])})"
+
+    def in_stream(self, i: int) -> str:
+        """Where a row of a stream lies at a step."""
+        array = self.array("stream", i)
+        return f"row * {array}_rows + time * {array}_times"
 
     def slice_of(self, n: int) -> str:
         """Where a static leaf begins in its array."""
