@@ -14,22 +14,24 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
 import rnndsl
+from rnndsl.devices import USUAL, of_architecture
 from rnndsl.runtime.triton.ahead import TARGETS, binary, kernels_of
 from rnndsl.runtime.triton.channels import Channels
 from rnndsl.runtime.triton.files import module_of, text_of
-from rnndsl.runtime.triton.tile_launch import WIDEST, usual_cut
+from rnndsl.runtime.triton.tile_launch import WIDEST, Asked, usual_cut
 from rnndsl.runtime.triton.tiled import Tiled
 from rnndsl.tiles import PARALLEL, SEQUENTIAL, candidates
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ("registers", "spills", "barriers", "special", "shuffles", "instructions", "seconds")
 COUNTS = ROOT / "benchmarks" / "counts" / "ahead.json"
+ONE_ROW = Asked(1, of_architecture(USUAL), "ieee", 4)
 SIZES = {"D": 64, "H": 256, "N": 4, "K": 16, "V": 16}
 
 
@@ -65,7 +67,7 @@ def kinds(kernels) -> Iterator[tuple[str, object, object]]:
     if isinstance(kernels, Tiled):
         if kernels.widest > WIDEST:
             return
-        yield from (("forward", kernels.forward, usual_cut(kernels, {})), ("backward", kernels.backward, usual_cut(kernels, {}, backward=True)))
+        yield from (("forward", kernels.forward, usual_cut(kernels, {}, ONE_ROW)), ("backward", kernels.backward, usual_cut(kernels, {}, replace(ONE_ROW, backward=True))))
         return
     for kernel, (function, parallel) in kernels_of(kernels).items():
         yield kernel, function, tiles_of(kernels, parallel)

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ import rnndsl
 from rnndsl.devices import USUAL, of_architecture
 from rnndsl.runtime.choice import backend_for
 from rnndsl.runtime.triton import cut, tile_launch
+from rnndsl.runtime.triton.precision import of_products
+from rnndsl.runtime.triton.tiled import Sized
 from tests.agreement import Case, against_reference, assert_agrees, assert_close, layer_of, random_inputs, sizes_of
 from tests.test_triton import DEVICE, example, kernels_of, needs_numpy
 from tests.zoo_cells import ZOO
@@ -54,11 +57,52 @@ def test_rows_of_a_program(rows):
     compare(ZOO["LTC"].text, "LTC", sizes_of(ZOO["LTC"].text, "LTC"), 3, 2, tiles={"rows": rows})
 
 
+@pytest.mark.parametrize(("name", "most"), [("MGU", 1 << 14), ("MGU", 300), ("SLSTM", 1 << 14), ("RHN", 1 << 14)])
+def test_products_of_matrices(name, most, monkeypatch):
+    """With 16 rows a program, of more or fewer than the batch has; the matrices in registers, or in blocks."""
+    made = []
+    monkeypatch.setattr(cut, "MOST", most)
+    monkeypatch.setattr(tile_launch, "launch", lambda *a, _launch=tile_launch.launch, **k: (made.append((k["ROWS"], k["PRECISION"])), _launch(*a, **k)))
+    sizes = {n: {"H": 17, "K": 17, "N": 1}.get(n, v) for n, v in sizes_of(ZOO[name].text, name).items()}
+    compare(ZOO[name].text, name, sizes, 17 if most == 300 else 3, 2, tiles={"rows": 16})
+    assert set(made) == {(16, "ieee")}
+
+
+def test_matrix_states_are_rows_of_products():
+    """Of one row of the batch too."""
+    layer = layer_of(ZOO["M2RNN"].text, "M2RNN", {"D": 2, "N": 1, "K": 17, "V": 16, "H": 3}, backend="triton").to(DEVICE)
+    assert "1 row and 1 warp a program, products of matrices in ieee" in str(layer.plan_for(*random_inputs(layer, 1, 2))[0])
+    compare(ZOO["M2RNN"].text, "M2RNN", {"D": 2, "N": 1, "K": 17, "V": 16, "H": 3}, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("batch", "matrices", "precision", "backward", "rows"),
+    [(1, 1 << 12, "ieee", False, 1), (1 << 14, 1 << 12, "ieee", False, 1), (1 << 14, 1 << 12, "tf32", False, 16), (1 << 14, 1 << 16, "ieee", True, 16),
+     (64, 1 << 16, "ieee", False, 1), (1 << 14, 1 << 14, "tf32x3", True, 1)],
+)  # fmt: skip
+def test_rows_by_size(batch, matrices, precision, backward, rows):
+    """More than one where processors have many, and products of matrices are quicker or spare reading; none whose matrices shared memory does not hold."""
+    sized = Sized(widest=4096, values=256, matrices=matrices, dot_rows=16, programs=1)
+    found = tile_launch.usual_cut(sized, {}, tile_launch.Asked(batch, of_architecture(USUAL), precision, 4, backward))
+    assert (found.rows, found.precision) == (rows, precision if rows > 1 else None)
+
+
+def test_the_precision_of_products_is_that_of_pytorch(monkeypatch):
+    monkeypatch.setattr(torch.backends.cuda, "matmul", object())  # as versions of torch have it that know no precision by name
+    for setting, precision in (("highest", "ieee"), ("high", "tf32x3"), ("medium", "tf32")):
+        monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda setting=setting: setting)
+        assert of_products(torch.device("cpu")) == precision
+    for named, precision in (("none", "ieee"), ("ieee", "ieee"), ("tf32", "tf32")):
+        monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(fp32_precision=named))
+        monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "highest")
+        assert of_products(torch.device("cpu")) == precision
+
+
 @pytest.mark.parametrize(("name", "sizes"), [("MGU", {"D": 2, "H": 6}), ("M2RNN", {"D": 2, "H": 3, "N": 1, "K": 2, "V": 5})])
 def test_matrices_that_do_not_fit_into_registers(name, sizes, monkeypatch):
     """Are read block by block, and the results go through memory."""
     monkeypatch.setattr(cut, "MOST", 4)
-    monkeypatch.setattr(cut, "_BLOCK", 16)
+    monkeypatch.setattr(cut, "BLOCK", 16)
     known = sizes_of(ZOO[name].text, name)
     compare(ZOO[name].text, name, {n: sizes.get(n, v) for n, v in known.items()}, 1, 2)
 

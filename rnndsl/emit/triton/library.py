@@ -89,14 +89,14 @@ _SIZE = 64  # what a size is in a file that no layer has put its own into
 _RUNTIME = {
     "backwards": {"Backwards", "if_any", "seed_of"},
     "channels": {"Access", "Channels"},
-    "cut": {"columns", "fitting", "in_registers", "number", "part_of", "power_of_two"},
+    "cut": {"columns", "fitting", "in_registers", "number", "part_of", "part_of_dot", "power_of_two", "rows_of_dot"},
     "columns": {"Columns", "given_of", "place_of", "sequences_of"},
     "exact": {"exact"},
     "functions": LIBRARY,
     "newton": {"newton"},
     "parallel_back": {"parallel_back"},
     "places": {
-        "add", "before", "diagonal_of", "largest", "over_rows", "read", "read_if_any", "restarted", "running_sum", "spread", "total", "unless", "where", "with_diagonal", "write",
+        "add", "before", "diagonal_of", "largest", "matmul", "only", "over_rows", "read", "read_if_any", "restarted", "running_sum", "spread", "total", "unless", "where", "with_diagonal", "write",
     },
     "sequential": {"sequential", "sequential_back"},
     "tiled": {"Sum", "Tiled", "TiledStep"},
@@ -108,6 +108,7 @@ def _imports(body: str) -> list[str]:
     code = "\n".join(line for line in body.split("\n") if not line.lstrip().startswith("#"))
     called = set(re.findall(r"(?<![\w.])(\w+)\(", code))
     lines = [imported(f"rnndsl.runtime.triton.{module}", sorted(called & names)) for module, names in _RUNTIME.items() if called & names]
+    lines += ["from rnndsl.runtime.triton.cut import NEVER"] if "=NEVER" in code else []
     lines += ["from rnndsl.runtime.statics import Outer"] if "Outer" in called else []
     lines += ["from rnndsl.scalars import Scalars"] if "Scalars." in code else []
     return [*(["import math", ""] if "math." in code else []), "import triton", "import triton.language as tl", "", *lines]

@@ -60,7 +60,7 @@ def compiled(kernel: Any, tiles: Tiles | TileCut, target: str, streams: torch.dt
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    constants: dict[str, Any] = {"ROWS": tiles.rows} if isinstance(tiles, TileCut) else {"BLOCK": tiles.channels}
+    constants: dict[str, Any] = {"ROWS": tiles.rows, "PRECISION": tiles.precision} if isinstance(tiles, TileCut) else {"BLOCK": tiles.channels}
     if isinstance(tiles, Tiles):
         constants |= {"AHEAD": tiles.ahead} if tiles.schedule == SEQUENTIAL else {"LANES": tiles.lanes, "LANE_STEPS": tiles.lane_steps}
     names: list[str] = kernel.arg_names

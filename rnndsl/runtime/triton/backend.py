@@ -102,7 +102,7 @@ class Triton(Backend):
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
         kernels = recurrence.known(_key(layer, name, kind["dtype"]))
         if isinstance(kernels, TileLaunched):
-            return Plan(name, self.name, SEQUENTIAL, f"a program computes whole steps: {kernels.cut()}")
+            return Plan(name, self.name, SEQUENTIAL, f"a program computes whole steps: {kernels.cut(batch, kind['device'])}")
         assert isinstance(kernels, Launched)
         streams = kind["products"]  # taking streams to be products of the inputs
         tiles, why = kernels.tiles(batch, steps, kind["device"], streams)
@@ -113,7 +113,7 @@ class Triton(Backend):
     def step(
         self, layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
     ) -> tuple[list[Tensor], list[Tensor]] | None:
-        return step(layer, inputs, values, state, dtype)
+        return step(layer, inputs, values, state, dtype, device_of)
 
     def made(self, key: Key) -> "Launched | TileLaunched":
         """Writes the kernels where they are not written yet. Raises IndexError where they read a slice of a param that is not there."""
@@ -122,7 +122,7 @@ class Triton(Backend):
         if isinstance(kernels, Tiled):
             check_slices(kernels.slices)
             plain = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype)
-            return TileLaunched(kernels, key.dtype, _wish(key), plain)
+            return TileLaunched(kernels, key.dtype, _wish(key), plain, device_of)
         reference = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype, kernels.own, kernels.follows)
         schedule = key.wish.split(",")[0]
         wish = {n: v for n, v in _wish(key).items() if n != "rows"}

@@ -3,8 +3,10 @@
 from typing import Any
 
 MOST = 16384  # entries of matrices that the programs of a kernel hold in registers, of all of them together and of one product
-_BLOCK = 4096  # entries of a product that is computed in blocks
+BLOCK = 4096  # entries of a product that is computed in blocks
 _COLUMNS = 16  # of a matrix state that one program has
+_DOT = 16  # the least size of a product of matrices
+NEVER = 1 << 30  # more rows than any program has
 
 
 def power_of_two(size: int) -> int:
@@ -19,12 +21,23 @@ def in_registers(entries: int) -> bool:
 
 def fitting(entries: int) -> int:
     """How many entries of a product are in registers at a time."""
-    return entries if in_registers(entries) else _BLOCK
+    return entries if in_registers(entries) else BLOCK
 
 
 def part_of(size: int, others: int) -> int:
     """How many results of a product are computed at a time, each a sum of `others` entries."""
-    return max(1, min(power_of_two(size), _BLOCK // others))
+    return max(1, min(power_of_two(size), BLOCK // others))
+
+
+def rows_of_dot(rows: int, summed: int, columns: int) -> int:
+    """From how many rows of the batch on a product of so many rows for each of them is one of matrices, [rows, summed] and [summed, columns]: tensor cores take 16
+    in each direction."""
+    return -(-_DOT // rows) if min(summed, columns) >= _DOT else NEVER
+
+
+def part_of_dot(size: int, others: int) -> int:
+    """How many sums along an axis a product of matrices adds at a time, of so many `others` and columns."""
+    return max(part_of(size, others), min(power_of_two(size), _DOT))
 
 
 def columns(size: int) -> int:

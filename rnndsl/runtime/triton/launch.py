@@ -141,7 +141,7 @@ def _launch(kernel: Any, tiles: Tiles, channels: int, given: list[Any], like: Te
     launch(kernel, _programs(channels, tiles), given, like, BLOCK=tiles.channels, num_warps=tiles.warps, **cut)
 
 
-def launch(kernel: Any, programs: int, given: list[Any], like: Tensor, **settings: int) -> None:
+def launch(kernel: Any, programs: int, given: list[Any], like: Tensor, **settings: Any) -> None:
     """Runs a kernel on the device of a tensor, on the current stream. The only place where an address leaves Python for a kernel in Triton.
     Raises RuntimeError for a tensor that cannot be read at one."""
     for t in given:

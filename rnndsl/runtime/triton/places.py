@@ -93,10 +93,21 @@ def add(array, row, here, value, extents, origins, sizes, strides):
 
 
 @triton.jit
+def only(value, axis: tl.constexpr, size):
+    """The first `size` entries along an axis; zero behind them."""
+    return tl.where(along(value.shape[axis], axis, len(value.shape)) < size, value, 0.0)
+
+
+@triton.jit
+def matmul(values, matrix, PRECISION: tl.constexpr):
+    """The product of matrices; neither may have anything but zeros behind what there is of the axis that is summed over."""
+    return tl.dot(values, matrix, input_precision=PRECISION, out_dtype=values.dtype)
+
+
+@triton.jit
 def total(value, axis: tl.constexpr, size):
     """The sum of the first `size` entries along an axis, which goes."""
-    there = along(value.shape[axis], axis, len(value.shape)) < size
-    return tl.sum(tl.where(there, value, 0.0), axis)
+    return tl.sum(only(value, axis, size), axis)
 
 
 @triton.jit

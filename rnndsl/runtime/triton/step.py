@@ -1,12 +1,13 @@
 """One step of a whole cell by its Triton kernel: one launch, which a CUDA graph can capture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rnndsl.devices import Device
 from rnndsl.runtime.decode import decode
 from rnndsl.runtime.kernels import Step
 from rnndsl.runtime.layer import Layer
@@ -20,14 +21,14 @@ _BLOCK, _INNER, _WARPS = 16, 64, 4  # channels of a program, entries of a produc
 
 
 def step(
-    layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
+    layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype, model: Callable[[torch.device], Device]
 ) -> tuple[list[Tensor], list[Tensor]] | None:
-    """See `decode`. None also where a step is too large for a program. Raises what Triton raises."""
+    """See `decode`. None also where a step is too large for a program. model: what is known of a device. Raises what Triton raises."""
     known: Step | None = layer._kernels["triton"].step
     if known is None or dtype not in REAL:
         return None
     kernel = _kernel(type(layer), tuple(layer._sizes.items()), tuple(layer._hypers.items()), dtype)
-    if isinstance(kernel, TiledStep) and not tile_launch.fits(kernel):
+    if isinstance(kernel, TiledStep) and not tile_launch.steps_at_once(kernel):
         return None
 
     def run(streams: list[Tensor], statics: list[Tensor], carried: list[Tensor], made: list[Tensor]) -> None:
@@ -35,7 +36,8 @@ def step(
         arguments += [*statics, *(t.contiguous() for t in carried), *made]
         batch = inputs[0].shape[0]
         if isinstance(kernel, TiledStep):
-            tile_launch.step(kernel, layer.tiles or {}, arguments, batch, made[0])
+            cut = tile_launch.usual_cut(kernel, layer.tiles or {}, tile_launch.asked(batch, made[0].device, model, dtype))
+            tile_launch.step(kernel, cut, arguments, batch, made[0])
         elif channels := batch * state[0].shape[1:].numel():
             launch(kernel, -(-channels // _BLOCK), [*arguments, batch], made[0], BLOCK=_BLOCK, INNER=_INNER, num_warps=_WARPS)
 

@@ -1,47 +1,105 @@
 """Calls of kernels of whole steps: what they are given, in the order of their parameters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rnndsl.devices import Device
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.dtypes import cast_to
 from rnndsl.runtime.memory import rows
-from rnndsl.runtime.triton.cut import power_of_two
+from rnndsl.runtime.triton.cut import BLOCK, in_registers, power_of_two
 from rnndsl.runtime.triton.launch import before, given_of, launch
-from rnndsl.runtime.triton.tiled import Tiled, TiledStep
+from rnndsl.runtime.triton.precision import IEEE, TF32, TF32X3, of_products
+from rnndsl.runtime.triton.tiled import Sized, Tiled, TiledStep
 
-_A_WARP, _A_WARP_BACK, _MOST_WARPS = 1024, 512, 16  # entries of a value that one warp has, forwards and backwards; and the most warps
 WIDEST = 1 << 15  # entries of a value that a program has at most
+_A_WARP, _MOST_WARPS = 1024, 16  # entries of a value that one warp has; and the most warps
+_MATRICES, _MATRICES_BACK = 3072, 1536  # entries that one warp has of matrices that stay in registers, forwards and backwards
+_MANY = 4096  # entries of a value in many rows, beyond which what a step has of them at once does not fit into registers
+_MULTIPLIERS = 128  # of float32, of a processor
+_FASTER = {IEEE: 1.0, TF32X3: 4 / 3, TF32: 4.0}  # how many times faster products of matrices are than multiplying and adding, by their precision
+_READ = 1 << 19  # entries of matrices that a program reads in a step of a whole cell, beyond which products of their own take less time than their launches
 
 
 @dataclass(frozen=True)
 class TileCut:
-    """How a kernel is cut: rows of the batch that one program has, and its warps."""
+    """How a kernel is cut: rows of the batch that one program has, and its warps; and how exact its products of matrices are, None where it has none."""
 
     rows: int
     warps: int
+    precision: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.rows} row{'s' * (self.rows != 1)} and {self.warps} warp{'s' * (self.warps != 1)} a program"
+        said = f"{self.rows} row{'s' * (self.rows != 1)} and {self.warps} warp{'s' * (self.warps != 1)} a program"
+        return f"{said}, products of matrices in {self.precision}" if self.precision else said
 
 
-def fits(kernels: Tiled | TiledStep) -> bool:
+@dataclass(frozen=True)
+class Asked:
+    """A call, as far as it says how a kernel is cut: its rows, the device that runs it, and how exact its products of matrices may be. itemsize: of what it
+    computes in."""
+
+    batch: int
+    device: Device
+    precision: str
+    itemsize: int
+    backward: bool = False
+
+
+def asked(batch: int, device: torch.device, model: Callable[[torch.device], Device], dtype: torch.dtype, backward: bool = False) -> Asked:
+    """What a call asks for; float64 is exact whatever is asked for."""
+    return Asked(batch, model(device), of_products(device) if dtype == torch.float32 else IEEE, dtype.itemsize, backward)
+
+
+def fits(kernels: Sized) -> bool:
     """Whether a program can hold a step of one row."""
     return kernels.widest <= WIDEST
 
 
-def usual_cut(kernels: Tiled | TiledStep, wish: Mapping[str, int], backward: bool = False) -> TileCut:
-    """How kernels are cut, where it is not wished otherwise: one row, and as many warps as what is largest in a step keeps busy. Raises ValueError
-    where no program can hold that."""
-    rows = wish.get("rows", 1)
-    if (entries := rows * kernels.widest) > WIDEST:
+def steps_at_once(kernel: TiledStep) -> bool:
+    """Whether one launch is a step of a whole cell, where that pays."""
+    return fits(kernel) and kernel.matrices <= _READ
+
+
+def usual_cut(kernels: Sized, wish: Mapping[str, int], call: Asked) -> TileCut:
+    """How kernels are cut, where it is not wished otherwise: as many rows as a model of the device takes, and as many warps as what is largest in a step
+    keeps busy. Raises ValueError where no program can hold that."""
+    rows = wish.get("rows") or _rows(kernels, call)
+    dots = kernels.dot_rows <= rows and _dots_fit(kernels, rows, call)
+    if (entries := kernels.held(rows, dots)) > WIDEST:
         raise ValueError(f"backend: 'triton' has no kernel for these sizes: a step has a value of {entries:,} entries, of which a program holds {WIDEST:,} at most; use 'auto'")
-    warps = power_of_two(-(-entries // (_A_WARP_BACK if backward else _A_WARP)))
-    return TileCut(rows, wish.get("warps", min(_MOST_WARPS, warps)))
+    matrices = kernels.matrices if in_registers(kernels.matrices) else 0
+    of_matrices = matrices * (2 if dots and call.precision == TF32X3 else 1) / (_MATRICES_BACK if call.backward else _MATRICES)
+    warps = power_of_two(ceil(max(entries / _A_WARP, of_matrices)))
+    return TileCut(rows, wish.get("warps", min(_MOST_WARPS, warps)), call.precision if dots else None)
+
+
+def _rows(kernels: Sized, call: Asked) -> int:
+    """One row a program, or as many as make products those of matrices: which of them lets a processor compute the steps of all its programs, and read
+    the matrices that are not in registers, in fewer cycles."""
+    many = kernels.dot_rows
+    if many == 1 or many > call.batch or many * kernels.values > _MANY or not _dots_fit(kernels, many, call):
+        return 1
+
+    def cycles(rows: int) -> float:
+        programs = -(-call.batch // rows) * kernels.programs
+        reading = 0.0 if in_registers(kernels.matrices) else 4 / call.device.near_rate
+        faster = _FASTER[call.precision] if rows > 1 else 1.0
+        return ceil(programs / call.device.processors) * kernels.matrices * (rows / (_MULTIPLIERS * faster) + reading)
+
+    return min((1, many), key=cycles)
+
+
+def _dots_fit(kernels: Sized, rows: int, call: Asked) -> bool:
+    """Whether shared memory holds what products of matrices take there: the matrices, backwards also transposed, or two blocks; in tf32x3 twice."""
+    matrices = kernels.matrices * (1 + call.backward) if in_registers(kernels.matrices) else 2 * max(BLOCK, 16 * kernels.values)
+    entries = (matrices + rows * kernels.values) * (1 + (call.precision == TF32X3))
+    return entries * call.itemsize <= 0.95 * call.device.shared
 
 
 def forward(kernels: Tiled, cut: TileCut, call: Call) -> list[Tensor]:
@@ -96,16 +154,16 @@ def backward(kernels: Tiled, cut: TileCut, call: Call, sequences: Sequence[Tenso
     return [*of_streams, *of_statics, *of_first, *ended]
 
 
-def step(kernel: TiledStep, wish: Mapping[str, int], given: list[Any], batch: int, like: Tensor) -> None:
+def step(kernel: TiledStep, cut: TileCut, given: list[Any], batch: int, like: Tensor) -> None:
     """One step of a whole cell. given: what the kernel reads and writes; like: a tensor of the dtype and device that it computes in."""
-    _launch(kernel.kernel, kernel, usual_cut(kernel, wish), given, kernel.scratch, batch, (), like)
+    _launch(kernel.kernel, kernel, cut, given, kernel.scratch, batch, (), like)
 
 
 def _launch(
-    kernel: Any, kernels: Tiled | TiledStep, cut: TileCut, given: list[Any], scratch: int, batch: int, steps: tuple[int, ...], like: Tensor
+    kernel: Any, kernels: Sized, cut: TileCut, given: list[Any], scratch: int, batch: int, steps: tuple[int, ...], like: Tensor
 ) -> None:
     programs = -(-batch // cut.rows) * kernels.programs
     if programs == 0:
         return
     own = [like.new_empty(programs * cut.rows * scratch)] if scratch else []
-    launch(kernel, programs, [*given, *own, batch, *steps], like, ROWS=cut.rows, num_warps=cut.warps)
+    launch(kernel, programs, [*given, *own, batch, *steps], like, ROWS=cut.rows, PRECISION=cut.precision, num_warps=cut.warps)

@@ -18,22 +18,34 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Tiled:
+class Sized:
+    """What programs need registers for. widest: the entries of the largest value of a step of one row, products included; values: the same without what is
+    left of it where products with matrices are products of matrices; dot_rows: from how many rows on they are; matrices: the entries of what products
+    read of params; programs: how many there are for the same rows."""
+
+    widest: int
+    values: int
+    matrices: int
+    dot_rows: int
+    programs: int
+
+    def held(self, rows: int, dots: bool) -> int:
+        """The entries of the largest value of a step that a program of so many rows has. dots: whether products are those of matrices."""
+        return rows * (self.values if dots else self.widest)
+
+
+@dataclass(frozen=True)
+class Tiled(Sized):
     """The kernels of a recurrence of which a program computes whole steps of some rows, and how they are called.
 
     forms: how many real arrays each stream, static and carried value is. lags: of each carried array; nearer: the one that one further back
-    was a step ago, else -1. programs: how many there are for the same rows; widest: the entries of the largest value of a step that is in registers; resident: whether
-    all matrices of params are there too. shared: how many programs
-    give parts of each stream's gradient; partial: streams of which only a part has one. slices: of params that are asked for: the first, the last, and
-    how many there are. scratch: how much memory of its own a row of a program has, forwards and backwards.
+    was a step ago, else -1. shared: how many programs give parts of each stream's gradient; partial: streams of which only a part has one. slices: of
+    params that are asked for: the first, the last, and how many there are. scratch: how much memory of its own a row of a program has, forwards and backwards.
     """
 
     forms: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
     lags: tuple[int, ...]
     nearer: tuple[int, ...]
-    programs: int
-    widest: int
-    resident: bool
     shared: tuple[int, ...]
     partial: tuple[int, ...]
     sums: tuple[Sum, ...]
@@ -45,11 +57,9 @@ class Tiled:
 
 
 @dataclass(frozen=True)
-class TiledStep:
+class TiledStep(Sized):
     """The kernel of one step of a whole cell whose values are tiles; see `Tiled`. shapes: of the outputs."""
 
-    programs: int
-    widest: int
     shapes: tuple[tuple[int, ...], ...]
     slices: tuple[tuple[int, int, int], ...]
     scratch: int

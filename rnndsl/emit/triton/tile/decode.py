@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from rnndsl.diagnostics import Source
 from rnndsl.emit.triton.layout import listed
 from rnndsl.emit.triton.tile.kernel import Kernel, KernelLines
-from rnndsl.emit.triton.tile.recurrence import coordinates_text, in_python, programs_text, slices_of, widest_text
+from rnndsl.emit.triton.tile.recurrence import coordinates_text, in_python, programs_text, size_texts, slices_of
 from rnndsl.emit.triton.tile.scope import Scope, Sizes
 from rnndsl.emit.triton.uniform import Constants
 from rnndsl.kernel.apart import apart
@@ -24,7 +24,7 @@ class TileStepText:
     lines: KernelLines
     coordinates: list[tuple[str, str, str]]
     programs: str
-    widest: str
+    sized: list[str]
     shapes: list[str]
     scratch: str
     slices: list[str]
@@ -82,7 +82,7 @@ def step_text(kernels: CellKernels, source: Source, sizes: Sizes, constants: Con
         return None
     scratch = in_python(sizes, (_NAME, lines.scratch), f"{_NAME}_scratch", lines.scratch)
     shapes = [listed([sizes.python(d) for d in array.shape]) for array, _ in one.step.outputs if array.part != "im"]
-    return TileStepText(lines, coordinates_text(kernel), programs_text(kernel), widest_text(kernel), shapes, scratch, slices_of(kernel, sizes))
+    return TileStepText(lines, coordinates_text(kernel), programs_text(kernel), size_texts(kernel), shapes, scratch, slices_of(kernel, sizes))
 
 
 def _split(one: OneStep, scope: Scope) -> Split:

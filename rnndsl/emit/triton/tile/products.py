@@ -1,9 +1,14 @@
-"""Products: in registers where they fit, else a block of the results at a time, with what is read of a matrix from memory."""
+"""Products: in registers where they fit, else a block of the results at a time, with what is read of a matrix from memory.
 
-from dataclasses import dataclass
+One with a matrix of params is a product of matrices where a program has rows enough; else it is multiplied and summed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from rnndsl.emit.triton import text as triton_text
 from rnndsl.emit.triton.layout import listed
+from rnndsl.emit.triton.text import Text
 from rnndsl.emit.triton.tile.scope import Domain
 from rnndsl.emit.triton.tile.values import LIKE, Tile, Values
 
@@ -16,6 +21,17 @@ class Blocks:
     axis: int
 
 
+@dataclass(frozen=True)
+class Dot:
+    """A product as one of matrices, [rows, summed] and [summed, columns], by axes of its domain: those that its values alone have, which are rows beside
+    those of the batch; those that both factors have, of which a program has one entry; those of the matrix alone; those that are summed over."""
+
+    values: list[int]
+    both: list[int]
+    columns: list[int]
+    summed: list[int]
+
+
 class Products(Values):
     """Writes products."""
 
@@ -26,16 +42,27 @@ class Products(Values):
         readers = [(a, n, i) for n in self.used for i, a in enumerate(self.nodes[n].args)]
         self.matrices = {a for a, _, _ in operands if self._is_static(a)}
         self.matrices -= {a for a, n, i in readers if (a, n, i) not in operands} | {s.node for s in self.program.sinks}
+        self.dots = {n: found for n, b in self.blocks.items() if (found := self._dot(n, b)) is not None}
         if self.matrices:
-            entries = [self._entries(self.shape_domain(a)) for a in sorted(self.matrices)]
-            self.resident = self.sizes.constant(("resident", *entries), f"{self.name}_resident", f"in_registers({' + '.join(entries)})")
+            self.resident = self.sizes.constant(("resident", self.entries), f"{self.name}_resident", f"in_registers({self.entries})")
 
     @property
-    def widths(self) -> list[str]:
-        """How many entries values have that are in registers, in Python."""
-        whole = [n for n in sorted(self.used) if self.nodes[n].op not in ("loop", "loop_back")]
-        found = [f"fitting({e})" if self._is_static(n) else e for n in whole for e in [self._entries(self.shape_domain(n))]]
-        found += [f"fitting({self._entries(self.domain(n))})" for n in sorted(self.used) if self.nodes[n].op == "product"]
+    def entries(self) -> str:
+        """How many entries the matrices have that products read, in Python."""
+        return " + ".join(self._entries(self.shape_domain(a)) for a in sorted(self.matrices)) or "0"
+
+    def widths(self, many: bool = False) -> list[str]:
+        """How many entries of values a program has in registers for each of its rows, in Python. many: of so many rows that what may be a product of
+        matrices is one."""
+        found = []
+        for n in sorted(self.used):
+            node = self.nodes[n]
+            if node.op in ("loop", "loop_back") or (many and self._is_static(n)):
+                continue
+            entries = self._entries(self.shape_domain(n))
+            found.append(f"fitting({entries})" if self._is_static(n) else entries)
+            if node.op == "product" and not (many and n in self.dots):
+                found.append(f"fitting({self._entries(self.domain(n))})")
         return [f for f in dict.fromkeys(found) if f != "1"]
 
     def _is_static(self, n: int) -> bool:
@@ -50,6 +77,17 @@ class Products(Values):
                 if k < len(node.shape) and k not in node.maps[1 - i] and domain[k][1] is None:
                     return Blocks(i, k)
         return None
+
+    def _dot(self, n: int, blocks: Blocks) -> Dot | None:
+        """How a product is one of matrices, if it is."""
+        node, domain, i = self.nodes[n], self.domain(n), blocks.argument
+        values, matrix, summed = set(node.maps[1 - i]), set(node.maps[i]), set(range(len(node.shape), len(domain)))
+        both = (values & matrix) - summed
+        if node.args[i] not in self.matrices or self._is_static(node.args[1 - i]) or not summed <= values & matrix:
+            return None
+        if not all(isinstance(domain[k][1], tuple) for k in both):
+            return None
+        return Dot(sorted(values - matrix), sorted(both), sorted(matrix - values), sorted(summed))
 
     def _entries(self, domain: Domain) -> str:
         """How many entries a tile has, in Python."""
@@ -72,43 +110,31 @@ class Products(Values):
         self.note(node)
         if blocks is None:
             return found
-        entries = self._entries(domain)
-        conditions = [f"in_registers({entries})"] + ([f"{self.resident}.value"] if node.args[blocks.argument] in self.matrices else [])
-        direct = self.sizes.constant(("direct", *conditions), f"{self.name}_direct", " and ".join(conditions))
         name = self.name_of(n)
-        self.put(f"if {direct}:")
-        self.depth += 1
-        self.assign(name, self.full(found, domain[:kept], moves=True).code)
-        self.depth -= 1
-        self.put("else:")
-        self.depth += 1
-        self.assign(name, self._in_blocks(n, blocks, args))
-        self.depth -= 1
-        return Tile(triton_text.Text(name), kept, frozenset(range(kept)), True)
+        if n in self.dots:
+            self._branch(f"if {self._as_dot(n)}:", lambda: self._matmul(n, name))
+        conditions = [f"in_registers({self._entries(domain)})", *([f"{self.resident}.value"] if node.args[blocks.argument] in self.matrices else [])]
+        direct = self.sizes.constant(("direct", *conditions), f"{self.name}_direct", " and ".join(conditions))
+        whole = self.full(found, domain[:kept], moves=True).code
+        self._branch(f"{'elif' if n in self.dots else 'if'} {direct}:", lambda: self.assign(name, whole))
+        self._branch("else:", lambda: self._in_blocks(n, name, blocks, lambda block: times(*(block if k == blocks.argument else args[k] for k in (0, 1)), domain)))
+        return Tile(Text(name), kept, frozenset(range(kept)), True)
 
-    def _in_blocks(self, n: int, blocks: Blocks, args: list[Tile]) -> str:
-        """Writes a product block by block to memory of the program; the code that reads it."""
-        node, domain = self.nodes[n], self.domain(n)
-        kept, i, axis = len(node.shape), blocks.argument, blocks.axis
+    def _branch(self, head: str, body: Callable[[], object]) -> None:
+        self.put(head)
+        self.depth += 1
+        body()
+        self.depth -= 1
+
+    def _in_blocks(self, n: int, name: str, blocks: Blocks, product: Callable[[Tile], Tile]) -> None:
+        """Writes a product block by block to memory of the program, and reads it. product: that of a block, placed in the domain."""
+        domain, axis = self.domain(n), blocks.axis
+        kept, m = len(self.nodes[n].shape), self.nodes[n].maps[blocks.argument]
         others = self._entries(tuple(a for k, a in enumerate(domain) if k != axis))
         size = domain[axis][0]
         part = self.sizes.constant(("part", others, size), f"{self.name}_part", f"part_of({self.sizes.python(size)}, {others})")
-        m = node.maps[i]
-        own = tuple(domain[k] for k in m)
-        extents = listed([part if k == axis else self.extent(*domain[k]) for k in m])
-        origins = [self.origin_of(domain[k][1]) for k in m]
-        view = self.view(node.args[i])
         around = dict(self.kept)
-        if view is not None:
-            code = self.read_view(view, own, extents, listed(["at" if k == axis else o for k, o in zip(m, origins, strict=True)]))
-            moves = self.nodes[view.leaf].op == "stream"
-        else:
-            memory, entries = self.keep(node.args[i])
-            self.put("tl.debug_barrier()")
-            inside = self.in_program(own)
-            inside[0], inside[1] = extents, listed(["at" if k == axis else "0" for k in m])
-            code = f"read({', '.join([memory, f'lane * {triton_text.bracketed(entries)}', 'everywhere', *inside, 'REAL'])})"
-            moves = True
+        code = self._block(n, blocks.argument, axis, part)
         self.kept = around  # only this branch has written it
         *_, entries = self.row_major([self.own_size(*a) for a in domain[:kept]])
         memory = self.room(entries)
@@ -116,18 +142,125 @@ class Products(Values):
         self.depth += 1
         block = self.names(("block", n), f"{self.name_of(n)}_block")
         self.assign(block, code)
-        factor = Tile(triton_text.Text(block), len(m), frozenset(range(len(m))), moves).placed(m, len(domain))
-        factors = [factor, args[1 - i]] if i == 0 else [args[1 - i], factor]
-        product = triton_text.operation("*", [f.text for f in factors], LIKE)
-        whole = Tile(product, len(domain), factors[0].long | factors[1].long, True)
-        summed = list(range(kept, len(domain)))
-        code = self.reduced("total", whole, domain, summed).code
-        inside = self.in_program(domain[:kept])
-        inside[0] = listed([part if k == axis else self.extent(*domain[k]) for k in range(kept)])
-        inside[1] = listed(["at" if k == axis else "0" for k in range(kept)])
-        self.call("write", [memory, f"lane * {triton_text.bracketed(entries)}", "everywhere", code, *inside])
+        view = self.view(self.nodes[n].args[blocks.argument])
+        moves = view is None or self.nodes[view.leaf].op == "stream"
+        found = product(Tile(Text(block), len(m), frozenset(range(len(m))), moves).placed(m, len(domain)))
+        _, _, *lies = self.in_program(domain[:kept])
+        extents = listed([part if k == axis else self.extent(*domain[k]) for k in range(kept)])
+        origins = listed(["at" if k == axis else "0" for k in range(kept)])
+        self.call("write", [memory, f"lane * {triton_text.bracketed(entries)}", "everywhere", found.code, extents, origins, *lies])
         self.depth -= 1
         self.put("tl.debug_barrier()")
-        return self.fetched(domain[:kept], memory, "0", None, entries)
+        self.assign(name, self.fetched(domain[:kept], memory, "0", None, entries))
+
+    # As products of matrices
+
+    @property
+    def dot_rows(self) -> list[str]:
+        """From how many rows of the batch on each product is one of matrices that may be, in Python."""
+        return list(dict.fromkeys(f"rows_of_dot({', '.join(self._of_dot(n))})" for n in self.dots))
+
+    def _of_dot(self, n: int) -> list[str]:
+        """The rows of a product of matrices for each row of the batch, its sums and its columns, in Python."""
+        dot, domain = self.dots[n], self.domain(n)
+        return [self._entries(tuple(domain[k] for k in axes)) for axes in (dot.values, dot.summed, dot.columns)]
+
+    def _as_dot(self, n: int) -> str:
+        """The condition under which a product is one of matrices."""
+        found = self._of_dot(n)
+        rows = self.sizes.constant(("dots", *found), f"{self.name}_dots", f"rows_of_dot({', '.join(found)})")
+        return f"PRECISION is not None and ROWS >= {rows}"
+
+    def _factor(self, n: int, i: int) -> Tile:
+        """A factor with all of its entries, along its own axes."""
+        node, domain = self.nodes[n], self.domain(n)
+        own = tuple(domain[k] for k in node.maps[i])
+        return self.full(self.tile(node.args[i], tuple(marker for _, marker in own)), own, moves=i != self.blocks[n].argument)
+
+    def _matmul(self, n: int, name: str) -> None:
+        """Writes a product of matrices: at once, or a block of its sums at a time, with the values in memory of the program."""
+        node, dot, i = self.nodes[n], self.dots[n], self.blocks[n].argument
+        args = [self._factor(n, k) for k in (0, 1)]
+        values = args[1 - i]
+        for k in dot.summed:
+            values = replace(values, text=Text(f"only({values.code}, {1 + node.maps[1 - i].index(k)}, {self.dim(self.domain(n)[k][0])})"))
+        whole = self._flat(n, values, args[i], {})
+        self._branch(f"if {self.resident}:", lambda: self.assign(name, self._unfolded(n, whole)))
+        self._branch("else:", lambda: self._matmul_in_blocks(n, name))
+
+    def _matmul_in_blocks(self, n: int, name: str) -> None:
+        node, dot, domain, i = self.nodes[n], self.dots[n], self.domain(n), self.blocks[n].argument
+        axis = dot.summed[0]
+        size, others = domain[axis][0], self._entries(tuple(domain[k] for k in (*dot.summed[1:], *dot.columns)))
+        part = self.sizes.constant(("part of dot", size, others), f"{self.name}_dot_part", f"part_of_dot({self.sizes.python(size)}, {others})")
+        around = dict(self.kept)
+        blocks = [self._block(n, k, axis, part) for k in (0, 1)]
+        self.kept = around  # only this branch has written it
+        total = self.names(("sum", n), f"{self.name_of(n)}_sum")
+        self.assign(total, f"tl.zeros({listed(self._flat_shape(n))}, REAL)")
+        self.put(f"for at in range(0, {self.dim(size)}, {part}):")
+        self.depth += 1
+        tiles = []
+        for k, code in enumerate(blocks):
+            tiles.append(Tile(Text(self.names(("block", n, k), f"{self.name_of(n)}_{'block' if k == i else 'values'}"))))
+            self.assign(tiles[-1].code, code)
+        self.assign(total, f"{total} + {self._flat(n, tiles[1 - i], tiles[i], {axis: part})}")
+        self.depth -= 1
+        self.assign(name, self._unfolded(n, total))
+
+    def _block(self, n: int, i: int, axis: int, part: str) -> str:
+        """The code of a part of a factor along an axis, from memory."""
+        node, domain = self.nodes[n], self.domain(n)
+        m, a = node.maps[i], node.args[i]
+        own = tuple(domain[k] for k in m)
+        extents = listed([part if k == axis else self.extent(*domain[k]) for k in m])
+        view = self.view(a)
+        if view is not None:
+            return self.read_view(view, own, extents, listed(["at" if k == axis else self.origin_of(domain[k][1]) for k in m]))
+        memory, entries = self.keep(a)
+        self.put("tl.debug_barrier()")
+        _, _, *lies = self.in_program(own)
+        origins = listed(["at" if k == axis else "0" for k in m])
+        return f"read({', '.join([memory, f'lane * {triton_text.bracketed(entries)}', 'everywhere', extents, origins, *lies, 'REAL'])})"
+
+    def _long(self, n: int, axes: list[int], extents: dict[int, str] | None = None) -> list[str]:
+        return [(extents or {}).get(k) or self.extent(*self.domain(n)[k]) for k in axes]
+
+    def _flat_shape(self, n: int) -> list[str]:
+        dot = self.dots[n]
+        return [_times(["ROWS", *self._long(n, dot.values)]), _times(self._long(n, dot.columns))]
+
+    def _flat(self, n: int, values: Tile, matrix: Tile, extents: dict[int, str]) -> str:
+        """The code of a product of two matrices. values, matrix: the factors, along their own axes, zero behind what is summed; extents: how long axes are
+        of which there is a part."""
+        node, dot, i = self.nodes[n], self.dots[n], self.blocks[n].argument
+
+        def folded(arg: Tile, m: Sequence[int], before: list[int], behind: list[int], first: str) -> str:
+            """A factor with two axes: those `before` and `behind`."""
+            code, axes = arg.code, [*dot.both, *before, *behind]
+            order = [0, *(1 + m.index(k) for k in axes)]
+            if order != sorted(order):
+                code = f"tl.permute({code}, {listed([str(k) for k in order])})"
+            sides = [_times([first, *self._long(n, before, extents)]), _times(self._long(n, behind, extents))]
+            return _shaped(code, [first, *self._long(n, axes, extents)], sides)
+
+        left = folded(values, node.maps[1 - i], dot.values, dot.summed, "ROWS")
+        return f"matmul({left}, {folded(matrix, node.maps[i], dot.summed, dot.columns, '1')}, PRECISION)"
+
+    def _unfolded(self, n: int, code: str) -> str:
+        """A product of two matrices with the axes that the product has."""
+        dot = self.dots[n]
+        axes = [*dot.both, *dot.values, *dot.columns]
+        code = _shaped(code, self._flat_shape(n), ["ROWS", *self._long(n, axes)])
+        if axes == sorted(axes):
+            return code
+        return f"tl.permute({code}, {listed(['0', *(str(1 + axes.index(k)) for k in range(len(axes)))])})"
 
 
+def _times(extents: list[str]) -> str:
+    return " * ".join(e for e in extents if e != "1") or "1"
+
+
+def _shaped(code: str, have: list[str], want: list[str]) -> str:
+    """A tile in another shape."""
+    return code if have == want else f"tl.reshape({code}, {listed(want)})"

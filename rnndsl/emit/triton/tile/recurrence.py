@@ -1,5 +1,6 @@
 """A recurrence -> what its template needs: two kernels of tiles, and what the runtime must know to call them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rnndsl.checks.dims import Dim
@@ -67,8 +68,7 @@ class TileText:
     nearer: tuple[int, ...]
     partial: tuple[int, ...]
     programs: str
-    widest: str
-    resident: str
+    sized: list[str]
     shared: list[str]
     sums: list[str]
     outers: list[str]
@@ -105,8 +105,7 @@ def tile_text(sweep: Sweep, source: Source, sizes: Sizes, constants: Constants, 
         nearer=tuple(places[array.name, array.part, lag - 1] if lag > 1 else -1 for array, lag in step.carries),
         partial=tuple(sorted(sweep.backward.partial)),
         programs=programs_text(backward),
-        widest=widest_text(forward, backward),
-        resident=" and ".join(f"{r}.value" for r in dict.fromkeys([forward.resident, backward.resident]) if r) or "True",
+        sized=size_texts(forward, backward),
         shared=[" * ".join(_value(count) for _, count in backward.shared_stream(i)) or "1" for i in range(len(step.streams))],
         sums=_sums(backward, sizes),
         outers=_outers(backward, sizes),
@@ -149,9 +148,19 @@ def programs_text(f: Kernel) -> str:
     return " * ".join(_value(count) for _, count in f.coordinates()) or "1"
 
 
-def widest_text(*kernels: Kernel) -> str:
-    """The entries of the largest value of a step that is in registers."""
-    return f"max(({', '.join(dict.fromkeys(['1', *(w for k in kernels for w in k.widths)]))},))"
+def size_texts(*kernels: Kernel) -> list[str]:
+    """What a program needs registers for, as the runtime is told; see `Sized`."""
+
+    def largest(found: Iterable[str]) -> str:
+        return f"max(({', '.join(dict.fromkeys(['1', *found]))},))"
+
+    rows = ", ".join(dict.fromkeys(r for k in kernels for r in k.dot_rows))
+    return [
+        f"widest={largest(w for k in kernels for w in k.widths())}",
+        f"values={largest(w for k in kernels for w in k.widths(many=True))}",
+        f"matrices={largest(k.entries for k in kernels)}",
+        f"dot_rows=min(({rows},))" if rows else "dot_rows=NEVER",
+    ]
 
 
 def _product(sizes: Sizes, shape: tuple[Dim, ...]) -> str:
