@@ -92,6 +92,23 @@ def test_whole_steps(name):
 
 
 @pytest.mark.ptx
+@pytest.mark.part("tf32x3-MGU")
+@pytest.mark.parametrize("name", ["MGU", "SLSTM", "M2RNN", "RHN"])
+@pytest.mark.parametrize("setting", ["ieee", "tf32x3"])
+def test_products_of_matrices(name, setting, monkeypatch):
+    """Of 16 rows, by tensor cores where they may round."""
+    monkeypatch.setattr("rnndsl.runtime.triton.tile_launch.of_products", lambda device: setting)
+    sizes = {n: {"H": 17, "K": 17, "V": 17, "N": 1}.get(n, v) for n, v in sizes_of(ZOO[name].text, name).items()}
+    texts: list[str] = []
+    with emulated("sm_80", noise=2) as launches:
+        launches.edit = lambda text: texts.append(text) or text
+        found = against_reference(ZOO[name].text, name, sizes, 3, 3, torch.float32, backend="triton", tiles={"rows": 16})
+    assert not launches.wrong
+    assert all(("mma.sync" in text) == (setting == "tf32x3") for text in texts) and texts
+    assert_close(found, FLOAT32)
+
+
+@pytest.mark.ptx
 @pytest.mark.part("ParaGRU")
 @pytest.mark.parametrize("name", CELLS)
 def test_single_steps(name, record):
@@ -204,4 +221,4 @@ def test_a_part_in_a_process_of_its_own():
     command = [sys.executable, "-m", "pytest", "-q", "-m", "ptx", "--part", "-p", "no:cacheprovider", "tests/test_ptx.py", "tests/test_ptx_machine.py", "tests/test_ptx_error.py"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
-    assert int(re.search(r"(\d+) passed", done.stdout)[1]) == 14, done.stdout
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) == 15, done.stdout

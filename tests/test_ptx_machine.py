@@ -62,6 +62,14 @@ def test_a_kernel_in_which_nothing_is_wrong():
     assert (report.loads, report.stores, report.barriers) == (64, 64, 0)
 
 
+def test_rounding_to_tf32():
+    """To ten bits of the fraction, ties away from zero; what is not finite stays."""
+    given = torch.zeros(128)
+    given[:6] = torch.tensor([1 + 2.0**-11, -1 - 2.0**-11, 1 + 2.0**-12, 1 + 2.0**-10, float("inf"), float("nan")])
+    _, out = run(f"{LOAD} cvt.rna.tf32.f32 %r4, %r4; {STORE}", given=given.view(torch.int32))
+    assert out[:5].view(torch.float32).tolist() == [1 + 2.0**-10, -1 - 2.0**-10, 1.0, 1 + 2.0**-10, float("inf")] and out[5:6].view(torch.float32).isnan()
+
+
 def test_noise_moves_what_is_approximate_and_nothing_else():
     """By up to so many units in the last place, either way."""
     given = (torch.rand(128, generator=torch.Generator().manual_seed(0)) + 1).view(torch.int32)

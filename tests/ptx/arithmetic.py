@@ -141,13 +141,15 @@ def same_address(i: Writer) -> str:
     return i.result(i.value(i.a[1], i.kind))
 
 
-@rule("cvt", knows="rn ftz rni rzi rmi rpi rz bf16x2 f16x2")
+@rule("cvt", knows="rn rna ftz rni rzi rmi rpi rz bf16x2 f16x2 tf32")
 def converted(i: Writer) -> str:
     to, given = i.parts[-2], i.kind
+    if i.parts[1:] == ["rna", "tf32", "f32"]:
+        return i.result(f"to_tf32({i.value(i.a[1], given)})", "u32")
     if to in ("bf16x2", "f16x2") and given == "f32":
         one = "to_bf16" if to == "bf16x2" else "to_f16"
         return i.result(f"({one}({i.value(i.a[1], given)}) << 16) | {one}({i.value(i.a[2], given)})", "u32")
-    if to not in SIZE or i.has("rz"):
+    if to not in SIZE or i.has("rz") or i.has("rna"):
         raise i.unknown()
     x, rounding = i.value(i.a[1], given), ROUNDING.get(next((p for p in i.parts if p in ROUNDING), ""), "")
     if family(to) == "f":

@@ -27,7 +27,8 @@ def step(
     known: Step | None = layer._kernels["triton"].step
     if known is None or dtype not in REAL:
         return None
-    kernel = _kernel(type(layer), tuple(layer._sizes.items()), tuple(layer._hypers.items()), dtype)
+    kind: Any = type(layer)
+    kernel = _kernel(kind, tuple(layer._sizes.items()), tuple(layer._hypers.items()), dtype)
     if isinstance(kernel, TiledStep) and not tile_launch.steps_at_once(kernel):
         return None
 

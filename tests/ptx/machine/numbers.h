@@ -21,6 +21,10 @@ static inline u32 to_bf16(float f) {
   u32 x = bits_of(f);
   return std::isnan(f) ? 0x7fff : (x + 0x7fff + ((x >> 16) & 1)) >> 16;
 }
+static inline u32 to_tf32(float f) {  // ten bits of the fraction, ties away from zero
+  u32 x = bits_of(f);
+  return f - f != 0 ? x : (x + 0x1000) & ~0x1fffu;
+}
 static inline float of_f16(u32 x) { uint16_t h = x; _Float16 f; memcpy(&f, &h, 2); return f; }
 static inline u32 to_f16(float f) { _Float16 h = (_Float16)f; uint16_t x; memcpy(&x, &h, 2); return x; }
 

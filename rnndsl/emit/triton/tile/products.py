@@ -37,12 +37,12 @@ class Products(Values):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.blocks = {n: found for n in sorted(self.used) if self.nodes[n].op == "product" and (found := self._blocks(n)) is not None}
+        self.blocks = {n: b for n in sorted(self.used) if self.nodes[n].op == "product" and (b := self._blocks(n)) is not None}
         operands = [(self.nodes[n].args[b.argument], n, b.argument) for n, b in self.blocks.items()]
         readers = [(a, n, i) for n in self.used for i, a in enumerate(self.nodes[n].args)]
         self.matrices = {a for a, _, _ in operands if self._is_static(a)}
         self.matrices -= {a for a, n, i in readers if (a, n, i) not in operands} | {s.node for s in self.program.sinks}
-        self.dots = {n: found for n, b in self.blocks.items() if (found := self._dot(n, b)) is not None}
+        self.dots = {n: dot for n, b in self.blocks.items() if (dot := self._dot(n, b)) is not None}
         if self.matrices:
             self.resident = self.sizes.constant(("resident", self.entries), f"{self.name}_resident", f"in_registers({self.entries})")
 
@@ -100,24 +100,26 @@ class Products(Values):
         args = [self.argument(n, i) for i in (0, 1)]
         summed = list(range(kept, len(domain)))
 
-        def times(a: Tile, b: Tile, axes: Domain) -> Tile:
+        def times(factors: Sequence[Tile]) -> Tile:
+            a, b = factors
             code = triton_text.operation("*", [a.text, b.text], LIKE)
-            whole = Tile(code, len(axes), a.long | b.long, a.moves or b.moves)
-            return self.reduced("total", self.full(whole, axes, summed), axes, summed)
+            whole = Tile(code, len(domain), a.long | b.long, a.moves or b.moves)
+            return self.reduced("total", self.full(whole, domain, summed), domain, summed)
 
-        found = times(args[0], args[1], domain)
+        found = times(args)
         blocks = self.blocks.get(n)
         self.note(node)
         if blocks is None:
             return found
+        i = blocks.argument
         name = self.name_of(n)
         if n in self.dots:
             self._branch(f"if {self._as_dot(n)}:", lambda: self._matmul(n, name))
-        conditions = [f"in_registers({self._entries(domain)})", *([f"{self.resident}.value"] if node.args[blocks.argument] in self.matrices else [])]
+        conditions = [f"in_registers({self._entries(domain)})", *([f"{self.resident}.value"] if node.args[i] in self.matrices else [])]
         direct = self.sizes.constant(("direct", *conditions), f"{self.name}_direct", " and ".join(conditions))
         whole = self.full(found, domain[:kept], moves=True).code
         self._branch(f"{'elif' if n in self.dots else 'if'} {direct}:", lambda: self.assign(name, whole))
-        self._branch("else:", lambda: self._in_blocks(n, name, blocks, lambda block: times(*(block if k == blocks.argument else args[k] for k in (0, 1)), domain)))
+        self._branch("else:", lambda: self._in_blocks(n, name, blocks, lambda block: times([block if k == i else args[k] for k in (0, 1)])))
         return Tile(Text(name), kept, frozenset(range(kept)), True)
 
     def _branch(self, head: str, body: Callable[[], object]) -> None:
@@ -189,7 +191,7 @@ class Products(Values):
         self._branch("else:", lambda: self._matmul_in_blocks(n, name))
 
     def _matmul_in_blocks(self, n: int, name: str) -> None:
-        node, dot, domain, i = self.nodes[n], self.dots[n], self.domain(n), self.blocks[n].argument
+        dot, domain, i = self.dots[n], self.domain(n), self.blocks[n].argument
         axis = dot.summed[0]
         size, others = domain[axis][0], self._entries(tuple(domain[k] for k in (*dot.summed[1:], *dot.columns)))
         part = self.sizes.constant(("part of dot", size, others), f"{self.name}_dot_part", f"part_of_dot({self.sizes.python(size)}, {others})")
