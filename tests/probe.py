@@ -45,11 +45,17 @@ def _class(text: str) -> type:
 
 
 def probe(text: str, backend: str, points: tuple[Tensor, ...], hypers: dict | None = None) -> list[tuple[Tensor, ...]]:
-    """Of each formula of a cell: its values at points [H, …], and its derivatives in the arguments."""
+    """Of each formula of a cell: its values at points [H, …], and its derivatives in the arguments.
+
+    backend: one, and behind a blank the schedule, `sequential` where none is said. A GPU's kernel has all points in one program, which an
+    interpreter runs in one go.
+    """
+    backend, _, schedule = backend.partition(" ")
     size = points[0].shape[0]
     dtype = points[0].dtype
     real = dtype.to_real() if dtype.is_complex else dtype
-    layer = _class(text)(H=size, dtype=real, backend=backend, **(hypers or {}))
+    layer = _class(text)(H=size, dtype=real, backend=backend, schedule=schedule or "sequential", **(hypers or {}))
+    layer.tiles = {"channels": max(32, 1 << (size - 1).bit_length())}
     count = len(layer.State._fields)
     own = [points[0].clone().requires_grad_() for _ in range(count)]
     given = [(points[i] if i < len(points) else torch.zeros_like(points[0])).clone().requires_grad_() for i in (1, 2)]

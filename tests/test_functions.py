@@ -58,6 +58,11 @@ def test_functions_of_one(backend, dtype):
     compare({op: applied(op, "{0}") for op, n in REAL.items() if n == 1}, backend, (points,))
 
 
+@needs_triton
+def test_functions_of_one_in_a_kernel_of_all_steps():
+    compare({op: applied(op, "{0}") for op, n in REAL.items() if n == 1}, "triton newton", (torch.tensor(ALL, dtype=torch.float64),))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("order", ["{0} {1}", "{1} {0}"])
 @pytest.mark.parametrize("backend", BACKENDS)
