@@ -239,6 +239,18 @@ def test_float16_overflows_as_torch_does_and_nothing_else_does(backend):
     assert torch.isfinite(layer(x.bfloat16())[1].h).all()
 
 
+@pytest.mark.parametrize("dtype", HALF)
+def test_what_is_added_to_a_product_is_not_half(dtype):
+    """Several biases and several products: each bias once, in float32."""
+    layer = made("cell Sum(D, H):\n input x: [D]\n state h: [H]\n param W: [H, D]\n param a, b: [H]\n h[t] = W @ x + a + b + W @ x + b\n output h\n", "reference")
+    with torch.no_grad():
+        layer.a.fill_(1.0)
+        layer.b.fill_(2.0**-12)
+    x = torch.randn(2, 3, layer.D).to(dtype)
+    product = torch.nn.functional.linear(x, layer.W.to(dtype)).float()
+    torch.testing.assert_close(layer(x)[1].h, (2 * product + 1 + 2.0**-11)[:, -1], rtol=1e-7, atol=1e-7)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", HALF)
 def test_modules_cast_to_half(dtype, backend):

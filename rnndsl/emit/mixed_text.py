@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rnndsl.checks.cell import Apply, Expr, Ref, Type
-from rnndsl.emit.torch_text import ATOM, Text, TorchText
+from rnndsl.emit.torch_text import ADD, ATOM, MUL, Text, TorchText
 
 VIEWS = frozenset(("re", "im", "conj", "merge", "heads", "reshape", "split", "transpose", "slice"))  # whose result may be a view of an argument
 
@@ -55,3 +55,34 @@ class MixedText(TorchText):
         if not self.is_product(product):
             return super().operand(product, side, target)
         return Text(f"{self.as_it_is(side, target).within(ATOM)}.to(products)")
+
+    def _arithmetic(self, expr: Apply) -> Text:
+        found = self._biased(expr) if expr.op == "+" else None
+        return found or super()._arithmetic(expr)
+
+    def _biased(self, expr: Apply) -> Text | None:
+        """A sum of a product and params as one call, which passes over all steps once; None where there is none in it."""
+        terms = _terms(expr)
+        products = [t for t in terms if isinstance(t, Apply) and self._is_linear_map(t) and t.type == expr.type]
+        biases = [t for t in terms if t.type == expr.type and not (self.lead(t) or self.is_number(t))]
+        if not (products and biases):
+            return None
+        product = products[0]
+        others = [*products[1:], *(t for t in terms if t not in products and t not in biases)]
+        self.used.add("biased_product")
+        matrix, x = product.args if product.op == "@" else self._by_lead(product)
+        bias = " + ".join(self.text(b).within(ADD) for b in biases)
+        code = f"biased_product({self.as_it_is(x).code}, {self.as_it_is(matrix).code}, {bias}, products)"
+        return Text(" + ".join([code, *(self.aligned(t, expr.type).within(MUL) for t in others)]), ADD if others else ATOM)
+
+    def _is_linear_map(self, expr: Apply) -> bool:
+        """Whether it is a product that torch has with a bias."""
+        if not self.is_product(expr):
+            return False
+        matrix, _ = expr.args
+        return expr.op == "dot" or (matrix.type.rank == 2 and expr.type.rank == 1 and not self.lead(matrix) and not expr.type.heads)
+
+
+def _terms(expr: Expr) -> list[Expr]:
+    """What is added up in an expression."""
+    return [t for a in expr.args for t in _terms(a)] if isinstance(expr, Apply) and expr.op == "+" else [expr]

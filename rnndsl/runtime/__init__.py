@@ -9,6 +9,7 @@ from rnndsl.runtime.dtypes import complex_of
 from rnndsl.runtime.kernels import bind_kernels
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.ops import (
+    biased_product,
     cast_complex,
     clock,
     draw_noise,
@@ -39,7 +40,7 @@ from rnndsl.runtime.sizes import Size, divide
 from rnndsl.scalars import Scalars
 
 __all__ = [
-    "Call", "Layer", "Scalars", "Size", "bind_kernels", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_own",
+    "Call", "Layer", "Scalars", "Size", "biased_product", "bind_kernels", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_own",
     "expand_to", "fill", "floor", "heaviside", "imag", "join_vectors", "lagged", "last", "layernorm", "logaddexp", "matvec", "mod", "nearest", "normalize", "rmsnorm",
     "scalar", "select", "sign", "softplus", "surrogate", "vecmat",
 ]  # fmt: skip

@@ -96,6 +96,12 @@ def vecmat(vector: Tensor, matrix: Tensor) -> Tensor:
     return torch.einsum("...i,...ij->...j", vector, matrix)
 
 
+def biased_product(x: Tensor, matrix: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
+    """A product of a sequence and a param in a dtype, and a bias in its own, which is that of the result."""
+    x, matrix = x.to(dtype), matrix.to(dtype)
+    return F.linear(x, matrix, bias) if dtype == bias.dtype else F.linear(x, matrix).to(bias.dtype) + bias
+
+
 def join_vectors(*vectors: Tensor) -> Tensor:
     """Vectors end to end along the last axis, leading axes broadcasting."""
     lead = torch.broadcast_shapes(*(v.shape[:-1] for v in vectors))
