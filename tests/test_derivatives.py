@@ -35,7 +35,8 @@ def pair_of(text: str, backend: str, **settings) -> tuple[nn.Module, nn.Module]:
     with torch.no_grad():
         for p in reference.parameters():
             p.add_(0.3 * torch.randn_like(p))
-    layer = layer_of(text, cell, sizes_of(text, cell), backend=backend, **settings)
+    schedule = "sequential" if backend == "triton" else "auto"  # an interpreter is slow, and what is tried here does not depend on it
+    layer = layer_of(text, cell, sizes_of(text, cell), backend=backend, schedule=schedule, **settings)
     layer.load_state_dict(reference.state_dict())
     return layer, reference
 
