@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import rnndsl
 from rnndsl.checks.attributes import LAYER_ATTRIBUTES, MODULE_NAMES
+from rnndsl.runtime.traced import constant_in_graphs
 from rnndsl.runtime_names import RUNTIME_NAMES
 from tests.agreement import layer_of, random_inputs
 from tests.features import FEATURES, SIZES, program
@@ -477,6 +478,11 @@ def test_runtime_names_are_those_of_the_runtime():
     assert set(runtime.__all__) == RUNTIME_NAMES
 
 
+def test_what_a_tracer_takes_for_constant_is_said_as_torch_says_it():
+    ours, theirs = (mark(lambda: None) for mark in (constant_in_graphs, torch.compiler.assume_constant_result))
+    assert vars(ours) == vars(theirs)
+
+
 def test_generated_modules_import_the_runtime_alone(tmp_path):
     for name in FEATURES:
         text = rnndsl.compile(program(name))
@@ -485,7 +491,7 @@ def test_generated_modules_import_the_runtime_alone(tmp_path):
         "import sys, glob, runpy; [runpy.run_path(f) for f in glob.glob(sys.argv[1] + '/*.py')];"
         "loaded = {m for m in sys.modules if m.startswith('rnndsl')} - {'rnndsl', 'rnndsl.version', 'rnndsl.backends', 'rnndsl.cache_folder', 'rnndsl.costs', 'rnndsl.devices', 'rnndsl.scalars', 'rnndsl.tiles'};"
         "assert all(m.startswith('rnndsl.runtime') for m in loaded), loaded;"
-        "assert not {'lark', 'jinja2'} & set(sys.modules)"
+        "assert not {'lark', 'jinja2', 'torch._dynamo'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
 

@@ -41,7 +41,7 @@ MODULE_NAMES = (
     | RUNTIME_NAMES
     | frozenset("""
 ABC Absent abstractmethod Any axes_text Backend backend_for BACKENDS Begun Bounds Call Callable cast_to check_backend check_dense check_inputs
-check_guess check_reset check_schedule check_state check_tiles checkpoint ClassVar constrained_param contextlib dataclass default_draw Draw dtype_of_products
+check_guess check_reset check_schedule check_state check_tiles checkpoint ClassVar constant_in_graphs constrained_param contextlib dataclass default_draw Draw dtype_of_products
 dtypes_of_fields F field FIXED functools HALF header_value initialise inspect is_narrower Mapping math NamedTuple nn numbers OF_STACKS os ParamModule parted Plan real_of REFERENCE Reference register
 replace Results say_once scan SCHEDULES Sequence Tensor TILES torch warnings widened widest widest_dtype with_hints without_autocast
 """.split())

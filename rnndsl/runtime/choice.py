@@ -8,6 +8,7 @@ import torch
 
 from rnndsl.runtime.backend import BACKENDS, Backend
 from rnndsl.runtime.reference import REFERENCE
+from rnndsl.runtime.traced import constant_in_graphs
 
 SCHEDULES = ("auto", "sequential", "newton", "chunked")
 TILES = ("rows", "channels", "ahead", "lanes", "lane_steps", "warps")
@@ -53,7 +54,7 @@ def backend_for(layer: Any, name: str, device: torch.device, shape: tuple[int, i
     return next((backend for backend in asked if backend.taken(layer, name, device, shape)), REFERENCE)
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _reference_wanted() -> bool:
     """Whether the backend `auto` is the reference because RNNDSL_BACKEND says so. Raises ValueError for another RNNDSL_BACKEND than auto or
     reference."""

@@ -26,6 +26,7 @@ from rnndsl.runtime.memory import rows
 from rnndsl.runtime.plain import reference_of
 from rnndsl.runtime.torch.newton import Carries
 from rnndsl.runtime.torch.solver import Solver
+from rnndsl.runtime.traced import constant_in_graphs
 from rnndsl.tiles import NEWTON, SEQUENTIAL
 
 _warned: set[type] = set()
@@ -96,7 +97,7 @@ class Cpu(Backend):
         return Compiled(load(key.cls, key.name, key.sizes, key.hypers, key.dtype), forms, kernel.lags, key.dtype, reference)
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _chosen(cls: Any) -> bool:
     """Whether `auto` takes the kernels of a class; where they cannot be had, it says so once."""
     if "cpu" not in cls._kernels:
@@ -120,7 +121,7 @@ def _schedule(layer: Layer, name: str) -> str:
     return SEQUENTIAL
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _key(layer: Layer, name: str, dtype: torch.dtype, schedule: str) -> str:
     """The key of a layer's recurrence; builds its kernels where they are not built yet. A compiled layer asks for it once.
 

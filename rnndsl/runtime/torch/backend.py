@@ -25,6 +25,7 @@ from rnndsl.runtime.torch.kernels import Chunks, Round, Rounds
 from rnndsl.runtime.torch.newton import Carries
 from rnndsl.runtime.torch.rounds import TorchRounds
 from rnndsl.runtime.torch.solver import Solver
+from rnndsl.runtime.traced import constant_in_graphs
 from rnndsl.runtime.triton.backend import device_of
 from rnndsl.scalars import Scalars
 from rnndsl.tiles import CHUNKED, NEWTON, SEQUENTIAL
@@ -135,7 +136,7 @@ def _model_of(device: torch.device) -> Device:
     return device_of(device) if device.type == "cuda" else of_architecture(device.type)
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _key(layer: Layer, name: str, dtype: torch.dtype, schedule: str = NEWTON, all_states: bool = True) -> str:
     chunks = f"{CHUNKED}{', states' if all_states else ''}"
     wish = chunks if schedule == CHUNKED else NEWTON if layer._schedule == NEWTON else "auto"

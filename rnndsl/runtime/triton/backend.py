@@ -21,6 +21,7 @@ from rnndsl.runtime.key import Key
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.plain import reference_of
 from rnndsl.runtime.statics import check_slices
+from rnndsl.runtime.traced import constant_in_graphs
 from rnndsl.runtime.triton import launch, tuned
 from rnndsl.runtime.triton.channels import Channels
 from rnndsl.runtime.triton.files import module_of, text_of
@@ -135,7 +136,7 @@ class Triton(Backend):
         return "'triton' runs on a GPU, but this is its interpreter" if device.type == "cpu" else None
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _chosen(cls: Any, name: str) -> bool:
     """Whether `auto` takes the kernels of a recurrence; where there are none, it says so once."""
     kernels: TritonKernels | None = cls._kernels.get("triton")
@@ -203,7 +204,7 @@ class Launched(OfKernels):
         return launch.backward(self.kernels, tiles, call, sequences, grads)
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _programs(layer: Layer, name: str) -> int | None:
     """How many programs a kernel of whole steps has for a sequence; None where a step is too large for one."""
     kernels = recurrence.known(_key(layer, name, layer._own_dtype()))
@@ -222,7 +223,7 @@ def _label(key: Key) -> str:
     return f"{key.cls.__name__}.{key.name}({sizes}) {str(key.dtype).removeprefix('torch.')}"
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def _key(layer: Layer, name: str, dtype: torch.dtype) -> str:
     """The key of a layer's recurrence; writes its kernels where they are not written yet. A compiled layer asks for it once."""
     wish = ",".join([layer.schedule, *(f"{n}={v}" for n, v in (layer.tiles or {}).items())])
