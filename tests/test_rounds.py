@@ -1,5 +1,7 @@
 """Rounds of Newton's method in C++: what they compute of every row, and that nothing depends on how rows are shared among threads."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -12,6 +14,8 @@ from rnndsl.kernel.verify import verify
 from rnndsl.runtime.torch import newton
 from tests.agreement import Case, assert_agrees, layer_of, random_inputs, sizes_of, some_resets
 from tests.zoo_cells import ZOO
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def newton_in_cpp(name: str, **settings):
@@ -32,6 +36,15 @@ def test_steps_over_rows(name):
         assert [[e >= 0 for e in row] for row in steps.block] == [[e is not None for e in row] for row in r.newton.own]
         reads = {node.leaf.index for node in steps.pull.builder.nodes if node.op == "stream"}
         assert reads <= set(range(len(steps.pull.streams)))
+
+
+def test_golden_rows(accept):
+    """The C++ of the rounds of a GRU, as people would read it."""
+    found = compiled(Source("gru.rnn", (ROOT / "examples" / "gru.rnn").read_text(encoding="utf-8"))).carried[0]["cpu"].texts["rows"]
+    golden = ROOT / "tests" / "golden" / "kernels" / "gru.rows.cpp"
+    if accept:
+        golden.write_text(found, encoding="utf-8", newline="\n")
+    assert found == golden.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["LSTM", "RHN", "DeltaProduct", "ModReLU"])

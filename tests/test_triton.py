@@ -736,3 +736,21 @@ layer(torch.randn(1, 3, 2, device={DEVICE!r}))
     assert "H_ = tl.constexpr(3)" in (folder / "ParaGRU.py").read_text()
     shown = subprocess.run([sys.executable, "-m", "rnndsl", "cache"], env=environment, capture_output=True, text=True, check=True).stdout
     assert "ParaGRU" in shown and "triton" in shown
+
+
+# A guess of the states
+
+
+@pytest.mark.parametrize("name", ["para_gru", "para_lstm"])
+def test_a_guess_saves_rounds_and_changes_nothing(name):
+    """Each lane starts from the state that is guessed behind the one before it; what is no number, or far off, changes no result either."""
+    text, cell = example(name)
+    layer = triton_layer(text, cell, {"D": 2, "H": 3}, "newton", torch.float64)
+    inputs, reset = [x.to(DEVICE) for x in random_inputs(layer, 2, 13)], some_resets(2, 13).to(DEVICE)
+    y, state, states = layer(*inputs, reset=reset, all_states=True)
+    without = [r.rounds for r in layer.solve_report()]
+    for guess in (dict(list(states.items())[:1]), {n: s * 1e30 for n, s in states.items()}, {n: s / 0 for n, s in states.items()}):
+        again, after = layer(*inputs, reset=reset, guess=guess)
+        assert_close({"y": (again, y), **{n: (a, b) for n, a, b in zip(state._fields, after, state, strict=True)}}, 1e-11)
+    layer(*inputs, reset=reset, guess=states)
+    assert all(r.rounds <= 1 < w for r, w in zip(layer.solve_report(), without, strict=True))

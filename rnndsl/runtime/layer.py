@@ -168,7 +168,7 @@ class Layer(ParamModule):
 
         inputs: [B, T, ...] each, in declared order. state: what an earlier call returned, by name or behind the inputs; the initial state if None.
         reset: bool [B, T]; where true, the state restarts at its initial value before that step.
-        guess: what states of all steps may be, [B, T, ...] by name, from which Newton's method starts in PyTorch's operations; the results do not
+        guess: what states of all steps may be, [B, T, ...] by name, from which Newton's method starts; the results do not
         depend on it. all_states: whether to return the state after every step too, each field [B, T, ...] by name, as `guess` takes them.
         Returns (output, state): a tensor [B, T, ...], or a named tuple of them where the cell has several outputs. Or (output, state, states).
         Raises TypeError or ValueError, in the cell's own words, for arguments that do not fit.

@@ -46,7 +46,7 @@ def _kernels(kernels: Carried, cell: Cell, comment: str) -> str:
     refused = [f"{comment} {cell.name}, {label}: no kernel, {why}\n" for label, why in kernels.refused]
     if not kernels.text and not refused:
         refused = [f"{comment} {cell.name}: no kernel, it has no recurrence\n"]
-    return kernels.text + "".join(refused)
+    return "\n".join([kernels.text, *kernels.texts.values()]) + "".join(refused)
 
 
 def _joined(parts: Any) -> list[str]:

@@ -71,7 +71,7 @@ def compiled(kernel: Any, tiles: Tiles | TileCut, target: str, streams: torch.dt
         if name not in constants and kind == "constexpr":
             constants[name] = None
         if name not in constants and kernel.params[i].is_constexpr:
-            constants[name] = _APART
+            constants[name] = False if name == "GUESSED" else _APART
         signature[name] = "constexpr" if name in constants else kind
         if signature[name].startswith("*") or name.endswith(("_rows", "_times")):
             aligned[(i,)] = [["tt.divisibility", 16]]

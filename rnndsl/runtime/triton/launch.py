@@ -34,12 +34,14 @@ def forward(kernels: Channels, tiles: Tiles, boxes: Sequence[tuple[float, float]
         _launch(kernels.sequential, tiles, channels, [*given, batch, steps], first[0])
         return [*sequences, *finals, *follows], None
     report = torch.empty((_programs(channels, tiles), REPORT), dtype=torch.float32, device=first[0].device)
-    if not kernels.is_exact:
-        given += [bound for i in kernels.boxed for bound in boxes[i]]
-    given += [report]
-    if not kernels.is_exact:
-        given += TOLERANCE[real]
-    _launch(kernels.parallel, tiles, channels, [*given, batch, steps], first[0])
+    if kernels.is_exact:
+        _launch(kernels.parallel, tiles, channels, [*given, report, batch, steps], first[0])
+        return [*sequences, *finals, *follows], report
+    for sequence, guess in zip(sequences, call.guess, strict=bool(call.guess)):  # where it is to go, a kernel finds what it may be
+        assert guess is not None
+        sequence.copy_(guess)
+    given += [*(bound for i in kernels.boxed for bound in boxes[i]), report, *TOLERANCE[real]]
+    _launch(kernels.parallel, tiles, channels, [*given, batch, steps], first[0], GUESSED=bool(call.guess))
     return [*sequences, *finals, *follows], report
 
 
@@ -132,13 +134,13 @@ def _programs(channels: int, tiles: Tiles) -> int:
     return -(-channels // tiles.channels)
 
 
-def _launch(kernel: Any, tiles: Tiles, channels: int, given: list[Any], like: Tensor) -> None:
+def _launch(kernel: Any, tiles: Tiles, channels: int, given: list[Any], like: Tensor, **further: bool) -> None:
     """Runs a kernel on the device of a tensor, on the current stream."""
     if tiles.schedule == SEQUENTIAL:
         cut = {"AHEAD": tiles.ahead}
     else:
         cut = {"LANES": tiles.lanes, "LANE_STEPS": tiles.lane_steps}
-    launch(kernel, _programs(channels, tiles), given, like, BLOCK=tiles.channels, num_warps=tiles.warps, **cut)
+    launch(kernel, _programs(channels, tiles), given, like, BLOCK=tiles.channels, num_warps=tiles.warps, **cut, **further)
 
 
 def launch(kernel: Any, programs: int, given: list[Any], like: Tensor, **settings: Any) -> None:

@@ -27,14 +27,14 @@ from rnndsl.runtime.triton.tuples import cleared, in_lanes, row_of, select, tail
 @triton.jit
 def newton(
     step: tl.constexpr, linear: tl.constexpr, product: tl.constexpr, scan: tl.constexpr, shifted: tl.constexpr,
-    given, sequences, follows, finals, boxes, report, tolerance, loose, STEPS, LANES: tl.constexpr, LANE_STEPS: tl.constexpr,
+    given, sequences, follows, finals, boxes, report, tolerance, loose, STEPS, LANES: tl.constexpr, LANE_STEPS: tl.constexpr, GUESSED: tl.constexpr,
 ):  # fmt: skip
     """Chunk by chunk of LANES * LANE_STEPS steps.
 
     Each lane runs its steps exactly from a guess of the state at its start; the gaps between lanes, carried on by the derivatives of
     lanes, correct the guesses. A chunk is done when its steps, run once more, leave no gap above the tolerance. After k rounds the first
     k lanes are exact, so LANES rounds are enough. A chunk in which something is not finite is run step by step: lanes start from what those
-    before them leave, until nothing moves, which is at the last lane at the latest.
+    before them leave, until nothing moves, which is at the last lane at the latest. GUESSED: where the states of all steps go lies what they may be.
     """
     lanes = lanes_of(given, LANES, LANE_STEPS, NEVER)
     wide_given = given_in_lanes(given, lanes)
@@ -50,6 +50,8 @@ def newton(
         # The first guess of the state behind a lane: one step from the chunk's start, with the lane's last streams.
         streams, _ = now[LANE_STEPS - 1]
         behind, _ = step(*in_lanes(state, lanes.zero), *streams, *wide_given.statics)
+        if GUESSED:
+            behind = _guessed(wide_sequences, behind, boxes, lanes, tl.cast(t0, tl.int64) + LANE_STEPS - 1, STEPS)
         end = behind
         rounds = tl.full([], 0, tl.int32)
         walked = rounds  # rounds without corrections
@@ -104,6 +106,31 @@ def _inside(given, boxes):
 
 
 @triton.jit
+def _guessed(sequences, behind, boxes, lanes, last, STEPS):
+    """What lies where the last step of each lane goes, kept in its box, or what there is where that is not finite. Every thread has read it before one
+    writes there."""
+    here = lanes.when < STEPS - last
+    found = ()
+    for i in tl.static_range(len(behind)):
+        value = behind[i]
+        if i < len(sequences.arrays):
+            guess = tl.load(sequences.arrays[i] + sequences.base + last * sequences.step, here, 0.0)
+            value = tl.where(here & (guess - guess == 0), _boxed(guess, boxes[i]), value)
+        found = found + (value,)
+    tl.debug_barrier()
+    return found
+
+
+@triton.jit
+def _boxed(value, box):
+    """A value kept in a box, where there is one."""
+    found = value
+    if len(box) > 0:
+        found = tl.minimum(tl.maximum(value, box[0]), box[1])
+    return found
+
+
+@triton.jit
 def _lane(linear: tl.constexpr, product: tl.constexpr, now, given, state, lanes):
     """The steps of each lane from where it starts: the state behind it, and its derivatives, which are zero in the first lane: it starts exactly."""
     total = ()
@@ -129,9 +156,7 @@ def _corrected(scan: tl.constexpr, end, behind, matrix, boxes, whole, loose, lan
     unsettled = tl.zeros_like(lanes.zero).to(tl.int32)
     found = ()
     for i in tl.static_range(len(end)):
-        value = end[i] + (correction[i] - gap[i])
-        if len(boxes[i]) > 0:
-            value = tl.minimum(tl.maximum(value, boxes[i][0]), boxes[i][1])
+        value = _boxed(end[i] + (correction[i] - gap[i]), boxes[i])
         unsettled |= tl.where(whole & (tl.abs(correction[i]) > loose * (1.0 + tl.abs(value))), 1, 0)
         found = found + (value,)
     return found, tl.max(unsettled) == 0
