@@ -338,3 +338,8 @@ def test_merged_products_are_one_matrix():
     _, _, gemm = gemm_at(plan)
     assert [str(p.args[0].name) for p in gemm.products] == ["W", "V"]  # type: ignore[union-attr]
     assert isinstance(gemm.products[0], Apply) and str(gemm.matrix.type) == "[2*H, D]"
+
+
+def test_what_nobody_reads_where_there_is_no_state():
+    plan = plan_of("cell C(D):\n  input x: [D]\n  a = 2 * x\n  b = 3 * a\n  output y = x\n")
+    assert not plan.scans and not plan.carries

@@ -142,7 +142,8 @@ def _wanted_for_all_steps(cell: Cell, dependence: Dependence) -> set[str]:
         level = _level(s, dependence)
         in_map = not isinstance(s, Update) and bool(wanted.intersection(names_of(s)))
         for name in _reads(s):
-            if in_map or dependence.levels[name] < level or not dependence.recurrent[max(level, 0)]:
+            is_read = in_map or dependence.levels[name] < level
+            if is_read or (dependence.recurrent and not dependence.recurrent[max(level, 0)]):  # a cell without states has no components
                 wanted.add(name)
     return wanted
 
