@@ -14,15 +14,14 @@ from tests.random_affine import program as program_of
 from tests.zoo_cells import ZOO
 
 CHUNKED = {
-    "DeltaNet", "GLA", "GatedDeltaNet", "HGRN2", "KDA", "LinearAttention", "MLSTM", "Mamba2", "RWKV6", "RWKV7", "RetNet", "Titans",
+    "DeltaNet", "DeltaProduct", "GLA", "GatedDeltaNet", "HGRN2", "KDA", "LinearAttention", "MLSTM", "Mamba2", "RWKV6", "RWKV7", "RetNet", "Titans",
 }  # fmt: skip
 REFUSED = {  # of those with a matrix state
-    "DeltaProduct": "the rounds of `repeat j` are not a number but 1 to L",
-    "FastWeights": "its states are no matrices",
+    "FastWeights": "not all of its states are matrices",
     "Longhorn": "columns of a state decay apart from one another, as well as rows",
     "M2RNN": "its equations are not affine in its states",
     "Mamba": "columns of a state decay apart from one another, as well as rows",
-    "ManyLMU": "a state passes through a matrix",
+    "ManyLMU": "a state passes through a matrix that is not made of vectors",
     "RLS": "its equations are not affine in its states",
 }
 
@@ -109,6 +108,51 @@ def test_forms(form):
     text = program(form)
     assert of(text, "C").chunks, of(text, "C").unchunked
     assert_agrees(Case(text, "C", {"D": 3, "K": 3, "V": 5}, 2, 9, backend="torch", schedule="chunked"))
+
+
+ROUNDS = {  # what comes before the rounds, behind them, and what is read
+    "nothing else": ("S[t-1]", "M", "(Q @ x) @ S[t]"),
+    "a decay before": ("sigmoid(dot(g, x)) * S[t-1]", "M", "(Q @ x) @ S[t]"),
+    "rows that decay before": ("diag(sigmoid(Q @ x)) @ S[t-1]", "M", "(Q @ x) @ S[t] + (P @ x) @ S[t-1]"),
+    "more behind": ("S[t-1]", "0.9 * M + outer(Q @ x, W_v[1] @ x)", "(Q @ x) @ S[t]"),
+    "states themselves": ("0.8 * S[t-1]", "M - 0.2 * outer(Q @ x, (P @ x) @ M)", "S[t]"),
+    "a decay in each": ("S[t-1]", "M", "(Q @ x) @ S[t]"),
+}
+
+
+def with_rounds(rounds: str) -> str:
+    before, behind, output = ROUNDS[rounds]
+    inside = "sigmoid(dot(g, x) / j) * M" if rounds == "a decay in each" else "M"
+    return f"""cell C(D, N, K, V, L):
+  input x: [D]
+  state S: [N; K, V] = 0.2
+  param W_k: [L, N; K, D]
+  param W_v: [L, N; V, D]
+  param w, g: [N; D]
+  param P, Q: [N; K, D]
+  M = {before}
+  repeat j in 1..L:
+    k = normalize(W_k[j] @ x)
+    M = {inside} + sigmoid(dot(w, x)) * outer(k, W_v[j] @ x - k @ M)
+  end
+  S[t] = {behind}
+  output y = {output}
+"""
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_as_many_rounds_as_a_size_says(rounds):
+    text = with_rounds(rounds)
+    assert of(text, "C").chunks, of(text, "C").unchunked
+    assert_agrees(Case(text, "C", {"D": 3, "N": 2, "K": 3, "V": 4, "L": 3}, 2, 7, backend="torch", schedule="chunked"))
+
+
+@pytest.mark.parametrize(("old", "new", "reason"), [
+    ("k @ M)", "k @ S[t-1])", "reads more of before than the state"), ("1..L", "2..L", "may have no rounds"), ("1..L", "1..L-1", "may have no rounds"),
+])  # fmt: skip
+def test_rounds_that_are_no_changes_of_a_state(old, new, reason):
+    text = with_rounds("a decay before").replace(old, new)
+    assert reason in of(text, "C").unchunked["S"]
 
 
 def test_two_states_and_complex_heads():

@@ -7,6 +7,7 @@ With the columns of a matrix state S apart from one another (rows, where its equ
 which is (diag(a) + Σ u wᵀ) S[t-1] + Σ u qᵀ. Several states of one shape are one state with more rows; a is then a matrix a row.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -15,7 +16,8 @@ from rnndsl.calculus.bounds import BoxAnalysis
 from rnndsl.calculus.family import AFFINE
 from rnndsl.calculus.intervals import Interval, TooMuch
 from rnndsl.calculus.structure import RIGHT
-from rnndsl.checks.cell import SCALAR, Apply, Expr, Number, walk
+from rnndsl.checks.cell import SCALAR, Apply, Expr, Number, Repeat, walk
+from rnndsl.kernel.changes import Change, changes
 from rnndsl.kernel.graph import Map
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.linear_values import Linear, LinearValues, Rows, State
@@ -53,7 +55,8 @@ class ChunkForm:
     """The normal form, as nodes of `step`, whose last streams are what each of `reads` gives, [heads, columns].
 
     axis: along which axis of the states their rows run; decay: of each new and old state, [heads, rows] or, where rows is false, [heads]; outputs:
-    what follows, of streams; whole: whether the states are asked for; bounded: whether the equations say that decays are in [-1, 1].
+    what follows, of streams; whole: whether the states are asked for; bounded: whether the equations say that decays are in [-1, 1]. Where a step is
+    several such changes of its states, behind one another, this is the last of them, behind `earlier`; those that are rounds have a `repeat`.
     """
 
     step: Step
@@ -66,13 +69,15 @@ class ChunkForm:
     whole: bool
     bounded: bool
     recurrence: Recurrence
+    earlier: tuple["ChunkForm", ...] = ()
+    repeat: Repeat | None = None
 
 
 def chunk_form(plan: Plan, recurrence: Recurrence, component: Component) -> ChunkForm:
     """The normal form of a recurrence. Raises Unsupported, with the reason."""
     types = [plan.variable(s).type for s in recurrence.scan.states]
     if any(t.rank != 2 for t in types):
-        raise Unsupported("its states are no matrices")
+        raise Unsupported("not all of its states are matrices")
     if any(t.is_complex for t in types):
         raise Unsupported("its states are complex")
     if component.family != AFFINE:
@@ -85,13 +90,23 @@ def chunk_form(plan: Plan, recurrence: Recurrence, component: Component) -> Chun
     reasons = []
     for whole, axis in product([recurrence, alone] if recurrence.exit else [alone], (0, 1)):
         try:
-            return _form(plan, whole, axis)
+            return _of_changes(plan, changes(plan, whole), axis)
         except Unsupported as e:
             reasons.append(str(e))
     raise Unsupported(reasons[-1 if component.structure.kind == RIGHT else -2])
 
 
-def _form(plan: Plan, recurrence: Recurrence, axis: int) -> ChunkForm:
+def _of_changes(plan: Plan, made: Sequence[Change], axis: int) -> ChunkForm:
+    """The form of the changes of a step, all of them with decays along rows where one has them."""
+    forms = [_form(plan, c, axis, c is made[-1]) for c in made]
+    if len({f.rows for f in forms}) > 1:
+        forms = [_form(plan, c, axis, c is made[-1], rows=True) for c in made]
+    bounded = all(f.bounded for f in forms)
+    return replace(forms[-1], earlier=tuple(forms[:-1]), bounded=bounded)
+
+
+def _form(plan: Plan, change: Change, axis: int, last: bool, rows: bool = False) -> ChunkForm:
+    recurrence = change.recurrence
     lowering, step = lowered(plan, recurrence, unroll=True)
     b, states = step.builder, len(step.carries)
     shape = step.carries[0][0].shape
@@ -101,20 +116,20 @@ def _form(plan: Plan, recurrence: Recurrence, axis: int) -> ChunkForm:
     values = LinearValues(step, separation)
     updates = [values.linear(n) for n in step.updates]
     decays: list[list[int | None]] = [[_decay(separation, new.states.get(State("old", j)), j == i) for j in range(states)] for i, new in enumerate(updates)]
-    rows = any(d is not None and len(b[d].shape) > len(heads) for r in decays for d in r)
+    rows = rows or any(d is not None and len(b[d].shape) > len(heads) for r in decays for d in r)
     if rows:
         decays = [[d if d is None else separation.along_rows(d) for d in r] for r in decays]
     terms = _terms(separation, updates, values.rows)
     after = LinearValues(step, separation, {n: i for i, n in enumerate(step.updates)})
-    outputs = tuple((array, after.value(n)) for array, n in step.outputs)
+    outputs = tuple((array, after.value(n)) for array, n in step.outputs if last)
     column = shape[len(shape) - 1 - axis]
     olds, news = ([State(kind, i) for i in range(states)] for kind in ("old", "new"))
     reads = tuple(Read(tuple(map(r.get, olds)), tuple(map(r.get, news))) for r in after.rows)
     given = tuple(Array(f"read{i + 1}", "", (*shape[:-2], column)) for i in range(len(reads)))
-    bounded = states == 1 and _Bounds(plan, lowering, step).holds(decays[0][0])
+    bounded = states == 1 and _Bounds(plan, lowering, step).holds(decays[0][0], change.repeat)
     whole = recurrence.exit is None or recurrence.exit.whole
     return ChunkForm(
-        replace(step, streams=(*step.streams, *given)), axis, tuple(map(tuple, decays)), rows, terms, reads, outputs, whole, bounded, recurrence
+        replace(step, streams=(*step.streams, *given)), axis, tuple(map(tuple, decays)), rows, terms, reads, outputs, whole, bounded, recurrence, (), change.repeat
     )  # fmt: skip
 
 
@@ -214,8 +229,10 @@ class _Bounds:
             place = self.lowering.places[(kind, ref.name, ref.role, ref.lag if kind == "stream" else 0)]
             self.known.update({n: ref for n, node in enumerate(self.step.builder.nodes) if node.op == kind and node.leaf.index == place and node.leaf.select is None})
 
-    def holds(self, n: int | None) -> bool:
-        """Whether a value is in [-1, 1]."""
+    def holds(self, n: int | None, repeat: Repeat | None = None) -> bool:
+        """Whether a value is in [-1, 1]; of one that a round makes that is known of numbers alone."""
+        if n is not None and repeat is not None:
+            return self.expression(n) == Number(1.0)
         expr = None if n is None else self.expression(n)
         if expr is None:
             return n is None

@@ -233,7 +233,7 @@ class LinearValues:
             if over != [axes[self.row]]:
                 raise Unsupported("columns of a state are mixed")
             if len(m) != len(axes):
-                raise Unsupported("a state passes through a matrix")
+                raise Unsupported("a state passes through a matrix that is not made of vectors")
             along = [*axes[: len(self.shape) - 2], axes[self.row]]
             vector = self.narrow.over(c, along)
             if vector is None:

@@ -18,18 +18,32 @@ def normal_form(kernels: RecurrenceKernels | None, shown: Shown) -> dict[str, An
     if isinstance(kernels.chunked, Refusal):
         return {"reason": kernels.chunked.reason} if _has_matrices(kernels) else None
     form = kernels.chunked
+    changes = (*form.earlier, form)
+    equations, where = list[str](), dict[str, str]()
+    for k, change in enumerate(changes):
+        mark = chr(ord("A") + k) if len(changes) > 1 else ""
+        old = "" if k or change.repeat else "[t-1]"
+        lines, found = _change(change, shown, mark, old, "" if change is not form or change.repeat else "[t]")
+        place = "" if change.repeat is None else f"repeat {change.repeat.counter} in {change.repeat.low}..{change.repeat.high}: "
+        equations += [f"{place}{line}" for line in lines]
+        where |= found
+    return {"equations": equations, "where": [{"name": n, "text": t} for n, t in where.items()], "bounded": form.bounded, "states": form.whole}
+
+
+def _change(form: ChunkForm, shown: Shown, mark: str, before: str, behind: str) -> tuple[list[str], dict[str, str]]:
+    """The equations of one change of the states, and what is in them; mark: behind the names of what is in them; before and behind: which states."""
     text = _Text(form, shown)
     states = [array.name for array, _ in form.step.carries]
     turned = "ᵀ" if form.axis else ""
     several = len(states) > 1
-    old = [f"{s}[t-1]{turned}" for s in states]
-    equations, found = [], {}
-    numbers = [str(i + 1) if len(form.terms) > 1 else "" for i in range(len(form.terms))]
+    old = [f"{s}{before}{turned}" for s in states]
+    equations, found = [], dict[str, str]()
+    numbers = [f"{mark}{i + 1}" if len(form.terms) > 1 else mark for i in range(len(form.terms))]
     for i in range(len(states)):
         own = [(j, d) for j, d in enumerate(form.decay[i]) if d is not None]
         parts = []
         for j, d in own:
-            name = f"a{i + 1}{j + 1}" if several else "a"
+            name = f"a{mark}{i + 1}{j + 1}" if several else f"a{mark}"
             value = text.of(d)
             if value != "1":
                 found[name] = value
@@ -41,10 +55,10 @@ def normal_form(kernels: RecurrenceKernels | None, shown: Shown) -> dict[str, An
             found[u] = text.of(term.left[i])
             read = [(f"w{n}{chr(ord('a') + j) if several else ''}", j, w) for j, w in enumerate(term.reads) if w is not None]
             found |= ({f"q{n}": text.of(term.right)} if term.right is not None else {}) | {name: text.of(w) for name, _, w in read}
-            inner = " + ".join([*([f"q{n}"] if term.right is not None else []), *(f"{old[j]}ᵀ {name}" if not form.axis else f"{states[j]}[t-1] {name}" for name, j, _ in read)])
+            inner = " + ".join([*([f"q{n}"] if term.right is not None else []), *(f"{old[j]}ᵀ {name}" if not form.axis else f"{states[j]}{before} {name}" for name, j, _ in read)])
             parts.append(f"{u} ({inner})ᵀ" if len(read) + (term.right is not None) > 1 or read else f"{u} {inner}ᵀ")
-        equations.append(f"{states[i]}[t]{turned} = {' + '.join(parts) or '0'}")
-    return {"equations": equations, "where": [{"name": n, "text": t} for n, t in found.items()], "bounded": form.bounded, "states": form.whole}
+        equations.append(f"{states[i]}{behind}{turned} = {' + '.join(parts) or '0'}")
+    return equations, found
 
 
 def _has_matrices(kernels: RecurrenceKernels) -> bool:
@@ -74,8 +88,9 @@ class _Text:
                 return f"{node.of(float):g}", _ATOM
             case "stream" | "static":
                 arrays = self.step.streams if node.op == "stream" else self.step.statics
-                return self.shown(arrays[node.leaf.index].name), _ATOM
-            case "size" | "hyper":
+                slice_ = f"[{self.of(node.args[0])}]" if node.args else ""
+                return self.shown(arrays[node.leaf.index].name) + slice_, _ATOM
+            case "size" | "hyper" | "counter":
                 return str(node.data), _ATOM
             case "copy":
                 return self._text(node.args[0])

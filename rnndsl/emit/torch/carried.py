@@ -34,7 +34,7 @@ def carried(kernels: CellKernels, source: Source) -> Carried:
         else:
             name, after = names((label, "chunks"), f"{label}_chunks"), names((label, "follows"), f"{label}_follows")
             try:
-                made = [ChunkText(r.chunked, name, source).lines()]
+                made = _coefficients(r.chunked, name, source, names)
                 made += [ChunkText(r.chunked, after, source).follow_lines()] if r.chunked.outputs else []
                 texts += ["\n".join(lines) for lines in made]
                 chunks[label] = _said_of_chunks(r.chunked, name, after)
@@ -58,6 +58,15 @@ def carried(kernels: CellKernels, source: Source) -> Carried:
     return Carried("Rounds of Newton's method, and chunks of steps, for any device", {"kernels": said, "refused": refused} | more, "\n\n\n".join(texts) + "\n")
 
 
+def _coefficients(form: ChunkForm, name: str, source: Source, names: KernelNames) -> list[list[str]]:
+    """The functions that give what a chunk is solved by; of several changes a step, one each, and one of them all."""
+    if not form.earlier and form.repeat is None:
+        return [ChunkText(form, name, source).lines()]
+    parts = (*form.earlier, form)
+    labels = [names((name, i), f"{name}{i + 1}") for i in range(len(parts))]
+    return [*(ChunkText(f, label, source).lines() for f, label in zip(parts, labels, strict=True)), ChunkText(form, name, source).changes_lines(labels)]
+
+
 def _said(newton: NewtonStep, name: str) -> dict[str, Any]:
     step = newton.step
     arrays = (step.streams, step.statics, tuple(array for array, _ in step.carries))
@@ -73,4 +82,4 @@ def _said_of_chunks(form: ChunkForm, name: str, after: str) -> dict[str, Any]:
     follows = tuple(1 for _ in form.outputs)
     shape = {"axis": form.axis, "heads": len(step.carries[0][0].shape) - 2, "rows": form.rows}
     said = {"name": name, "after": after, "streams": streams, "statics": statics, "carries": carries, "own": own, "follows": follows}
-    return said | shape | {"whole": form.whole, "bounded": form.bounded}
+    return said | shape | {"whole": form.whole, "bounded": form.bounded, "changes": bool(form.earlier or form.repeat)}

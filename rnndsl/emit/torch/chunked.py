@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.torch.function import RoundText
 from rnndsl.kernel.chunked import ChunkForm, Vectors
@@ -32,7 +33,20 @@ class ChunkText(RoundText):
             *_listed("terms", terms),
             *_listed("reads", reads),
         ]
-        return self._function(arrays, [*body, *shown, "return decay, terms, reads"])
+        counter = [self._counter(form.repeat.counter)] if form.repeat else []
+        return self._function(arrays, [*body, *shown, "return decay, terms, reads"], counter)
+
+    def changes_lines(self, labels: Sequence[str]) -> list[str]:
+        """The function that gives what the functions `labels` give, of each change of a step behind the other, rounds one by one."""
+        body = ["changes = []"]
+        for label, form in zip(labels, (*self.form.earlier, self.form), strict=True):
+            given = f"{label}(like, sizes, hypers, arrays"
+            if form.repeat is None:
+                body.append(f"changes.append({given}))")
+            else:
+                low, high, counter = self._dim(form.repeat.low), self._dim(form.repeat.high + Dim.of(1)), self._counter(form.repeat.counter)
+                body += [f"for {counter} in range({low}, {high}):", f"    changes.append({given}, {counter}))"]
+        return self._function([], [*body, "return changes"])
 
     def follow_lines(self) -> list[str]:
         """The function that gives what follows, given what is read too."""
@@ -52,10 +66,10 @@ class ChunkText(RoundText):
         self.counts.update(wanted)
         return [line for n in needed for line in self._statement(n)]
 
-    def _function(self, arrays: list[str], body: list[str]) -> list[str]:
+    def _function(self, arrays: list[str], body: list[str], more: Sequence[str] = ()) -> list[str]:
         header = [f"({''.join(f'{a}, ' for a in arrays).rstrip()}) = arrays"] if arrays else []
         header += [f'{value} = {kind}["{given}"]' for (kind, given), value in self.header.items()]
-        return [f"def {self.label}(like, sizes, hypers, arrays):", *(f"    {line}" for line in [*header, *body])]
+        return [f"def {self.label}({', '.join(['like', 'sizes', 'hypers', 'arrays', *more])}):", *(f"    {line}" for line in [*header, *body])]
 
     def _tuple(self, vectors: Vectors) -> str:
         return f"({''.join(f'{self._one(n)}, ' for n in vectors).rstrip()})"

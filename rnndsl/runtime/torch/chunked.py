@@ -43,12 +43,13 @@ class Form:
 
 class Found(NamedTuple):
     """States of all steps, [B, T, ...] each, those of none where they are not asked for; the last ones; what is read, [B, T, heads, columns] each; the
-    largest product of decays."""
+    largest product of decays; the number of chunks."""
 
     states: list[Tensor]
     last: list[Tensor]
     reads: list[Tensor]
     decay: Tensor
+    chunks: int
 
 
 def chunk_of(steps: int, rows: bool = False) -> int:
@@ -59,6 +60,45 @@ def chunk_of(steps: int, rows: bool = False) -> int:
 def solve(form: Form, coefficients: Coefficients, call: Call) -> Found:
     """Solves a recurrence in normal form, of at least one step and one entry."""
     return _Chunks(form, call).solved(coefficients)
+
+
+def solve_changes(form: Form, changes: Sequence[Coefficients], call: Call) -> Found:
+    """The same of steps that change their states several times: each change is a step of its own. What reads old states is read before the first,
+    what reads new ones behind the last; other places read nothing."""
+    count, steps = len(changes), call.steps
+    shape = (call.first[0].shape[0], steps)
+
+    def laid(values: Sequence[Tensor | None], axes: int = form.heads + 1) -> Tensor | None:
+        some = next((v for v in values if v is not None), None)
+        if some is None:
+            return None
+        entries = some.shape[some.dim() - axes :]
+        each = [some.new_zeros(()) if v is None else v for v in values]
+        return torch.stack([v.expand(*shape, *entries) for v in each], 2).flatten(1, 2)
+
+    def at(place: int, values: _VECTOR) -> list[Tensor | None]:
+        return [laid([v if i == place else None for i in range(count)]) for v in values]
+
+    first = changes[0][0]
+    decay = [[laid([c[0][i][j] for c in changes], form.heads + form.rows) for j in range(len(row))] for i, row in enumerate(first)]
+    states, most = len(first), max(len(c[1]) for c in changes)
+    nothing = ((None,) * states, None, (None,) * states)
+    slots = [[c[1][k] if k < len(c[1]) else nothing for c in changes] for k in range(most)]
+    terms = [
+        (
+            [laid([t[0][i] for t in slot]) for i in range(states)],
+            laid([t[1] for t in slot]),
+            [laid([t[2][i] for t in slot]) for i in range(states)],
+        )
+        for slot in slots
+    ]
+    reads = [(at(0, old), at(count - 1, new)) for old, new in changes[-1][2]]
+    reset = call.reset
+    if reset is not None:
+        reset = torch.stack([reset, *[torch.zeros_like(reset)] * (count - 1)], 2).flatten(1, 2)
+    found = solve(form, (decay, terms, reads), Call(call.streams, call.statics, call.first, call.initial, reset, steps * count))
+    last = slice(count - 1, None, count)
+    return Found([s[:, last] for s in found.states], found.last, [r.unflatten(1, (steps, count)).sum(2) for r in found.reads], found.decay, found.chunks)
 
 
 @dataclass
@@ -242,7 +282,7 @@ class _Chunks:
             for value, own in zip(reads.unbind(2), at_once, strict=True):
                 found.append(self.by_steps(value if own is None or not L else value + (own.unsqueeze(-1) * x).sum(2)))
         states = self._states(starts, start, decay, u, x) if self.form.whole else [f.new_empty((f.shape[0], 0, *f.shape[1:])) for f in self.call.first]
-        return Found(states, self.unmatrix(last), found, largest)
+        return Found(states, self.unmatrix(last), found, largest, self.chunks)
 
     def _chain(self, added: Tensor, first: Tensor, step: Tensor, apply: Callable[[Tensor, Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """The states that chunks begin with, [M, n · K, V], and the last ones, [G, n · K, V]."""

@@ -65,9 +65,9 @@ class ChunkSolver:
 
     def forward(self, call: Call) -> list[Tensor]:
         if not stepwise.is_needed(call):
-            results, decay = self.solved(call)
-            if _is_right(results, None if self.kernel.bounded else decay):
-                self.last = self._report(call)
+            results, found = self.solved(call)
+            if _is_right(results, None if self.kernel.bounded else found.decay):
+                self.last = SolveReport(self.key.name, CHUNKED, found.chunks)
                 return [r.clone(memory_format=torch.contiguous_format) for r in results]
         self.last = SolveReport(self.key.name, SEQUENTIAL)
         return [*chain.from_iterable(self.reference(call))]
@@ -83,28 +83,26 @@ class ChunkSolver:
         own = Call(streams, statics, first, initial, call.reset, call.steps)
         if not _is_recorded([*streams, *statics, *first, *initial]) or stepwise.is_needed(own):
             return None
-        results, decay = self.solved(own)
-        if not _is_right(results, None if self.kernel.bounded else decay):
+        results, found = self.solved(own)
+        if not _is_right(results, None if self.kernel.bounded else found.decay):
             return None
-        self.last = self._report(call)
+        self.last = SolveReport(self.key.name, CHUNKED, found.chunks)
         n, own_results = len(first), [r.clone(memory_format=torch.contiguous_format) for r in results]
         return tuple(own_results[:n]), tuple(own_results[n : 2 * n]), tuple(own_results[2 * n :])
 
-    def _report(self, call: Call) -> SolveReport:
-        return SolveReport(self.key.name, CHUNKED, -(-call.steps // chunked.chunk_of(call.steps, self.kernel.rows)))
-
-    def solved(self, call: Call) -> tuple[list[Tensor], Tensor]:
-        """What `forward` returns, and the largest product of decays."""
+    def solved(self, call: Call) -> tuple[list[Tensor], chunked.Found]:
+        """What `forward` returns, and what of it chunks have given."""
         first, second = self.functions
         arrays = (*call.streams, *call.statics)
         form = chunked.Form(self.kernel.heads, self.kernel.axis, self.kernel.rows, self.whole)
         like = call.first[0]
-        found = chunked.solve(form, first(like, self.key.sizes, self.key.hypers, arrays), call)
+        coefficients = first(like, self.key.sizes, self.key.hypers, arrays)
+        found = (chunked.solve_changes if self.kernel.changes else chunked.solve)(form, coefficients, call)
         follows: Sequence[Tensor] = ()
         if second is not None:
             values = second(like, self.key.sizes, self.key.hypers, (*call.streams, *found.reads, *call.statics))
             follows = [v.expand(*like.shape[:1], call.steps, *v.shape[2:]) for v in values]
-        return [*found.states, *found.last, *follows], found.decay
+        return [*found.states, *found.last, *follows], found
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
         inputs = [*call.streams, *call.statics, *call.first, *call.initial]
@@ -119,8 +117,8 @@ class ChunkSolver:
             own = [t.detach().requires_grad_() for t in inputs]
             left = iter(own)
             streams, statics, first, initial = ([next(left) for _ in group] for group in (call.streams, call.statics, call.first, call.initial))
-            results, decay = self.solved(Call(streams, statics, first, initial, call.reset, call.steps))
-            if not _is_right(results, None if self.kernel.bounded else decay):
+            results, chunks = self.solved(Call(streams, statics, first, initial, call.reset, call.steps))
+            if not _is_right(results, None if self.kernel.bounded else chunks.decay):
                 return None
             pairs = [(r, g) for r, g in zip(results, grads, strict=True) if g is not None and r.requires_grad]
             if not pairs:
