@@ -148,7 +148,7 @@ def test_as_many_rounds_as_a_size_says(rounds):
 
 
 @pytest.mark.parametrize(("old", "new", "reason"), [
-    ("k @ M)", "k @ S[t-1])", "reads more of before than the state"), ("1..L", "2..L", "may have no rounds"), ("1..L", "1..L-1", "may have no rounds"),
+    ("k @ M)", "k @ S[t-1])", "reads more of before than the state"), ("1..L", "2..L", "may have no rounds"),
 ])  # fmt: skip
 def test_rounds_that_are_no_changes_of_a_state(old, new, reason):
     text = with_rounds("a decay before").replace(old, new)

@@ -30,8 +30,7 @@ def changes(plan: Plan, recurrence: Recurrence) -> list[Change]:
     t = plan.variable(state).type
     if more or len(repeat.passed) != 1 or repeat.passed[0].start.type != t:
         raise Unsupported(f"the rounds of {what} hand on something else than one matrix state")
-    least = dict.fromkeys((*repeat.low.names, *repeat.high.names), 1)
-    if not always_runs(repeat.low, repeat.high) or repeat.high.evaluate(least) < repeat.low.evaluate(least):
+    if not always_runs(repeat.low, repeat.high):
         raise Unsupported(f"{what} may have no rounds")
     (passed,) = repeat.passed
     old = Ref(state, "state", t, lag=1)
