@@ -59,12 +59,36 @@ def test_several_chunks(name, steps):
 
 
 @pytest.mark.filterwarnings("ignore:schedule")
-@pytest.mark.parametrize("name", ["GatedDeltaNet", "KDA", "RWKV6"])
+@pytest.mark.parametrize("name", sorted(CHUNKED))
 def test_float32_with_strong_decays(name):
-    """Down to e⁻⁴⁰ a step and below: weights are many times as large as at first."""
+    """Weights 20 times as large as at first: decays go down to e⁻⁴⁰ a step and below. Chunks are as near to float64 as the equations, step by step, are."""
+    exact, by_steps, by_chunks, rounded, halved = (_in_precision(name, *how) for how in (
+        ("reference", torch.float64), ("reference", torch.float32), ("torch", torch.float32),
+        ("reference", torch.float32, torch.bfloat16), ("torch", torch.float32, torch.bfloat16),
+    ))  # fmt: skip
+    for want, near, got in zip(exact, by_steps, by_chunks, strict=True):
+        if want.isfinite().all() and near.isfinite().all():
+            assert _error(got, want) < max(1e-5, 4 * _error(near, want))
+    assert halved[0].dtype == torch.bfloat16 and _error(halved[0], exact[0]) < max(0.01, 2 * _error(rounded[0], exact[0]))
+
+
+def _in_precision(name: str, backend: str, dtype: torch.dtype, given: torch.dtype | None = None) -> list[torch.Tensor]:
+    """Outputs, and gradients of inputs and params; of inputs that bfloat16 holds."""
     text = ZOO[name].text
-    values = against_reference(text, name, sizes_of(text, name), 2, 200, torch.float32, backend="torch", schedule="chunked", scale=4.0)
-    assert_close(values, 2e-5)
+    layer = layer_of(text, name, sizes_of(text, name), backend=backend, schedule="chunked" if backend == "torch" else "auto", dtype=dtype)
+    g = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.copy_(20 * (0.3 * torch.randn(p.shape, generator=g)).bfloat16())
+    inputs = [torch.randn(2, 100, *x.shape[2:], generator=g).bfloat16().to(given or dtype).requires_grad_() for x in random_inputs(layer, 1, 1)]
+    y = layer(*inputs)[0]
+    outputs = y if isinstance(y, tuple) else (y,)
+    loss = sum((o * torch.linspace(-1, 1, o.numel(), dtype=o.dtype).view_as(o)).sum() for o in outputs)
+    return [*outputs, *torch.autograd.grad(loss, [*inputs, *layer.parameters()], allow_unused=True, materialize_grads=True)]
+
+
+def _error(got: torch.Tensor, want: torch.Tensor) -> float:
+    return float((got.double() - want).norm() / want.norm().clamp(min=1e-30))
 
 
 # Programs of every form of an affine matrix state
