@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequen
 
 import rnndsl
 from rnndsl.nn import Recurrent, clip_gradient, clip_params_
+from rnndsl.runtime import build
 from tests.agreement import ODD, random_inputs, sizes_of
 from tests.features import FEATURES, SIZES, program
 from tests.zoo_cells import ZOO
@@ -385,6 +386,27 @@ def test_compiled_without_a_break(how, layers, both):
     if how == "lengths":
         with pytest.raises(RuntimeError, match="lengths: expected whole numbers from 0 to 3"):
             compiled(x, lengths=torch.tensor([3, 7]))
+
+
+@pytest.mark.skipif(build.compiler() is None, reason="plain PyTorch unrolls the steps")
+def test_exported_with_any_batch_and_time():
+    net = Recurrent(GRU, SIZES_OF_GRU, bidirectional=True, backend="cpu")
+
+    class Ragged(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x, lengths):
+            y, states = self.net(x, lengths=lengths)
+            return y, states[1].h
+
+    some = {0: torch.export.Dim("B", min=2, max=64), 1: torch.export.Dim("T", min=2, max=512)}
+    program = torch.export.export(Ragged(), (torch.randn(3, 5, 3), torch.tensor([5, 2, 0])), dynamic_shapes={"x": some, "lengths": {0: some[0]}})
+    x, lengths = torch.randn(4, 9, 3), torch.tensor([9, 1, 0, 4])
+    y, states = net(x, lengths=lengths)
+    for a, b in zip(program.module()(x, lengths), (y, states[1].h), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 # What layers have of their own

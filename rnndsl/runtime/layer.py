@@ -234,10 +234,12 @@ class Layer(ParamModule):
 
     def initial_state(self, batch_size: int) -> Any:
         """The state that `forward` starts from: a named tuple of [batch_size, ...], each in memory of its own."""
-        if isinstance(batch_size, bool) or not isinstance(batch_size, numbers.Integral) or batch_size < 0:
-            raise ValueError(f"batch_size: expected a whole number, got {batch_size!r}")
+        if not isinstance(batch_size, torch.SymInt):  # as it is while torch.export looks on
+            if isinstance(batch_size, bool) or not isinstance(batch_size, numbers.Integral) or int(batch_size) < 0:
+                raise ValueError(f"batch_size: expected a whole number, got {batch_size!r}")
+            batch_size = int(batch_size)
         kind, _, values, _ = self._begin(())
-        carried = self._carried(None, self._initial_values(values, kind), int(batch_size), kind)
+        carried = self._carried(None, self._initial_values(values, kind), batch_size, kind)
         return self.State(*(c.clone(memory_format=torch.contiguous_format) for c in carried))
 
     def extra_repr(self) -> str:
