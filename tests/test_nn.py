@@ -78,7 +78,7 @@ def alone(net: Recurrent, inputs: list[torch.Tensor], reset: torch.Tensor | None
     return [torch.stack(pair, -1) if pair[0].dim() == 1 else torch.cat(pair, -1) for pair in zip(*found, strict=True)], states
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("name", [*ZOO, *FEATURES])
 def test_lengths_in_both_directions(name):
     """Each sequence as by itself, whatever the padding holds; no gradient goes there, and none is lost."""
@@ -106,7 +106,7 @@ def test_lengths_in_both_directions(name):
                 close(a[b], w, f"final {field}")
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("name", [*ZOO, *FEATURES])
 @pytest.mark.parametrize("is_given", [False, True])
 def test_sequences_end_to_end(name, is_given):
@@ -275,6 +275,7 @@ def test_dropout_stands_between_layers():
 X = torch.zeros(2, 5, 3, dtype=torch.float64)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -370,12 +371,12 @@ def test_torchs_machinery():
     close(before, net.cells[0].W_r)
 
 
-@pytest.mark.parametrize(("how", "layers", "both"), [("lengths", 1, True), ("cu_seqlens", 1, True), ("nothing", 2, False)])
+@pytest.mark.parametrize(("how", "layers", "both"), [("lengths", 2, False), ("cu_seqlens", 1, True)])
 def test_compiled_without_a_break(how, layers, both):
-    net, x = gru(layers, both), torch.randn(2, 3, 3, dtype=torch.float64)
-    given = {"lengths": torch.tensor([3, 2])} if how == "lengths" else {}
+    net, x = gru(layers, both), torch.randn(2, 2, 3, dtype=torch.float64)
+    given = {"lengths": torch.tensor([2, 1])} if how == "lengths" else {}
     if how == "cu_seqlens":
-        x, given = x[:1], {"cu_seqlens": torch.tensor([0, 1, 3])}
+        x, given = x[:1], {"cu_seqlens": torch.tensor([0, 1, 2])}
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     y, states = compiled(x, **given)
     want, ends = net(x, **given)
@@ -384,8 +385,8 @@ def test_compiled_without_a_break(how, layers, both):
     y.sum().backward()
     assert net.cells[0].W_r.grad is not None
     if how == "lengths":
-        with pytest.raises(RuntimeError, match="lengths: expected whole numbers from 0 to 3"):
-            compiled(x, lengths=torch.tensor([3, 7]))
+        with pytest.raises(RuntimeError, match="lengths: expected whole numbers from 0 to 2"):
+            compiled(x, lengths=torch.tensor([2, 7]))
 
 
 @pytest.mark.skipif(build.compiler() is None, reason="plain PyTorch unrolls the steps")
@@ -412,7 +413,7 @@ def test_exported_with_any_batch_and_time():
 # What layers have of their own
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize("name", [*ZOO, *FEATURES])
 def test_the_state_after_every_step(name):
     """Each field of it, from which a call goes on as from the state that a shorter one returns."""
