@@ -37,7 +37,7 @@ template <class T> void residuals(const Call& call, long slots, const int64_t* s
       const T *next = call.arrays[2 * i].at<const T>(b, t), *value = call.arrays[2 * i + 1].at<const T>(b, t);
       for (long c = 0; c < sizes[i]; c += WIDTH<T>) {
         const Vec<T> n = first_of(next + c, sizes[i] - c), v = first_of(value + c, sizes[i] - c);
-        worst = math::max(worst, Vec<T>(math::abs(Vec<T>(n - v)) / (1 + math::abs(n))));
+        worst = math::max(worst, Vec<T>(math::abs(Vec<T>(n - v)) / (T(1) + math::abs(n))));
       }
     }
     *call.arrays[2 * slots].at<T>(b, t) = largest<T>(worst);
