@@ -14,7 +14,7 @@ Yang, Wang, Zhang, Shen, Kim, arXiv 2406.06484, have the triangular form of the 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor
 from rnndsl.runtime.call import Call
 
 _LONGEST = 64  # steps of a chunk; half as many where decays are along rows
+Pair = tuple[Tensor, Tensor]  # of what reads states, and of what is known
 _VECTOR = Sequence[Tensor | None]  # one a state; None is zero
 LARGEST = 1e3  # what a product of decays over steps of a chunk may be
 
@@ -109,8 +110,8 @@ class Block:
     reset at a step or before it in the block."""
 
     across: list[Tensor]
-    readers: Tensor
-    lefts: Tensor
+    readers: Any
+    lefts: Any
     decay: Tensor
     cut: Tensor | None
 
@@ -189,20 +190,28 @@ class _Chunks:
         given, terms, reads = coefficients
         first, start = self.matrix(self.call.first), self.matrix(self.call.initial)
         decay = self.decay(given, first)
-        terms = sorted(terms, key=lambda t: all(w is None for w in t[2]))  # those that read states come first
-        readers = [w for _, _, r in terms if (w := self.rows(r)) is not None]
-        count = len(readers)
-        u = self._together([u for left, _, _ in terms if (u := self.rows(left)) is not None], decay, (self.states, self.K))
+        asked, known = [t for t in terms if any(w is not None for w in t[2])], [t for t in terms if all(w is None for w in t[2])]
         zero = decay.new_zeros((*self.heads, self.V))
-        right = self._together([self.vectors(zero if q is None else q) for _, q, _ in terms], decay, (self.V,))
+        matrix = (self.states, self.K)
+        u, u_known = (self._together([self._some(left, decay) for left, _, _ in group], decay, matrix) for group in (asked, known))
+        right, right_known = (self._together([self.vectors(zero if q is None else q) for _, q, _ in group], decay, (self.V,)) for group in (asked, known))
         old, new = ([self.rows(r[k]) for r in reads] for k in (0, 1))
-        looks, at_once = self._reads(old, new, decay, u)
-        w = self._together([*readers, *looks], decay, (self.states, self.K))
-        scores, block, largest = self._blocks(w, u, decay)
-        return self._linked(scores, block, largest, right, count, at_once, first, start, decay, u)
+        every = torch.cat([u, u_known], 2) if asked and known else u if asked else u_known
+        looks, at_once = self._reads(old, new, decay, every)
+        readers = [self._some(r, decay) for _, _, r in asked], [self._some(None, decay) if x is None else x for x in looks]
+        w, w_reads = (self._together(group, decay, matrix) for group in readers)
+        scores, block, largest = self._blocks((w, w_reads), (u, u_known), decay)
+        return self._linked(scores, block, largest, (right, right_known), at_once, first, start, decay, every)
+
+    def _some(self, given: _VECTOR | None, like: Tensor) -> Tensor:
+        """A vector along the rows of each state as [M, C, n, K], of zeros where it is none."""
+        found = None if given is None else self.rows(given)
+        return like.new_zeros((*like.shape[:2], self.states, self.K)) if found is None else found
 
     def _together(self, values: list[Tensor], like: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Values [M, C, ...] as [M, C, count, ...]."""
+        if len(values) == 1:
+            return values[0].unsqueeze(2)
         return torch.stack(values, 2) if values else like.new_zeros((*like.shape[:2], 0, *shape))
 
     def _reads(self, old: list, new: list, decay: Tensor, u: Tensor) -> tuple[list[Tensor], list[Tensor | None]]:
@@ -218,70 +227,62 @@ class _Chunks:
             at_once.append(here)
         return looks, at_once
 
-    def _blocks(self, w: Tensor, u: Tensor, decay: Tensor) -> tuple[Tensor, Block, Tensor]:
-        """What readers read of each u of earlier steps, [M, C, R, C, L]; a block a chunk; the largest product of decays."""
-        reset = self.reset
+    def _blocks(self, w: Pair, u: Pair, decay: Tensor) -> tuple[list[list[Tensor]], Block, Tensor]:
+        """What readers read of each u of earlier steps, [M, C · R, C · L] for each group of readers and of u; a block a chunk; the largest product of decays."""
+        reset, (M, C) = self.reset, decay.shape[:2]
+        sizes = [[x.shape[2] for x in group] for group in (w, u)]
         if self.states == 1 and decay.shape[-1] == 1:  # products of decays alone first, then those of vectors as whole matrices
-            one = decay.new_ones((*decay.shape[:2], 1, 1, 1))
+            one = decay.new_ones((M, C, 1, 1, 1))
             alone, largest = _by_halves(one, one, decay, reset)
-            (M, C, R), L = w.shape[:3], u.shape[2]
-            scores = w.flatten(2).reshape(M, C * R, self.K) @ u.flatten(2).reshape(M, C * L, self.K).transpose(1, 2)
-            between = _assembled(one, one, alone.across)
-            scores = scores.reshape(M, C, R, C, L) * between.reshape(M, C, 1, C, 1)
-            return scores, Block([], w * alone.readers, u * alone.lefts, alone.decay, alone.cut), largest
-        block, largest = _by_halves(w, u, decay, reset)
-        return _assembled(w, u, block.across), block, largest
+            between = _assembled(alone.across, decay, [[1], [1]])[0][0]
+            scores = [[_scored(a, b, between) for b in u] for a in w]
+            return scores, Block([], [x * alone.readers for x in w], [x * alone.lefts for x in u], alone.decay, alone.cut), largest
+        block, largest = _by_halves(torch.cat(w, 2), torch.cat(u, 2), decay, reset)
+        return _assembled(block.across, decay, sizes), replace(block, readers=block.readers.split(sizes[0], 2), lefts=block.lefts.split(sizes[1], 2)), largest
 
     def _linked(
-        self, scores: Tensor, block: Block, largest: Tensor, right: Tensor, count: int, at_once: list[Tensor | None], first: Tensor, start: Tensor,
+        self, scores: list[list[Tensor]], block: Block, largest: Tensor, right: Pair, at_once: list[Tensor | None], first: Tensor, start: Tensor,
         decay: Tensor, u: Tensor,
     ) -> Found:  # fmt: skip
-        """Goes from chunk to chunk, then computes what is read. The first `count` readers and terms are those whose x read states."""
-        (M, C, L, V), rows = right.shape, self.states * self.K
-        R = block.readers.shape[2]
-        readers, behind = block.readers.reshape(M, C, R, rows), None
+        """Goes from chunk to chunk, then computes what is read."""
+        (M, C, count, V), rows = right[0].shape, self.states * self.K
+        (among, of_known), (reads_x, reads_known) = scores
+        by_x, by_reads = (x.reshape(M, -1, rows) if x.numel() else x.new_zeros((M, 0, rows)) for x in block.readers)
+        left_x, left_known = (x.reshape(M, -1, rows) if x.numel() else x.new_zeros((M, 0, rows)) for x in block.lefts)
+        asked, known = (q.reshape(M, -1, V) if q.numel() else q.new_zeros((M, 0, V)) for q in right)
         moved = _whole(block.decay, self.K)
-        ends_start: Tensor | None = None
+        added = left_known.transpose(1, 2) @ known  # to S by a chunk
+        behind_reads: Tensor | None = None
         if block.cut is not None:  # what is behind a reset reads the initial state
             each = start.repeat_interleave(self.chunks, 0)
-            here, cut = block.cut.reshape(M, C, 1, 1), block.cut[:, -1].reshape(M, 1, 1, 1)
-            behind = (torch.where(here, readers, 0.0).reshape(M, C * R, rows) @ each).reshape(M, C, R, V)
-            ends_start = _act_left(torch.where(cut, moved, 0.0), each.reshape(M, self.states, self.K, V)).flatten(1, 2)
-            readers, moved = torch.where(here, 0.0, readers), torch.where(cut, 0.0, moved)
-        of_x, of_reads = scores.split([count, R - count], 2)
-        among, of_known = of_x.split([count, L - count], 4)
-        asked, known = right.split([count, L - count], 2)
-        by_x, by_reads = readers.split([count, R - count], 2)
-        left_x, left_known = (v.reshape(M, -1, rows) if v.numel() else v.new_zeros((M, 0, rows)) for v in block.lefts.split([count, L - count], 2))
-        added = left_known.transpose(1, 2) @ known.reshape(M, C * (L - count), V)  # to S by a chunk
-        added = added if ends_start is None else added + ends_start
-        behind_x, behind_reads = (None, None) if behind is None else behind.split([count, R - count], 2)
+            cut = block.cut[:, -1].reshape(M, 1, 1, 1)
+            (by_x, behind_x), (by_reads, behind_reads) = (_parted(block.cut, r, each) for r in (by_x, by_reads))
+            asked = asked + behind_x
+            added = added + _act_left(torch.where(cut, moved, 0.0), each.reshape(M, self.states, self.K, V)).flatten(1, 2)
+            moved = torch.where(cut, 0.0, moved)
         x = known
         if count:
-            asked = asked.reshape(M, C * count, V)
-            if count < L:
-                asked = asked + of_known.reshape(M, C * count, C * (L - count)) @ known.reshape(M, C * (L - count), V)
-            if behind_x is not None:
-                asked = asked + behind_x.reshape(M, C * count, V)
-            both = torch.cat([asked, by_x.reshape(M, C * count, rows)], 2)
-            system = among.reshape(M, C * count, C * count).neg()
-            x_known, by_state = torch.linalg.solve_triangular(system, both, upper=False, unitriangular=True).split([V, rows], 2)
+            if known.shape[1]:
+                asked = torch.baddbmm(asked, of_known, known)
+            x_known, by_state = Solved.apply(among, asked, by_x)
             through = left_x.transpose(1, 2)
-            starts, last = self._chain(added + through @ x_known, first, through @ by_state + _square(moved), torch.baddbmm)
-            x = torch.cat([torch.baddbmm(x_known, by_state, starts).reshape(M, C, count, V), known], 2)
+            starts, last = self._chain(added + through @ x_known, first, torch.baddbmm(_square(moved), through, by_state), torch.baddbmm)
+            x = torch.baddbmm(x_known, by_state, starts)
         elif self.states == 1:
             starts, last = self._chain(added, first, moved[:, 0, 0].unsqueeze(-1), torch.addcmul)
         else:
             starts, last = self._chain(added, first, _square(moved), torch.baddbmm)
         found = []
+        xs = [v.reshape(M, C, -1, V) for v in ((x, known) if count else (known,)) if v.shape[1]]
+        every = torch.cat(xs, 2) if len(xs) > 1 else xs[0] if xs else known.reshape(M, C, 0, V)
         if at_once:
-            reads = torch.baddbmm(
-                of_reads.reshape(M, C * (R - count), C * L) @ x.reshape(M, C * L, V), by_reads.reshape(M, C * (R - count), rows), starts
-            ).reshape(M, C, R - count, V)
+            reads = by_reads @ starts
             reads = reads if behind_reads is None else reads + behind_reads
-            for value, own in zip(reads.unbind(2), at_once, strict=True):
-                found.append(self.by_steps(value if own is None or not L else value + (own.unsqueeze(-1) * x).sum(2)))
-        states = self._states(starts, start, decay, u, x) if self.form.whole else [f.new_empty((f.shape[0], 0, *f.shape[1:])) for f in self.call.first]
+            for by, of in ((reads_x, x), (reads_known, known)) if count else ((reads_known, known),):
+                reads = torch.baddbmm(reads, by, of) if of.shape[1] else reads
+            for value, own in zip(reads.reshape(M, C, -1, V).unbind(2), at_once, strict=True):
+                found.append(self.by_steps(value if own is None else value + (own.unsqueeze(-1) * every).sum(2)))
+        states = self._states(starts, start, decay, u, every) if self.form.whole else [f.new_empty((f.shape[0], 0, *f.shape[1:])) for f in self.call.first]
         return Found(states, self.unmatrix(last), found, largest, self.chunks)
 
     def _chain(self, added: Tensor, first: Tensor, step: Tensor, apply: Callable[[Tensor, Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
@@ -345,27 +346,102 @@ def _joined(block: Block, size: int) -> Block:
     return Block([*block.across, across], torch.cat([w0, later], 1), torch.cat([ends, u1], 1), both, cut)
 
 
-def _assembled(w: Tensor, u: Tensor, across: list[Tensor]) -> Tensor:
-    """What readers w [M, C, R, …] read of each u [M, C, L, …] of earlier steps, [M, C, R, C, L]."""
+def _scored(w: Tensor, u: Tensor, between: Tensor) -> Tensor:
+    """What readers w [M, C, R, n, K] read of each u [M, C, L, n, K], times between [M, C, C], as [M, C · R, C · L]."""
     (M, C, R), L = w.shape[:3], u.shape[2]
-    return Assembled.apply(M, C, R, L, *across) if across else w.new_zeros((M, C, R, C, L))
+    if not R * L:
+        return w.new_zeros((M, C * R, C * L))
+    scores = w.reshape(M, C * R, -1) @ u.reshape(M, C * L, -1).transpose(1, 2)
+    if R == L == 1:
+        return scores * between
+    return (scores.reshape(M, C, R, C, L) * between.reshape(M, C, 1, C, 1)).reshape(M, C * R, C * L)
+
+
+def _parted(cut: Tensor, readers: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    """Readers [M, C · R, n · K] that read what their chunk begins with, and what the others read, behind a reset: the initial state. cut: [M, C]."""
+    M, C = cut.shape
+    each = readers.reshape(M, C, readers.shape[1] // C, readers.shape[2])
+    here = cut.reshape(M, C, 1, 1)
+    return torch.where(here, 0.0, each).reshape(readers.shape), torch.where(here, each, 0.0).reshape(readers.shape) @ start
+
+
+class Solved(torch.autograd.Function):
+    """x = b + A x for two b, [M, n, columns] each, A [M, n, n] strictly lower triangular: backwards by the inverse of the way forwards."""
+
+    @staticmethod
+    def forward(ctx: Any, A: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        inverse = _inverse(A)
+        x, y = inverse @ b, inverse @ c
+        ctx.save_for_backward(A, x, y)
+        ctx.inverse = inverse
+        return x, y
+
+    @staticmethod
+    def backward(ctx: Any, dx: Tensor, dy: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        A, x, y = ctx.saved_tensors
+        if torch.is_grad_enabled():  # gradients of gradients
+            both = torch.linalg.solve_triangular(-A.tril(-1).mT, torch.cat([dx, dy], 2), upper=True, unitriangular=True)
+            db, dc = both.split([dx.shape[2], dy.shape[2]], 2)
+        else:
+            db, dc = (ctx.inverse.mT @ d for d in (dx, dy))
+        return torch.baddbmm(db @ x.mT, dc, y.mT), db, dc
+
+
+_ALONE = 16  # rows of a triangular matrix that are inverted by substitution; larger ones by halves
+
+
+def _inverse(A: Tensor) -> Tensor:
+    """(1 - A)⁻¹ of strictly lower triangular A [M, n, n]."""
+    n = A.shape[-1]
+    size = n
+    while size > _ALONE and size % 2 == 0:
+        size //= 2
+    blocks = A.unflatten(2, (-1, size)).unflatten(1, (-1, size)).diagonal(0, 1, 3).permute(0, 3, 1, 2).reshape(-1, size, size)
+    one = torch.eye(size, dtype=A.dtype, device=A.device).expand(blocks.shape)
+    found = torch.linalg.solve_triangular(-blocks, one, upper=False, unitriangular=True)
+    while size < n:
+        below = A.unflatten(2, (-1, 2, size)).unflatten(1, (-1, 2, size)).diagonal(0, 1, 4)[:, 1, :, 0].permute(0, 3, 1, 2).reshape(-1, size, size)
+        upper, lower = found.unflatten(0, (-1, 2)).unbind(1)
+        found = A.new_zeros((upper.shape[0], 2 * size, 2 * size))
+        found[:, :size, :size], found[:, size:, size:], found[:, size:, :size] = upper, lower, lower @ (below @ upper)
+        size *= 2
+    return found
+
+
+def _assembled(across: list[Tensor], like: Tensor, sizes: list[list[int]]) -> list[list[Tensor]]:
+    """What readers read of each u of earlier steps, [M, C · R, C · L] for each group of readers and of u, of so many a step. like: [M, C, …]."""
+    (M, C), (rows, columns) = like.shape[:2], sizes
+    if not across:
+        return [[like.new_zeros((M, C * r, C * k)) for k in columns] for r in rows]
+    found = Assembled.apply(M, C, tuple(rows), tuple(columns), *across)
+    return [list(found[i * len(columns) : (i + 1) * len(columns)]) for i in range(len(rows))]
 
 
 class Assembled(torch.autograd.Function):
-    """[M, C, R, C, L], strictly lower triangular in time, from what readers of the second half of each pair of blocks read of the first."""
+    """[M, C · R, C · L] for each group of readers and of u, strictly lower triangular in time, from what readers of the second half of each pair of
+    blocks read of the first."""
 
     @staticmethod
-    def forward(ctx: Any, M: int, C: int, R: int, L: int, *across: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.sizes = C, R, L
-        whole = across[0].new_zeros((M, C, R, C, L))
+    def forward(ctx: Any, M: int, C: int, rows: tuple[int, ...], columns: tuple[int, ...], *across: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        ctx.sizes = M, C, rows, columns
+        whole = [[across[0].new_zeros((M, C, r, C, k)) for k in columns] for r in rows]
         for k, a in enumerate(across):
-            Assembled.pairs(whole, k).copy_(a.reshape(M, C >> (k + 1), 1 << k, R, 1 << k, L))
-        return whole
+            pairs = a.reshape(M, C >> (k + 1), 1 << k, sum(rows), 1 << k, sum(columns))
+            for group, part in zip(whole, pairs.split(rows, 3), strict=True):
+                for to, given in zip(group, part.split(columns, 5), strict=True):
+                    Assembled.pairs(to, k).copy_(given)
+        return tuple(to.reshape(M, C * to.shape[2], C * to.shape[4]) for group in whole for to in group)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple:  # type: ignore[override]
-        C, R, L = ctx.sizes
-        found = [Assembled.pairs(grad, k).reshape(grad.shape[0] * (C >> (k + 1)), (1 << k) * R, (1 << k) * L) for k in range(C.bit_length() - 1)]
+    def backward(ctx: Any, *grads: Tensor) -> tuple:  # type: ignore[override]
+        M, C, rows, columns = ctx.sizes
+        n = len(columns)
+        whole = [[grads[i * n + j].reshape(M, C, r, C, k) for j, k in enumerate(columns)] for i, r in enumerate(rows)]
+        found = []
+        for k in range(C.bit_length() - 1):
+            pairs = [torch.cat([Assembled.pairs(g, k) for g in group], 5) if n > 1 else Assembled.pairs(group[0], k) for group in whole]
+            every = torch.cat(pairs, 3) if len(pairs) > 1 else pairs[0]
+            found.append(every.reshape(M * (C >> (k + 1)), (1 << k) * sum(rows), (1 << k) * sum(columns)))
         return None, None, None, None, *found
 
     @staticmethod
