@@ -6,9 +6,12 @@ seconds of processor time to compile (with a fresh TRITON_CACHE_DIR; next to non
     python benchmarks/ahead.py --target sm_90 para_gru      of some
     python benchmarks/ahead.py --json table.json            as data too
     python benchmarks/ahead.py --zoo --counts               into counts/ahead.json, where what an older commit needed stands beside it; then tables.py
+    python benchmarks/ahead.py --zoo --tiles                kernels of whole steps and of single ones into counts/tiles.json, but those that stand there as they are: what was
+                                                            interrupted goes on; then tables.py
 """
 
 import argparse
+import hashlib
 import inspect
 import json
 import re
@@ -16,22 +19,27 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
+import triton
 
 import rnndsl
 from rnndsl.devices import USUAL, of_architecture
 from rnndsl.runtime.triton.ahead import TARGETS, binary, kernels_of
 from rnndsl.runtime.triton.channels import Channels
 from rnndsl.runtime.triton.files import module_of, text_of
-from rnndsl.runtime.triton.tile_launch import WIDEST, Asked, usual_cut
-from rnndsl.runtime.triton.tiled import Tiled
+from rnndsl.runtime.triton.step import CUT
+from rnndsl.runtime.triton.tile_launch import WIDEST, Asked, steps_at_once, usual_cut
+from rnndsl.runtime.triton.tiled import Tiled, TiledStep
 from rnndsl.tiles import PARALLEL, SEQUENTIAL, candidates
 
 ROOT = Path(__file__).resolve().parent.parent
-COLUMNS = ("registers", "spills", "barriers", "special", "shuffles", "instructions", "seconds")
-COUNTS = ROOT / "benchmarks" / "counts" / "ahead.json"
+COLUMNS = ("registers", "spills", "shared", "barriers", "special", "shuffles", "instructions", "seconds")
+COUNTS, TILES = (ROOT / "benchmarks" / "counts" / f"{name}.json" for name in ("ahead", "tiles"))
 ONE_ROW = Asked(1, of_architecture(USUAL), "ieee", 4)
+_PLACE = ("file", "recurrence", "kernel", "target")
 SIZES = {"D": 64, "H": 256, "N": 4, "K": 16, "V": 16}
 
 
@@ -42,6 +50,17 @@ def channels_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tuple
 
 def recurrences_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tuple[str, Channels | Tiled]]:
     """The recurrences of a program that have kernels, with common sizes and default hyperparameters."""
+    for cell, cls, module in modules_of(path, real):
+        yield from ((f"{cell}.{label}", getattr(module, kernels)) for label, kernels in cls._kernels["triton"].kernels.items())
+
+
+def steps_of(path: Path) -> Iterator[tuple[str, object]]:
+    """The cells of a program of which a step is a kernel, and that kernel."""
+    yield from ((cell, getattr(module, cls._kernels["triton"].step.name)) for cell, cls, module in modules_of(path) if cls._kernels["triton"].step)
+
+
+def modules_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tuple[str, Any, ModuleType]]:
+    """The cells of a program that have kernels: what each is called, its class, and the module of its kernels."""
     text = path.read_text(encoding="utf-8")
     loaded = rnndsl.load(text)
     for cell in re.findall(r"^cell (\w+)", text, re.M):
@@ -51,9 +70,7 @@ def recurrences_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tu
         known = inspect.signature(cls.__init__).parameters
         sizes = {n: SIZES.get(n, 8) for n in cls._kernels["triton"].sizes}
         hypers = {n: float(known[n].default) for n in cls._kernels["triton"].hypers}
-        module = module_of(text_of(cls._kernels["triton"], sizes, hypers, real), cell)
-        for label, kernels in cls._kernels["triton"].kernels.items():
-            yield f"{cell}.{label}", getattr(module, kernels)
+        yield cell, cls, module_of(text_of(cls._kernels["triton"], sizes, hypers, real), cell)
 
 
 def tiles_of(kernels, parallel: bool):
@@ -83,6 +100,44 @@ def counted(rows: dict[tuple[str, ...], dict]) -> str:
     return f'{json.dumps(data)[:-1]}, "kernels": [\n{kernels}\n]}}\n'
 
 
+def tiled_kinds(path: Path) -> Iterator[tuple[str, str, Any, Any]]:
+    """Kernels of whole steps, and those of a single step of a cell: what each is of, what it is called, and how it is cut."""
+    for name, kernels in recurrences_of(path):
+        if isinstance(kernels, Tiled):
+            yield from ((name, *kind) for kind in kinds(kernels))
+    for cell, kernel in steps_of(path):
+        if not isinstance(kernel, TiledStep):
+            yield cell, "step", kernel, CUT
+        elif steps_at_once(kernel):
+            yield cell, "step", kernel.kernel, usual_cut(kernel, {}, ONE_ROW)
+
+
+def count_tiles(paths: list[Path], targets: list[str]) -> int:
+    """Fills counts/tiles.json: all that is not in it of these kernels, as they are now. How many do not compile."""
+    data = json.loads(TILES.read_text(encoding="utf-8")) if TILES.exists() else {"kernels": []}
+    known = {tuple(k[c] for c in _PLACE): k for k in data["kernels"]}
+    failed = 0
+    found = [(f"{path.parent.name}/{path.stem}", *kind) for path in paths for kind in tiled_kinds(path)]
+    for target in targets:
+        for file, name, kernel, function, cut in found:
+            place = (file, name, kernel, target)
+            source = hashlib.sha256(f"{function.cache_key} {cut}".encode()).hexdigest()[:16]
+            if known.get(place, {}).get("source") == source:
+                continue
+            try:
+                needs = asdict(binary(function, cut, target))
+            except Exception as e:  # goes on, and says so in the end
+                failed += 1
+                print(*place, f"{type(e).__name__}: {str(e).splitlines()[-1][:120]}", flush=True)
+                continue
+            print(*place, needs, flush=True)
+            known[place] = dict(zip(_PLACE, place, strict=True)) | {"source": source, "warps": cut.warps, "needs": [needs[c] for c in COLUMNS]}
+            head = json.dumps({"triton": triton.__version__, "sizes": SIZES, "columns": COLUMNS})[:-1]
+            kernels = ",\n".join(json.dumps(known[p]) for p in sorted(known))
+            TILES.write_text(f'{head}, "kernels": [\n{kernels}\n]}}\n', encoding="utf-8")
+    return failed
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("names", nargs="*", help="examples, without .rnn (default: all of examples/)")
@@ -91,9 +146,12 @@ def main() -> int:
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64", "bfloat16"), help="of the streams")
     parser.add_argument("--json", type=Path, help="where to put the table")
     parser.add_argument("--counts", action="store_true", help="put what is found into benchmarks/counts/ahead.json")
+    parser.add_argument("--tiles", action="store_true", help="kernels of whole steps and of single ones into benchmarks/counts/tiles.json")
     options = parser.parse_args()
     paths = sorted((ROOT / "examples").glob("*.rnn")) + sorted((ROOT / "examples" / "zoo").glob("*.rnn") if options.zoo else [])
     chosen = [p for p in paths if not options.names or p.stem in options.names]
+    if options.tiles:
+        return 1 if count_tiles(chosen, options.target or list(TARGETS)) else 0
     streams = getattr(torch, options.dtype)
     real = torch.float64 if streams == torch.float64 else torch.float32
     rows, failed = [], 0

@@ -18,6 +18,7 @@ from rnndsl.tools.bench.report import percent_text, seconds_text, times_text  # 
 
 PAGE, RESULTS = ROOT / "docs" / "benchmarks.md", ROOT / "benchmarks" / "results"
 MACHINE_CODE, COUNTS = ROOT / "docs" / "gpu.md", ROOT / "benchmarks" / "counts"
+TARGETS, _KINDS = ("sm_80", "sm_90", "gfx942"), ("forward", "backward", "step")
 _TABLE = re.compile(r"(<!-- table of (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _SCOPES = {"recurrence": "recurrence", "layer": "layer", "step": "one step"}
 _DIRECTIONS = {"forward": "forward", "both": "forward and backward"}
@@ -134,6 +135,35 @@ def machine_code(data: dict[str, Any]) -> str:
     ])  # fmt: skip
 
 
+def tiles(data: dict[str, Any]) -> str:
+    """What kernels of whole steps and of single ones need: all of them in sums, those of the examples one by one, and those that spill."""
+    kernels = [k | dict(zip(data["columns"], k["needs"], strict=True)) for k in data["kernels"]]
+    places = sorted({(k["target"], k["kernel"]) for k in kernels}, key=lambda p: (p[0], _KINDS.index(p[1])))
+    sums = []
+    for target, kind in places:
+        found = [k for k in kernels if (k["target"], k["kernel"]) == (target, kind)]
+        row = [target, kind, str(len(found))]
+        for column in ("registers", "shared", "barriers", "instructions"):
+            values = [k[column] for k in found]
+            row.append(f"{statistics.median(values):.0f}, {max(values)}")
+        sums.append([*row, str(sum(k["spills"] > 0 for k in found)), f"{statistics.median(k['seconds'] for k in found):.1f} s"])
+    examples = sorted({(k["recurrence"], k["kernel"]) for k in kernels if k["file"].startswith("examples/")}, key=lambda p: (p[0].split(".")[0], _KINDS.index(p[1])))
+    rows = []
+    for recurrence, kind in examples:
+        by_target = {k["target"]: k for k in kernels if (k["recurrence"], k["kernel"]) == (recurrence, kind) and k["file"].startswith("examples/")}
+        shown = [f"{k['registers']}, {k['shared']}" if (k := by_target.get(t)) else "" for t in TARGETS]
+        rows.append([f"`{recurrence}`", kind, str(next(iter(by_target.values()))["warps"]), *shown])
+    spilling = [f"{k['recurrence']}, {k['kernel']}, on {k['target']} ({k['spills']})" for k in kernels if k["spills"]]
+    sizes = ", ".join(f"{n} = {v}" for n, v in data["sizes"].items())
+    return "\n\n".join([
+        f"Triton {data['triton']}, float32, one row a program, {sizes}, other sizes 8. Median and most; shared memory in bytes.",
+        table(["target", "kernel", "kernels", "registers", "shared memory", "barriers", "instructions", "that spill", "to compile, median"], sums),
+        f"Those that spill, with the instructions that do: {'; '.join(spilling) or 'none'}.",
+        "The examples, registers and bytes of shared memory:",
+        table(["of", "kernel", "warps", *TARGETS], rows),
+    ])  # fmt: skip
+
+
 def _change(before: int, after: int) -> str:
     return str(after) if before == after else f"{before} → {after}"
 
@@ -144,7 +174,7 @@ def written(text: str) -> str:
     def fill(m: re.Match) -> str:
         folder = COUNTS if (COUNTS / m[2]).exists() else RESULTS
         data = json.loads((folder / m[2]).read_text(encoding="utf-8"))
-        made = machine_code if folder == COUNTS else schedules if m[2].startswith("parallel") else kernels if "cases" in data else compiler
+        made = tiles if m[2] == "tiles.json" else machine_code if folder == COUNTS else schedules if m[2].startswith("parallel") else kernels if "cases" in data else compiler
         return f"{m[1]}\n{made(data)}\n\n{m[3]}"
 
     return _TABLE.sub(fill, text)

@@ -45,6 +45,20 @@ def test_kernels_compile_and_need_what_they_needed(tmp_path, accept):
             assert row["registers"] <= 1.1 * known["registers"] + 2, name
 
 
+TILES = json.loads((ROOT / "benchmarks" / "counts" / "tiles.json").read_text())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="triton brings its compilers for Linux")
+def test_whole_steps_compile_and_need_what_the_docs_say(tmp_path):
+    """Of one cell here; `benchmarks/ahead.py --zoo --tiles` counts all."""
+    rows = compiled("sm_90", ["elman"], tmp_path)
+    assert [row["spills"] for row in rows] == [0, 0]
+    known = {k["kernel"]: dict(zip(TILES["columns"], k["needs"], strict=True)) for k in TILES["kernels"] if (k["file"], k["target"]) == ("examples/elman", "sm_90")}
+    for row, kernel in zip(rows, ("forward", "backward"), strict=True):
+        if TILES["triton"] == triton.__version__:
+            assert row["registers"] <= 1.1 * known[kernel]["registers"] + 2 and row["barriers"] == known[kernel]["barriers"], kernel
+
+
 PACKED = """
 import re, sys
 from pathlib import Path

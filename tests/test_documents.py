@@ -76,7 +76,7 @@ def test_the_tables_of_benchmarks_are_what_was_measured(accept):
         text = page.read_text(encoding="utf-8")
         if accept:
             page.write_text(tables.written(text), encoding="utf-8")
-        wanted = [p.name for p in tables.RESULTS.glob("*.json") if not p.with_suffix(".md").exists()] if page == tables.PAGE else ["ahead.json"]
+        wanted = [p.name for p in tables.RESULTS.glob("*.json") if not p.with_suffix(".md").exists()] if page == tables.PAGE else ["ahead.json", "tiles.json"]
         assert sorted(tables.named(text)) == sorted(wanted), "a table for each file of results that has no page of its own"
         assert tables.written(text) == page.read_text(encoding="utf-8"), "pytest --accept writes the tables anew"
 

@@ -12,10 +12,12 @@ from typing import Any
 import torch
 
 from rnndsl.runtime.triton.channels import Channels
+from rnndsl.runtime.triton.step import StepCut
 from rnndsl.runtime.triton.tile_launch import TileCut
 from rnndsl.tiles import SEQUENTIAL, Tiles
 
 TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
+Cut = Tiles | TileCut | StepCut
 _APART = 768  # how far apart steps are of gradients, in a place of an array as wide as three gates of 256 channels
 _POINTER = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
 
@@ -27,9 +29,10 @@ class Binary:
 
     kernel: str
     target: str
-    tiles: Tiles | TileCut
+    tiles: Cut
     registers: int
     spills: int
+    shared: int  # bytes of shared memory of a program
     barriers: int
     special: int  # instructions of the special function unit
     shuffles: int  # between the lanes of a warp
@@ -45,24 +48,22 @@ def kernels_of(channels: Channels) -> dict[str, tuple[Any, bool]]:
     return found
 
 
-def binary(kernel: Any, tiles: Tiles | TileCut, target: str, streams: torch.dtype = torch.float32, real: torch.dtype = torch.float32, reset: bool = False) -> Binary:
+def binary(kernel: Any, tiles: Cut, target: str, streams: torch.dtype = torch.float32, real: torch.dtype = torch.float32, reset: bool = False) -> Binary:
     """What a kernel needs on a target, one of TARGETS. streams: their dtype; real: what the kernels compute in. Raises what Triton raises."""
     start = os.times()[:4]  # with those of processes that have ended: ptxas is one
     made = compiled(kernel, tiles, target, streams, real, reset)
     seconds = round(sum(os.times()[:4]) - sum(start), 2)
     counts = _amd(made.asm["amdgcn"]) if "amdgcn" in made.asm else _nvidia(made.asm["cubin"])
-    return Binary(kernel.__name__, target, tiles, **counts, seconds=seconds)
+    return Binary(kernel.__name__, target, tiles, **counts, shared=made.metadata.shared, seconds=seconds)
 
 
-def compiled(kernel: Any, tiles: Tiles | TileCut, target: str, streams: torch.dtype = torch.float32, real: torch.dtype = torch.float32, reset: bool = False) -> Any:
+def compiled(kernel: Any, tiles: Cut, target: str, streams: torch.dtype = torch.float32, real: torch.dtype = torch.float32, reset: bool = False) -> Any:
     """A kernel as Triton compiles it for a target; its machine code is in `asm`. Raises what Triton raises."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    constants: dict[str, Any] = {"ROWS": tiles.rows, "PRECISION": tiles.precision} if isinstance(tiles, TileCut) else {"BLOCK": tiles.channels}
-    if isinstance(tiles, Tiles):
-        constants |= {"AHEAD": tiles.ahead} if tiles.schedule == SEQUENTIAL else {"LANES": tiles.lanes, "LANE_STEPS": tiles.lane_steps}
+    constants = _constants(tiles)
     names: list[str] = kernel.arg_names
     signature: dict[str, str] = {}
     aligned: dict[tuple[int], list] = {}
@@ -77,6 +78,16 @@ def compiled(kernel: Any, tiles: Tiles | TileCut, target: str, streams: torch.dt
             aligned[(i,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned)
     return triton.compile(source, target=GPUTarget(*TARGETS[target]), options={"num_warps": tiles.warps, "enable_fp_fusion": True})
+
+
+def _constants(cut: Cut) -> dict[str, Any]:
+    """What a kernel is told of how it is cut."""
+    if isinstance(cut, TileCut):
+        return {"ROWS": cut.rows, "PRECISION": cut.precision}
+    if isinstance(cut, StepCut):
+        return {"BLOCK": cut.channels, "INNER": cut.inner}
+    tiles = {"AHEAD": cut.ahead} if cut.schedule == SEQUENTIAL else {"LANES": cut.lanes, "LANE_STEPS": cut.lane_steps}
+    return {"BLOCK": cut.channels, **tiles}
 
 
 def _kind(name: str, names: list[str], streams: torch.dtype, real: torch.dtype, reset: bool) -> str:

@@ -19,9 +19,9 @@ def in_registers(entries: int) -> bool:
     return entries <= MOST
 
 
-def fitting(entries: int) -> int:
-    """How many entries of a product are in registers at a time."""
-    return entries if in_registers(entries) else BLOCK
+def fitting(entries: int, resident: bool = True) -> int:
+    """How many entries of a product are in registers at a time. resident: whether its matrix stays there."""
+    return entries if resident and in_registers(entries) else min(entries, BLOCK)
 
 
 def part_of(size: int, others: int) -> int:

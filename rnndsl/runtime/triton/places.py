@@ -107,7 +107,8 @@ def matmul(values, matrix, PRECISION: tl.constexpr):
 @triton.jit
 def total(value, axis: tl.constexpr, size):
     """The sum of the first `size` entries along an axis, which goes."""
-    return tl.sum(only(value, axis, size), axis)
+    # Adding zero rounds what is a product: fused into the first sum of two lanes, it would leave these with different digits of one value.
+    return tl.sum(only(value, axis, size) + 0.0, axis)
 
 
 @triton.jit

@@ -1,6 +1,7 @@
 """One step of a whole cell by its Triton kernel: one launch, which a CUDA graph can capture."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +18,17 @@ from rnndsl.runtime.triton.files import REAL, module_of, text_of
 from rnndsl.runtime.triton.launch import launch
 from rnndsl.runtime.triton.tiled import TiledStep
 
-_BLOCK, _INNER, _WARPS = 16, 64, 4  # channels of a program, entries of a product at a time
+
+@dataclass(frozen=True)
+class StepCut:
+    """How a kernel of a step is cut whose channels are apart: those of a program, the entries of a product at a time, and warps."""
+
+    channels: int = 16
+    inner: int = 64
+    warps: int = 4
+
+
+CUT = StepCut()
 
 
 def step(
@@ -40,7 +51,7 @@ def step(
             cut = tile_launch.usual_cut(kernel, layer.tiles or {}, tile_launch.asked(batch, made[0].device, model, dtype))
             tile_launch.step(kernel, cut, arguments, batch, made[0])
         elif channels := batch * state[0].shape[1:].numel():
-            launch(kernel, -(-channels // _BLOCK), [*arguments, batch], made[0], BLOCK=_BLOCK, INNER=_INNER, num_warps=_WARPS)
+            launch(kernel, -(-channels // CUT.channels), [*arguments, batch], made[0], BLOCK=CUT.channels, INNER=CUT.inner, num_warps=CUT.warps)
 
     def shapes() -> Sequence[tuple[int, ...]]:
         return kernel.shapes if isinstance(kernel, TiledStep) else [state[0].shape[1:]] * len(known.outputs)

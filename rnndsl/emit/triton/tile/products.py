@@ -60,10 +60,13 @@ class Products(Values):
             if node.op in ("loop", "loop_back") or (many and self._is_static(n)):
                 continue
             entries = self._entries(self.shape_domain(n))
-            found.append(f"fitting({entries})" if self._is_static(n) else entries)
+            found.append(self._fitting(entries, n in self.matrices) if self._is_static(n) else entries)
             if node.op == "product" and not (many and n in self.dots):
-                found.append(f"fitting({self._entries(self.domain(n))})")
+                found.append(self._fitting(self._entries(self.domain(n)), not self.matrices.isdisjoint(node.args)))
         return [f for f in dict.fromkeys(found) if f != "1"]
+
+    def _fitting(self, entries: str, of_matrix: bool) -> str:
+        return f"fitting({entries}, {self.resident}.value)" if of_matrix else f"fitting({entries})"
 
     def _is_static(self, n: int) -> bool:
         view = self.view(n)
