@@ -109,6 +109,16 @@ def test_products_of_matrices(name, setting, monkeypatch):
 
 
 @pytest.mark.ptx
+@pytest.mark.part()
+@pytest.mark.parametrize("name", ["LMU", "DeltaProduct"])
+def test_lanes_that_hold_one_value(name):
+    """Have the same digits of it: none of them would store others."""
+    with emulated("sm_90", noise=2) as launches:
+        against_reference(ZOO[name].text, name, sizes_of(ZOO[name].text, name), 3, 3, torch.float32, backend="triton", tiles={"rows": 2, "warps": 1})
+    assert not launches.wrong
+
+
+@pytest.mark.ptx
 @pytest.mark.part("ParaGRU")
 @pytest.mark.parametrize("name", CELLS)
 def test_single_steps(name, record):
