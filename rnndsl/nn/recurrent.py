@@ -119,7 +119,7 @@ class Recurrent(nn.Module):
     # Calls
 
     def forward(
-        self, *inputs_and_state: Any, state: Any = None, lengths: Any = None, cu_seqlens: Any = None, reset: Tensor | None = None
+        self, *inputs: Any, state: Any = None, lengths: Any = None, cu_seqlens: Any = None, reset: Tensor | None = None
     ) -> tuple[Any, Any]:
         """Runs the stack over sequences.
 
@@ -132,7 +132,7 @@ class Recurrent(nn.Module):
         layer and direction where each sequence ends, in a tuple: layer 0, its backward direction, layer 1 and so on. The backward
         direction starts at each sequence's end. Raises TypeError or ValueError for what does not fit.
         """
-        inputs, state = self._parted(inputs_and_state, state)
+        inputs, state = self._parted(inputs, state)
         if any(isinstance(x, PackedSequence) for x in inputs):
             return self._packed(inputs, state, lengths, cu_seqlens, reset)
         if lengths is not None and cu_seqlens is not None:

@@ -162,7 +162,7 @@ class Layer(ParamModule):
     # Calls
 
     def forward(
-        self, *inputs_and_state: Any, state: Any = None, reset: Tensor | None = None, guess: Any = None, all_states: bool = False
+        self, *inputs: Any, state: Any = None, reset: Tensor | None = None, guess: Any = None, all_states: bool = False
     ) -> tuple[Any, ...]:
         """Runs the cell over a sequence.
 
@@ -173,7 +173,7 @@ class Layer(ParamModule):
         Returns (output, state): a tensor [B, T, ...], or a named tuple of them where the cell has several outputs. Or (output, state, states).
         Raises TypeError or ValueError, in the cell's own words, for arguments that do not fit.
         """
-        inputs, state = parted(inputs_and_state, state, self._inputs)
+        inputs, state = parted(inputs, state, self._inputs)
         lead = check_inputs(inputs, self._inputs, ("B", "T"))
         if reset is not None:
             check_reset(reset, lead, inputs[0].device)
