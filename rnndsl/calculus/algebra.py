@@ -20,6 +20,7 @@ class Algebra:
 
     budget: Budget = field(default_factory=Budget)
     taken: set[str] = field(default_factory=set)
+    numbers: dict[str, int] = field(default_factory=dict)  # by name, that of the last symbol called after it
     leaves: dict[tuple, Leaf] = field(default_factory=dict)
     locals: list[tuple[Symbol, Formula]] = field(default_factory=list)
     mixes: list[Mix] = field(default_factory=list)
@@ -33,9 +34,10 @@ class Algebra:
     types: dict[Symbol, Type] = field(default_factory=dict)
 
     def symbol(self, name: str, t: Type) -> Symbol:
-        unique, n = name, 1
+        unique = name
         while unique in self.taken:
-            unique, n = f"{name}.{n}", n + 1
+            self.numbers[name] = self.numbers.get(name, 0) + 1
+            unique = f"{name}.{self.numbers[name]}"
         self.taken.add(unique)
         symbol = Symbol(unique, real=None if t.is_complex else True)
         self.types[symbol] = t
@@ -43,7 +45,7 @@ class Algebra:
 
     def named(self, name: str, value: Value) -> Value:
         """A value under a symbol of its own, unless it is a symbol or number already."""
-        if value.formula.is_Atom or (-value.formula).is_Symbol:
+        if value.formula.is_Atom or _is_negated_symbol(value.formula):
             return value
         symbol = self.symbol(name, value.type)
         self.locals.append((symbol, value.formula))
@@ -230,3 +232,7 @@ class Algebra:
         """Notes that a value's real and imaginary parts are read apart: it has no complex derivative then."""
         if v.depends and v.type.is_complex:
             self.complex_pairs = True
+
+
+def _is_negated_symbol(formula: Formula) -> bool:
+    return formula.is_Mul and len(formula.args) == 2 and formula.args[0] is sympy.S.NegativeOne and formula.args[1].is_Symbol

@@ -3,6 +3,7 @@
 import builtins
 import keyword
 import re
+from collections.abc import Callable
 
 from rnndsl.runtime_names import RUNTIME_NAMES
 
@@ -17,6 +18,7 @@ class Names:
     def __init__(self, reserved: frozenset[str] = RESERVED):
         self._taken = set(reserved)
         self._given: dict[object, str] = {}
+        self._numbers: dict[str, int] = {}  # by name, where the search for a free one goes on
 
     def __call__(self, key: object, wanted: str | None = None) -> str:
         if key not in self._given:
@@ -40,11 +42,16 @@ class Names:
         )
         if not name or not name.isidentifier():
             name = f"v_{name}"
-        unique, n = name, 2
-        if unique in self._taken:
-            name = unique = f"{name}_"
+        if name in self._taken:
+            name = f"{name}_"
+        return self._free(name, lambda n: f"{name}{n}")
+
+    def _free(self, wanted: str, numbered: Callable[[int], str]) -> str:
+        """A name, or the first of those with a number, from 2 on, that nothing else has."""
+        unique = wanted
         while unique in self._taken:
-            unique, n = f"{name}{n}", n + 1
+            n = self._numbers[wanted] = self._numbers.get(wanted, 1) + 1
+            unique = numbered(n)
         self._taken.add(unique)
         return unique
 
@@ -64,16 +71,12 @@ class KernelNames(Names):
         plain = re.sub("__+", "_", plain).strip("_")
         if not plain or plain[0].isdigit():
             plain = f"v{plain}"
-        unique, n = f"{plain}_", 2
-        while unique in self._taken:
-            unique, n = f"{plain}_{n}_", n + 1
-        self._taken.add(unique)
-        return unique
+        return self._free(f"{plain}_", lambda n: f"{plain}_{n}_")
 
     def child(self) -> "KernelNames":
         """Names of an inner scope: those given so far stand, and new ones stay inside."""
         inner = KernelNames()
-        inner._taken, inner._given = set(self._taken), dict(self._given)
+        inner._taken, inner._given, inner._numbers = set(self._taken), dict(self._given), dict(self._numbers)
         return inner
 
     def inside(self, parameters: list[str]) -> "KernelNames":

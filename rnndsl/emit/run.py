@@ -260,16 +260,17 @@ class Run(Part):
     def _after(self) -> dict[str, str]:
         """Each field of the state tuple after every step, [B, T, ...]."""
         found, sequences = {}, dict[tuple[str, str], str]()
-        for c in sorted(self.plan.carries, key=lambda c: c.lag):
+        ordered = sorted(self.plan.carries, key=lambda c: c.lag)
+        furthest = {(c.role, c.source): c.lag for c in ordered}
+        for c in ordered:
             if c.role == "clock":
                 found[c.field] = f"{self.names('t.count')} + 1"
                 continue
             key = (c.role, c.source)
             sequence = sequences.get(key) or self.text.text(Ref(c.source, c.role, c.type)).code
             name = self._name(Ref(c.source, c.role, c.type, c.lag))
-            is_last = not any((d.role, d.source) == key and d.lag > c.lag for d in self.plan.carries)
             found[c.field] = sequence
-            if not is_last:
+            if c.lag < furthest[key]:
                 sequences[key] = name if name in self.late else self._late(sequence, c.field)
         return found
 
@@ -295,8 +296,8 @@ class Run(Part):
         """The call that runs a recurrence, and the methods that say what it computes."""
         stage = recurrence.scan
         self._method(recurrence, "enter", recurrence.entry, list(stage.streams), self._given(recurrence))
-        carries = [c for c in self.plan.carries if c.role == "state" and (c.source, c.lag) in stage.carried]
-        carries.sort(key=lambda c: (c.lag, stage.states.index(c.source)))
+        place = {(s, lag): k for k, (s, lag) in enumerate(stage.carried)}
+        carries = sorted((c for c in self.plan.carries if c.role == "state" and (c.source, c.lag) in place), key=lambda c: place[c.source, c.lag])
         old = [Ref(c.source, "state", c.type, c.lag) for c in carries]
         new = [Ref(c.source, "state", c.type, c.lag - 1) for c in carries]
         self._method(recurrence, "step", stage.body, new, [*old, *stage.streams])

@@ -9,10 +9,9 @@ from rnndsl.kernel.graph import Builder, Node
 
 def inside(nodes: Sequence[Node], leaves: tuple[int, ...], counter: str) -> set[int]:
     """The nodes that depend on what a round begins with, or on the counter."""
-    found: set[int] = set()
-    for n, node in enumerate(nodes):
-        starts = n in leaves or (node.op == "counter" and node.of(str) == counter)
-        if starts or (node.op not in ("loop", "loop_back", "loop_along") and any(a in found for a in node.args)):
+    found = {*leaves, *(n for n, node in enumerate(nodes) if node.op == "counter" and node.of(str) == counter)}
+    for n in range(min(found, default=len(nodes)), len(nodes)):
+        if not found.isdisjoint(nodes[n].args) and nodes[n].op not in ("loop", "loop_back", "loop_along"):
             found.add(n)
     return found
 

@@ -1,6 +1,7 @@
 """The plan: when each equation of a cell is computed. Emitters read it; nothing in it is text."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from rnndsl.checks.cell import Apply, Cell, Expr, Let, Ref, Repeat, Type, Update, Variable, walk
 from rnndsl.checks.dims import Dim
@@ -67,7 +68,7 @@ class Scan:
     body: tuple[Operation, ...]
     streams: tuple[Ref, ...]
 
-    @property
+    @cached_property
     def carried(self) -> tuple[tuple[str, int], ...]:
         """The past values that its equations read, (state, lag), the nearest first; each state of the step before is among them."""
         furthest = dict.fromkeys(self.states, 1)

@@ -1,5 +1,6 @@
 """What a legal plan is, as a list of named rules; `verify` holds a plan against each. A failure is a fault of the compiler."""
 
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 
 from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, walk
@@ -295,8 +296,8 @@ def _outputs(plan: Plan) -> Iterator[str]:
 
 @rule("carries-cover", "the state tuple carries every state, and whatever a lag or the step number needs")
 def _carries(plan: Plan) -> Iterator[str]:
-    fields = [c.field for c in plan.carries]
-    for name in sorted({f for f in fields if fields.count(f) > 1}):
+    fields = Counter(c.field for c in plan.carries)
+    for name in sorted(f for f, count in fields.items() if count > 1):
         yield f"two fields are called `{name}`"
     have = {(c.role, c.source, c.lag) for c in plan.carries}
     needed: set[tuple[str, str, int]] = {("state", v.name, 1) for v in plan.cell.of_role("state")}
