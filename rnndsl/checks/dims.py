@@ -32,6 +32,8 @@ class Dim:
         return self + -other
 
     def __mul__(self, other: "Dim") -> "Dim":
+        if self.terms == ONE.terms or other.terms == ONE.terms:
+            return other if self.terms == ONE.terms else self
         total: dict[Monomial, Fraction] = {}
         for m1, f1 in self.terms:
             for m2, f2 in other.terms:
@@ -60,7 +62,9 @@ class Dim:
 
     def divided(self) -> tuple["Dim", "Dim"]:
         """(numerator, denominator) without fractions or negative powers."""
-        denominator = Dim.of(1)
+        if all(f.denominator == 1 and all(p > 0 for _, p in m) for m, f in self.terms):
+            return self, ONE
+        denominator = ONE
         for monomial, factor in self.terms:
             missing = Dim(((tuple((n, -p) for n, p in monomial if p < 0), Fraction(factor.denominator)),))
             if any(p < 0 for m, _ in (self * denominator).terms for _, p in m) or any(
@@ -107,3 +111,6 @@ def _times(a: Monomial, b: Monomial) -> Monomial:
 def _canonical(terms: dict[Monomial, Fraction]) -> Dim:
     kept = [(m, f) for m, f in terms.items() if f]
     return Dim(tuple(sorted(kept, key=lambda t: (-sum(p for _, p in t[0]), t[0]))))
+
+
+ONE = Dim.of(1)
