@@ -11,7 +11,7 @@ from rnndsl.emit.mixed_text import VIEWS, MixedText
 from rnndsl.emit.naming import Names, field_names
 from rnndsl.emit.part import Part, call_lines, mentioned, quoted, tensors, tuple_text, unpacked, words_of
 from rnndsl.emit.torch_text import TorchText
-from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of
+from rnndsl.plan.ir import Carry, Gemm, Map, Operation, Plan, Scan, expressions_of
 from rnndsl.plan.recurrence import Exit, Recurrence, product_name, product_type
 
 
@@ -258,20 +258,21 @@ class Run(Part):
         return f"lagged({sequence}, {self._first(field)}, {self._start(field)}, reset)"
 
     def _after(self) -> dict[str, str]:
-        """Each field of the state tuple after every step, [B, T, ...]."""
-        found, sequences = {}, dict[tuple[str, str], str]()
-        ordered = sorted(self.plan.carries, key=lambda c: c.lag)
-        furthest = {(c.role, c.source): c.lag for c in ordered}
-        for c in ordered:
+        """Each field of the state tuple after every step, [B, T, ...], the nearest lags first: those further back are made of them, by name."""
+        found = dict[str, str]()
+        nearer = dict[tuple[str, str], tuple[str, Carry]]()  # of each sequence, the last field so far
+        for c in sorted(self.plan.carries, key=lambda c: c.lag):
             if c.role == "clock":
                 found[c.field] = f"{self.names('t.count')} + 1"
                 continue
             key = (c.role, c.source)
-            sequence = sequences.get(key) or self.text.text(Ref(c.source, c.role, c.type)).code
-            name = self._name(Ref(c.source, c.role, c.type, c.lag))
-            found[c.field] = sequence
-            if c.lag < furthest[key]:
-                sequences[key] = name if name in self.late else self._late(sequence, c.field)
+            if key not in nearer:
+                name = found[c.field] = self.text.text(Ref(c.source, c.role, c.type)).code
+            else:
+                sequence, before = nearer[key]
+                name = self._name(Ref(c.source, c.role, c.type, before.lag))
+                found[c.field] = name if name in self.late else f"({name} := {self._late(sequence, before.field)})"
+            nearer[key] = name, c
         return found
 
     def _read_outside(self, role: str, name: str) -> int:
@@ -408,6 +409,6 @@ class Run(Part):
             taken |= {source} if source is not None else set()
             values.append(self._expanded(self.text.tensor(value).code, value.type, "expand_to" if fresh else "expand_own"))
         fields = [c.field for c in self.plan.carries]
-        after = self._after()
-        states = [f"{quoted(shown)}: {after[f]}" for f, shown in zip(fields, field_names(fields), strict=True)]
+        shown = dict(zip(fields, field_names(fields), strict=True))
+        states = [f"{quoted(shown[f])}: {code}" for f, code in self._after().items()]
         self.out.append(f"return {tuple_text(values)}, {tuple_text([self.finals[f] for f in fields])}, lambda: {{{', '.join(states)}}}")

@@ -187,7 +187,10 @@ class Layer(ParamModule):
             else:
                 outputs, fields, states = self._run(values, read, carried, initial, reset, lead, kind, products, guessed, all_states)
         found = self._packed(outputs, inputs), self.State(*fields)
-        return (*found, {name: s.clone(memory_format=torch.contiguous_format) for name, s in states().items()}) if all_states else found
+        if not all_states:
+            return found
+        every = states()
+        return (*found, {name: every[name].clone(memory_format=torch.contiguous_format) for name in self.State._fields})
 
     def step(self, *inputs_and_state: Any, state: Any = None) -> tuple[Any, Any]:
         """One step: `step(*inputs, state)`, inputs [B, ...] each. It is a call of the layer on a sequence of one step, with all that a call
