@@ -127,4 +127,4 @@ def test_what_is_too_deep_for_python_is_a_diagnostic(error):
 
 def test_a_library_without_its_functions_is_a_failed_build():
     with pytest.raises(BuildFailed, match="lacks `K_forward`"):
-        loaded._function(ctypes.CDLL(None), "K_forward")
+        loaded.function_of(ctypes.CDLL(None), "K_forward")
