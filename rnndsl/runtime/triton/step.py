@@ -39,7 +39,7 @@ def step(
     if known is None or dtype not in REAL:
         return None
     kind: Any = type(layer)
-    kernel = _kernel(kind, tuple(layer._sizes.items()), tuple(layer._hypers.items()), dtype)
+    kernel = _kernel(kind, tuple(layer._sizes.items()), tuple((n, repr(v)) for n, v in layer._hypers.items()), dtype)
     if isinstance(kernel, TiledStep) and not tile_launch.steps_at_once(kernel):
         return None
 
@@ -60,11 +60,12 @@ def step(
 
 
 @lru_cache(maxsize=256)
-def _kernel(cls: Any, sizes: tuple[tuple[str, int], ...], hypers: tuple[tuple[str, float], ...], dtype: torch.dtype) -> Any:
-    """A kernel of tiles, or of channels, all of whose outputs have the shape of the states. Raises IndexError where it reads a slice of a param that is
-    not there."""
+def _kernel(cls: Any, sizes: tuple[tuple[str, int], ...], hypers: tuple[tuple[str, str], ...], dtype: torch.dtype) -> Any:
+    """A kernel of tiles, or of channels, all of whose outputs have the shape of the states. Hyperparameters are texts: 0.0 and -0.0 differ in these
+    alone. Raises IndexError where it reads a slice of a param that is not there."""
     kernels = cls._kernels["triton"]
-    kernel = getattr(module_of(text_of(kernels, dict(sizes), dict(hypers), dtype), cls.__name__), kernels.step.name)
+    values = {n: float(v) for n, v in hypers}
+    kernel = getattr(module_of(text_of(kernels, dict(sizes), values, dtype), cls.__name__), kernels.step.name)
     if isinstance(kernel, TiledStep):
         check_slices(kernel.slices)
     return kernel

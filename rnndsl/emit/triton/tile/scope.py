@@ -25,11 +25,13 @@ class Sizes:
 
     names: KernelNames  # of the file
     made: dict[object, Constant] = field(default_factory=dict)
+    of: dict[str, KernelNames] = field(default_factory=dict)  # by what a number says, of what
 
     def constant(self, key: object, wanted: str, code: str) -> str:
-        """The name of a number that Python code makes."""
+        """The name of a number that Python code makes. It has two `_` in a row: kernels have given their own names before."""
         if key not in self.made:
-            self.made[key] = Constant(self.names(key, wanted), code)
+            of, _, what = wanted.rpartition("_")
+            self.made[key] = Constant(f"{self.of.setdefault(what, KernelNames())(key, of)}_{what}", code)
         return self.made[key].name
 
     def python(self, d: Dim) -> str:
