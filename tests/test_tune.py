@@ -57,10 +57,10 @@ def few(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "choose", lambda *_, **__: SLOW)
     whole = launch._launch
 
-    def launched(kernel, tiles, *rest):
+    def launched(kernel, tiles, *rest, **further):
         if tiles == BROKEN:
             raise RuntimeError("out of resource: shared memory\nRequired: much")
-        whole(kernel, tiles, *rest)
+        whole(kernel, tiles, *rest, **further)
 
     monkeypatch.setattr(launch, "_launch", launched)
     yield

@@ -47,6 +47,12 @@ def called(before: str, items: Sequence[str], indent: int = 4, after: str = "") 
     return f"{before}(\n{pad}    {filled(items, indent + 4)}\n{pad}){after}"
 
 
+def within_brackets(line: str, indent: int = 4) -> str:
+    """A line of which all that is long stands in brackets, over several lines where it is; a template sets the first line's indent."""
+    lines = textwrap.wrap(line, WIDTH - indent - 4, break_long_words=False, break_on_hyphens=False)
+    return line if len(line) + indent <= WIDTH else f"\n{' ' * (indent + 4)}".join(lines)
+
+
 def assigned(name: str, code: str, indent: int = 4) -> list[str]:
     """A statement, over several lines where it is long."""
     line = f"{name} = {code}"

@@ -9,7 +9,7 @@ from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.templates import rendered
 from rnndsl.emit.triton import text as triton_text
 from rnndsl.emit.triton.decode import DecodeText, decode_text
-from rnndsl.emit.triton.layout import filled, imported, listed, rows, tupled
+from rnndsl.emit.triton.layout import filled, imported, listed, rows, tupled, within_brackets
 from rnndsl.emit.triton.recurrence import RecurrenceText, recurrence_text
 from rnndsl.emit.triton.text import LIBRARY
 from rnndsl.emit.triton.tile.decode import TileStepText, step_text
@@ -80,7 +80,7 @@ def _file(
 ) -> str:
     title = triton_text.comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
     given = {"made": title, "values": values, "constants": numbers, "recurrences": made, "tiled": tiled, "decode": decode, "tile_decode": tile_decode}
-    body = rendered("triton/kernels.py.jinja", **given, imports=_IMPORTS, filled=filled, listed=listed, rows=rows, tupled=tupled)
+    body = rendered("triton/kernels.py.jinja", **given, imports=_IMPORTS, filled=filled, listed=listed, rows=rows, tupled=tupled, within_brackets=within_brackets)
     return body.replace(_IMPORTS, "\n".join(_imports(body)))
 
 
