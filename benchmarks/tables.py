@@ -59,9 +59,9 @@ def schedules(data: dict[str, Any]) -> str:
                 by_name = {e["name"]: e for e in task["candidates"]}
                 parallel = next((n for n in by_name if n.startswith("torch ")), None)
                 row = [f"{case['cell']}, {sizes}", _DIRECTIONS[task["direction"]], seconds_text(by_name["loop"]["median"])]
-                row += [_faster_than(by_name, "cpu"), f"{parallel.removeprefix('torch ')}: {_faster_than(by_name, parallel)}" if parallel else ""]
+                row += [_faster_than(by_name, "cpu"), _faster_than(by_name, "cpu newton"), f"{parallel.removeprefix('torch ')}: {_faster_than(by_name, parallel)}" if parallel else ""]
                 rows.append(row)
-    head = ["cell", "task", "PyTorch loop", "C++, step by step", "parallel, in PyTorch's operations"]
+    head = ["cell", "task", "PyTorch loop", "C++, step by step", "newton in C++", "parallel, in PyTorch's operations"]
     return f"{machine(data['machine'])}; layers, float32.\n\n{table(head, rows)}"
 
 
