@@ -3,6 +3,7 @@
 from typing import Any
 
 from rnndsl.diagnostics import Source
+from rnndsl.nn.shapes import cells_of
 
 
 def program_of(cell: type) -> tuple[str, str]:
@@ -21,8 +22,7 @@ def cell_of(text: str, cell: str) -> Any:
     for a cell that it does not have."""
     from rnndsl import programs
 
-    module = programs.load(Source("checkpoint.rnn", text))
-    names = [n for n, v in vars(module).items() if isinstance(v, type) and hasattr(v, "_declare") and v.__module__ == module.__name__]
-    if cell not in names:
-        raise ValueError(f"cell: the program has no {cell!r}; it has {', '.join(names)}")
-    return getattr(module, cell)
+    cells = cells_of(programs.load(Source("checkpoint.rnn", text)))
+    if cell not in cells:
+        raise ValueError(f"cell: the program has no {cell!r}; it has {', '.join(cells)}")
+    return cells[cell]

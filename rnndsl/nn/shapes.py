@@ -13,13 +13,18 @@ def cell_class(cell: Any) -> type:
     """A generated class, given as such or as the module of a program with one cell. Raises TypeError for anything else."""
     found = [cell]
     if inspect.ismodule(cell):
-        found = [c for c in vars(cell).values() if _is_cell(c) and c.__module__ == cell.__name__]
+        found = list(cells_of(cell).values())
         if len(found) != 1:
             raise TypeError(f"cell: expected a program of one cell, got one of {len(found)}: {', '.join(c.__name__ for c in found)}; name it, as rnndsl.load(…).{found[0].__name__ if found else 'MyCell'}")
     if not _is_cell(found[0]):
         kind = found[0].__name__ if isinstance(found[0], type) else f"an object of {type(found[0]).__name__}"
         raise TypeError(f"cell: expected a class made by rnndsl, as rnndsl.load(…).MyCell, got {kind}")
     return found[0]
+
+
+def cells_of(module: Any) -> dict[str, type]:
+    """The classes of the cells of a program, by name."""
+    return {n: c for n, c in vars(module).items() if _is_cell(c) and c.__module__ == module.__name__}
 
 
 def _is_cell(value: Any) -> bool:
