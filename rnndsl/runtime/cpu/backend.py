@@ -2,8 +2,7 @@
 
 import itertools
 import warnings
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.memory import rows
 from rnndsl.runtime.plain import reference_of
 from rnndsl.runtime.torch.newton import Carries
-from rnndsl.runtime.torch.solver import Solver
+from rnndsl.runtime.torch.solver import Solver, keep_report
 from rnndsl.runtime.traced import constant_in_graphs
 from rnndsl.tiles import NEWTON, SEQUENTIAL
 
@@ -70,10 +69,7 @@ class Cpu(Backend):
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
         key = _key(layer, name, kind["dtype"], _schedule(layer, name))
         found = recurrence.run(key, call)
-        if not torch.compiler.is_compiling():
-            kernels = recurrence.known(key)
-            if isinstance(kernels, Solver) and kernels.last is not None:  # as it is where tensors are fake
-                self.solved(layer, name, partial(replace, kernels.last))
+        keep_report(self, layer, name, key)
         return found
 
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:

@@ -1,8 +1,7 @@
 """The backend of PyTorch's operations: recurrences by Newton's method, over all steps at once, or by chunks, on any device."""
 
 import linecache
-from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from rnndsl.runtime.torch.chunks import ChunkSolver
 from rnndsl.runtime.torch.kernels import Chunks, Round, Rounds
 from rnndsl.runtime.torch.newton import Carries
 from rnndsl.runtime.torch.rounds import TorchRounds
-from rnndsl.runtime.torch.solver import Solver
+from rnndsl.runtime.torch.solver import Solver, keep_report
 from rnndsl.runtime.traced import constant_in_graphs
 from rnndsl.runtime.triton.backend import device_of
 from rnndsl.scalars import Scalars
@@ -65,11 +64,7 @@ class Torch(Backend):
             call = call._replace(streams=(*call.streams, *streams), statics=(*call.statics, *statics))
         found = self._recorded(key, call) if schedule == CHUNKED and not torch.compiler.is_compiling() else None
         found = found or recurrence.run(key, call)
-        if not torch.compiler.is_compiling():
-            kernels = recurrence.known(key)
-            assert isinstance(kernels, Solver | ChunkSolver)
-            if kernels.last is not None:  # as it is where tensors are fake
-                self.solved(layer, name, partial(replace, kernels.last))
+        keep_report(self, layer, name, key)
         return found
 
     def quickest(self, layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int], other: str, programs: int = 1) -> str:

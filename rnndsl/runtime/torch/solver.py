@@ -1,14 +1,14 @@
 """A recurrence by Newton's method, whatever computes its rounds, and what becomes of calls that it does not solve."""
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rnndsl.runtime import recurrence
-from rnndsl.runtime.backend import BACKENDS
+from rnndsl.runtime.backend import BACKENDS, Backend
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.solved import SolveReport
@@ -18,6 +18,16 @@ from rnndsl.tiles import NEWTON, SEQUENTIAL
 _PATIENCE, _HASTE = 64, 8  # rounds that a short chunk may take: where Newton's method is asked for, and where it is to be fast
 _STEPWISE = {"cpu": "cpu", "cuda": "triton"}  # by type of device, the backend with kernels of single steps
 _MOST_SKIPPED = 1024  # calls that are run step by step after one that did not converge
+
+
+def keep_report(backend: Backend, layer: Any, name: str, key: str) -> None:
+    """Keeps how the kernels of a key solved a recurrence of a layer just now, for `layer.solve_report()`. Nothing in a graph, where tensors are fake, and
+    of kernels that run step by step."""
+    if torch.compiler.is_compiling():
+        return
+    last = getattr(recurrence.known(key), "last", None)
+    if last is not None:
+        backend.solved(layer, name, partial(replace, last))
 
 
 @dataclass
