@@ -31,6 +31,7 @@ ROOMS = [
     ("tools.bench", "tools.tune", "tools.verify", "tools.lsp", "tools.editors"),
     ("api",),
     ("nn",),  # stacks of generated classes, in ordinary PyTorch
+    ("export",),  # layers as programs of other systems
     ("cli", "__main__"),
 ]
 FACADE = ""  # rnndsl/__init__.py names the public functions and imports them when they are asked for

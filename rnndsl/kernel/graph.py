@@ -164,6 +164,7 @@ class Builder:
     nodes: list[Node] = field(default_factory=list)
     numbers: dict[Node, int] = field(default_factory=dict)
     span: Span = NOWHERE  # of what is being lowered
+    most: int = VALUES  # nodes
 
     def __getitem__(self, n: int) -> Node:
         return self.nodes[n]
@@ -171,8 +172,8 @@ class Builder:
     def add(self, node: Node) -> int:
         """The number of a node, new or known. Raises TooLarge where there are too many, as everything does that makes nodes."""
         if node not in self.numbers:
-            if len(self.nodes) >= VALUES:
-                raise TooLarge("the values of a step and their gradients", VALUES)
+            if len(self.nodes) >= self.most:
+                raise TooLarge("the values of a step and their gradients", self.most)
             self.numbers[node] = len(self.nodes)
             self.nodes.append(replace(node, span=self.span))
         return self.numbers[node]
