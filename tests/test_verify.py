@@ -16,7 +16,7 @@ import rnndsl
 from rnndsl import cli, compiler
 from rnndsl.cli.progress import Progress
 from rnndsl.diagnostics import Source
-from rnndsl.runtime.backend import BACKENDS
+from rnndsl.runtime.backend import BACKENDS, Stepped
 from rnndsl.tools import Unfit
 from rnndsl.tools.verify import checks
 from rnndsl.tools.verify.compare import Gap, allowance, differences, roundings
@@ -81,7 +81,7 @@ def backend(monkeypatch):
         if faulty.step_fault is None:
             return None
         y, state = layer.forward(*(x.unsqueeze(1) for x in inputs), state=carried)
-        return faulty.step_fault([o.squeeze(1) for o in (y if isinstance(y, tuple) else (y,))], list(state))
+        return Stepped(*faulty.step_fault([o.squeeze(1) for o in (y if isinstance(y, tuple) else (y,))], list(state)), None)
 
     for name, replacement in (("run", run), ("step", step), ("refusal", lambda cls: None), ("schedules", ("sequential",))):
         monkeypatch.setattr(BACKENDS["cpu"], name, replacement)

@@ -12,7 +12,7 @@ LAYER_ATTRIBUTES = frozenset("""
 Output State T_destination __annotations__ __call__ __class__ __deepcopy__ __delattr__ __dict__ __dir__ __doc__
 __eq__ __format__ __ge__ __getattr__ __getattribute__ __getstate__ __gt__ __hash__ __init__ __init_subclass__ __le__
 __lt__ __module__ __ne__ __new__ __reduce__ __reduce_ex__ __repr__ __setattr__ __setstate__ __sizeof__ __str__
-__subclasshook__ __weakref__ _apply _backend _backward_hooks _backward_pre_hooks _begin _begun _bounds
+__subclasshook__ __weakref__ _apply _as_stored _backend _backward_hooks _backward_pre_hooks _begin _begun _bounds
 _buffers _call_impl _carried _checked _compiled_call_impl _const _declare
 _field _fields _follow _found _forward_hooks _forward_hooks_always_called _forward_hooks_with_kwargs _forward_pre_hooks
 _forward_pre_hooks_with_kwargs _get_backward_hooks _get_backward_pre_hooks _get_name _header _held _hold _hypers _initial
@@ -20,8 +20,8 @@ _initial_values _input _inputs _is_alone _is_full_backward_hook _kernels _kind _
 _load_state_dict_post_hooks _load_state_dict_pre_hooks _maybe_warn_non_full_backward_hook _modules _named_members
 _non_persistent_buffers_set _own_device _own_dtype _order _packed _param _parameters _raw _recomputed
 _register_load_state_dict_pre_hook _register_state_dict_hook _replicate_for_data_parallel _reports _repr_html_
-_repr_latex_ _require_positive _require_rounds _run _save_to_state_dict _scan _schedule _setup _sizes _slow_forward _solved_for
-_state_dict_hooks _state_dict_pre_hooks _states _step_by_kernel _stored _take _tensors _tiles _version
+_repr_latex_ _require_positive _require_rounds _run _save_to_state_dict _scan _schedule _see _seen _settings _setup _sizes _slow_forward _solved_for
+_state_dict_hooks _state_dict_pre_hooks _states _step_again _step_by_kernel _stored _take _tensors _tiles _valued _version
 _wrapped_call_impl add_module apply backend bfloat16 buffers call_super_init children compile cpu cuda double
 dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half initial_state
 ipu load_state_dict modules mtia named_buffers named_children named_modules named_parameters parameters
@@ -42,7 +42,7 @@ MODULE_NAMES = (
     | frozenset("""
 ABC Absent abstractmethod Any axes_text Backend backend_for BACKENDS Begun Bounds Call Callable cast_to check_backend check_dense check_inputs
 check_guess check_reset check_schedule check_state check_tiles checkpoint ClassVar constant_in_graphs constrained_param contextlib dataclass default_draw Draw dtype_of_products
-dtypes_of_fields F field FIXED functools HALF header_value initialise inspect is_narrower Mapping math NamedTuple nn numbers OF_STACKS os ParamModule parted Plan real_of REFERENCE Reference register
-replace Results say_once scan SCHEDULES Sequence Tensor TILES torch warnings widened widest widest_dtype with_hints without_autocast
+dtypes_of_fields F field FIXED functools HALF header_value initialise inspect is_narrower Look looks Mapping math NamedTuple nn numbers OF_STACKS operator os ParamModule parted Plan real_of REFERENCE Reference reference_wanted register
+replace Results say_once scan SCHEDULES Seen Sequence Stepped Tensor Tensors TILES torch warnings widened widest widest_dtype with_hints without_autocast
 """.split())
 )

@@ -47,7 +47,7 @@ def with_hints(init: Callable[..., None]) -> Callable[..., None]:
 
 def parted(given: tuple, state: Any, declared: Sequence[tuple[str, tuple[int, ...], bool]]) -> tuple[tuple, Any]:
     """Inputs, and the state, which may stand behind them. Raises TypeError where it was given twice."""
-    if len(given) == len(declared) + 1 and (given[-1] is None or isinstance(given[-1], tuple | list)):
+    if len(given) == len(declared) + 1 and (given[-1] is None or isinstance(given[-1], (tuple, list))):
         if state is not None:
             raise TypeError("the state was given twice, by position and by name")
         return given[:-1], given[-1]

@@ -1,16 +1,26 @@
 """What a backend is, and which there are."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rnndsl.runtime.call import Call
 
+Tensors = Sequence[Tensor]
 Results = tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]  # of a recurrence; see `Backend.run`
+
+
+class Stepped(NamedTuple):
+    """One step of a whole cell. again: the same for further inputs, values (params and consts) and states that look as these did (see
+    `seen.looks`), of which nothing is checked again; None where something must be made of them first."""
+
+    outputs: list[Tensor]
+    state: list[Tensor]
+    again: Callable[[Tensors, Tensors, Tensors], tuple[list[Tensor], list[Tensor]]] | None
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ class Backend(ABC):
 
     def step(
         self, layer: Any, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
-    ) -> tuple[list[Tensor], list[Tensor]] | None:
+    ) -> Stepped | None:
         """Outputs and new state of one step of the whole cell, without gradients; None where it has no way to run it. inputs, values (params and
         consts) and state have been checked and are all of `dtype`."""
         return None

@@ -48,14 +48,14 @@ def backend_for(layer: Any, name: str, device: torch.device, shape: tuple[int, i
         if problem is not None:
             raise ValueError(f"backend: {problem}; use 'auto'")
         return backend
-    if _reference_wanted():
+    if reference_wanted():
         return REFERENCE
     asked = sorted(BACKENDS.values(), key=lambda backend: layer._schedule not in ("auto", *backend.schedules))
     return next((backend for backend in asked if backend.taken(layer, name, device, shape)), REFERENCE)
 
 
 @constant_in_graphs
-def _reference_wanted() -> bool:
+def reference_wanted() -> bool:
     """Whether the backend `auto` is the reference because RNNDSL_BACKEND says so. Raises ValueError for another RNNDSL_BACKEND than auto or
     reference."""
     wish = os.environ.get("RNNDSL_BACKEND", "auto")

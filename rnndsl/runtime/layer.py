@@ -1,6 +1,7 @@
 """The base of every generated class: construction, calls and steps."""
 
 import numbers
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
@@ -21,7 +22,7 @@ from rnndsl.runtime.arguments import (
 )
 from rnndsl.runtime.backend import BACKENDS, Results
 from rnndsl.runtime.call import Call
-from rnndsl.runtime.choice import backend_for, check_backend, check_schedule, check_tiles, say_once
+from rnndsl.runtime.choice import backend_for, check_backend, check_schedule, check_tiles, reference_wanted, say_once
 from rnndsl.runtime.dtypes import (
     HALF,
     cast_to,
@@ -34,6 +35,7 @@ from rnndsl.runtime.dtypes import (
 )
 from rnndsl.runtime.ops import fill
 from rnndsl.runtime.params import ParamModule, _Declared, constrained_param, header_value  # noqa: F401, earlier pickles name `_Declared` here
+from rnndsl.runtime.seen import Seen, looks
 from rnndsl.runtime.sizes import Size  # noqa: F401, and this
 
 
@@ -55,6 +57,7 @@ class Layer(ParamModule):
     _states: ClassVar[dict[str, tuple[str, ...]]] = {}  # of each recurrence, the fields of `State` that it solves for
     _found: ClassVar[dict[str, tuple[str, str, int]]] = {}  # and its family, structure and slots
     _kernels: ClassVar[dict[str, Any]] = {}  # what backends run it by; `bind_kernels` puts it there
+    _seen: Seen | None = None  # of the last step; no part of copies
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Gives a generated class its attributes, and makes its named tuples known to what reads programs and checkpoints."""
@@ -199,17 +202,17 @@ class Layer(ParamModule):
         Returns (output, state), outputs [B, ...]. The state may be given by position or by name; None is the initial state.
         """
         inputs, state = parted(inputs_and_state, state, self._inputs)
-        (batch,) = check_inputs(inputs, self._inputs, ("B",))
-        made = self._step_by_kernel(inputs, state, batch)
-        if made is not None:
-            return made
+        if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            made = self._step_again(inputs, state) or self._step_by_kernel(inputs, state)
+            if made is not None:
+                return made
+        check_inputs(inputs, self._inputs, ("B",))
         y, state = self(*(x.unsqueeze(1) for x in inputs), state=state)
         return (y.squeeze(1) if self.Output is None else self.Output(*(o.squeeze(1) for o in y))), state
 
-    def _step_by_kernel(self, inputs: tuple[Tensor, ...], state: Any, batch: int) -> tuple[Any, Any] | None:
-        """A step in one call of a kernel, where there is one, no gradient is asked for, and nothing has a part in calls."""
-        if torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return None
+    def _step_by_kernel(self, inputs: tuple[Tensor, ...], state: Any) -> tuple[Any, Any] | None:
+        """A step in one call of a kernel, where there is one and nothing has a part in calls. No gradient must be asked for."""
+        (batch,) = check_inputs(inputs, self._inputs, ("B",))
         backend = backend_for(self, next(iter(self._states), ""), inputs[0].device, (batch, 1))
         if not backend.has_step or not self._is_alone(inputs[0].device):
             return None
@@ -219,7 +222,35 @@ class Layer(ParamModule):
         read = tuple(widened(x, products) for x in read)
         carried = self._carried(state, self._initial_values(values, kind) if state is None else (), batch, kind)
         found = backend.step(self, read, values, carried, kind["dtype"])
-        return None if found is None else (self._packed(found[0], inputs), self.State(*found[1]))
+        if found is None:
+            return None
+        if found.again is not None and state is not None and all(map(operator.is_, (*read, *carried), (*inputs, *state))):
+            self._see(inputs, state, kind["dtype"], found.again)
+        return self._packed(found.outputs, inputs), self.State(*found.state)
+
+    def _see(self, inputs: tuple[Tensor, ...], state: Sequence[Tensor], dtype: torch.dtype, again: Any) -> None:
+        """Remembers how a step was made, if nothing had to be made of what is stored but the values of constrained params."""
+        stored = self._as_stored()
+        if stored is not None and all(t.dtype == dtype for t in stored):
+            self._seen = Seen(self._settings(), looks((*inputs, *stored, *state)), again)
+
+    def _step_again(self, inputs: tuple[Tensor, ...], state: Any) -> tuple[Any, Any] | None:
+        """A step that the last one by a kernel is like, but for the values of its tensors; nothing is checked again but that."""
+        seen = self._seen
+        if seen is None or not isinstance(state, (tuple, list)):
+            return None
+        try:
+            stored = self._as_stored()
+            if stored is None or seen.looks != looks((*inputs, *stored, *state)) or seen.settings != self._settings() or not self._is_alone(inputs[0].device):
+                return None
+        except (RuntimeError, AttributeError, TypeError):  # what is wrong is said by those who check
+            return None
+        outputs, after = seen.again(inputs, self._valued(stored, inputs[0].dtype) if self._bounds else stored, state)
+        return (outputs[0] if self.Output is None else self.Output(*outputs)), self.State(*after)
+
+    def _settings(self) -> tuple[Any, ...]:
+        """What decides, beside tensors, how a step is made."""
+        return (self._backend, self._schedule, self._tiles and dict(self._tiles), self._backend == "auto" and reference_wanted(), *BACKENDS.values())
 
     def _is_alone(self, device: torch.device) -> bool:
         """Whether a call would do nothing but what `forward` says: no hook, no other `forward`, no mode, transformation or tracer."""
@@ -290,6 +321,9 @@ class Layer(ParamModule):
         begins = (*call.first[:count], *call.initial[:count])
         return getattr(self, f"_exit_{name}")(kind, call.reset, *sequences, *begins, *given, *call.statics, *streams, *statics)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_seen"}
+
     def _packed(self, outputs: Sequence[Tensor], inputs: tuple[Tensor, ...]) -> Any:
         """Outputs as they are returned; narrow ones where all inputs are."""
         if all(x.dtype in HALF for x in inputs):
@@ -326,7 +360,7 @@ class Layer(ParamModule):
             is_kept = x.dtype in HALF and dtype == torch.float32 and not is_complex
             read.append(x if is_kept else cast_to(x, wide if is_complex else dtype))
         if self._bounds:
-            held = tuple(self._bounds[n].value(t, dtype) if n in self._bounds else t for n, t in zip(self._tensors, held, strict=True))
+            held = self._valued(held, dtype)
         if not dtypes <= {dtype, wide}:
             held = tuple(cast_to(t, wide if t.is_complex() else dtype) for t in held)
         products = dtype_of_products(dtype, [x.dtype for x in inputs], dtypes, device)

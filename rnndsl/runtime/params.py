@@ -170,6 +170,19 @@ class ParamModule(nn.Module):
             found.append(t)
         return tuple(found), dtypes
 
+    def _as_stored(self) -> tuple[Tensor, ...] | None:
+        """Params and consts as they are stored, in declared order; nothing is asked of them. None where one is made of something else."""
+        params, buffers, raw = self._parameters, self._buffers, self._raw
+        names = [raw.get(name, name) for name in self._tensors] if raw else self._tensors
+        try:
+            return tuple([params[n] if n in params else buffers[n] for n in names])  # type: ignore[misc]
+        except KeyError:
+            return None
+
+    def _valued(self, stored: tuple[Tensor, ...], dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """Of params and consts as they are stored: the values that the equations see, of constrained ones in `dtype`."""
+        return tuple(self._bounds[n].value(t, dtype) if n in self._bounds else t for n, t in zip(self._tensors, stored, strict=True))
+
     def _checked(self, name: str, value: Any, declared: _Declared, device: torch.device | None) -> Tensor:
         """A param or const that is not all that was expected of it, or that something must be made of. Raises TypeError or ValueError, with
         its name, for none at all, another shape, a complex one where it is real, another device than that of the first."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rnndsl.runtime import build, recurrence
-from rnndsl.runtime.backend import Backend, Plan, Results
+from rnndsl.runtime.backend import Backend, Plan, Results, Stepped
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.choice import say_once
 from rnndsl.runtime.cpu.invoke import SMALL, invoke, strided, values_of
@@ -78,7 +78,7 @@ class Cpu(Backend):
 
     def step(
         self, layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
-    ) -> tuple[list[Tensor], list[Tensor]] | None:
+    ) -> Stepped | None:
         return step(layer, inputs, values, state, dtype)
 
     def made(self, key: Key) -> "Compiled | Solver":

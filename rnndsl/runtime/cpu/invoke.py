@@ -5,6 +5,7 @@ import os
 import struct
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -57,6 +58,25 @@ def invoke(function: Any, hypers: Any, batch: int, steps: int, work: int, arrays
     buffer = array("q", arrays)
     masked = (0, 0, 0) if reset is None else strided([reset], 2, torch.bool)
     function(struct.pack("=9q", batch, steps, threads(work), _team, ctypes.addressof(hypers), buffer.buffer_info()[0], *masked))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A step, for tensors that lie as others did: at other addresses, with the same strides. arrays: of those others, as `invoke` takes them."""
+
+    function: Any
+    hypers: Any
+    batch: int
+    work: int
+    arrays: list[int]
+
+    def __call__(self, tensors: Sequence[Tensor]) -> None:
+        """Raises RuntimeError for a tensor that has no memory."""
+        arrays = self.arrays.copy()
+        arrays[::3] = addresses = [t.data_ptr() for t in tensors]
+        if 0 in addresses and any(t.data_ptr() == 0 and t.numel() for t in tensors):
+            raise RuntimeError("a kernel cannot read a tensor whose memory was freed")
+        invoke(self.function, self.hypers, self.batch, 1, self.work, arrays, None)
 
 
 def values_of(first: Sequence[Tensor], lags: Sequence[int]) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rnndsl.devices import USUAL, Device, of_architecture, of_gpu
 from rnndsl.runtime import recurrence
-from rnndsl.runtime.backend import BACKENDS, Backend, Plan, Results
+from rnndsl.runtime.backend import BACKENDS, Backend, Plan, Results, Stepped
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.dtypes import HALF
 from rnndsl.runtime.kernels import Step
@@ -113,7 +113,7 @@ class Triton(Backend):
 
     def step(
         self, layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
-    ) -> tuple[list[Tensor], list[Tensor]] | None:
+    ) -> Stepped | None:
         return step(layer, inputs, values, state, dtype, device_of)
 
     def made(self, key: Key) -> "Launched | TileLaunched":

@@ -1,15 +1,17 @@
 """One step of a whole cell by its Triton kernel: one launch, which a CUDA graph can capture."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rnndsl.devices import Device
-from rnndsl.runtime.decode import decode
+from rnndsl.runtime.backend import Stepped, Tensors
+from rnndsl.runtime.decode import Launch, decode
 from rnndsl.runtime.kernels import Step
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.statics import check_slices
@@ -33,7 +35,7 @@ CUT = StepCut()
 
 def step(
     layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype, model: Callable[[torch.device], Device]
-) -> tuple[list[Tensor], list[Tensor]] | None:
+) -> Stepped | None:
     """See `decode`. None also where a step is too large for a program. model: what is known of a device. Raises what Triton raises."""
     known: Step | None = layer._kernels["triton"].step
     if known is None or dtype not in REAL:
@@ -43,20 +45,25 @@ def step(
     if isinstance(kernel, TiledStep) and not tile_launch.steps_at_once(kernel):
         return None
 
-    def run(streams: list[Tensor], statics: list[Tensor], carried: list[Tensor], made: list[Tensor]) -> None:
-        arguments: list[Any] = [v for t in streams for v in (t, t.stride(0))]
-        arguments += [*statics, *(t.contiguous() for t in carried), *made]
-        batch = inputs[0].shape[0]
-        if isinstance(kernel, TiledStep):
-            cut = tile_launch.usual_cut(kernel, layer.tiles or {}, tile_launch.asked(batch, made[0].device, model, dtype))
-            tile_launch.step(kernel, cut, arguments, batch, made[0])
-        elif channels := batch * state[0].shape[1:].numel():
-            launch(kernel, -(-channels // CUT.channels), [*arguments, batch], made[0], BLOCK=CUT.channels, INNER=CUT.inner, num_warps=CUT.warps)
+    tiles, batch, channels = layer.tiles or {}, inputs[0].shape[0], inputs[0].shape[0] * state[0].shape[1:].numel()
 
-    def shapes() -> Sequence[tuple[int, ...]]:
-        return kernel.shapes if isinstance(kernel, TiledStep) else [state[0].shape[1:]] * len(known.outputs)
+    def prepared(streams: Tensors, statics: Tensors, carried: Tensors, made: Tensors) -> Launch:
+        ends = list(accumulate(map(len, (streams, statics, carried))))
 
-    return decode(layer, known, inputs, values, state, dtype, shapes, run)
+        def run(tensors: list[Tensor]) -> None:
+            streams, rest, made = tensors[: ends[0]], tensors[ends[0] : ends[1]], tensors[ends[2] :]
+            carried = [t.contiguous() for t in tensors[ends[1] : ends[2]]]
+            arguments = [*(v for t in streams for v in (t, t.stride(0))), *rest, *carried, *made]
+            if isinstance(kernel, TiledStep):
+                cut = tile_launch.usual_cut(kernel, tiles, tile_launch.asked(batch, made[0].device, model, dtype))
+                tile_launch.step(kernel, cut, arguments, batch, made[0])
+            elif channels:
+                launch(kernel, -(-channels // CUT.channels), [*arguments, batch], made[0], BLOCK=CUT.channels, INNER=CUT.inner, num_warps=CUT.warps)
+
+        return run
+
+    shapes = kernel.shapes if isinstance(kernel, TiledStep) else [state[0].shape[1:]] * len(known.outputs)
+    return decode(layer, known, inputs, values, state, dtype, shapes, prepared)
 
 
 @lru_cache(maxsize=256)
