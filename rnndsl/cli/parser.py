@@ -7,10 +7,10 @@ import argparse
 import sys
 from typing import Any
 
-from rnndsl.cli import bench, cache, check, compile, explain, fmt, lsp, new, tune, verify
+from rnndsl.cli import bench, cache, check, compile, explain, export, fmt, lsp, new, tune, verify
 from rnndsl.version import VERSION
 
-COMMANDS = (compile, check, fmt, explain, verify, bench, tune, new, lsp, cache)  # in the order of --help
+COMMANDS = (compile, check, fmt, explain, verify, bench, tune, export, new, lsp, cache)  # in the order of --help
 
 
 class _Parser(argparse.ArgumentParser):
@@ -36,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
         "  rnndsl explain my_cell.rnn    shows what the compiler finds in it\n"
         "  rnndsl verify my_cell.rnn     says whether its layers are right here\n"
         "  rnndsl bench my_cell.rnn      says how fast it is here\n"
-        "  rnndsl tune my_cell.rnn --shape 8,4096    looks for the fastest kernels on this GPU\n",
+        "  rnndsl tune my_cell.rnn --shape 8,4096    looks for the fastest kernels on this GPU\n"
+        "  rnndsl export my_cell.rnn --c -o src --size D=3 H=16      writes it as a C header\n",
     )
     main.add_argument("--version", action="version", version=f"rnndsl {VERSION}")
     commands = main.add_subparsers(metavar="COMMAND", required=True)
