@@ -14,11 +14,13 @@ _PUBLIC = {
     "check": "rnndsl.api", "compile": "rnndsl.api", "format": "rnndsl.api", "load": "rnndsl.api", "explain": "rnndsl.api", "verify": "rnndsl.api",
     "load_ipython_extension": "rnndsl.tools.editors.notebook",
     "Layer": "rnndsl.runtime.layer",
-    "export_c": "rnndsl.export.c.export",
+    "export_c": "rnndsl.export.c.export", "export_onnx": "rnndsl.export.onnx.model",
     "Diagnostic": "rnndsl.diagnostics", "RnnError": "rnndsl.diagnostics", "Source": "rnndsl.diagnostics", "render": "rnndsl.report",
 }  # fmt: skip
 
-__all__ = ["Diagnostic", "Layer", "RnnError", "Source", "__version__", "check", "compile", "explain", "export_c", "format", "load", "render", "verify"]
+__all__ = [
+    "Diagnostic", "Layer", "RnnError", "Source", "__version__", "check", "compile", "explain", "export_c", "export_onnx", "format", "load", "render", "verify",
+]  # fmt: skip
 
 
 def __getattr__(name: str):

@@ -4,7 +4,7 @@ from rnndsl.checks.cell import SCALAR, Ref, Repeat, Returned, walk
 from rnndsl.diagnostics import Span
 from rnndsl.kernel.arithmetic import Arithmetic
 from rnndsl.kernel.graph import Builder
-from rnndsl.kernel.limits import Unsupported
+from rnndsl.kernel.limits import TooLarge, Unsupported
 from rnndsl.kernel.lowering import Lowering
 from rnndsl.kernel.step import Step
 from rnndsl.plan.ir import Operation, Plan, Scan, expressions_of, inner_names, names_of
@@ -34,7 +34,8 @@ def planned_step(plan: Plan, unroll: bool) -> Step:
     try:
         return lowering.step(carried, [Returned(*o) for o in plan.outputs])
     except Unsupported as e:
-        raise NoForm(str(e), lowering.builder.span) from None
+        reason = str(e) if isinstance(e, TooLarge) else f"a single step has no `{e}`"
+        raise NoForm(reason, lowering.builder.span) from None
 
 
 def _statics(plan: Plan, operations: tuple[Operation, ...]) -> tuple[Ref, ...]:

@@ -1,0 +1,1 @@
+"""Layers as ONNX models: one of a sequence, one of a step."""

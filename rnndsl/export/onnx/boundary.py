@@ -1,0 +1,143 @@
+"""What a graph takes and returns, by name, and the weights that it holds. A complex value is real and imaginary part, along a last axis of two.
+
+An input has its own name, a field of the state is `state.h` and then `new_state.h`, an output is `output.y`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from onnx import GraphProto, ValueInfoProto, helper
+
+from rnndsl.checks.cell import Apply, Let, Ref, Type
+from rnndsl.export.onnx.given import Given
+from rnndsl.export.onnx.values import Tensor, Values
+from rnndsl.export.onnx.writer import FLOAT, INT64, Store, Writer, read_by, value_info
+from rnndsl.kernel.graph import Node
+from rnndsl.plan.ir import Carry
+
+BATCH, TIME, STATES = "batch", "time", "state_batch"  # sizes that a model leaves open; a state may be that of one sequence, for all
+LEADS = {1: (BATCH,), 2: (BATCH, TIME)}
+
+
+@dataclass
+class Boundary:
+    """A graph in the making; `lead` axes stand before those of an input: a batch, or a batch and steps."""
+
+    of: Given
+    lead: int
+    inputs: list[ValueInfoProto] = field(default_factory=list)
+    outputs: list[ValueInfoProto] = field(default_factory=list)
+    leads: dict[int, str] = field(default_factory=dict)
+    main: Writer = field(default_factory=lambda: Writer(Store()))
+
+    def streams(self) -> list[Tensor]:
+        """The real arrays of the inputs."""
+        found: list[Tensor] = []
+        for name, t in self.of.inputs.items():
+            self.inputs.append(value_info(name, FLOAT, (*LEADS[self.lead], *self.of.shape(t))))
+            found += self._real(name, t, self.lead)
+        return found
+
+    def state(self) -> dict[str, list[Tensor]]:
+        """The real arrays of each field that a call begins with."""
+        return {c.field: self._begins(c, value) for c, value in zip(self.of.plan.carries, self.of.initial, strict=True)}
+
+    def _begins(self, c: Carry, initial: torch.Tensor) -> list[Tensor]:
+        """A field, which need not be given, and may be that of one sequence, for all."""
+        name, shape, w = f"state.{c.field}", self.of.shape(c.type), self.main
+        self.inputs.append(value_info(name, kind_of(c), (STATES, *shape)))
+        value = torch.view_as_real(initial) if initial.is_complex() else initial
+        w.store.initializer(name, value.numpy().astype(np.int64 if c.role == "clock" else np.float64)[None])
+        return self._real(w.op("Expand", name, self.sizes(1, [1] * len(shape))), c.type, 1)
+
+    def _real(self, name: str, t: Type, lead: int) -> list[Tensor]:
+        """A value of the outside as the real arrays that a step knows."""
+        dims = self.of.dims(t.heads + t.axes)
+        if not t.is_complex:
+            return [Tensor(name, lead, dims)]
+        return [Tensor(self.main.op("Gather", name, self.main.constant(part, np.int64), axis=lead + len(dims)), lead, dims) for part in (0, 1)]
+
+    def sizes(self, lead: int, dims: Sequence[int]) -> str:
+        """The sizes of a lead, and these behind them, as a tensor."""
+        w = self.main
+        if lead not in self.leads:
+            self.leads[lead] = w.op("Shape", next(iter(self.of.inputs)), start=0, end=lead)
+        return w.op("Concat", self.leads[lead], w.ints(*dims), axis=0) if dims else self.leads[lead]
+
+    # Weights
+
+    def weight(self, node: Node) -> Tensor:
+        """A static of the step."""
+        array, leaf = self.of.step.statics[node.leaf.index], node.leaf
+        return self._weight(array.name, array.part, self.of.dims(node.shape), None if leaf.select is None else self._number(leaf.select))
+
+    def _weight(self, name: str, part: str, dims: tuple[int, ...], slice_: int | None) -> Tensor:
+        stacked = next((c.value for c in self.of.plan.constants if isinstance(c, Let) and c.name == name), None)
+        if isinstance(stacked, Apply) and stacked.op == "rows" and all(isinstance(a, Ref) for a in stacked.args):
+            parts = [self._weight(a.name, part, self.of.dims(a.type.heads + a.type.axes), None).name for a in stacked.args if isinstance(a, Ref)]
+            return Tensor(self.main.op("Concat", *parts, axis=-2), 0, dims)
+        value = self.of.values[name]
+        if part:
+            value = value.real if part == "re" else value.imag
+        if slice_ is not None:
+            if not 1 <= slice_ <= value.shape[0]:
+                raise IndexError(f"there is no slice {slice_} of {name}: its leading head axis has {value.shape[0]}")
+            value = value[slice_ - 1]
+        marks = [f"/{m}" for m in ("made" if name.endswith(".") else "", part, "" if slice_ is None else slice_) if m]
+        return Tensor(self.main.store.initializer(name.rstrip(".") + "".join(marks), value.expand(dims).numpy()), 0, dims)
+
+    def _number(self, n: int) -> int:
+        """The number of a slice."""
+        node = self.of.step.builder[n]
+        match node.op:
+            case "number":
+                return int(node.of(float))
+            case "hyper":
+                return int(self.of.hypers[node.of(str)])
+        (number,) = self.of.dims((node.data,))  # type: ignore[arg-type]
+        return number
+
+    # What is computed
+
+    def values(self, writer: Writer, given: Mapping[int, Tensor], made: Mapping[int, Tensor]) -> Values:
+        """What computes nodes in this graph, or in one inside it; given: those that are there, of a lead; made: those of none that are there."""
+        nodes = self.of.step.builder.nodes
+
+        def there(n: int) -> Tensor | None:
+            return self.weight(nodes[n]) if nodes[n].op == "static" else given.get(n)
+
+        return Values(writer, self.main, nodes, self.of, there, self.sizes, dict(made))
+
+    # What is returned
+
+    def returns(self, name: str, t: Type, arrays: Iterable[Tensor], lead: int, kind: int = FLOAT) -> None:
+        """An output that real arrays make."""
+        w, parts = self.main, [a.name for a in arrays]
+        w.stem, w.doc = "", ""
+        if t.is_complex:
+            w.op("Concat", *(w.op("Unsqueeze", p, w.ints(-1)) for p in parts), axis=-1, named=name)
+        else:
+            w.op("Identity", *parts, named=name)
+        self.outputs.append(value_info(name, kind, (*LEADS[lead], *self.of.shape(t))))
+
+    def returns_all(self, outputs: Iterable[Tensor], state: Mapping[str, Sequence[Tensor]]) -> None:
+        """The outputs of the cell, of which there are one or two real arrays each, and the fields of its state."""
+        left = iter(outputs)
+        for name, t in self.of.outputs.items():
+            self.returns(f"output.{name}", t, [next(left) for _ in range(1 + t.is_complex)], self.lead)
+        for c in self.of.plan.carries:
+            self.returns(f"new_state.{c.field}", c.type, state[c.field], 1, kind_of(c))
+
+    def graph(self, name: str, doc: str) -> GraphProto:
+        """The whole, but for what nothing reads."""
+        nodes, read = read_by(self.main.nodes, self.outputs)
+        given = {i.name for i in self.inputs}
+        weights = [t for n, t in self.main.store.initializers.items() if n in read or n in given]
+        return helper.make_graph(nodes, name, self.inputs, self.outputs, weights, doc)
+
+
+def kind_of(c: Carry) -> int:
+    """The type of a field: the number of a step is a whole one."""
+    return INT64 if c.role == "clock" else FLOAT
