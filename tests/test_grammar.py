@@ -11,6 +11,7 @@ from rnndsl.diagnostics import Collector, RnnError, Source
 from rnndsl.resources import resource_folder
 from rnndsl.syntax import ast, mistakes, parser
 from rnndsl.syntax.keywords import KEYWORDS
+from rnndsl.syntax.place import Place
 from tests.documents import blocks_of
 
 ROOT = Path(__file__).parent.parent
@@ -51,7 +52,7 @@ def test_tree_has_a_method_for_each_rule(rule):
 # Authored mistakes
 
 
-def refused(example: str) -> mistakes.Place | None:
+def refused(example: str) -> Place | None:
     """Where the parser stops in a snippet, whose brackets may be open."""
     chunk: list[list] = [[]]
     depth = 0
@@ -65,9 +66,9 @@ def refused(example: str) -> mistakes.Place | None:
     return found[1] if isinstance(found, tuple) else None
 
 
-def entry_for(place: mistakes.Place) -> mistakes.Mistake | None:
+def entry_for(place: Place) -> mistakes.Mistake | None:
     entries = mistakes.table(parser.lark()).get((place.state, place.token.type), [])
-    return next((m for m, openers in entries if place.matches(m, openers)), None)
+    return next((m for m, openers in entries if m.holds(place, openers) and all(place.words("")[b] is not None for b in m.blanks)), None)
 
 
 @pytest.mark.parametrize("mistake", mistakes.authored(), ids=lambda m: f"{m.code}: {m.title}")
@@ -82,18 +83,17 @@ def test_examples_give_their_own_message(mistake):
             assert mistake.word or mistake.word_before or mistake.word_after, example
             continue
         own += told == mistake
-        conditions = mistake.word or mistake.word_before or mistake.word_after or mistake.first or mistake.inside is not None
+        conditions = mistake.word or mistake.word_before or mistake.word_after or mistake.first or mistake.rest or mistake.inside or mistake.blanks
         assert conditions or order.index(told) <= order.index(mistake), (example, told.code)
     assert own, "entries before this one take all of its examples"
 
 
 @pytest.mark.parametrize("mistake", mistakes.authored(), ids=lambda m: f"{m.code}: {m.title}")
 def test_messages_fill_their_blanks(mistake):
-    blanks = {"token", "previous", "next", "function", "first", "name", "rest"}
-    text = " ".join(t or "" for t in (mistake.title, mistake.label, mistake.hint))
-    assert set(re.findall(r"\{(\w+)\}", text)) <= blanks
-    assert mistake.at in ("token", "previous", "first", "pair", "slip", "statement", "rest", "dotted")
-    for pattern in (mistake.word, mistake.word_before, mistake.word_after, mistake.first):
+    place = refused(mistake.examples[0])
+    assert place is not None and mistake.blanks <= set(place.words(""))
+    assert mistake.at in ("token", "previous", "first", "pair", "slip", "statement", "rest", "dotted", "written")
+    for pattern in (mistake.word, mistake.word_before, mistake.word_after, mistake.first, mistake.rest):
         re.compile(pattern or "")
 
 

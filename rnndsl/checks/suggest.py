@@ -1,5 +1,6 @@
 """What the writer of an unknown name may have meant."""
 
+import re
 import unicodedata
 from collections.abc import Container, Iterable
 
@@ -86,6 +87,31 @@ def unknown_value(name: str, known: Iterable[str], states: Iterable[str], spelt:
 def as_read(name: str, states: Iterable[str]) -> str:
     """How a name is written in an equation: a state always with its time."""
     return f"the state `{name}[t-1]` or `{name}[t]`" if name in set(states) else f"`{name}`"
+
+
+_OUTER_AXES = re.compile(r"(?i)b|bs|nb|n?_?batch(_?size)?|batch_?\d*|t|l|tt|time(_?steps?)?|n?_?steps|seq(_?len(gth)?)?|sequence(_length)?|length|len")
+
+
+def is_outer_axis(size: str) -> bool:
+    """Whether a size is called as people call the axes of sequences and of their steps, which no shape has."""
+    return _OUTER_AXES.fullmatch(size) is not None
+
+
+_DROPPING = ("dropout", "dropconnect", "zoneout", "mask", "bernoulli", "droppath", "drop", "variational_dropout", "alpha_dropout")
+_DRAWING = {
+    "normal": "normal(0, 1)", "gaussian": "normal(0, 1)", "gauss": "normal(0, 1)", "randn": "normal(0, 1)", "randn_like": "normal(0, 1)",
+    "noise": "normal(0, 1)", "uniform": "uniform(0, 1)", "rand": "uniform(0, 1)", "random": "uniform(0, 1)", "rand_like": "uniform(0, 1)",
+}  # fmt: skip
+
+
+def random_value(name: str) -> str | None:
+    """A hint for a call that draws a random value, which is declared and not called."""
+    plain = name.lower()
+    if plain in _DROPPING:
+        return "what is random is declared: `noise m: [H] ~ bernoulli(0.9)`, then `m * …`; in evaluation `m` is its mean, 0.9"
+    if plain in _DRAWING:
+        return f"what is random is declared: `noise e: [H] ~ {_DRAWING[plain]}`, then read as `e`; in evaluation it is its mean"
+    return None
 
 
 def unknown_function(name: str, functions: Iterable[str], values: Container[str]) -> str | None:

@@ -8,8 +8,9 @@ from lark.exceptions import UnexpectedToken
 
 from rnndsl.diagnostics import Collector, Source
 from rnndsl.resources import resource_folder
-from rnndsl.syntax import ast, mistakes
+from rnndsl.syntax import ast, mistakes, outside
 from rnndsl.syntax.keywords import KEYWORDS
+from rnndsl.syntax.place import Place
 from rnndsl.syntax.tokens import Statement, lex, span_of_statement, statements
 from rnndsl.syntax.tree import ToAst, depth_exceeds, span_of, token_span
 
@@ -64,7 +65,7 @@ def _chunks(found: list[Statement], out: Collector) -> list[list[Statement]]:
         else:
             (chunks[-1] if chunks else strays).append(statement)
     if strays and not out.failed:
-        mistakes.report_outside(strays[0], chunks[0][0] if chunks else None, out)
+        outside.report_outside(strays[0], chunks[0][0] if chunks else None, out)
     return chunks
 
 
@@ -78,11 +79,11 @@ def _parse_chunk(chunk: list[Statement], cell: str | None, out: Collector) -> It
         if isinstance(refused, Tree):
             return () if out.failed else _to_ast(refused, out)
         if refused is None:
-            mistakes.report_unclosed_repeat(chunk, out)
+            outside.report_unclosed_repeat(chunk, out)
             return ()
         number, place, error = refused
         if number and chunk[0][0] == "def":
-            mistakes.report_after_function(chunk, number, cell, out)
+            outside.report_after_function(chunk, number, cell, out)
             return ()
         code = mistakes.report(lark(), place, error, out)
         if number == 0 or chunk[number][0] in ("repeat", "end") or len(out.found) >= _MAX_ERRORS:
@@ -93,7 +94,7 @@ def _parse_chunk(chunk: list[Statement], cell: str | None, out: Collector) -> It
     return ()
 
 
-def _first_refused(chunk: list[Statement]) -> tuple[int, mistakes.Place, UnexpectedToken] | Tree | None:
+def _first_refused(chunk: list[Statement]) -> tuple[int, Place, UnexpectedToken] | Tree | None:
     """Where the parser stops and in which statement; the tree of a chunk without errors; None where only its end is wrong."""
     parser = lark().parse_interactive("")
     for number, statement in enumerate(chunk):
@@ -102,7 +103,7 @@ def _first_refused(chunk: list[Statement]) -> tuple[int, mistakes.Place, Unexpec
             try:
                 parser.feed_token(token)
             except UnexpectedToken as e:
-                return number, mistakes.Place(statement, i, token, state), e
+                return number, Place(statement, i, token, state), e
     try:
         return parser.feed_eof()
     except UnexpectedToken:

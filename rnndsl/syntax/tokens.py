@@ -6,7 +6,7 @@ from lark import Token
 from lark.exceptions import UnexpectedCharacters
 
 from rnndsl.diagnostics import Collector, Related, Span
-from rnndsl.syntax import mistakes
+from rnndsl.syntax.characters import report_character, report_name
 from rnndsl.syntax.keywords import KEYWORDS
 from rnndsl.syntax.tree import token_span
 
@@ -32,14 +32,14 @@ def lex(lexer: Lexer, out: Collector) -> list[Token]:
                 tokens.append(token)
             break
         except UnexpectedCharacters as e:
-            start = mistakes.report_character(text, e.pos_in_stream or 0, out)
+            start = report_character(text, e.pos_in_stream or 0, out)
             if len(out.found) >= _MAX_ERRORS:
                 return []
     else:
         return []
     for token in tokens:
         if token.type == "NAME" and not token.isidentifier():
-            mistakes.report_name(token, out)
+            report_name(token, out)
     return tokens
 
 

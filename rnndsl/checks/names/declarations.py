@@ -1,13 +1,14 @@
 """Headers and declarations: names with a role, their sizes, constraints, draws and initial values."""
 
 import keyword
+from itertools import takewhile
 
 from rnndsl.checks.attributes import CONSTRUCTOR_ARGUMENTS, LAYER_ATTRIBUTES
 from rnndsl.checks.draws import DISTRIBUTIONS, INITIALISERS
 from rnndsl.checks.names.scope import PARAMS, STATIC, Scope
 from rnndsl.checks.names.uses import check_attribute, check_call, check_reserved
 from rnndsl.checks.names.words import counted, listed, with_article
-from rnndsl.checks.suggest import closest, lookalike, unknown_value
+from rnndsl.checks.suggest import closest, is_outer_axis, lookalike, unknown_value
 from rnndsl.diagnostics import Related
 from rnndsl.syntax import ast
 from rnndsl.syntax.keywords import ONCE, TIME
@@ -54,7 +55,8 @@ def declare(scope: Scope, name: ast.Name, role: str) -> None:
 
 def declaration(scope: Scope, d: ast.Declaration) -> None:
     """What stands beside the declared names: sizes, a value, a constraint, a draw."""
-    for size in (*d.shape.heads, *d.shape.axes):
+    outer = _outer_axes(scope, d)
+    for size in (*d.shape.heads, *d.shape.axes[outer:]):
         _size(scope, size)
     if d.value is not None:
         what = "an initial value" if d.role == "state" else "a const's value"
@@ -92,6 +94,21 @@ def _draw(scope: Scope, draw: ast.Draw, known: dict[str, tuple[int, ...]], what:
         scope.out.error("arity", title, draw.span, f"{counted(len(draw.arguments))} given")
     for a in draw.arguments:
         _fixed_value(scope, a, f"the argument of {with_article(what)}", roles)
+
+
+def _outer_axes(scope: Scope, d: ast.Declaration) -> int:
+    """How many leading axes are those of sequences and steps, by names that the header does not have: they are reported together."""
+    axes = d.shape.axes
+    outer = list(takewhile(lambda a: isinstance(a, ast.Name) and a.id not in scope.roles and is_outer_axis(a.id), axes))
+    if not outer:
+        return 0
+    rest = ", ".join(scope.out.source.slice(a.span) for a in axes[len(outer) :])
+    label = "a shape is that of one step of one sequence"
+    names = ", ".join(n.id for n in d.names)
+    called = f"; the layer is called with [B, T{', ' * bool(rest)}{rest}]" if d.role == "input" else ""
+    scope.out.error("outer-axis", "there is no batch or time axis in a cell", outer[0].span.to(outer[-1].span), label,
+                    hint=f"write `{d.role} {names}: [{rest}]`{called}")  # fmt: skip
+    return len(outer)
 
 
 def _size(scope: Scope, expr: ast.Expr) -> None:

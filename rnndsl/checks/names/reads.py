@@ -1,5 +1,6 @@
 """Expressions of equations: every name has a value where it is read, and states are read with their time."""
 
+from rnndsl.checks.names.order import early_hint
 from rnndsl.checks.names.scope import Scope
 from rnndsl.checks.names.times import mentions_time, time_lag
 from rnndsl.checks.names.uses import check_attribute, check_call
@@ -42,7 +43,7 @@ def read_name(scope: Scope, name: ast.Name, counter: ast.Name | None) -> None:
         if name.id not in scope.assigned:
             scope.out.error("read-before-assigned", f"`{name.id}` is read before it is assigned", name.span,
                             "it has no value yet", related=(Related(scope.locals[name.id], "assigned here"),),
-                            hint="equations are read from top to bottom; what is carried from step to step is a state")  # fmt: skip
+                            hint=early_hint(scope, name.id, name.span))  # fmt: skip
     else:
         if scope.told(name.id):
             return
@@ -87,7 +88,7 @@ def _read_index(scope: Scope, expr: ast.Index, counter: ast.Name | None) -> None
                         hint=f"write `{name}`; to keep an old draw, carry it in a state")  # fmt: skip
     elif name in scope.locals:
         if lag is None:
-            label, hint = f"`{name}` is a local", "only params and consts with head axes are sliced"
+            label, hint = f"`{name}` is a local", f"single entries are not selected; `split` takes equal parts: `u, v = split({name}, 2)`"
         elif lag == 0:
             label, hint = f"`{name}` is a local, not a state", f"write `{name}`"
         else:
@@ -137,7 +138,7 @@ def _read_early(scope: Scope, expr: ast.Index) -> None:
                 label = "this line assigns it" if here else "it has no value yet"
                 related = () if here else (Related(target.span, "assigned here"),)
                 scope.out.error("read-before-assigned", f"`{name}[t]` is read before it is assigned", expr.span, label,
-                                hint=f"the old value is `{name}[t-1]`", related=related)  # fmt: skip
+                                hint=early_hint(scope, name, expr.span), related=related)  # fmt: skip
                 return
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Container
 
-from rnndsl.checks.draws import DISTRIBUTIONS, INITIALISERS
+from rnndsl.checks.draws import INITIALISERS
 from rnndsl.checks.names.times import time_lag
 from rnndsl.checks.names.words import counted
-from rnndsl.checks.suggest import unknown_function
+from rnndsl.checks.suggest import random_value, unknown_function
 from rnndsl.diagnostics import Collector, Related
 from rnndsl.functions import FUNCTIONS
 from rnndsl.syntax import ast
@@ -67,7 +67,9 @@ def check_call(
             hint: str | None = f"a time stands in square brackets: `{name}[t{f'-{lag}' if lag > 0 else ''}]`"
         elif name == "zeros":
             hint = "write 0, which broadcasts; a state without a value starts at 0"
-        elif name in INITIALISERS or name in DISTRIBUTIONS:
+        elif random := random_value(name):
+            hint = random
+        elif name in INITIALISERS:
             hint = f"`{name}` stands only behind the `~` of a param or a noise"
         else:
             hint = unknown_function(name, functions, values)

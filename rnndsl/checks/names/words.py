@@ -22,3 +22,9 @@ def listed(words: list[str]) -> str:
 def counted(n: int) -> str:
     """A number of arguments."""
     return str(n) if n else "no"
+
+
+def shorten(text: str, limit: int = 40) -> str:
+    """The text on one line, cut to `limit` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from rnndsl.checks.cell import SCALAR, Apply, Expr, Let, Ref, Repeat, Returned, Type, Update
 from rnndsl.checks.dims import Dim
+from rnndsl.checks.names.words import shorten
 from rnndsl.checks.shapes.expressions import expression
 from rnndsl.checks.shapes.fitting import fits
 from rnndsl.checks.shapes.rules import Mismatch, elementwise, kind
-from rnndsl.checks.shapes.scope import Scope, Stop, shorten
+from rnndsl.checks.shapes.scope import Scope, Stop
 from rnndsl.checks.shapes.sizes import dimension
 from rnndsl.syntax import ast
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 from rnndsl.checks.cell import SCALAR, Apply, Expr, Number, Ref
 from rnndsl.checks.folding import fold
 from rnndsl.checks.names.times import time_lag
+from rnndsl.checks.names.words import shorten
 from rnndsl.checks.shapes.calls import builtin
 from rnndsl.checks.shapes.fitting import by_rule
 from rnndsl.checks.shapes.rules import elementwise, kind, matmul
-from rnndsl.checks.shapes.scope import Inlining, Scope, Stop, shorten
+from rnndsl.checks.shapes.scope import Inlining, Scope, Stop
 from rnndsl.diagnostics import Related, Span
 from rnndsl.functions import COMPARISONS, COMPOUNDS
 from rnndsl.syntax import ast

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rnndsl.checks.cell import Expr, Type
-from rnndsl.checks.shapes.hints import grouping, matrix_of, misfit
+from rnndsl.checks.names.words import shorten
+from rnndsl.checks.shapes.hints import grouping, headed_twin, matrix_of, misfit
 from rnndsl.checks.shapes.rules import Mismatch, Rule, kind
-from rnndsl.checks.shapes.scope import Scope, Stop, shorten
+from rnndsl.checks.shapes.scope import Scope, Stop
 from rnndsl.diagnostics import Related, Span
 from rnndsl.functions import FUNCTIONS
 from rnndsl.syntax import ast
@@ -46,8 +47,10 @@ def fits(scope: Scope, value: Expr, declared: Type, span: Span, what: str, shape
         raise Stop
     if (t.axes and t.axes != declared.axes) or (t.heads and t.heads != declared.heads):
         expected = replace(declared, is_complex=t.is_complex)
-        hint = None
-        if t.axes == declared.axes and not declared.heads:
+        hint = headed_twin("=", t, declared, "…", "…")
+        if hint:
+            hint = f"`heads(…, {declared.heads[0]})` makes {declared} of it" if declared.heads else f"`merge(…)` makes {declared} of it"
+        elif t.axes == declared.axes and not declared.heads:
             hint = f"declare head axes, `{t}`, or join them with merge(…)"
         elif t.axes == declared.axes[::-1] and t.rank == 2:
             hint = "its transpose fits: `.T`"

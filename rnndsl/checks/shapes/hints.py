@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from rnndsl.checks.cell import Expr, Ref, Type
 from rnndsl.checks.dims import Dim
-from rnndsl.checks.shapes.scope import Scope, shorten
+from rnndsl.checks.names.words import shorten
+from rnndsl.checks.shapes.rules import merging
+from rnndsl.checks.shapes.scope import Scope
+from rnndsl.checks.suggest import is_outer_axis
 from rnndsl.diagnostics import Source, Span
 from rnndsl.syntax import ast
 
@@ -26,6 +29,8 @@ def misfit(scope: Scope, op: str, this: Expr, other: Expr, place: ast.Expr, othe
         if headed.heads and not bare.heads and bare.axes[: len(headed.heads)] == headed.heads:
             return f"head axes stand before a semicolon: declare `{Type(headed.heads, bare.axes[len(headed.heads) :])}`"
     text, other_text = (_operand(p, scope.out.source) for p in (place, other_place))
+    if hint := headed_twin(op, this.type, other.type, *(shorten(scope.out.source.slice(p.span), 30) for p in (place, other_place))):
+        return hint
     a, b = (this, other) if index == 0 else (other, this)
     a_text, b_text = (text, other_text) if index == 0 else (other_text, text)
     ranks = (a.type.rank, b.type.rank)
@@ -35,6 +40,9 @@ def misfit(scope: Scope, op: str, this: Expr, other: Expr, place: ast.Expr, othe
         if matrix.type.axes[1] == vector.type.axes[0] and matrix.type.axes[0] != matrix.type.axes[1]:
             return f"the product of a matrix and a vector is written `{left} @ {right}`"
     if {1, 2} == set(ranks) and op != "@":
+        matrix, vector = (a.type, b.type) if ranks == (2, 1) else (b.type, a.type)
+        if matrix.axes[1:] == vector.axes and is_outer_axis(str(matrix.axes[0])):
+            return f"there is no batch or time axis in a cell: is {matrix} meant to be {vector}?"
         return "a vector scales a matrix as `diag(a) @ S` (its rows) or `S @ diag(a)` (its columns)"
     if op == "@":
         if ranks == (1, 2) and b.type.axes[1] == a.type.axes[0]:
@@ -45,6 +53,21 @@ def misfit(scope: Scope, op: str, this: Expr, other: Expr, place: ast.Expr, othe
             return f"the transpose fits: `{a_text}.T @ {b_text}`"
         return _named_misfit(scope, this, other)
     return _named_misfit(scope, this, other) or _projection(scope, this, other, text, other_text)
+
+
+def headed_twin(op: str, this: Type, other: Type, text: str, other_text: str) -> str | None:
+    """`merge` or `heads`, where a vector [H] meets the same entries as [N; H/N]."""
+    for one, one_text, whole, whole_text in ((this, text, other, other_text), (other, other_text, this, text)):
+        if not one.heads or whole.heads or one.rank > 1 or not whole.axes:
+            continue
+        merged = merging([one])
+        if op == "@" and whole.rank == 2 and merged.axes[0] in whole.axes:
+            return f"`merge({one_text})` is {merged}, all heads end to end"
+        if whole.axes == merged.axes and len(one.heads) == 1:
+            return f"`heads({whole_text}, {one.heads[0]})` is {one}, and `merge({one_text})` is {merged}"
+        if whole.axes == merged.axes:
+            return f"`merge({one_text})` is {merged}, all heads end to end"
+    return None
 
 
 def _named_misfit(scope: Scope, wrong: Expr, other: Expr) -> str | None:

@@ -76,9 +76,3 @@ class Scope:
             return compute()
         except Stop:
             return None
-
-
-def shorten(text: str, limit: int = 40) -> str:
-    """The text on one line, cut to `limit` characters."""
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"

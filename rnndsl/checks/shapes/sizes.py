@@ -1,10 +1,12 @@
 """Sizes and declared shapes: polynomials of the header's names."""
 
 import math
+from itertools import dropwhile
 
 from rnndsl.checks.cell import Expr, Number, Ref, Type
 from rnndsl.checks.dims import Dim
 from rnndsl.checks.shapes.scope import Scope, Stop
+from rnndsl.checks.suggest import is_outer_axis
 from rnndsl.diagnostics import Span
 from rnndsl.syntax import ast
 
@@ -13,8 +15,11 @@ def type_of(scope: Scope, shape: ast.Shape) -> Type:
     heads = tuple(size_of(scope, d) for d in shape.heads)
     axes = tuple(size_of(scope, d) for d in shape.axes)
     if len(axes) > 2:
-        scope.report("rank", "a value is a scalar, a vector or a matrix", shape.span, f"{len(axes)} axes",
-                     hint="further axes are head axes, before a semicolon: `[N; K, V]`")  # fmt: skip
+        hint = "further axes are head axes, before a semicolon: `[N; K, V]`"
+        if is_outer_axis(str(axes[0])):
+            inner = ", ".join(map(str, dropwhile(lambda a: is_outer_axis(str(a)), axes)))
+            hint = f"there is no batch or time axis in a cell: a shape is that of one step of one sequence, `[{inner}]`"
+        scope.report("rank", "a value is a scalar, a vector or a matrix", shape.span, f"{len(axes)} axes", hint=hint)
         raise Stop
     return Type(heads, axes, shape.is_complex)
 
