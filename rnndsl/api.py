@@ -55,11 +55,14 @@ def explain(
     a call, for the schedule; sizes: `{"H": 256}`, for numbers in place of formulas. Raises RnnError for a wrong program,
     ValueError for a cell, shape or size that does not fit it.
     """
+    from rnndsl.tools.arguments import whole_number, whole_numbers
     from rnndsl.tools.explain import explain
 
     result = compiler.compiled(as_source(text_or_path, name))
     require_cells(result.program)
-    return explain(result, cell, shape, sizes)
+    if shape is not None:
+        shape = tuple(whole_number("shape", n) for n in shape)  # type: ignore[assignment]
+    return explain(result, cell, shape, whole_numbers(sizes))
 
 
 def verify(
@@ -78,10 +81,11 @@ def verify(
     here if None. dtypes: of the inputs. sizes: `{"H": 33}`; small odd ones where none is given. seed: of weights and inputs. Raises
     RnnError for a wrong program, ValueError for a cell, size, backend or dtype that does not fit.
     """
+    from rnndsl.tools.arguments import whole_numbers
     from rnndsl.tools.verify.run import verify
     from rnndsl.tools.verify.settings import Settings
 
-    settings = Settings(sizes or {}, None if backends is None else tuple(backends), tuple(dtypes), seed)
+    settings = Settings(whole_numbers(sizes), None if backends is None else tuple(backends), tuple(dtypes), seed)
     return verify(as_source(text_or_path, name), cell, settings, lambda *_: None)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from rnndsl.source import Diagnostic, Source, Span, display_width
 
 _COLOURS = {"error": "\033[1;31m", "warning": "\033[1;33m", "note": "\033[1;34m", "bold": "\033[1m", "off": "\033[0m"}
-_WINDOW = 110  # characters of a source line that a message shows
+WINDOW = 116  # columns of a message; a longer source line is cut
 _SENTENCE = 400
 
 
@@ -32,7 +32,7 @@ class _Mark:
     char: str  # `^` the place itself, `-` a place that helps to understand it
 
 
-def _excerpt(source: Source, line: int, marks: list[_Mark], paint: dict[str, str]) -> tuple[list[str], list[_Mark]]:
+def _excerpt(source: Source, line: int, marks: list[_Mark], paint: dict[str, str], window: int) -> tuple[list[str], list[_Mark]]:
     """A source line and its underlines, and the marks that a cut of a long line leaves out.
 
     The line is cut around the first of `marks`. Marks that do not overlap share one row: the label of the rightmost
@@ -41,10 +41,10 @@ def _excerpt(source: Source, line: int, marks: list[_Mark], paint: dict[str, str
     text = source.line_text(line)
     line_start = source.start_of(line)
     first = marks[0].span.start - line_start
-    begin = max(0, first - _WINDOW // 2) if len(text) > _WINDOW else 0
-    shown = text[begin : begin + _WINDOW]
+    begin = max(0, first - window // 2) if len(text) > window else 0
+    shown = text[begin : begin + window]
     lead = "…" if begin else ""
-    tail = "…" if begin + _WINDOW < len(text) else ""
+    tail = "…" if begin + window < len(text) else ""
     rows = [(lead + _printable(shown) + tail).rstrip()]
 
     placed: list[tuple[int, int, _Mark]] = []  # display columns
@@ -93,8 +93,8 @@ def _underlines(row: list[tuple[int, int, _Mark]], paint: dict[str, str]) -> lis
     return rows
 
 
-def render(diagnostic: Diagnostic, source: Source, colour: bool = False) -> str:
-    """One diagnostic as the lines that a person reads; ends without a newline."""
+def render(diagnostic: Diagnostic, source: Source, colour: bool = False, columns: int = WINDOW) -> str:
+    """One diagnostic as the lines that a person reads; ends without a newline. columns: that a source line and its number may take."""
     paint = dict(_COLOURS if colour else dict.fromkeys(_COLOURS, ""))
     paint["kind"] = paint[diagnostic.severity]
     line, column = source.position(diagnostic.span.start)
@@ -115,7 +115,7 @@ def render(diagnostic: Diagnostic, source: Source, colour: bool = False) -> str:
         if previous is not None and number > previous + 1:
             out.append(f"{margin} {paint['note']}:{paint['off']}")
         previous = number
-        (text, *underlines), beyond = _excerpt(source, number, by_line[number], paint)
+        (text, *underlines), beyond = _excerpt(source, number, by_line[number], paint, columns - len(margin) - 5)
         out.append(f"{paint['note']}{number:>{len(margin)}} |{paint['off']} {text}".rstrip())
         out.extend(f"{margin} {bar} {row}" for row in underlines)
         elsewhere.extend(beyond)

@@ -1,5 +1,7 @@
 """What `explain` says of a cell: the page, the data, LaTeX, the picture; costs, bounds on growth, schedules; dumps of stages."""
 
+import base64
+import importlib.util
 import json
 import math
 import re
@@ -7,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import pytest
@@ -27,10 +30,13 @@ from rnndsl.tools.explain import explain
 from rnndsl.tools.expr_text import expr_text, size_text
 from rnndsl.tools.graph import state_graph
 from rnndsl.tools.latex_names import LatexNames
+from rnndsl.tools.layout import TALL, layout
 from rnndsl.tools.names import Shown
-from rnndsl.tools.picture import block, blocks
+from rnndsl.tools.picture_graph import curve, legend
+from rnndsl.tools.picture_jacobian import block, blocks
 from tests.features import FEATURES, program
 from tests.random_cells import cells
+from tests.zoo_cells import ZOO
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.rnn"))
@@ -592,6 +598,70 @@ def test_graph_of_every_feature(name):
         graph = state_graph(system)
         assert {k for c in graph.columns for k in c} == graph.nodes.keys()
         assert all(e.source in graph.nodes and e.target in graph.nodes for e in graph.edges)
+
+
+def bends(points):
+    """Points along an edge as it is drawn."""
+    corners, codes = curve(points)
+    at, n = corners[0], 1
+    while n < len(corners):
+        degree = codes[n] - 1  # a line, or a curve with one control point or two
+        knots = [at, *corners[n : n + degree]]
+        for step in range(21):
+            level = knots
+            while len(level) > 1:
+                level = [tuple(p + (q - p) * step / 20 for p, q in zip(a, b, strict=True)) for a, b in pairwise(level)]
+            yield level[0]
+        at, n = corners[n + degree - 1], n + degree
+
+
+@pytest.mark.one_in(3)
+@pytest.mark.parametrize("name", [*FEATURES, *ZOO])
+def test_no_edge_goes_behind_a_box(name):
+    text = program(name) if name in FEATURES else ZOO[name].text
+    for system in compiler.compiled(Source("f.rnn", text)).systems:
+        graph = state_graph(system)
+        placed = layout(graph)
+        assert placed.boxes.keys() == graph.nodes.keys() and [r.edge for r in placed.routes] == list(graph.edges)
+        for a, b in combinations(placed.boxes.values(), 2):
+            assert abs(a.x - b.x) >= a.half + b.half or abs(a.y - b.y) > TALL
+        for route in placed.routes:
+            for x, y in bends(route.points):
+                assert 0 <= x <= placed.wide and 0 <= y <= placed.high
+                for key, box in placed.boxes.items():
+                    deep = min(box.half - abs(x - box.x), TALL / 2 - abs(y - box.y))
+                    assert deep <= (1e-6 if key in (route.edge.source, route.edge.target) else 0), (route, key)
+
+
+def test_the_legend_names_what_there_is():
+    def names(text: str, wide: float = 9.0) -> list[str]:
+        (system,) = compiler.compiled(Source("c.rnn", text)).systems
+        lines = legend(state_graph(system), True, wide)
+        assert all(sum(w for *_, w in line) <= wide for line in lines)
+        return [kind for line in lines for kind, *_ in line]
+
+    plain = HEAD + "  state h: [D]\n  h[t] = tanh(h[t-1] + x)\n  output h\n"
+    noisy = plain.replace("  h[t]", "  noise m: [D] ~ bernoulli(0.9)\n  h[t]").replace("+ x", "+ x * m")
+    assert "noise" not in names(plain) and {"input", "state", "output", "before", "own", "mixed"} <= set(names(plain))
+    assert "noise" in names(noisy) and names(noisy) == names(noisy, 4.0)
+    (system,) = compiler.compiled(Source("c.rnn", noisy)).systems
+    graph = state_graph(system)
+    assert (graph.nodes["input m"].label, graph.nodes["output h"].label, graph.nodes["state h"].label) == ("~ m", "→ h", "h")
+
+
+def test_a_notebook_shows_the_picture_and_a_fixed_width():
+    found = rnndsl.explain(scalar_cell("tanh(a * h[t-1] + x)"))
+    html = found._repr_html_()
+    assert all("monospace" in tag for tag in re.findall(r"<pre[^>]*>", html)) and "<pre" in html
+    if importlib.util.find_spec("matplotlib"):
+        (svg,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]*)"', html)
+        assert ET.fromstring(base64.b64decode(svg)).tag.endswith("svg")
+
+
+def test_a_notebook_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    html = rnndsl.explain(scalar_cell("tanh(a * h[t-1] + x)"))._repr_html_()
+    assert "<img" not in html and "<pre" in html
 
 
 def test_blocks_of_structures():

@@ -10,6 +10,7 @@ from typing import Any
 from rnndsl import programs
 from rnndsl.backends import NAMES as BACKENDS
 from rnndsl.cli.programs import chosen_cell, read
+from rnndsl.cli.progress import Progress
 from rnndsl.cli.status import INTERRUPTED, Misuse
 from rnndsl.files import same_file
 
@@ -53,18 +54,18 @@ def run(options: Namespace) -> int:
     cell = chosen_cell(source, options.cell)
     if settings.threads is not None:  # before torch is imported, so that every library in it hears of it
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
-    from rnndsl.cli.progress import Progress
+    progress = Progress()
+    progress.say("importing PyTorch")
     from rnndsl.tools.bench.picture import check_picture, draw
     from rnndsl.tools.bench.report import data, table
     from rnndsl.tools.bench.run import check_over
     from rnndsl.tools.bench.run import run as measured
 
-    check_over(cell, settings.over)
-    if options.picture:
-        check_picture(options.picture, settings.over)
-    layer_class = getattr(programs.load(source), cell.name)
-    progress = Progress()
     try:
+        check_over(cell, settings.over)
+        if options.picture:
+            check_picture(options.picture, settings.over)
+        layer_class = getattr(programs.load(source), cell.name)
         result = measured(source.name, cell, layer_class, settings, progress)
     finally:
         progress.clear()

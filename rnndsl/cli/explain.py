@@ -1,6 +1,7 @@
 """`rnndsl explain`: says what the compiler finds in the equations."""
 
 import json
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from rnndsl import compiler
 from rnndsl.checks import require_cells
 from rnndsl.cli.output import write
 from rnndsl.cli.programs import read
+from rnndsl.cli.terminal import width
 from rnndsl.files import same_file
 from rnndsl.tools import Unfit
 from rnndsl.tools.arguments import parse_shape, parse_sizes
+from rnndsl.tools.columns import of_width
 
 
 def add(commands: Any) -> None:
@@ -39,6 +42,7 @@ def add(commands: Any) -> None:
 def run(options: Namespace) -> int:
     """Prints the page of a program's cells, or draws it."""
     from rnndsl.tools.explain import explain
+    from rnndsl.tools.page import MARGIN, WIDTH
 
     shape, sizes = parse_shape(options.shape), parse_sizes(options.size)
     result = compiler.compiled(read(options.file))
@@ -54,5 +58,6 @@ def run(options: Namespace) -> int:
         found.cells[0].picture(options.picture)
         print(f"wrote {options.picture}")
     else:
-        write((found.latex if options.latex else found.text) + "\n")
+        with of_width(width(sys.stdout, WIDTH + MARGIN) - MARGIN):
+            write((found.latex if options.latex else found.text) + "\n")
     return 0

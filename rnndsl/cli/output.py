@@ -1,13 +1,13 @@
 """What commands print: diagnostics, complaints, text whatever the terminal's encoding."""
 
 import json
-import os
 import sys
 from collections.abc import Iterable
 
 from rnndsl.cli.status import JSON_VERSION
+from rnndsl.cli.terminal import has_colour, width
 from rnndsl.diagnostics import Diagnostic, Source
-from rnndsl.report import as_data, render
+from rnndsl.report import WINDOW, as_data, render
 
 Found = tuple[Diagnostic, Source]
 
@@ -35,14 +35,10 @@ def report(found: list[Found], as_json: bool) -> None:
         print(json.dumps(data, indent=2))
         return
     for diagnostic, source in found:
-        print(render(diagnostic, source, _colour()), end="\n\n", file=sys.stderr)
+        print(render(diagnostic, source, has_colour(sys.stderr), width(sys.stderr, WINDOW)), end="\n\n", file=sys.stderr)
     errors = sum(d.severity == "error" for d, _ in found)
     if errors:
         print(f"{errors} error{'s' * (errors != 1)}", file=sys.stderr)
-
-
-def _colour() -> bool:
-    return sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
 def write(text: str) -> None:

@@ -33,10 +33,21 @@ def read_bytes(name: str) -> bytes:
     except IsADirectoryError:
         hint = "" if name == "-" else f"; name the files in it, as in {Path(name) / '*.rnn'}"
         raise Misuse(f"{'standard input' if name == '-' else name}: is a directory{hint}") from None
+    except FileNotFoundError as e:
+        raise Misuse(failed(name, e) + _beside(Path(name))) from None
     except OSError as e:
         raise Misuse(failed("standard input" if name == "-" else name, e)) from None
     except ValueError as e:  # a NUL in the name
         raise Misuse(f"{name!r}: {e}") from None
+
+
+def _beside(path: Path) -> str:
+    """The program in the same folder whose name is most like one that is not there."""
+    from difflib import get_close_matches
+
+    names = {p.stem: p.name for p in path.parent.glob("*.rnn")}
+    near = get_close_matches(path.stem, names, n=1)
+    return f"; did you mean {path.with_name(names[near[0]])}?" if near else ""
 
 
 def checked(name: str) -> tuple[compiler.Compiled, list[Found]]:

@@ -1,7 +1,9 @@
-"""One line on a terminal that says what is being timed."""
+"""One line on a terminal that says what is being done, from the first second on."""
 
 import sys
 import time
+
+from rnndsl.cli.terminal import width
 
 
 class Progress:
@@ -12,17 +14,23 @@ class Progress:
         self._start = time.perf_counter()
         self._last = 0.0
 
+    def say(self, what: str) -> None:
+        """Says what takes a while and has no parts that could be counted."""
+        self._write(f"{what} …")
+
     def __call__(self, task: str, name: str, done: int, total: int) -> None:
         now = time.perf_counter()
-        if not self._shown or (now - self._last < 0.1 and done):
+        if now - self._last < 0.1 and done:
             return
         self._last = now
         count = f"{done}/{total}" if total else "warm-up"
         filled = 20 * done // total if total else 0
-        line = f"[{'#' * filled}{'.' * (20 - filled)}] {task}: {name} {count}, {now - self._start:.0f} s"
-        print(f"\r\033[K{line[:100]}", end="", file=sys.stderr, flush=True)
+        self._write(f"[{'#' * filled}{'.' * (20 - filled)}] {task}: {name} {count}, {now - self._start:.0f} s")
 
     def clear(self) -> None:
         """Takes the line away."""
+        self._write("")
+
+    def _write(self, line: str) -> None:
         if self._shown:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            print(f"\r\033[K{line[: width(sys.stderr, 100) - 1]}", end="", file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from rnndsl import programs
 from rnndsl.cli.programs import chosen_cell, read
+from rnndsl.cli.progress import Progress
 from rnndsl.cli.status import INTERRUPTED
 from rnndsl.tools import Unfit
 
@@ -37,19 +38,19 @@ def run(options: Namespace) -> int:
     source = read(options.file)
     settings = parse(options)
     cell = chosen_cell(source, options.cell)
+    progress = Progress()
+    progress.say("importing PyTorch")
     import torch
 
-    from rnndsl.cli.progress import Progress
     from rnndsl.runtime.triton import tuned
     from rnndsl.tools.tune.report import data, table
     from rnndsl.tools.tune.run import gpu
     from rnndsl.tools.tune.run import run as measured
     from rnndsl.tools.tune.timer import timer_of
 
-    device = gpu()
-    layer_class = getattr(programs.load(source), cell.name)
-    progress = Progress()
     try:
+        device = gpu()
+        layer_class = getattr(programs.load(source), cell.name)
         result = measured(source.name, cell, layer_class, settings, device, timer_of(device), progress)
     except torch.OutOfMemoryError:
         raise Unfit(f"--shape {options.shape}: a call of these sizes does not fit the memory of the GPU; give fewer sequences or steps") from None

@@ -1,11 +1,15 @@
 """`rnndsl verify`: checks the layers of a cell on this machine."""
 
 import json
+import sys
 from argparse import Namespace
 from typing import Any
 
 from rnndsl.cli.programs import read
+from rnndsl.cli.progress import Progress
 from rnndsl.cli.status import ERRORS, INTERRUPTED
+from rnndsl.cli.terminal import has_colour, width
+from rnndsl.tools.columns import of_width
 
 
 def add(commands: Any) -> None:
@@ -35,13 +39,15 @@ def run(options: Namespace) -> int:
 
     source = read(options.file)
     settings = parse(options)
-    from rnndsl.cli.progress import Progress
+    progress = Progress()
+    progress.say("importing PyTorch")
+    from rnndsl.tools.verify.page import WIDTH, coloured, plain
     from rnndsl.tools.verify.run import verify
 
-    progress = Progress()
     try:
         report = verify(source, options.cell, settings, progress)
     finally:
         progress.clear()
-    print(json.dumps(report.data, indent=1) if options.json else report.text)
+    with of_width(width(sys.stdout, WIDTH)):
+        print(json.dumps(report.data, indent=1) if options.json else report.as_text(coloured if has_colour(sys.stdout) else plain))
     return INTERRUPTED if report.interrupted else 0 if report.passed else ERRORS

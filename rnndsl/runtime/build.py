@@ -27,6 +27,7 @@ from pathlib import Path
 
 from rnndsl.cache_folder import RECORD, cache_folder, is_own, make_private, remove
 from rnndsl.runtime.compilers import Compiler, NoCompiler, compiler, run
+from rnndsl.runtime.notice import notice
 
 try:
     import fcntl
@@ -214,7 +215,8 @@ def _make(place: Path, job: _Job) -> int:
     owner = work.lstat().st_uid
     try:
         (work / f"{job.name}.cpp").write_text(job.source, encoding="utf-8")
-        seconds, problem = _compile(work, job)
+        with notice(f"rnndsl: building the kernels of {job.name}, which are kept for the next time"):
+            seconds, problem = _compile(work, job)
         if problem:
             kept = place.with_name(f"{job.label}.failed")
             remove(kept)

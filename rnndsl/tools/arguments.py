@@ -1,5 +1,9 @@
 """Arguments of commands and of the notebook's magic: shapes, sizes, names of known things. Each raises Unfit."""
 
+import operator
+from collections.abc import Mapping
+from typing import SupportsIndex
+
 from rnndsl.tools import Unfit
 
 
@@ -23,6 +27,19 @@ def parse_sizes(texts: list[str]) -> dict[str, int]:
         if found.setdefault(name, int(value)) != int(value):
             raise Unfit(f"--size {text}: {name} is given twice, as {found[name]} and {value}")
     return found
+
+
+def whole_number(what: str, value: SupportsIndex) -> int:
+    """A number as Python's; NumPy's are taken too. Raises Unfit for what is no whole number."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise Unfit(f"{what}: expected a whole number, got {value!r}") from None
+
+
+def whole_numbers(sizes: Mapping[str, SupportsIndex] | None) -> dict[str, int]:
+    """Sizes by name, each a `whole_number`."""
+    return {name: whole_number(f"size {name}", value) for name, value in (sizes or {}).items()}
 
 
 def names_of(option: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ...]:

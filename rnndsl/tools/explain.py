@@ -11,8 +11,9 @@ from rnndsl.calculus.analysis import System
 from rnndsl.compiler import Compiled
 from rnndsl.diagnostics import Source
 from rnndsl.syntax import ast
-from rnndsl.tools import Unfit
+from rnndsl.tools import NoMatplotlib, Unfit
 from rnndsl.tools.data import ROUNDS, VERSION, cell_data, repeat_sizes
+from rnndsl.tools.html import in_fixed_width
 from rnndsl.tools.page import page, sections, title
 
 
@@ -43,17 +44,31 @@ class CellExplanation:
             return cell_latex(self.system, self.file)
 
     def html(self, equations: bool = True) -> str:
-        """The page for a notebook; without its equations where they are set beside it."""
+        """The page for a notebook, with the picture where matplotlib is there; without its equations where they are set beside it."""
         parts = [f"<h4>{escape(title(self.data, self.source.name))}</h4>"]
         if self.data["doc"]:
             parts.append(f"<p>{escape(self.data['doc'])}</p>")
+        parts.append(self._picture_html())
         for s in sections(self.data):
             if s.title == "Equations" and not equations:
                 continue
-            body = escape("\n".join(s.lines))
+            body = in_fixed_width("\n".join(s.lines))
             shown = ' open="open"' if s.title == "Equations" or s.title.startswith("Component") else ""
-            parts.append(f"<details{shown}><summary>{escape(s.title)}</summary><pre>{body}</pre></details>")
+            parts.append(f"<details{shown}><summary>{escape(s.title)}</summary>{body}</details>")
         return f'<div class="rnndsl-explanation">{"".join(parts)}</div>'
+
+    def _picture_html(self) -> str:
+        """The picture as an image in the text; nothing where there is no matplotlib or the cell is too large for one."""
+        from base64 import b64encode
+
+        from rnndsl.tools.picture import as_svg
+
+        try:
+            svg = b64encode(as_svg(self.system).encode()).decode()
+        except (NoMatplotlib, Unfit):
+            return ""
+        what = escape(f"The graph of {self.name} and its Jacobian", quote=True)
+        return f'<img alt="{what}" style="max-width: 100%; background: white" src="data:image/svg+xml;base64,{svg}"/>'
 
     def picture(self, path: str | Path) -> None:
         """Draws the state graph and the Jacobian's sparsity into a .png or .svg file; needs matplotlib."""

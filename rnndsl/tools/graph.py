@@ -11,18 +11,24 @@ from rnndsl.tools.names import Shown
 
 @dataclass(frozen=True)
 class Node:
+    """A value of a cell, by its name."""
+
     text: str
-    kind: str  # input, stream, state, output
+    kind: str  # input, noise, stream, state, output
+
+    @property
+    def label(self) -> str:
+        """Its name as the picture shows it: a draw and what is returned are marked."""
+        return {"noise": "~ ", "output": "→ "}.get(self.kind, "") + self.text
 
 
 @dataclass(frozen=True)
 class Edge:
-    """From what is read to what reads it; `recurrent` where the value of the step before is read, `far` over a column."""
+    """From what is read to what reads it; `recurrent` where the value of the step before is read."""
 
     source: str
     target: str
     recurrent: bool = False
-    far: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class _Builder:
 
     def build(self) -> Graph:
         inputs = [v for role in ("input", "noise") for v in self.plan.cell.of_role(role)]
-        first = [self._node(f"input {v.name}", v.name, "input") for v in inputs]
+        first = [self._node(f"input {v.name}", v.name, v.role) for v in inputs]
         if self.plan.cell.uses_clock:
             first.append(self._node("input t", "t", "input"))
         self.columns.append(first)
@@ -61,10 +67,8 @@ class _Builder:
             for ref in self._sources([value]):
                 self._edge(ref, key)
         self.columns.append(outputs)
-        columns = [c for c in self.columns if c]
-        place = {key: i for i, column in enumerate(columns) for key in column}
-        edges = [Edge(e.source, e.target, e.recurrent, abs(place[e.target] - place[e.source]) > 1) for e in self.edges.values()]
-        return Graph(tuple(tuple(c) for c in columns), self.nodes, tuple(edges))
+        columns = tuple(tuple(c) for c in self.columns if c)
+        return Graph(columns, self.nodes, tuple(self.edges.values()))
 
     def _node(self, key: str, text: str, kind: str) -> str:
         self.nodes[key] = Node(text, kind)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 from unicodedata import combining
 
+from rnndsl.tools.columns import columns as page_columns
 from rnndsl.tools.data import MODEL, ROUNDS
 
-WIDTH = 110
+WIDTH = 110  # where nobody asks for another
+MARGIN = 6  # by which lines are indented at most, beyond that
 _KEY = 13  # columns of the names in front of a component's facts
 
 
@@ -55,17 +57,18 @@ def page(cell: dict[str, Any], file: str) -> str:
     return "\n".join(lines)
 
 
-def _wrapped(text: str, width: int = WIDTH, hang: str = "") -> list[str]:
-    return textwrap.wrap(text, width, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False) or [""]
+def _wrapped(text: str, before: int = 0, hang: str = "") -> list[str]:
+    """The lines of a text that stands behind `before` columns."""
+    return textwrap.wrap(text, max(page_columns(WIDTH) - before, 20), subsequent_indent=hang, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> list[str]:
     """Two columns, the second wrapped below itself."""
     rows = list(rows)
-    wide = min(max((len(left) for left, _ in rows), default=0), 44)
+    wide = min(max((len(left) for left, _ in rows), default=0), page_columns(WIDTH) * 2 // 5)
     lines = []
     for left, right in rows:
-        first, *rest = _wrapped(right, WIDTH - wide - 2, "  ") if right else [""]
+        first, *rest = _wrapped(right, wide + 2, "  ") if right else [""]
         lines += [f"{left:<{wide}}  {first}".rstrip(), *(" " * (wide + 2) + r for r in rest)]
     return lines
 
@@ -92,7 +95,7 @@ def _operations(operations: list[dict[str, Any]]) -> list[str]:
             case "repeat":
                 lines.append(f"{pad}{o['text']}:")
             case _:
-                lines += [pad + line for line in _wrapped(f"{o['name']}: {o['shape']} = {o['text']}", WIDTH, "    ")]
+                lines += [pad + line for line in _wrapped(f"{o['name']}: {o['shape']} = {o['text']}", 0, "    ")]
                 lines += [f"{pad}  {p['matrix']} @ {p['operand']}: a {p['shape']} product over B*T rows" for p in o["products"]]
     return lines
 
@@ -129,9 +132,9 @@ def _component(c: dict[str, Any]) -> list[str]:
 def _chunks(form: dict[str, Any]) -> list[str]:
     """What a chunk of steps is solved by."""
     if "reason" in form:
-        return _wrapped(f"No normal form for chunks of steps: {form['reason']}", WIDTH, "  ")
-    lines = ["Normal form, for chunks of steps", *(line for e in form["equations"] for line in _wrapped(f"  {e}", WIDTH, "    "))]
-    lines += [line for w in form["where"] for line in _wrapped(f"    {w['name']:<3} = {w['text']}", WIDTH, "        ")]
+        return _wrapped(f"No normal form for chunks of steps: {form['reason']}", 0, "  ")
+    lines = ["Normal form, for chunks of steps", *(line for e in form["equations"] for line in _wrapped(f"  {e}", 0, "    "))]
+    lines += [line for w in form["where"] for line in _wrapped(f"    {w['name']:<3} = {w['text']}", 0, "        ")]
     bounded = "decays are at most 1 in size" if form["bounded"] else "each call looks whether products of decays stay small"
     return [*lines, f"  {bounded}; {'the states of all steps are computed' if form['states'] else 'what reads the states is read of the chunks'}"]
 
@@ -151,7 +154,7 @@ def _mentioned(texts: Iterable[str], rows: list[dict[str, Any]]) -> list[dict[st
 def _facts(rows: list[tuple[str, str]]) -> list[str]:
     lines, previous = [], None
     for key, text in rows:
-        first, *rest = _wrapped(text, WIDTH - _KEY)
+        first, *rest = _wrapped(text, _KEY)
         lines += [f"{'' if key == previous else key:<{_KEY}}{first}", *(" " * _KEY + r for r in rest)]
         previous = key
     return lines
@@ -172,7 +175,7 @@ def boxes(c: dict[str, Any]) -> list[str]:
 
 def _jacobian(c: dict[str, Any]) -> list[str]:
     j = c["jacobian"]
-    lines = _wrapped(f"Jacobian: {j['form']}", WIDTH, "  ")
+    lines = _wrapped(f"Jacobian: {j['form']}", 0, "  ")
     if len(j["rows"]) * len(j["columns"]) > 1:
         lines += ["  " + line for line in pattern(j)]
     lines += derivatives(j)

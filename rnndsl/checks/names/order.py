@@ -41,11 +41,11 @@ def _needed(scope: Scope, name: str) -> list[ast.Statement]:
     found: list[ast.Statement] = []
     names = [name]
     while names:
-        s = makes.get(next_name := names.pop())
-        if s is None or s in found or next_name in scope.assigned:
+        line = makes.get(made := names.pop())
+        if line is None or line in found or made in scope.assigned:
             continue
-        found.append(s)
-        for inner in s.body if isinstance(s, ast.Repeat) else (s,):
+        found.append(line)
+        for inner in line.body if isinstance(line, ast.Repeat) else (line,):
             names.extend(_values_read(scope, inner.value) if isinstance(inner, ast.Assign) else ())
     return found
 

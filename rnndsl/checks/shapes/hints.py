@@ -40,9 +40,9 @@ def misfit(scope: Scope, op: str, this: Expr, other: Expr, place: ast.Expr, othe
         if matrix.type.axes[1] == vector.type.axes[0] and matrix.type.axes[0] != matrix.type.axes[1]:
             return f"the product of a matrix and a vector is written `{left} @ {right}`"
     if {1, 2} == set(ranks) and op != "@":
-        matrix, vector = (a.type, b.type) if ranks == (2, 1) else (b.type, a.type)
-        if matrix.axes[1:] == vector.axes and is_outer_axis(str(matrix.axes[0])):
-            return f"there is no batch or time axis in a cell: is {matrix} meant to be {vector}?"
+        whole, part = (a.type, b.type) if ranks == (2, 1) else (b.type, a.type)
+        if whole.axes[1:] == part.axes and is_outer_axis(str(whole.axes[0])):
+            return f"there is no batch or time axis in a cell: is {whole} meant to be {part}?"
         return "a vector scales a matrix as `diag(a) @ S` (its rows) or `S @ diag(a)` (its columns)"
     if op == "@":
         if ranks == (1, 2) and b.type.axes[1] == a.type.axes[0]:

@@ -6,7 +6,8 @@ from typing import Any
 from rnndsl.tools import NoMatplotlib, Unfit
 from rnndsl.tools.bench.report import heading, seconds_text
 from rnndsl.tools.bench.run import COPY, Group, Result
-from rnndsl.tools.picture import BLUE, GREY, INK, PAPER, RED, save
+from rnndsl.tools.colours import BLUE, GREY, INK, PAPER, RED
+from rnndsl.tools.picture import save
 
 _OURS = (BLUE, "#1f8a70", "#6b4fbb")
 _OTHERS = {"loop": INK, "compile": "#b7791f", "nn": RED, "pararnn": "#a23b72", COPY: GREY}

@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape
 from typing import Any
 
+from rnndsl.tools.html import in_fixed_width
 from rnndsl.tools.verify.cell_report import CellReport, Line, versions
-from rnndsl.tools.verify.page import page
+from rnndsl.tools.verify.page import Paint, page, plain
 
 JSON_VERSION = 1
 
@@ -26,7 +26,11 @@ class Report:
 
     @cached_property
     def text(self) -> str:
-        return "\n\n\n".join(page(c) for c in self.cells) + ("\n\nInterrupted: this is what was found until then." if self.interrupted else "")
+        return self.as_text(plain)
+
+    def as_text(self, paint: Paint) -> str:
+        """The pages, with verdicts in colour where `paint` gives them one."""
+        return "\n\n\n".join(page(c, paint) for c in self.cells) + ("\n\nInterrupted: this is what was found until then." if self.interrupted else "")
 
     @property
     def data(self) -> dict[str, Any]:
@@ -37,7 +41,7 @@ class Report:
         return self.text
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(self.text)}</pre>"
+        return in_fixed_width(self.text)
 
 
 def _data(c: CellReport) -> dict[str, Any]:
