@@ -33,26 +33,26 @@ import sys, inspect, pathlib, torch
 sys.path.insert(0, {folder!r})
 import {modules}
 sizes = {{"D": 3, "H": 4, "N": 2, "K": 3, "V": 3, "B": 5}}
-for module in ({modules},):
+for name, module, backend, strict in {ways}:
     cls = next(c for c in vars(module).values() if isinstance(c, type) and hasattr(c, "_run") and c.__module__ == module.__name__)
     known = inspect.signature(cls).parameters
     torch.manual_seed(0)
-    layer = cls(**{{n: v for n, v in sizes.items() if n in known}}, backend={backend!r}).eval()
+    layer = cls(**{{n: v for n, v in sizes.items() if n in known}}, backend=backend).eval()
     given = lambda b, t: tuple(torch.randn(b, t, *map(int, shape)) for _, shape, _ in layer._inputs)
     B, T = torch.export.Dim("B", min=2, max=1000), torch.export.Dim("T", min=2, max=1000)
-    program = torch.export.export(layer, given(2, 5), dynamic_shapes={{"inputs": tuple({{0: B, 1: T}} for _ in layer._inputs)}}, strict={strict})
-    torch.export.save(program, f"{folder}/{{module.__name__}}.pt2")
+    program = torch.export.export(layer, given(2, 5), dynamic_shapes={{"inputs": tuple({{0: B, 1: T}} for _ in layer._inputs)}}, strict=strict)
+    torch.export.save(program, f"{folder}/{{name}}.pt2")
     x = given(3, 7)
     y, state = layer(*x)
-    torch.save((x, y, state), f"{folder}/{{module.__name__}}.pt")
+    torch.save((x, y, state), f"{folder}/{{name}}.pt")
 """
 LOAD = """
 import sys, torch
 sys.path.insert(0, {folder!r})
 import {modules}
-for module in ({modules},):
-    x, y, state = torch.load(f"{folder}/{{module.__name__}}.pt", weights_only=True)
-    y2, state2 = torch.export.load(f"{folder}/{{module.__name__}}.pt2").module()(*x)
+for name, *_ in {ways}:
+    x, y, state = torch.load(f"{folder}/{{name}}.pt", weights_only=True)
+    y2, state2 = torch.export.load(f"{folder}/{{name}}.pt2").module()(*x)
     assert type(state2) is type(state) and type(y2) is type(y), (state2, state)
     for a, b in zip(torch.utils._pytree.tree_leaves((y, state)), torch.utils._pytree.tree_leaves((y2, state2)), strict=True):
         torch.testing.assert_close(a, b)
@@ -105,66 +105,76 @@ def test_a_digest_is_of_the_equations_and_not_of_their_place():
     assert other._kernels["cpu"].digest != same._kernels["cpu"].digest and other._kernels["triton"].digest != same._kernels["triton"].digest
 
 
-@pytest.mark.parametrize("strict", [True, False])
-@pytest.mark.parametrize("backend", ["cpu", "auto"])
-def test_exported_programs_run_in_a_new_process(tmp_path, strict, backend):
-    names = NAMES if backend == "auto" and not strict else ("leaky",)
-    for name in names:
-        text = CELL if name == "leaky" else (ROOT / "examples" / f"{name}.rnn").read_text(encoding="utf-8")
-        (tmp_path / f"cell_{name}.py").write_text(rnndsl.compile(text), encoding="utf-8")
-    words = {"folder": str(tmp_path), "modules": ", ".join(f"cell_{n}" for n in names), "backend": backend, "strict": strict}
-    in_a_new_process(SAVE.format(**words))
-    in_a_new_process(LOAD.format(**words))
+def ways(*each: tuple[str, str, bool]) -> dict[str, str]:
+    """What SAVE and LOAD ask for: modules, a backend of each, and whether they are traced strictly."""
+    listed = ", ".join(f'("{module}-{backend}-{strict}", {module}, {backend!r}, {strict})' for module, backend, strict in each)
+    return {"modules": ", ".join(dict.fromkeys(module for module, _, _ in each)), "ways": f"[{listed}]"}
+
+
+def test_exported_programs_run_in_a_new_process(tmp_path):
+    """Both tracers, and a backend that is asked for."""
+    (tmp_path / "cell_leaky.py").write_text(rnndsl.compile(CELL), encoding="utf-8")
+    for name in NAMES:
+        (tmp_path / f"cell_{name}.py").write_text(rnndsl.compile((ROOT / "examples" / f"{name}.rnn").read_text(encoding="utf-8")), encoding="utf-8")
+    words = ways(*((f"cell_{n}", "auto", False) for n in NAMES), ("cell_leaky", "auto", True), ("cell_leaky", "cpu", True), ("cell_leaky", "cpu", False))
+    in_a_new_process(SAVE.format(folder=str(tmp_path), **words))
+    in_a_new_process(LOAD.format(folder=str(tmp_path), **words))
 
 
 def test_exported_programs_of_loaded_cells_run_in_a_new_process(tmp_path):
     program = f"import rnndsl, sys; sys.modules['loaded'] = rnndsl.load({CELL!r}); "
-    words = {"folder": str(tmp_path), "modules": "loaded", "backend": "auto", "strict": False}
-    in_a_new_process(program + SAVE.format(**words).replace('{module.__name__}', "p"))
-    in_a_new_process(program + LOAD.format(**words).replace('{module.__name__}', "p"))
+    words = ways(("loaded", "auto", False))
+    in_a_new_process(program + SAVE.format(folder=str(tmp_path), **words))
+    in_a_new_process(program + LOAD.format(folder=str(tmp_path), **words))
 
 
 def test_packages_of_aotinductor_run_in_a_new_process(tmp_path):
     (tmp_path / "cell_leaky.py").write_text(rnndsl.compile(CELL), encoding="utf-8")
-    words = {"folder": str(tmp_path), "modules": "cell_leaky", "backend": "auto", "strict": False}
+    words = ways(("cell_leaky", "auto", False))
     package = f"{tmp_path}/package.pt2"
     cache = fresh(tmp_path)
-    in_a_new_process("import torch; torch.set_grad_enabled(False)\n" + SAVE.format(**words) + f"    torch._inductor.aoti_compile_and_package(program, package_path={package!r})\n", **cache)
-    load = LOAD.format(**words)
-    assert "torch.export.load(" in load
-    in_a_new_process(load.replace('torch.export.load(f"' + f"{tmp_path}/" + '{module.__name__}.pt2").module()', f"torch._inductor.aoti_load_package({package!r})"), **cache)
+    compiled = f"    torch._inductor.aoti_compile_and_package(program, package_path={package!r})\n"
+    in_a_new_process("import torch; torch.set_grad_enabled(False)\n" + SAVE.format(folder=str(tmp_path), **words) + compiled, **cache)
+    load = LOAD.format(folder=str(tmp_path), **words)
+    exported = f'torch.export.load(f"{tmp_path}/' + '{name}.pt2").module()'
+    assert exported in load
+    in_a_new_process(load.replace(exported, f"torch._inductor.aoti_load_package({package!r})"), **cache)
 
 
 COMPILED = """
-import sys, torch
+import importlib, pathlib, sys, torch
 sys.path.insert(0, {folder!r})
 import cell_leaky
-torch.manual_seed(0)
-layer = cell_leaky.Leaky(D=3, H=4, rate={rate})
-x = torch.randn(2, 5, 3)
-y, state = torch.compile(layer, fullgraph=True)(x)
-y.sum().backward()
-found = layer.W.grad.clone()
-layer.W.grad = None
-z, _ = layer(x)
-z.sum().backward()
-torch.testing.assert_close(y, z)
-torch.testing.assert_close(found, layer.W.grad)
-print(torch._dynamo.utils.counters["inductor"]["fxgraph_cache_hit"])
+def hits(rate):
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    torch.manual_seed(0)
+    layer = cell_leaky.Leaky(D=3, H=4, rate=rate)
+    x = torch.randn(2, 5, 3)
+    y, state = torch.compile(layer, fullgraph=True)(x)
+    y.sum().backward()
+    found = layer.W.grad.clone()
+    layer.W.grad = None
+    z, _ = layer(x)
+    z.sum().backward()
+    torch.testing.assert_close(y, z)
+    torch.testing.assert_close(found, layer.W.grad)
+    return torch._dynamo.utils.counters["inductor"]["fxgraph_cache_hit"]
 """
 
 
 def test_compiled_graphs_on_disk_hold_no_stale_keys(tmp_path):
-    """The second process takes the graph of the first from the cache; other equations and other hyperparameters never do. The graph calls ops and has
+    """The second process takes the graph of the first from the cache; other hyperparameters and other equations never do. The graph calls ops and has
     no kernel of its own, which would have to be compiled for seconds."""
     place = tmp_path / "cell_leaky.py"
-    cache = fresh(tmp_path)
     text = CELL.replace(" > 0", "").replace("output h, e = h[t]^2", "output h")
     place.write_text(rnndsl.compile(text), encoding="utf-8")
-    runs = [COMPILED.format(folder=str(tmp_path), rate=r) for r in (0.1, 0.1, 0.5)]
-    assert [int(in_a_new_process(r, **cache)) > 0 for r in runs] == [False, True, False]
-    place.write_text(rnndsl.compile(text.replace("tanh(", "sin(")), encoding="utf-8")
-    assert in_a_new_process(runs[0], **cache) == "0\n"
+    (tmp_path / "other.py").write_text(rnndsl.compile(text.replace("tanh(", "sin(")), encoding="utf-8")
+    start, cache = COMPILED.format(folder=str(tmp_path)), fresh(tmp_path)
+    assert in_a_new_process(start + "print(hits(0.1))", **cache) == "0\n"
+    reload = f"pathlib.Path({str(place)!r}).write_text(pathlib.Path({str(tmp_path / 'other.py')!r}).read_text()); importlib.reload(cell_leaky)"
+    again = in_a_new_process(start + f"print(hits(0.1) > 0, hits(0.5) > 0); {reload}; print(hits(0.1) > 0)", **cache)
+    assert again == "True False\nFalse\n"
 
 
 # Keys of what is not there
