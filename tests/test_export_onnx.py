@@ -1,6 +1,7 @@
 """Layers as ONNX models, run by onnxruntime, against the layers themselves in double precision."""
 
 import itertools
+import json
 import math
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import rnndsl
+from rnndsl import cli
 from rnndsl.functions import OPERATIONS
 from tests.agreement import layer_of, sizes_of
 from tests.random_programs import program
@@ -266,3 +268,40 @@ def test_a_missing_package_is_named(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ImportError, match=r'pip install "rnndsl\[onnx\]"'):
         models.onnx_models(rnndsl.load(ZOO["LSTM"].text).LSTM(D=2, H=3))
+
+
+# The command
+
+
+def test_the_command_writes_models_of_trained_weights(tmp_path, capsys):
+    program = tmp_path / "cells.rnn"
+    program.write_text(ZOO["GRU"].text + ZOO["LSTM"].text, encoding="utf-8")
+    layer = rnndsl.load(program).LSTM(D=3, H=4)
+    torch.save(layer.state_dict(), tmp_path / "lstm.pt")
+    command = ["export", str(program), "--onnx", "-o", str(tmp_path / "out"), "--cell", "LSTM", "--size", "D=3", "H=4", "--weights", str(tmp_path / "lstm.pt")]
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out == f"wrote {tmp_path}/out/lstm.onnx\nwrote {tmp_path}/out/lstm_step.onnx\n"
+    assert cli.main([*command, "--prefix", "gate", "--no-reset", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"models": [f"{tmp_path}/out/gate.onnx", f"{tmp_path}/out/gate_step.onnx"]}
+    x = torch.randn(2, 5, 3)
+    for name in ("lstm", "gate"):
+        run = session(str(tmp_path / "out" / f"{name}.onnx"))
+        assert ("reset" in [i.name for i in run.get_overridable_initializers()]) is (name == "lstm")
+        assert np.allclose(run.run(None, {"x": x.numpy()})[0], layer(x)[0].detach().numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "say as what to export it: --c or --onnx"),
+        (("--c", "--onnx"), "say as what to export it: --c or --onnx"),
+        (("--onnx", "--int8"), "--int8 is of --c"),
+        (("--c", "--no-reset"), "--no-reset is of --onnx"),
+        (("--onnx", "--size", "D=3"), "give those of LSTM that are missing: --size H=…"),
+    ],
+)
+def test_the_command_refuses_what_does_not_fit(tmp_path, capsys, arguments, words):
+    program = tmp_path / "lstm.rnn"
+    program.write_text(ZOO["LSTM"].text, encoding="utf-8")
+    assert cli.main(["export", str(program), "-o", str(tmp_path / "out"), *arguments]) == 2
+    assert words in capsys.readouterr().err
