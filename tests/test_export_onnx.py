@@ -10,10 +10,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 import rnndsl
 from rnndsl import cli
 from rnndsl.functions import OPERATIONS
+from rnndsl.nn import Recurrent
 from tests.agreement import layer_of, sizes_of
 from tests.random_programs import program
 from tests.zoo_cells import ZOO
@@ -24,7 +26,7 @@ pytest.importorskip("onnxruntime")
 from rnndsl.export.onnx import model as models  # noqa: E402
 from rnndsl.export.onnx.functions import FORMS  # noqa: E402
 from rnndsl.export.onnx.writer import FLOAT, Store, Writer, value_info  # noqa: E402
-from tests.onnx_run import Models, session  # noqa: E402
+from tests.onnx_run import Models, fed, session  # noqa: E402
 
 
 def models_of(text: str, cell: str = "C", reset: bool = True, **sizes) -> Models:
@@ -147,6 +149,69 @@ def test_training_has_no_part_in_it():
     assert y.tolist() == [[0.5, 0.5]]
 
 
+# Stacks, and sequences of different lengths
+
+
+AWKWARD = """
+cell C(D, H):
+  input x: [D]
+  input reset: []
+  state h: [H] = 0.5
+  param W: [H, D]
+  h[t] = 0.5 * h[t-2] + W @ x[t-1] + t + reset
+  output q = h[t], s = sum(h[t]), z = 1j * h[t]
+"""
+STACKS = {
+    "both directions": (ZOO["GRU"].text, "GRU", {"num_layers": 2, "bidirectional": True}),
+    "one direction": (ZOO["LSTM"].text, "LSTM", {"num_layers": 2}),
+    "complex states": (ZOO["LRU"].text, "LRU", {"bidirectional": True}),
+    "lags and the step number": (AWKWARD, "C", {"num_layers": 2, "bidirectional": True}),
+    "an output that goes up": (AWKWARD, "C", {"num_layers": 3, "output": "q"}),
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_models_of_stacks(name):
+    text, cell, options = STACKS[name]
+    torch.manual_seed(0)
+    net = Recurrent(getattr(rnndsl.load(text), cell), {"D": 3, "H": 4}, **options).eval()
+    found = models.onnx_models(net, lengths=True)
+    sequence = session(found[0])
+    names = [i.name for i in found[0].graph.input]
+    fields, (reset, lengths) = [n for n in names if n.startswith("state.")], names[-2:]
+    inputs = [torch.randn(3, 6, *map(int, shape)) for _, shape in net._declared]
+    feeds = {n: fed(x) for n, x in zip(net.inputs, inputs, strict=True)}
+
+    def compare(run, given, wanted):
+        want = [torch.view_as_real(v) if v.is_complex() else v for v in tree_leaves(wanted)]
+        for got, value in zip(map(torch.from_numpy, run.run(None, given)), want, strict=True):
+            torch.testing.assert_close(got, value, atol=2e-5, rtol=1e-4)
+
+    ends, restarts = torch.tensor([4, 6, 0]), torch.rand(3, 6) < 0.3
+    with torch.no_grad():
+        _, state = wanted = net(*inputs)
+        compare(sequence, feeds, wanted)
+        before = dict(zip(fields, map(fed, tree_leaves(state)), strict=True))
+        compare(sequence, feeds | before | {lengths: ends.numpy(), reset: restarts.numpy()}, net(*inputs, state=state, lengths=ends, reset=restarts))
+        compare(sequence, feeds | {reset: restarts.numpy()}, net(*inputs, reset=restarts))
+        if not net.bidirectional:
+            now = [x[:, 0] for x in inputs]
+            compare(session(found[1]), {n: fed(x) for n, x in zip(net.inputs, now, strict=True)} | before, net.step(*now, state))
+    assert len(found) == 2 - net.bidirectional
+    held = {i.name for i in found[0].graph.initializer}
+    assert {f"cells.{k}.W" for k in range(len(net.cells))} <= held or not any("W" in c._tensors for c in net.cells)
+
+
+def test_padding_is_not_read():
+    model, _ = models.onnx_models(rnndsl.load(ZOO["GRU"].text).GRU(D=3, H=4), lengths=True)
+    run = session(model)
+    x = torch.randn(2, 5, 3)
+    x[0, 2:] = math.nan
+    y, h = run.run(None, {"x": x.numpy(), "lengths": np.array([2, 5])})
+    short, end = run.run(None, {"x": x[:1, :2].numpy()})
+    assert np.array_equal(y[0, :2], short[0]) and not y[0, 2:].any() and np.array_equal(h[0], end[0]) and np.isfinite(h).all()
+
+
 # How
 
 
@@ -234,7 +299,7 @@ def test_large_weights_lie_in_a_file_beside_it(tmp_path, monkeypatch):
 def test_what_is_no_layer_of_a_program_is_refused():
     scope: dict = {"__name__": "made"}
     exec(rnndsl.compile(ZOO["LSTM"].text), scope)
-    for layer, words in [(torch.nn.GRU(2, 3), "expected a layer"), (rnndsl.load(ZOO["LSTM"].text).LSTM, "got the class LSTM"), (scope["LSTM"](D=2, H=3), "its equations are not known")]:
+    for layer, words in [(torch.nn.GRU(2, 3), "expected a layer of a class"), (rnndsl.load(ZOO["LSTM"].text).LSTM, "got the class LSTM"), (scope["LSTM"](D=2, H=3), "its equations are not known")]:
         with pytest.raises(TypeError, match=words):
             rnndsl.export_onnx(layer, "nowhere")
 
@@ -281,6 +346,8 @@ def test_the_command_writes_models_of_trained_weights(tmp_path, capsys):
     command = ["export", str(program), "--onnx", "-o", str(tmp_path / "out"), "--cell", "LSTM", "--size", "D=3", "H=4", "--weights", str(tmp_path / "lstm.pt")]
     assert cli.main(command) == 0
     assert capsys.readouterr().out == f"wrote {tmp_path}/out/lstm.onnx\nwrote {tmp_path}/out/lstm_step.onnx\n"
+    assert cli.main([*command[:-2], "--layers", "2", "--prefix", "two", "--lengths"]) == 0
+    assert capsys.readouterr().out.startswith(f"wrote {tmp_path}/out/two.onnx\nwrote {tmp_path}/out/two_step.onnx\nthe weights are drawn")
     assert cli.main([*command, "--prefix", "gate", "--no-reset", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"models": [f"{tmp_path}/out/gate.onnx", f"{tmp_path}/out/gate_step.onnx"]}
     x = torch.randn(2, 5, 3)
@@ -297,6 +364,7 @@ def test_the_command_writes_models_of_trained_weights(tmp_path, capsys):
         (("--c", "--onnx"), "say as what to export it: --c or --onnx"),
         (("--onnx", "--int8"), "--int8 is of --c"),
         (("--c", "--no-reset"), "--no-reset is of --onnx"),
+        (("--c", "--lengths"), "--lengths is of --onnx"),
         (("--onnx", "--size", "D=3"), "give those of LSTM that are missing: --size H=…"),
     ],
 )

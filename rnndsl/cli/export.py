@@ -9,8 +9,7 @@ from rnndsl.cli.programs import chosen_cell, read
 from rnndsl.cli.status import Misuse
 from rnndsl.files import same_file
 
-
-_ONLY = {"double": "c", "int8": "c", "no_reset": "onnx"}  # options of one of the forms
+_ONLY = {"double": "c", "int8": "c", "no_reset": "onnx", "lengths": "onnx"}  # options of one of the forms
 
 
 def add(commands: Any) -> None:
@@ -39,6 +38,7 @@ def add(commands: Any) -> None:
     p.add_argument("--double", action="store_true", help="C: double instead of float")
     p.add_argument("--int8", action="store_true", help="C: matrices in int8, with a scale a row")
     p.add_argument("--no-reset", action="store_true", help="ONNX: a model of a sequence that does not take where sequences restart")
+    p.add_argument("--lengths", action="store_true", help="ONNX: one that takes where sequences end")
     p.add_argument("--json", action="store_true", help="print plain data")
     p.set_defaults(run=run)
 
@@ -131,7 +131,7 @@ def _to_onnx(layer: Any, folder: Path, options: Namespace) -> None:
     from rnndsl.export.onnx.model import export_onnx
 
     try:
-        paths = export_onnx(layer, folder, name=options.prefix, reset=not options.no_reset)
+        paths = export_onnx(layer, folder, name=options.prefix, reset=not options.no_reset, lengths=options.lengths)
     except (ImportError, TypeError, ValueError, IndexError) as e:
         raise Misuse(str(e)) from None
     except OSError as e:

@@ -12,7 +12,7 @@ from rnndsl.runtime import Layer
 def program_of(layer: Any) -> tuple[Source, str]:
     """The program of a layer, and the name of its cell there. Raises TypeError where it is not known."""
     if not isinstance(layer, Layer):
-        raise TypeError(f"expected a layer, as a class of rnndsl.load(…) makes it, got {type(layer).__name__ if not isinstance(layer, type) else f'the class {layer.__name__}'}")
+        raise TypeError(f"expected a layer of a class of rnndsl.load(…), or a rnndsl.nn.Recurrent of such, got {type(layer).__name__ if not isinstance(layer, type) else f'the class {layer.__name__}'}")
     for c in type(layer).__mro__:
         source = programs.program_of(c.__module__)
         if source is not None:

@@ -1,9 +1,10 @@
 """What a graph takes and returns, by name, and the weights that it holds. A complex value is real and imaginary part, along a last axis of two.
 
-An input has its own name, a field of the state is `state.h` and then `new_state.h`, an output is `output.y`.
+An input has its own name, a field of the state is `state.h` and then `new_state.h`, an output is `output.y`. In a stack, fields are `state.0.h`, and
+weights `cells.0.W`, by the number of the layer and direction that has them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,23 +23,67 @@ LEADS = {1: (BATCH,), 2: (BATCH, TIME)}
 
 
 @dataclass
-class Boundary:
-    """A graph in the making; `lead` axes stand before those of an input: a batch, or a batch and steps."""
+class Outside:
+    """What a graph takes and returns so far. `lead` axes stand before those of an input: a batch, or a batch and steps."""
 
-    of: Given
     lead: int
     inputs: list[ValueInfoProto] = field(default_factory=list)
     outputs: list[ValueInfoProto] = field(default_factory=list)
     leads: dict[int, str] = field(default_factory=dict)
     main: Writer = field(default_factory=lambda: Writer(Store()))
 
-    def streams(self) -> list[Tensor]:
-        """The real arrays of the inputs."""
-        found: list[Tensor] = []
-        for name, t in self.of.inputs.items():
-            self.inputs.append(value_info(name, FLOAT, (*LEADS[self.lead], *self.of.shape(t))))
-            found += self._real(name, t, self.lead)
-        return found
+    def takes(self, name: str, kind: int, shape: Sequence[int | str], default: np.ndarray | None = None) -> None:
+        """One more input; with a default it need not be given."""
+        self.inputs.append(value_info(name, kind, shape))
+        if default is not None:
+            self.main.store.initializer(name, default)
+
+    def sizes(self, lead: int, dims: Sequence[int]) -> str:
+        """The sizes of a lead, and these behind them, as a tensor."""
+        w = self.main
+        if lead not in self.leads:
+            self.leads[lead] = w.op("Shape", self.inputs[0].name, start=0, end=lead)
+        return w.op("Concat", self.leads[lead], w.ints(*dims), axis=0) if dims else self.leads[lead]
+
+    def returns(self, name: str, parts: Sequence[Tensor], lead: int, kind: int = FLOAT) -> None:
+        """One more output, of one real array or two."""
+        w = self.main
+        w.stem, w.doc = "", ""
+        if len(parts) == 2:
+            w.op("Concat", *(w.op("Unsqueeze", p.name, w.ints(-1)) for p in parts), axis=-1, named=name)
+        else:
+            w.op("Identity", parts[0].name, named=name)
+        self.outputs.append(value_info(name, kind, (*LEADS[lead], *parts[0].dims, *((2,) if len(parts) == 2 else ()))))
+
+    def graph(self, name: str, doc: str) -> GraphProto:
+        """The whole, but for what nothing reads."""
+        nodes, read = read_by(self.main.nodes, self.outputs)
+        given = {i.name for i in self.inputs}
+        weights = [t for n, t in self.main.store.initializers.items() if n in read or n in given]
+        return helper.make_graph(nodes, name, self.inputs, self.outputs, weights, doc)
+
+
+@dataclass
+class Boundary:
+    """A layer in a graph. place: what stands before its number in a stack is nothing, where it is alone."""
+
+    of: Given
+    outside: Outside
+    place: str = ""
+
+    @property
+    def main(self) -> Writer:
+        return self.outside.main
+
+    def streams(self) -> dict[str, list[Tensor]]:
+        """The real arrays of each input."""
+        return {name: self.stream(name, t) for name, t in self.of.inputs.items()}
+
+    def stream(self, name: str, t: Type) -> list[Tensor]:
+        """The real arrays of an input of this name."""
+        lead = self.outside.lead
+        self.outside.takes(name, FLOAT, (*LEADS[lead], *self.of.shape(t)))
+        return self._real(name, t, lead)
 
     def state(self) -> dict[str, list[Tensor]]:
         """The real arrays of each field that a call begins with."""
@@ -46,11 +91,10 @@ class Boundary:
 
     def _begins(self, c: Carry, initial: torch.Tensor) -> list[Tensor]:
         """A field, which need not be given, and may be that of one sequence, for all."""
-        name, shape, w = f"state.{c.field}", self.of.shape(c.type), self.main
-        self.inputs.append(value_info(name, kind_of(c), (STATES, *shape)))
+        name, shape, w = f"state.{self.place}{c.field}", self.of.shape(c.type), self.main
         value = torch.view_as_real(initial) if initial.is_complex() else initial
-        w.store.initializer(name, value.numpy().astype(np.int64 if c.role == "clock" else np.float64)[None])
-        return self._real(w.op("Expand", name, self.sizes(1, [1] * len(shape))), c.type, 1)
+        self.outside.takes(name, kind_of(c), (STATES, *shape), value.numpy().astype(np.int64 if c.role == "clock" else np.float64)[None])
+        return self._real(w.op("Expand", name, self.outside.sizes(1, [1] * len(shape))), c.type, 1)
 
     def _real(self, name: str, t: Type, lead: int) -> list[Tensor]:
         """A value of the outside as the real arrays that a step knows."""
@@ -58,13 +102,6 @@ class Boundary:
         if not t.is_complex:
             return [Tensor(name, lead, dims)]
         return [Tensor(self.main.op("Gather", name, self.main.constant(part, np.int64), axis=lead + len(dims)), lead, dims) for part in (0, 1)]
-
-    def sizes(self, lead: int, dims: Sequence[int]) -> str:
-        """The sizes of a lead, and these behind them, as a tensor."""
-        w = self.main
-        if lead not in self.leads:
-            self.leads[lead] = w.op("Shape", next(iter(self.of.inputs)), start=0, end=lead)
-        return w.op("Concat", self.leads[lead], w.ints(*dims), axis=0) if dims else self.leads[lead]
 
     # Weights
 
@@ -86,7 +123,8 @@ class Boundary:
                 raise IndexError(f"there is no slice {slice_} of {name}: its leading head axis has {value.shape[0]}")
             value = value[slice_ - 1]
         marks = [f"/{m}" for m in ("made" if name.endswith(".") else "", part, "" if slice_ is None else slice_) if m]
-        return Tensor(self.main.store.initializer(name.rstrip(".") + "".join(marks), value.expand(dims).numpy()), 0, dims)
+        own = f"cells.{self.place}{name}" if self.place else name
+        return Tensor(self.main.store.initializer(own.rstrip(".") + "".join(marks), value.expand(dims).numpy()), 0, dims)
 
     def _number(self, n: int) -> int:
         """The number of a slice."""
@@ -108,34 +146,14 @@ class Boundary:
         def there(n: int) -> Tensor | None:
             return self.weight(nodes[n]) if nodes[n].op == "static" else given.get(n)
 
-        return Values(writer, self.main, nodes, self.of, there, self.sizes, dict(made))
+        return Values(writer, self.main, nodes, self.of, there, self.outside.sizes, dict(made))
 
     # What is returned
 
-    def returns(self, name: str, t: Type, arrays: Iterable[Tensor], lead: int, kind: int = FLOAT) -> None:
-        """An output that real arrays make."""
-        w, parts = self.main, [a.name for a in arrays]
-        w.stem, w.doc = "", ""
-        if t.is_complex:
-            w.op("Concat", *(w.op("Unsqueeze", p, w.ints(-1)) for p in parts), axis=-1, named=name)
-        else:
-            w.op("Identity", *parts, named=name)
-        self.outputs.append(value_info(name, kind, (*LEADS[lead], *self.of.shape(t))))
-
-    def returns_all(self, outputs: Iterable[Tensor], state: Mapping[str, Sequence[Tensor]]) -> None:
-        """The outputs of the cell, of which there are one or two real arrays each, and the fields of its state."""
-        left = iter(outputs)
-        for name, t in self.of.outputs.items():
-            self.returns(f"output.{name}", t, [next(left) for _ in range(1 + t.is_complex)], self.lead)
+    def returns_state(self, state: Mapping[str, Sequence[Tensor]]) -> None:
+        """The fields of the state, as they are left."""
         for c in self.of.plan.carries:
-            self.returns(f"new_state.{c.field}", c.type, state[c.field], 1, kind_of(c))
-
-    def graph(self, name: str, doc: str) -> GraphProto:
-        """The whole, but for what nothing reads."""
-        nodes, read = read_by(self.main.nodes, self.outputs)
-        given = {i.name for i in self.inputs}
-        weights = [t for n, t in self.main.store.initializers.items() if n in read or n in given]
-        return helper.make_graph(nodes, name, self.inputs, self.outputs, weights, doc)
+            self.outside.returns(f"new_state.{self.place}{c.field}", state[c.field], 1, kind_of(c))
 
 
 def kind_of(c: Carry) -> int:

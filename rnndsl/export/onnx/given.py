@@ -1,6 +1,6 @@
 """What the models of a layer are made from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +22,7 @@ class Given:
     plan: Plan
     step: Step
     sizes: dict[str, int]
-    hypers: Mapping[str, float]
+    hypers: dict[str, float]
     values: dict[str, Tensor]
     initial: tuple[Tensor, ...]
 
@@ -38,14 +38,6 @@ class Given:
     def carries(self) -> tuple[Carry, ...]:
         """The field of each real array that the step carries."""
         return tuple(c for c in self.plan.carries if c.role != "clock" for _ in range(1 + c.type.is_complex))
-
-    @cached_property
-    def reset(self) -> str:
-        """What the resets are called: by no name that the program has."""
-        name = "reset"
-        while any(v.name == name for v in self.plan.cell.variables):
-            name += "_"
-        return name
 
     def dims(self, shape: tuple[Dim, ...]) -> tuple[int, ...]:
         return tuple(int(d.evaluate(self.sizes)) for d in shape)
@@ -68,6 +60,14 @@ class Given:
     @cached_property
     def _labels(self) -> dict[int, str]:
         return {n: name.rstrip(".") for n, name in self.step.names}
+
+
+def free(name: str, taken: Iterable[str]) -> str:
+    """A name, with as many underscores behind it as it takes to be none of those that are taken."""
+    known = set(taken)
+    while name in known:
+        name += "_"
+    return name
 
 
 def printable(text: str) -> str:

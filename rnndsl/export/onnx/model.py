@@ -12,6 +12,7 @@ from rnndsl.export.layers import program_of, snake_case
 from rnndsl.export.onnx.given import Given, printable
 from rnndsl.export.step import NoForm, planned_step
 from rnndsl.export.values import values_of
+from rnndsl.nn.recurrent import Recurrent
 from rnndsl.plan.build import make_plan
 from rnndsl.plan.verify import verify
 from rnndsl.version import VERSION
@@ -23,20 +24,21 @@ OPSET, IR = 18, 8  # those of ONNX 1.13: runtimes since 2023 read them
 INLINE = 1 << 30  # bytes of weights up to which they stand in the model's file; a file may have twice as many
 
 
-def export_onnx(layer: Any, folder: str | Path, *, name: str | None = None, reset: bool = True) -> tuple[Path, Path]:
+def export_onnx(layer: Any, folder: str | Path, *, name: str | None = None, reset: bool = True, lengths: bool = False) -> tuple[Path, ...]:
     """Writes folder/name.onnx, which runs a sequence, and folder/name_step.onnx, which runs one step, and returns their paths.
 
-    Both hold the layer's weights as they are now, in float32, and compute what it does in evaluation. name: the cell's, in snake case, if none is given.
-    reset: whether the first takes where sequences restart. Raises TypeError for what is no layer of a class of `rnndsl.load`, ValueError for a weight that
-    float32 has no room for, RnnError for equations that have no form in ONNX, ImportError where the package onnx is missing.
+    layer: one of a class of `rnndsl.load`, or a `rnndsl.nn.Recurrent` of such; one that runs in both directions has no step. Both models hold the weights
+    as they are now, in float32, and compute what the layer does in evaluation. name: the cell's, in snake case, if none is given. reset, lengths: whether
+    the first takes where sequences restart, and where they end. Raises TypeError for what is no such layer, ValueError for a weight that float32 has no
+    room for, RnnError for equations that have no form in ONNX, ImportError where the package onnx is missing.
     """
-    models = onnx_models(layer, reset=reset)
+    models = onnx_models(layer, reset=reset, lengths=lengths)
     import onnx
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    stem = name or snake_case(type(layer).__name__)
-    paths = folder / f"{stem}.onnx", folder / f"{stem}_step.onnx"
+    stem = name or snake_case(_cells(layer)[0].__class__.__name__)
+    paths = (folder / f"{stem}.onnx", folder / f"{stem}_step.onnx")[: len(models)]
     for model, path in zip(models, paths, strict=True):
         weights = f"{path.name}.weights"
         (folder / weights).unlink(missing_ok=True)  # onnx writes behind what is there
@@ -44,20 +46,36 @@ def export_onnx(layer: Any, folder: str | Path, *, name: str | None = None, rese
     return paths
 
 
-def onnx_models(layer: Any, *, reset: bool = True) -> "tuple[ModelProto, ModelProto]":
+def onnx_models(layer: Any, *, reset: bool = True, lengths: bool = False) -> "tuple[ModelProto, ...]":
     """The models of a layer: of a sequence, and of a step. Raises what `export_onnx` does."""
-    source, name = program_of(layer)
+    programs = [program_of(cell) for cell in _cells(layer)]
     try:
         from rnndsl.export.onnx.sequence import sequence_graph
+        from rnndsl.export.onnx.stack import stack_graph, stack_step_graph
         from rnndsl.export.onnx.step import step_graph
     except ModuleNotFoundError as e:
         if e.name is None or e.name.partition(".")[0] != "onnx":
             raise
         raise ImportError('an export to ONNX needs the package onnx: pip install "rnndsl[onnx]"') from None
-    cell = next(c for c in compiler.compiled(source).program.cells if c.name == name)
-    doc = "\n".join(map(printable, source.slice(cell.span).rstrip().split("\n")))
-    of = _given(layer, cell, source)
-    return _model(of, sequence_graph(of, doc, reset)), _model(of, step_graph(of, doc))
+    cells = [next(c for c in compiler.compiled(source).program.cells if c.name == name) for source, name in programs]
+    sources = [source for source, _ in programs]
+    given = [_given(*made) for made in zip(_cells(layer), cells, sources, strict=True)]
+    doc = "\n\n".join(dict.fromkeys(_text(source, cell) for source, cell in zip(sources, cells, strict=True)))
+    if layer is _cells(layer)[0]:
+        (of,) = given
+        graphs = [sequence_graph(of, doc, reset, lengths), step_graph(of, doc)]
+    else:
+        graphs = [stack_graph(layer, given, doc, reset, lengths), *([] if layer.bidirectional else [stack_step_graph(layer, given, doc)])]
+    return tuple(_model(given, graph) for graph in graphs)
+
+
+def _cells(layer: Any) -> list[Any]:
+    """The layers of a stack, or the one layer."""
+    return list(layer.cells) if isinstance(layer, Recurrent) else [layer]
+
+
+def _text(source: Source, cell: Cell) -> str:
+    return "\n".join(map(printable, source.slice(cell.span).rstrip().split("\n")))
 
 
 def _given(layer: Any, cell: Cell, source: Source) -> Given:
@@ -71,11 +89,14 @@ def _given(layer: Any, cell: Cell, source: Source) -> Given:
     return Given(source, plan, step, layer._sizes, layer._hypers, values, initial)
 
 
-def _model(of: Given, graph: "GraphProto") -> "ModelProto":
+def _model(given: list[Given], graph: "GraphProto") -> "ModelProto":
     from onnx import checker, helper
 
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="rnndsl", producer_version=VERSION)
-    helper.set_model_props(model, {"cell": of.plan.cell.name} | {name: str(value) for name, value in (*of.sizes.items(), *of.hypers.items())})
+    for k, of in enumerate(given):
+        header = {"cell": of.plan.cell.name} | of.sizes | of.hypers
+        for name, value in header.items():
+            model.metadata_props.add(key=f"{k}.{name}" if len(given) > 1 else name, value=str(value))
     if model.ByteSize() < INLINE:  # the checker reads no larger one
         checker.check_model(model, full_check=True)
     return model
