@@ -41,20 +41,22 @@ def shown(text):
     for page in (found.text, found.latex, json.dumps(found.data), found._repr_html_()):
         assert page and len(page) < 4_000_000
 
-text = sys.stdin.read()
-said = {"check": [d.code for d in api.check(text) if d.severity == "error"]}
-said["fmt"] = codes(lambda: api.format(text))
-said["compile"] = said["check"] or codes(lambda: compile(api.compile(text), "module", "exec"))
-said["explain"] = codes(lambda: shown(text))
-document = Document("a.rnn", text)
-at = text.index("[t]") - 1 if "[t]" in text else text.index("cell") + 5
-said["hover"] = (hover(document, at) or hover(document, text.index("cell") + 5)).text[:40] if not said["check"] else "none"
-print(json.dumps(said))
+def answers(text):
+    said = {"check": [d.code for d in api.check(text) if d.severity == "error"]}
+    said["fmt"] = codes(lambda: api.format(text))
+    said["compile"] = said["check"] or codes(lambda: compile(api.compile(text), "module", "exec"))
+    said["explain"] = codes(lambda: shown(text))
+    document = Document("a.rnn", text)
+    at = text.index("[t]") - 1 if "[t]" in text else text.index("cell") + 5
+    said["hover"] = (hover(document, at) or hover(document, text.index("cell") + 5)).text[:40] if not said["check"] else "none"
+    return said
+
+print(json.dumps([answers(text) for text in json.load(sys.stdin)]))
 """
 
 
-def outcome(text: str) -> dict:
-    """What each command says of a program, in a process that may use 60 seconds and 1 GB."""
+def outcomes(texts: list[str]) -> list[dict]:
+    """What each command says of programs, in a process that may use 60 seconds and 1 GB."""
 
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
@@ -62,7 +64,7 @@ def outcome(text: str) -> dict:
 
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-c", RUN]
-    done = subprocess.run(command, input=text, env=env, capture_output=True, text=True, timeout=1200, check=False, preexec_fn=limited)
+    done = subprocess.run(command, input=json.dumps(texts), env=env, capture_output=True, text=True, timeout=1200, check=False, preexec_fn=limited)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 
@@ -81,8 +83,7 @@ SOME = ["squares and tanh", "products", "affine chain", "of params", "states, al
 
 @pytest.mark.parametrize("name", SOME)
 def test_a_small_program_is_answered_or_refused(name):
-    for text in sizes(name):
-        said = outcome(text)
+    for said in outcomes(sizes(name)):
         if said["check"]:
             assert said["compile"] == said["explain"] == said["check"], said
         else:

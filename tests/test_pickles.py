@@ -132,20 +132,37 @@ for a, b in zip((*layer(x)[0], *layer(x)[1]), (*y, *state), strict=True):
 """
 
 
-@pytest.mark.parametrize("way", ["pickle", "torch", "cloudpickle"])
-def test_loaded_classes_are_read_in_a_process_that_knows_nothing(tmp_path, way):
-    path = tmp_path / "saved"
+FORKS = """
+import os, sys, traceback, torch
+for script in {scripts!r}:
+    assert "rnndsl" not in sys.modules
+    child = os.fork()
+    if not child:
+        try:
+            exec(script, {{}})
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, script
+"""
+
+
+def test_loaded_classes_are_read_in_a_process_that_knows_nothing(tmp_path):
+    """Nor has loaded the program before; and in one that has. Each is a child of a process that has imported torch alone."""
     layer = leaky()
     y, state = layer(X)
     value = (type(layer), layer, state, y, X)
-    if way == "torch":
-        torch.save(value, path)
-    else:
-        path.write_bytes((cloudpickle if way == "cloudpickle" else pickle).dumps(value))
-    read = "torch.load(f, weights_only=False)" if way == "torch" else "pickle.load(f)"
-    same = f"import rnndsl; assert rnndsl.load({CELL!r}).Leaky is cls"
-    in_a_new_process(READ.format(before="", path=str(path), read=read, after=same))
-    in_a_new_process(READ.format(before=f"import rnndsl; rnndsl.load({CELL!r})", path=str(path), read=read, after=same))
+    torch.save(value, tmp_path / "torch")
+    for way in (pickle, cloudpickle):
+        (tmp_path / way.__name__).write_bytes(way.dumps(value))
+    same, load = f"import rnndsl; assert rnndsl.load({CELL!r}).Leaky is cls", f"import rnndsl; rnndsl.load({CELL!r})"
+    scripts = [
+        READ.format(before=before, path=str(tmp_path / way), read="torch.load(f, weights_only=False)" if way == "torch" else "pickle.load(f)", after=same)
+        for way in ("pickle", "torch", "cloudpickle")
+        for before in ("", load)
+    ]
+    in_a_new_process(FORKS.format(scripts=scripts))
 
 
 def _work(given, found):
