@@ -29,6 +29,6 @@ def __getattr__(name: str):
 
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
-    if name == "nn":
-        return import_module("rnndsl.nn")
+    if name in ("nn", "zoo"):
+        return import_module(f"rnndsl.{name}")
     raise AttributeError(f"module 'rnndsl' has no attribute {name!r}")

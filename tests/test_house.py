@@ -30,6 +30,7 @@ ROOMS = [
     ("programs",),
     ("tools.bench", "tools.tune", "tools.verify", "tools.lsp", "tools.editors"),
     ("api",),
+    ("zoo",),  # published cells by name
     ("nn",),  # stacks of generated classes, in ordinary PyTorch
     ("export",),  # layers as programs of other systems
     ("cli", "__main__"),

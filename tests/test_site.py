@@ -72,17 +72,16 @@ def test_a_page_of_the_gallery(site):
 
 def test_the_gallery_says_what_is_so(gallery):
     for stem in CELLS.split():
-        shown = gallery.read(gallery.ZOO / f"{stem}.rnn")
-        cell = getattr(rnndsl.load(gallery.ZOO / f"{stem}.rnn"), shown.name)
+        shown = gallery.read(rnndsl.zoo.entry(stem))
+        cell = getattr(rnndsl.zoo, shown.entry.name)
         assert (shown.cpu is None) == (not cell._kernels["cpu"].refused)
         assert (shown.triton is None) == (not cell._kernels["triton"].refused)
         page = gallery.page(shown)
-        assert shown.paper in page and shown.purpose in page and shown.program in page
-        file = (gallery.ZOO / f"{stem}.rnn").read_text(encoding="utf-8").splitlines()
-        assert shown.program.splitlines() == file[shown.first_line - 1 :]
+        assert shown.entry.paper in page and shown.entry.purpose in page and shown.program in page
+        assert shown.program.splitlines() == shown.entry.text.splitlines()[shown.entry.first_line - 1 :]
 
 
 def test_the_index_is_sorted_by_family_and_structure(gallery):
-    rows = re.findall(r"^\| \[\w+\].*$", gallery.index([gallery.read(gallery.ZOO / f"{s}.rnn") for s in CELLS.split()]), re.MULTILINE)
+    rows = re.findall(r"^\| \[\w+\].*$", gallery.index([gallery.read(rnndsl.zoo.entry(s)) for s in CELLS.split()]), re.MULTILINE)
     assert [row.split(" | ")[2] for row in rows] == ["affine", "max-plus", "nonlinear", "nonlinear"]
     assert [row.split(" | ")[3] for row in rows] == ["left", "diagonal", "dense", "diagonal"]

@@ -16,7 +16,7 @@ from rnndsl.diagnostics import RnnError
 from rnndsl.files import write_whole
 from tests.test_cli import GOOD, program_env
 
-FIRST = "# Made by rnndsl 0.1.0 from good.rnn. Change the equations there, not here.\n"
+FIRST = "# Made by rnndsl 0.2.0 from good.rnn. Change the equations there, not here.\n"
 ONLY_LINUX = pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 
 
@@ -134,8 +134,8 @@ def test_output_that_nobody_reads_is_no_error(folder):
 
 
 FOREIGN = [
-    "# Made by rnndsl fans, with love\nx = 1\n", "# Made by rnndsl\n", "# Made by rnndsl 0.1.0 from good.rnn. And changed by me.\nx = 1\n",
-    " " + FIRST, "x = 1\n" + FIRST, "# Made by rnndsl 0.1.0 from a.rnn, cell A. Change it\n", "\n" + FIRST,
+    "# Made by rnndsl fans, with love\nx = 1\n", "# Made by rnndsl\n", "# Made by rnndsl 0.2.0 from good.rnn. And changed by me.\nx = 1\n",
+    " " + FIRST, "x = 1\n" + FIRST, "# Made by rnndsl 0.2.0 from a.rnn, cell A. Change it\n", "\n" + FIRST,
 ]  # fmt: skip
 
 

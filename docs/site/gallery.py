@@ -1,6 +1,5 @@
 """The gallery: a page for each cell of examples/zoo, and a table of all of them; text and pictures are written when the site is built."""
 
-import re
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -9,13 +8,12 @@ from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 
 import rnndsl
-from rnndsl import compiler
+from rnndsl import compiler, zoo
 from rnndsl.api import read_source
 from rnndsl.tools.explain import CellExplanation
 from rnndsl.tools.latex import equations_latex
 from rnndsl.tools.page import count, sections
 
-ZOO = Path(__file__).resolve().parent.parent.parent / "examples" / "zoo"
 FAMILIES = ("affine", "max-plus", "log-semiring", "nonlinear")
 INDEX = """# Gallery
 
@@ -35,13 +33,7 @@ pictures are what the compiler finds. Click on a head to sort.
 class Shown:
     """A cell of the zoo, ready to be written."""
 
-    stem: str
-    name: str
-    paper: str
-    purpose: str
-    remarks: tuple[str, ...]
-    program: str
-    first_line: int
+    entry: zoo.Entry
     latex: str
     components: tuple[dict, ...]
     cost: dict
@@ -49,6 +41,11 @@ class Shown:
     cpu: str | None  # why it has no kernels; None where it has
     triton: str | None
     picture: str
+
+    @property
+    def program(self) -> str:
+        """The file below its comment."""
+        return self.entry.text.partition("\n\n")[2].rstrip("\n")
 
     @property
     def families(self) -> str:
@@ -59,16 +56,13 @@ class Shown:
         return ", ".join(dict.fromkeys(c["structure"] for c in self.components))
 
 
-def read(path: Path) -> Shown:
+def read(e: zoo.Entry) -> Shown:
     """What is said of a cell, and found in it."""
-    text = path.read_text(encoding="utf-8")
-    comment, program = text.split("\n\n", 1)
-    paper, purpose, *remarks = (re.sub(r"\n?# ", " ", p).strip() for p in comment.split("\n#\n"))
-    (cell,) = rnndsl.explain(path).cells
-    source = read_source(path)
+    (cell,) = rnndsl.explain(e.path).cells
+    source = read_source(e.path)
     cpu, triton = _refused(source)
     return Shown(
-        path.stem, cell.name, paper, purpose, tuple(remarks), program.rstrip("\n"), comment.count("\n") + 3,
+        e,
         equations_latex(cell.system, cell.file), tuple(c for c in cell.data["components"] if c["cost"]), cell.data["cost"]["step"],
         _found(cell), cpu, triton, _picture(cell),
     )  # fmt: skip
@@ -96,11 +90,12 @@ def _picture(cell: CellExplanation) -> str:
 
 def page(s: Shown) -> str:
     """The page of a cell."""
-    parts = [f"# {s.name}", s.paper, s.purpose, *s.remarks, _facts(s)]
-    parts.append(f'```rnn title="examples/zoo/{s.stem}.rnn" linenums="{s.first_line}"\n{s.program}\n```')
+    e = s.entry
+    parts = [f"# {e.name}", e.paper, e.purpose, *e.remarks, _facts(s)]
+    parts.append(f'```rnn title="examples/zoo/{e.stem}.rnn" linenums="{e.first_line}"\n{s.program}\n```')
     parts.append(f'## Equations\n\n<div class="equations">\\[{escape(s.latex)}\\]</div>')
-    alt = f"The states of {s.name}, what they read, and which entries of the Jacobian are not zero"
-    parts.append(f'## Structure\n\n<div class="picture" markdown>\n\n![{alt}]({s.stem}.svg)\n\n</div>')
+    alt = f"The states of {e.name}, what they read, and which entries of the Jacobian are not zero"
+    parts.append(f'## Structure\n\n<div class="picture" markdown>\n\n![{alt}]({e.stem}.svg)\n\n</div>')
     parts += [f"- `{', '.join(c['states'])}` is {c['reason']}." for c in s.components]
     parts.append(f"## What the compiler finds\n\n```text\n{s.found}\n```")
     parts.append('<script src="../math.js"></script>\n<script src="../mathjax.js" async></script>')
@@ -129,24 +124,22 @@ def _cell(text: str) -> str:
 def index(cells: list[Shown]) -> str:
     """The table of all cells, by family and structure."""
     rows = []
-    for s in sorted(cells, key=lambda s: (FAMILIES.index(s.families.split(", ")[0]), s.families, s.structures, s.name.lower())):
-        year = re.search(r"\b(?:19|20)\d\d\b", s.paper)
+    for s in sorted(cells, key=lambda s: (FAMILIES.index(s.families.split(", ")[0]), s.families, s.structures, s.entry.name.lower())):
         kernels = ", ".join(b for b, why in (("cpu", s.cpu), ("triton", s.triton)) if why is None)
-        purpose = re.split(r"(?<=[.:;])\s", s.purpose)[0].rstrip(".:;")
-        rows.append(f"| [{s.name}]({s.stem}.md) | {year[0] if year else ''} | {s.families} | {s.structures} | {kernels} | {_cell(purpose)} |")
+        rows.append(f"| [{s.entry.name}]({s.entry.stem}.md) | {s.entry.year} | {s.families} | {s.structures} | {kernels} | {_cell(s.entry.summary)} |")
     head = "| cell | year | family | structure | kernels | for |\n|---|---|---|---|---|---|\n"
     return f"{INDEX}{len(cells)} cells.\n\n<div class=\"sortable\" markdown>\n\n{head}" + "\n".join(rows) + '\n\n</div>\n\n<script src="../sort.js"></script>\n'
 
 
 def pages(stems: list[str] | None = None) -> dict[str, str]:
     """The files of the gallery by path; of some cells, if they are named."""
-    paths = sorted(p for p in ZOO.glob("*.rnn") if stems is None or p.stem in stems)
-    if len(paths) < 8 or "fork" not in get_all_start_methods():
-        cells = [read(p) for p in paths]
+    entries = [e for e in zoo.entries() if stems is None or e.stem in stems]
+    if len(entries) < 8 or "fork" not in get_all_start_methods():
+        cells = [read(e) for e in entries]
     else:
         with ProcessPoolExecutor(mp_context=get_context("fork")) as workers:
-            cells = list(workers.map(read, paths, chunksize=4))
+            cells = list(workers.map(read, entries, chunksize=4))
     found = {"gallery/index.md": index(cells)}
     for s in cells:
-        found |= {f"gallery/{s.stem}.md": page(s), f"gallery/{s.stem}.svg": s.picture}
+        found |= {f"gallery/{s.entry.stem}.md": page(s), f"gallery/{s.entry.stem}.svg": s.picture}
     return found

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rnndsl.cli import bench, cache, check, compile, completion, explain, export, fmt, lsp, new, tune, verify
+from rnndsl.cli import bench, cache, check, compile, completion, explain, export, fmt, lsp, new, tune, verify, zoo
 from rnndsl.cli.terminal import width
 from rnndsl.version import VERSION
 
 WIDTH = 118  # of help that goes to no terminal
 
-COMMANDS = (compile, check, fmt, explain, verify, bench, tune, export, new, completion, lsp, cache)  # in the order of --help
+COMMANDS = (compile, check, fmt, explain, verify, bench, tune, export, new, zoo, completion, lsp, cache)  # in the order of --help
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
         prog="rnndsl",
         description="Write the equations of a recurrent cell; get a PyTorch layer.",
         epilog="examples:\n  rnndsl new my_cell            writes my_cell.rnn, a cell to start from\n"
+        "  rnndsl zoo copy GRU           writes gru.rnn, a published cell to start from\n"
         "  rnndsl check my_cell.rnn      says what is wrong with it\n"
         "  rnndsl fmt my_cell.rnn        puts it in the canonical style\n"
         "  rnndsl compile my_cell.rnn    writes my_cell.py; then: from my_cell import MyCell\n"

@@ -1,4 +1,4 @@
-// Made by rnndsl 0.1.0 from gru.rnn, cell GRU. Change the equations there, not here.
+// Made by rnndsl 0.2.0 from gru.rnn, cell GRU. Change the equations there, not here.
 // Before this stand the type T and the sizes, as constants; kernel.h has what is not said here.
 #include "kernel.h"
 
