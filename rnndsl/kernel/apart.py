@@ -11,22 +11,23 @@ from rnndsl.kernel.loops import reachable
 from rnndsl.kernel.program import Program, Sink, Target
 
 
-def apart(program: Program) -> Program:
-    """The program with products taken apart. One that has a loop, or would grow too large, stays as it is."""
+def apart(program: Program, outputs: bool = False) -> Program:
+    """The program with products taken apart, and outputs that are put together. One that has a loop, or would grow too large, stays as it is."""
     used = reachable(program.nodes, [s.node for s in program.sinks])
     if any(program.nodes[n].op in ("loop", "loop_back") for n in used):
         return program
     try:
-        return _Apart(program).run()
+        return _Apart(program, frozenset(("stream_gradient", "outer_left", "outer_right", *(["output"] if outputs else [])))).run()
     except TooLarge:
         return program
 
 
 @dataclass
 class _Apart:
-    """Rewrites the nodes of a program into `builder`; `new` are their numbers there."""
+    """Rewrites the nodes of a program into `builder`; `new` are their numbers there. joined: the kinds of sinks that take what is put together in pieces."""
 
     program: Program
+    joined: frozenset[str]
     builder: Builder = field(default_factory=Builder)
     new: dict[int, int] = field(default_factory=dict)
 
@@ -91,7 +92,7 @@ class _Apart:
             (n,) = self.program.nodes[n].args
         node = self.program.nodes[n]
         axis = s.order[node.of(int)] if node.op == "concat" else -1
-        if s.target.kind not in ("stream_gradient", "outer_left", "outer_right") or node.op != "concat" or s.offset != Dim.of(0):
+        if s.target.kind not in self.joined or node.op != "concat" or s.offset != Dim.of(0):
             return [replace(s, node=self.new[s.node], target=self._target(s))]
         found, at = [], Dim.of(0)
         for a in node.args:

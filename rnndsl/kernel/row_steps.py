@@ -63,7 +63,7 @@ def row_steps(newton: NewtonStep) -> RowSteps:
     outputs = [*(replace(step.carries[i][0], name=f"new_{step.carries[i][0].name}") for i in kept), *arrays(entries, "slope")]
 
     def made(of: Step, leaves: dict[int, Leaf], wanted: Sequence[int], made: Sequence[Array]) -> Step:
-        copy = _Copy(b.nodes, leaves)
+        copy = GraphCopy(b.nodes, leaves)
         numbers = copy.run(wanted)
         said = tuple((copy.new[n], name) for n, name in step.names if n in copy.new)
         return replace(of, builder=copy.builder, updates=(), names=said, outputs=tuple(zip(made, numbers, strict=True)))
@@ -121,7 +121,7 @@ class _Rates:
 
 
 @dataclass
-class _Copy:
+class GraphCopy:
     """Nodes of a graph in another one, where some of them are leaves, and a loop and what goes along with it are one loop; new: their numbers there."""
 
     nodes: Sequence[Node]

@@ -13,6 +13,7 @@ from rnndsl.kernel.graph import SCALARS, Node, Shape
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.loops import bodies, inside, reachable
 from rnndsl.kernel.newton import NewtonStep
+from rnndsl.kernel.step import Step
 
 _LONG = 60  # characters of an expression, from which on it gets a statement of its own
 
@@ -39,15 +40,7 @@ class RoundText:
         carries = [self._carry(i) for i in range(len(self.step.carries))]
         streams = [self._array("stream", i) for i in range(len(self.step.streams))]
         statics = [self._array("static", i) for i in range(len(self.step.statics))]
-        needed = reachable(self.nodes, [*updates, *entries])
-        self.counts = Counter(a for n in needed for a in (*self.nodes[n].args, *bodies(self.nodes[n])))
-        self.counts.update([*updates, *entries])
-        loops = [n for n in needed if self.nodes[n].op in ("loop", "loop_along")]
-        self.along = {self.nodes[n].loop.number: n for n in loops if self.nodes[n].op == "loop_along"}
-        self.regions = {n: inside(self.nodes, self._leaves(n), self.nodes[n].loop.counter) for n in loops}
-        self.inner = set().union(*self.regions.values())
-        self.first = reachable(self.nodes, updates)
-        self.parted = self._parts(needed)
+        needed = self._surveyed([*updates, *entries], updates)
         fixed = self._fixed(needed)
         before = self._block(reachable(self.nodes, fixed, rounds=False))
         kept = {n: self._named(n) for n in fixed if not self.texts[n].plain}
@@ -75,6 +68,19 @@ class RoundText:
             "",
             *self._defined(f"{self.label}(like, derivatives, sizes, hypers, arrays)", [*carries, *moving, *still], body),
         ]
+
+    def _surveyed(self, wanted: list[int], first: list[int]) -> set[int]:
+        """Looks at what some nodes need, and returns it. first: what the first statements compute."""
+        needed = reachable(self.nodes, wanted)
+        self.counts = Counter(a for n in needed for a in (*self.nodes[n].args, *bodies(self.nodes[n])))
+        self.counts.update(wanted)
+        loops = [n for n in needed if self.nodes[n].op in ("loop", "loop_along")]
+        self.along = {self.nodes[n].loop.number: n for n in loops if self.nodes[n].op == "loop_along"}
+        self.regions = {n: inside(self.nodes, self._leaves(n), self.nodes[n].loop.counter) for n in loops}
+        self.inner = set().union(*self.regions.values())
+        self.first = reachable(self.nodes, first)
+        self.parted = self._parts(needed)
+        return needed
 
     def _defined(self, signature: str, arrays: Sequence[str], body: list[str]) -> list[str]:
         """A function, with what it reads of sizes and hyperparameters."""
@@ -303,6 +309,21 @@ class RoundText:
         names = {name: self._of_header("sizes", name) for name in d.names}
         above, below = (part.text(names) for part in d.divided())
         return above if below == "1" else f"({above}) // ({below})"
+
+
+class OnceText(RoundText):
+    """Writes a function of what a step makes of statics alone; label: what it is called. `like` is [1, 1, …]. Raises Unsupported."""
+
+    def __init__(self, step: Step, label: str, source: Source):
+        super().__init__(NewtonStep(step, ()), label, source)
+
+    def lines(self) -> list[str]:
+        outputs = [n for _, n in self.step.outputs]
+        statics = [self._array("static", i) for i in range(len(self.step.statics))]
+        self._surveyed(outputs, outputs)
+        body = self._block(reachable(self.nodes, outputs, rounds=False))
+        made = [f"{self._full(n)}[0, 0]" if self.texts[n].moves else self._full(n) for n in outputs]
+        return self._defined(f"{self.label}(like, sizes, hypers, arrays)", statics, [*body, f"return {_listed(made)}"])
 
 
 def _listed(names: Sequence[str]) -> str:

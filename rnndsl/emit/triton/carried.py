@@ -5,7 +5,7 @@ from typing import Any
 from rnndsl.diagnostics import Source
 from rnndsl.emit.carried import Carried
 from rnndsl.emit.step_form import step_form
-from rnndsl.emit.triton.library import kernels_text
+from rnndsl.emit.triton.library import kernels_text, rounds_text
 from rnndsl.kernel.build import CellKernels
 
 
@@ -19,4 +19,7 @@ def carried(kernels: CellKernels, source: Source) -> Carried:
     if made.step and kernels.step is not None:
         said["step"] = step_form(kernels.plan, kernels.step.step).said(made.step)
     said |= {"tiled": made.tiled} if made.tiled else {}
-    return Carried("The recurrences in Triton, written to a file when a layer first runs on a GPU", said | {"refused": refused}, made.text)
+    rounds = rounds_text(kernels, source, made.tiled)
+    said |= {"refused": refused} | ({"rounds": dict(rounds.rounds)} if rounds.rounds else {}) | ({"unrounded": dict(rounds.refused)} if rounds.refused else {})
+    texts = {"rows": rounds.text} if rounds.rounds else {}
+    return Carried("The recurrences in Triton, written to a file when a layer first runs on a GPU", said, made.text, texts)

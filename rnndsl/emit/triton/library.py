@@ -1,7 +1,9 @@
 """Plan -> the Triton kernels of a cell as one text; which recurrences have none, and why."""
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
+from typing import Any
 
 from rnndsl.diagnostics import Source
 from rnndsl.emit.labels import labels_of
@@ -14,6 +16,7 @@ from rnndsl.emit.triton.recurrence import RecurrenceText, recurrence_text
 from rnndsl.emit.triton.text import LIBRARY
 from rnndsl.emit.triton.tile.decode import TileStepText, step_text
 from rnndsl.emit.triton.tile.recurrence import TileText, tile_text
+from rnndsl.emit.triton.tile.rows import RowsText, rows_text
 from rnndsl.emit.triton.tile.scope import Sizes
 from rnndsl.emit.triton.uniform import Constant, Constants
 from rnndsl.kernel.build import CellKernels, Refusal
@@ -74,18 +77,56 @@ def kernels_text(kernels: CellKernels, source: Source) -> TritonText:
     )
 
 
+@dataclass(frozen=True)
+class RoundsText:
+    """Rounds of Newton's method of a cell: `text`, the names in it of those of recurrences, and why others have none."""
+
+    text: str
+    rounds: tuple[tuple[str, str], ...]
+    refused: tuple[tuple[str, str], ...]
+
+
+def rounds_text(kernels: CellKernels, source: Source, labels: Container[str]) -> RoundsText:
+    """The text of the rounds of some recurrences of a cell, with the same names of sizes and hyperparameters as `kernels_text` gives."""
+    plan, known = kernels.plan, labels_of(kernels.plan)
+    names, functions, constants = KernelNames(), KernelNames(), Constants()
+    values = [(names(n), str(_SIZE)) for n in plan.cell.sizes]
+    values += [(names(h.name), f'float("{h.default!r}")') for h in plan.cell.hypers]
+    sizes = Sizes(names)
+    made: list[RowsText] = []
+    refused: list[tuple[str, str]] = []
+    for r in kernels.recurrences:
+        label = known[r.recurrence.scan.states]
+        if label not in labels:
+            continue
+        try:
+            if isinstance(r.newton, Refusal):
+                raise Unsupported(r.newton.reason)
+            made.append(rows_text(r.newton, source, sizes, constants, label, functions(label)))
+        except Unsupported as e:
+            refused.append((label, str(e)))
+    given = {"values": values, "constants": [*constants.found.values(), *sizes.made.values()], "recurrences": made}
+    return RoundsText(_rendered("triton/rows.py.jinja", plan, source, **given) if made else "", tuple((r.label, r.record) for r in made), tuple(refused))
+
+
 def _file(
     plan: Plan, source: Source, values: list[tuple[str, str]], numbers: list[Constant], made: list[RecurrenceText], tiled: list[TileText],
     decode: DecodeText | None, tile_decode: TileStepText | None,
 ) -> str:
+    given = {"values": values, "constants": numbers, "recurrences": made, "tiled": tiled, "decode": decode, "tile_decode": tile_decode}
+    return _rendered("triton/kernels.py.jinja", plan, source, **given)
+
+
+def _rendered(template: str, plan: Plan, source: Source, **given: Any) -> str:
     title = triton_text.comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
-    given = {"made": title, "values": values, "constants": numbers, "recurrences": made, "tiled": tiled, "decode": decode, "tile_decode": tile_decode}
-    body = rendered("triton/kernels.py.jinja", **given, imports=_IMPORTS, filled=filled, listed=listed, rows=rows, tupled=tupled, within_brackets=within_brackets)
+    helpers = {"filled": filled, "listed": listed, "rows": rows, "tupled": tupled, "within_brackets": within_brackets}
+    body = rendered(template, made=title, imports=_IMPORTS, **given, **helpers)
     return body.replace(_IMPORTS, "\n".join(_imports(body)))
 
 
 _IMPORTS = "\0"  # where a file imports what it uses; in no name or comment of a program
 _SIZE = 64  # what a size is in a file that no layer has put its own into
+_TENSORS = frozenset(("angle", "chosen", "exp_im", "exp_re", "expanded", "joined", "log_modulus", "modulus", "moving", "permuted", "power_im", "power_re", "quotient_im", "quotient_re", "reshaped", "root", "root_im", "root_re"))
 _RUNTIME = {
     "backwards": {"Backwards", "if_any", "seed_of"},
     "channels": {"Access", "Channels"},
@@ -98,6 +139,8 @@ _RUNTIME = {
     "places": {
         "add", "before", "diagonal_of", "largest", "matmul", "only", "over_rows", "read", "read_if_any", "restarted", "running_sum", "spread", "total", "unless", "where", "with_diagonal", "write",
     },
+    "over_time": {"corrected"},
+    "rows": {"RowProduct", "RowRounds", "RowScan", "RowStage"},
     "sequential": {"sequential", "sequential_back"},
     "tiled": {"Sum", "Tiled", "TiledStep"},
 }
@@ -108,7 +151,10 @@ def _imports(body: str) -> list[str]:
     code = "\n".join(line for line in body.split("\n") if not line.lstrip().startswith("#"))
     called = set(re.findall(r"(?<![\w.])(\w+)\(", code))
     lines = [imported(f"rnndsl.runtime.triton.{module}", sorted(called & names)) for module, names in _RUNTIME.items() if called & names]
+    lines += [imported("rnndsl.runtime.torch.library", sorted(called & _TENSORS))] if called & _TENSORS and "RowRounds" in called else []
     lines += ["from rnndsl.runtime.triton.cut import NEVER"] if "=NEVER" in code else []
     lines += ["from rnndsl.runtime.statics import Outer"] if "Outer" in called else []
     lines += ["from rnndsl.scalars import Scalars"] if "Scalars." in code else []
-    return [*(["import math", ""] if "math." in code else []), "import triton", "import triton.language as tl", "", *lines]
+    lines += ["from rnndsl.runtime import ops"] if re.search(r"(?<![\w.])ops\.", code) else []
+    tensors = [line for word, line in (("torch", "import torch"), ("F", "from torch.nn import functional as F")) if re.search(rf"(?<![\w.]){word}\.", code)]
+    return [*(["import math", ""] if "math." in code else []), *tensors, "import triton", "import triton.language as tl", "", *lines]

@@ -4,7 +4,7 @@ What is the same for every cell, residuals and the scan, is one library, of `rou
 """
 
 import ctypes
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -19,9 +19,8 @@ from rnndsl.runtime.cpu.kernels import Kernels
 from rnndsl.runtime.cpu.loaded import TYPES, doubles, function_of, table
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.memory import rows
+from rnndsl.runtime.torch.buffers import Buffers, Shape, buffers_of
 from rnndsl.runtime.torch.newton import Carries, groups_of
-
-Shape = tuple[int, ...]
 
 _LIBRARY = """using T = {real};
 #include "rounds.h"
@@ -74,7 +73,7 @@ class CppRounds:
     def back(self, part: Call, old: Sequence[Tensor], sequences: Sequence[Tensor]) -> "_Back":
         return _Back(self, part, old, sequences)
 
-    def run(self, name: str, part: Call, batch: int, sequences: Sequence[Tensor], made: "Buffers") -> list[Tensor]:
+    def run(self, name: str, part: Call, batch: int, sequences: Sequence[Tensor], made: Buffers) -> list[Tensor]:
         """What a function makes of all rows of a part, [B, C, ...] each."""
         row = self.functions[name]
         found = made.take(name, row.shapes)
@@ -125,24 +124,6 @@ def _with(function: Any, slots: int, size: int, backwards: bool, call: bytes) ->
     function(call, slots, size, backwards)
 
 
-class Buffers:
-    """Memory for results of rounds of a chunk of some steps, [B, C, *shape], which the next round fills anew. work: values of states of a row."""
-
-    def __init__(self, like: Tensor, batch: int, steps: int, work: int = 1):
-        self.like, self.batch, self.steps, self.work = like, batch, steps, work
-        self.begin = 0  # steps that have left the chunk
-        self.made: dict[Hashable, list[Tensor]] = {}
-
-    def take(self, key: Hashable, shapes: Sequence[Shape]) -> list[Tensor]:
-        if key not in self.made:
-            self.made[key] = [self.like.new_empty((self.batch, self.steps, *shape)) for shape in shapes]
-        return [m[:, self.begin :] for m in self.made[key]]
-
-
-def _buffers(first: Sequence[Tensor], steps: int) -> Buffers:
-    return Buffers(first[0], first[0].shape[0], steps, sum(f[0].numel() for f in first))
-
-
 class _Chunk:
     """Rounds of a chunk forwards; new values and D are those of every round."""
 
@@ -150,7 +131,7 @@ class _Chunk:
 
     def __init__(self, rounds_of: CppRounds, part: Call):
         self.rounds_of, self.part = rounds_of, part
-        self.made = _buffers(part.first, part.steps)
+        self.made = buffers_of(part.first, part.steps)
         self.slopes: list[Tensor] = []
         self.rounds = 0
 
@@ -190,7 +171,7 @@ class _Back:
 
     def __init__(self, rounds_of: CppRounds, part: Call, old: Sequence[Tensor], sequences: Sequence[Tensor]):
         self.rounds_of, self.part, self.old, self.batch = rounds_of, part, old, old[0].shape[0]
-        self.made = _buffers(part.first, part.steps)
+        self.made = buffers_of(part.first, part.steps)
         self.given = rounds_of.given(part)._replace(first=[o[:, 0] for o in old])
         states = [rows(s, 2) for s in sequences]
         self.slopes = rounds_of.run("look", self.given, self.batch, states, self.made)[len(states) :]

@@ -67,19 +67,22 @@ class Torch(Backend):
         keep_report(self, layer, name, key)
         return found
 
-    def quickest(self, layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int], other: str, programs: int = 1) -> str:
-        """Which schedule the model of a device takes of those that there are here and `other`, one of costs.py, of which a sequence has so many programs."""
+    def quickest(
+        self, layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int], other: str, programs: int = 1, solver: Solver | None = None
+    ) -> str:
+        """Which schedule the model of a device takes of those that there are here and `other`, one of costs.py, of which a sequence has so many programs.
+        solver: what would run rounds, if that is another one."""
         rounds: Rounds = layer._kernels[self.name]
         schedules = [s for s, of in ((CHUNKED, rounds.chunks), (NEWTON, rounds.kernels)) if name in of]
         if torch.compiler.is_compiling():  # a graph is for more shapes than one
             return schedules[0]
         flops, special, streams, states = _functions(rounds.source, type(layer).__name__)[rounds.work[name]](layer._sizes)
         load = Load(*shape, flops, special, streams, states, programs)
-        return costs.quickest(load, _model_of(kind["device"]), [other, *schedules], self._seen(layer, name, kind) if NEWTON in schedules else None)
+        return costs.quickest(load, _model_of(kind["device"]), [other, *schedules], self._seen(solver, layer, name, kind) if NEWTON in schedules else None)
 
-    def _seen(self, layer: Layer, name: str, kind: dict[str, Any]) -> float | None:
+    def _seen(self, solver: Any, layer: Layer, name: str, kind: dict[str, Any]) -> float | None:
         """How many rounds Newton's method took in the last call that it solved."""
-        solver = recurrence.known(_key(layer, name, kind["dtype"]))
+        solver = solver or recurrence.known(_key(layer, name, kind["dtype"]))
         return solver.last.rounds if isinstance(solver, Solver) and solver.last is not None and solver.last.schedule == NEWTON else None
 
     def _recorded(self, key: str, call: Call) -> Results | None:

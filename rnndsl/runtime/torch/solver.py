@@ -95,7 +95,7 @@ class Solver:
 
     @property
     def patience(self) -> int:
-        return _PATIENCE if self.key.wish == NEWTON else _HASTE
+        return _PATIENCE if self.key.wish.split(",")[0] == NEWTON else _HASTE
 
     @cached_property
     def stepwise(self) -> "Stepwise":

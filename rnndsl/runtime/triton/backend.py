@@ -15,12 +15,15 @@ from rnndsl.devices import USUAL, Device, of_architecture, of_gpu
 from rnndsl.runtime import recurrence
 from rnndsl.runtime.backend import BACKENDS, Backend, Plan, Results, Stepped
 from rnndsl.runtime.call import Call
+from rnndsl.runtime.choice import say_once
 from rnndsl.runtime.dtypes import HALF
 from rnndsl.runtime.kernels import Step
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.plain import reference_of
 from rnndsl.runtime.statics import check_slices
+from rnndsl.runtime.torch.newton import Carries
+from rnndsl.runtime.torch.solver import Solver, keep_report
 from rnndsl.runtime.traced import constant_in_graphs
 from rnndsl.runtime.triton import launch, tuned
 from rnndsl.runtime.triton.channels import Channels
@@ -28,11 +31,14 @@ from rnndsl.runtime.triton.files import module_of, text_of
 from rnndsl.runtime.triton.kernels import TritonKernels
 from rnndsl.runtime.triton.of_kernels import OfKernels
 from rnndsl.runtime.triton.report import read_report
+from rnndsl.runtime.triton.rounds import TritonRounds
+from rnndsl.runtime.triton.rows import RowRounds
 from rnndsl.runtime.triton.step import step
 from rnndsl.runtime.triton.tile_runnable import TileLaunched
 from rnndsl.runtime.triton.tiled import Tiled
-from rnndsl.tiles import SEQUENTIAL, Tiles, choose
+from rnndsl.tiles import NEWTON, SEQUENTIAL, Tiles, choose
 
+ROUNDS = "rounds"  # in the wish of a key
 PREDICTED = "predicted by a model, not measured; rnndsl tune measures"
 _warned: set[tuple[type, str]] = set()
 
@@ -80,16 +86,41 @@ class Triton(Backend):
             return False
         if name not in layer._kernels[self.name].tiled:
             return True
-        programs, parallel = _programs(layer, name), cast(Any, BACKENDS.get("torch"))
-        if programs is None:
+        if _programs(layer, name) is None:
             return False
-        if layer.schedule == SEQUENTIAL or parallel is None or not parallel.taken(layer, name, device, shape):
-            return True
-        kind = {"dtype": layer._own_dtype(), "device": device}
-        return layer.schedule == "auto" and parallel.quickest(layer, name, kind, shape, SEQUENTIAL, programs) == SEQUENTIAL
+        wanted = self._quickest(layer, name, {"dtype": layer._own_dtype(), "device": device}, shape)
+        return wanted == SEQUENTIAL or (wanted == NEWTON and _rounds(layer, name, layer._own_dtype()) is not None)
+
+    def _quickest(self, layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int]) -> str:
+        """The schedule of a recurrence with kernels of whole steps that is asked for, or that is predicted to be the quickest, here or in PyTorch's operations."""
+        parallel = cast(Any, BACKENDS.get("torch"))
+        if layer.schedule == SEQUENTIAL or parallel is None or not parallel.taken(layer, name, kind["device"], shape):
+            return SEQUENTIAL
+        if layer.schedule != "auto":
+            return layer.schedule
+        found: str = parallel.quickest(layer, name, kind, shape, SEQUENTIAL, _programs(layer, name), _rounds(layer, name, kind["dtype"]))
+        return found
+
+    def _schedule(self, layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int]) -> str:
+        """What runs a recurrence here: rounds where they are asked for or the quickest, and there are some."""
+        kernels: TritonKernels = layer._kernels[self.name]
+        if name not in kernels.tiled:
+            return layer.schedule
+        wanted = self._quickest(layer, name, kind, shape) if layer.schedule == "auto" else layer.schedule
+        if wanted == NEWTON and _rounds(layer, name, kind["dtype"]) is not None:
+            return NEWTON
+        if layer.schedule not in ("auto", SEQUENTIAL) and not torch.compiler.is_compiling():
+            cls, why = type(layer), kernels.unrounded.get(name, "a row of its rounds is too large for a program" if layer.schedule == NEWTON else "")
+            say_once(cls, f"schedule: {cls.__name__}: `{name}` runs sequentially, with the same numbers: 'triton' has no {layer.schedule} for it{': ' * bool(why)}{why}")
+        return SEQUENTIAL
 
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
         key = _key(layer, name, kind["dtype"])
+        if name in layer._kernels[self.name].tiled and self._schedule(layer, name, kind, (call.first[0].shape[0], call.steps)) == NEWTON:
+            key = _key(layer, name, kind["dtype"], rounds=True)
+            found = recurrence.run(key, call)
+            keep_report(self, layer, name, key)
+            return found
         if call.further and recurrence.known(key).follows:
             streams, statics = call.further
             call = call._replace(streams=(*call.streams, *streams), statics=(*call.statics, *statics))
@@ -103,6 +134,8 @@ class Triton(Backend):
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
         kernels = recurrence.known(_key(layer, name, kind["dtype"]))
         if isinstance(kernels, TileLaunched):
+            if self._schedule(layer, name, kind, (batch, steps)) == NEWTON:
+                return Plan(name, self.name, NEWTON, "rounds over all steps at once: products of matrices in PyTorch's operations, the rest in kernels")
             return Plan(name, self.name, SEQUENTIAL, f"a program computes whole steps: {kernels.cut(batch, kind['device'])}")
         assert isinstance(kernels, Launched)
         streams = kind["products"]  # taking streams to be products of the inputs
@@ -116,18 +149,29 @@ class Triton(Backend):
     ) -> Stepped | None:
         return step(layer, inputs, values, state, dtype, device_of)
 
-    def made(self, key: Key) -> "Launched | TileLaunched":
+    def made(self, key: Key) -> "Launched | TileLaunched | Solver":
         """Writes the kernels where they are not written yet. Raises IndexError where they read a slice of a param that is not there."""
         module = module_of(text_of(key.kernels, key.sizes, key.hypers, key.dtype), key.cls.__name__)
         kernels: Channels | Tiled = getattr(module, key.kernels.kernels[key.name])
         if isinstance(kernels, Tiled):
             check_slices(kernels.slices)
             plain = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype)
+            if ROUNDS in key.wish.split(","):
+                return self._solver(key, kernels, plain)
             return TileLaunched(kernels, key.dtype, _wish(key), plain, device_of)
         reference = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype, kernels.own, kernels.follows)
         schedule = key.wish.split(",")[0]
         wish = {n: v for n, v in _wish(key).items() if n != "rows"}
         return Launched(kernels, _boxes(key, kernels), key.dtype, schedule, wish, _label(key), reference)
+
+    def _solver(self, key: Key, kernels: Tiled, reference: Any) -> Solver:
+        """The rounds of a recurrence, whose gradients are those of its kernels of whole steps."""
+        file = module_of(text_of(key.kernels, key.sizes, key.hypers, key.dtype, rows=True), f"{key.cls.__name__}_rounds")
+        said: RowRounds = getattr(file, key.kernels.rounds[key.name])
+        check_slices(said.slices)
+        carries, stepwise = Carries(kernels.nearer), key.on(self.name)
+        rounds = TritonRounds(said, key.sizes, key.hypers, carries, key.dtype, _wish(key), device_of, lambda: recurrence.known(stepwise))
+        return Solver(key, rounds, kernels.forms, carries, reference)
 
     def home(self) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -212,9 +256,19 @@ def _programs(layer: Layer, name: str) -> int | None:
     return kernels.kernels.programs if kernels.fits else None
 
 
+@constant_in_graphs
+def _rounds(layer: Layer, name: str, dtype: torch.dtype) -> Solver | None:
+    """What solves a recurrence by rounds; None where there are none, or a row is too large for a program."""
+    if name not in layer._kernels["triton"].rounds:
+        return None
+    solver = recurrence.known(_key(layer, name, dtype, rounds=True))
+    assert isinstance(solver, Solver) and isinstance(solver.rounds, TritonRounds)
+    return solver if solver.rounds.fits else None
+
+
 def _wish(key: Key) -> dict[str, int]:
     """How kernels are asked to be cut."""
-    return {n: int(v) for n, v in (tile.split("=") for tile in key.wish.split(",")[1:])}
+    return {n: int(v) for n, v in (tile.split("=") for tile in key.wish.split(",") if "=" in tile)}
 
 
 def _label(key: Key) -> str:
@@ -224,9 +278,10 @@ def _label(key: Key) -> str:
 
 
 @constant_in_graphs
-def _key(layer: Layer, name: str, dtype: torch.dtype) -> str:
-    """The key of a layer's recurrence; writes its kernels where they are not written yet. A compiled layer asks for it once."""
-    wish = ",".join([layer.schedule, *(f"{n}={v}" for n, v in (layer.tiles or {}).items())])
+def _key(layer: Layer, name: str, dtype: torch.dtype, rounds: bool = False) -> str:
+    """The key of a layer's recurrence; writes its kernels where they are not written yet. A compiled layer asks for it once. rounds: over all steps, of a
+    recurrence with kernels of whole steps."""
+    wish = ",".join([layer.schedule, *([ROUNDS] if rounds else []), *(f"{n}={v}" for n, v in (layer.tiles or {}).items())])
     key = Key.text_of("triton", layer, name, dtype, wish)
     recurrence.known(key)
     return key

@@ -22,8 +22,8 @@ from rnndsl.runtime.triton.kernels import TritonKernels
 REAL = {torch.float32: "tl.float32", torch.float64: "tl.float64"}  # what kernels compute in
 
 
-def text_of(kernels: TritonKernels, sizes: dict[str, int], hypers: dict[str, float], dtype: torch.dtype) -> str:
-    """The Python text of a cell's kernels, with values in the place of those that stand in the compiler's text."""
+def text_of(kernels: TritonKernels, sizes: dict[str, int], hypers: dict[str, float], dtype: torch.dtype, rows: bool = False) -> str:
+    """The Python text of a cell's kernels, with values in the place of those that stand in the compiler's text. rows: that of rounds."""
     values = {"REAL": REAL[dtype]} | {kernels.sizes[n]: repr(v) for n, v in sizes.items()}
     values |= {kernels.hypers[n]: f'float("{v!r}")' for n, v in hypers.items()}
 
@@ -31,7 +31,7 @@ def text_of(kernels: TritonKernels, sizes: dict[str, int], hypers: dict[str, flo
         name = found[1]
         return f"{name} = tl.constexpr({values[name]})" if name in values else found[0]
 
-    return re.sub(r"(?m)^(\w+) = tl\.constexpr\(.*\)$", line, kernels.source)
+    return re.sub(r"(?m)^(\w+) = tl\.constexpr\(.*\)$", line, kernels.rows if rows else kernels.source)
 
 
 def module_of(text: str, name: str) -> ModuleType:

@@ -1,0 +1,215 @@
+"""Rounds of Newton's method in Triton: of each stage between products of matrices a kernel over rows, each a step of a sequence; see `kernel/row_stages.py`."""
+
+from dataclasses import dataclass
+
+from rnndsl.calculus.family import AFFINE
+from rnndsl.checks.dims import Dim
+from rnndsl.diagnostics import Source
+from rnndsl.emit.naming import KernelNames
+from rnndsl.emit.torch.function import OnceText
+from rnndsl.emit.triton import matrix
+from rnndsl.emit.triton.layout import called, listed
+from rnndsl.emit.triton.matrix import Matrices, Semiring
+from rnndsl.emit.triton.records import FunctionText
+from rnndsl.emit.triton.text import times
+from rnndsl.emit.triton.tile.kernel import Kernel, KernelLines
+from rnndsl.emit.triton.tile.recurrence import in_python, size_texts, slices_of
+from rnndsl.emit.triton.tile.scope import Sizes
+from rnndsl.emit.triton.uniform import Constants
+from rnndsl.kernel.apart import apart
+from rnndsl.kernel.limits import Unsupported
+from rnndsl.kernel.newton import NewtonStep
+from rnndsl.kernel.program import Sink, forward
+from rnndsl.kernel.row_stages import RowProduct, Stage, row_stages, with_residual
+from rnndsl.kernel.row_steps import row_steps
+from rnndsl.kernel.separate import Split
+from rnndsl.kernel.step import Step
+
+_DOCS = {
+    "look": "New states of all rows, their derivatives in old ones of the same channel, and how far off the states are.",
+    "linear": "What gradients read of the values of all rows.",
+    "pull": "What gradients of new states make of those of old ones.",
+}
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_MOST_SLOTS = 4  # of a channel, of which registers hold the matrices of a scan
+
+
+@dataclass(frozen=True)
+class StageText:
+    """One stage: its kernel, unless nothing is computed in it, and its products, as the runtime is told of them."""
+
+    name: str
+    doc: str
+    lines: KernelLines | None
+    scratch: str
+    streams: tuple[int, ...]  # which the kernel reads
+    old: tuple[int, ...]
+    statics: tuple[int, ...]
+    sized: list[str]
+    shapes: list[str]
+    products: list[str]
+
+
+@dataclass(frozen=True)
+class ScanText:
+    """The scan of the carried values of one shape: its functions, and the two kernels."""
+
+    name: str
+    members: tuple[int, ...]
+    size: str
+    functions: list[FunctionText]
+    directions: list["DirectionText"]
+
+
+@dataclass(frozen=True)
+class DirectionText:
+    """One kernel of a scan. slots: what arrays there are of each member, forwards none of one that is another a step ago; entries: of each entry of D its array,
+    empty where it is zero, and the number of it among outputs."""
+
+    name: str
+    back: bool
+    doc: str
+    slots: list[list[str]]
+    entries: list[str]
+    outputs: tuple[int, ...]
+    call: str
+
+    @property
+    def parameters(self) -> list[str]:
+        return [p for a in (*(s for slot in self.slots for s in slot), *self.entries) if a for p in (a, f"{a}_rows", f"{a}_times")]
+
+
+@dataclass(frozen=True)
+class RowsText:
+    """What the template needs of a recurrence."""
+
+    label: str
+    name: str
+    title: str
+    once: list[str]
+    parts: dict[str, list[StageText]]
+    scans: list[ScanText]
+    slices: list[str]
+
+    @property
+    def record(self) -> str:
+        return f"{self.name}_rounds"
+
+
+class RowKernel(Kernel):
+    """A step of some rows; nothing is carried from one to another."""
+
+    def in_stream(self, i: int) -> str:
+        return _place(self.array("stream", i))
+
+    def write(self) -> KernelLines:
+        for i, n in self.leaves("old").items():
+            lies = ", ".join(self.in_array(self.state_domain(i)))
+            self.assign(self.carry(i), f"read({self._old(i)}, {_place(self._old(i))}, here, {lies}, REAL)")
+            self.set(n, self.whole(self.carry(i), i))
+        self.compute(self.main())
+        self.origin = None
+        for s in self.program.sinks:
+            if s.loop is None:
+                self.sink(s)
+        arrays = [*(self.array("stream", i) for i in self.read("stream")), *map(self._old, self.read("old"))]
+        outputs = [self._output(i) for i in range(len(self.step.outputs))]
+        parameters = [p for a in arrays for p in (a, f"{a}_rows", f"{a}_times")]
+        parameters += [self.array("static", i) for i in self.read("static")]
+        parameters += [p for a in outputs for p in (a, f"{a}_rows", f"{a}_times")]
+        return KernelLines(parameters, self.before, self.lines, [], self.scratch_entries)
+
+    def read(self, op: str) -> tuple[int, ...]:
+        """The numbers of the arrays of a kind that are read."""
+        return tuple(sorted({self.nodes[n].leaf.index for n in self.used if self.nodes[n].op == op}))
+
+    def sink(self, s: Sink) -> None:
+        domain, i = self.shape_domain(s.node), s.target.index
+        *strides, _ = self.row_major([self.dim(d) for d in self.step.outputs[i][0].shape])
+        array, where = self._output(i), _place(self._output(i))
+        if s.offset != Dim.of(0):
+            array = f"{array} + {times(self.dim(s.offset), strides[s.axis])}"
+        self.call("write", [array, where, "here", self.full(self.wanted(s.node), domain, moves=True).code, *self.in_array(domain, strides)])
+
+    def _old(self, i: int) -> str:
+        return f"{self.array('carry', i)}_all"
+
+    def _output(self, i: int) -> str:
+        return f"{self.names(('output', i), self.step.outputs[i][0].label)}_out"
+
+
+def _place(array: str) -> str:
+    """Where a row of an array lies."""
+    return f"sequence * {array}_rows + time * {array}_times"
+
+
+def rows_text(newton: NewtonStep, source: Source, sizes: Sizes, constants: Constants, label: str, name: str) -> RowsText:
+    """The text of the rounds of one recurrence; its functions begin with `name`. Raises Unsupported."""
+    name = f"{name}rows"
+    steps = row_steps(newton)
+    carries = newton.step.carries
+    look = with_residual(steps.look, newton.nearer.count(-1))
+    parts: dict[str, list[StageText]] = {}
+    slices: dict[str, None] = {}
+    for part, step in {"look": look, "linear": steps.linear, "pull": steps.pull}.items():
+        parts[part] = []
+        for k, stage in enumerate(row_stages(step), 1):
+            text, read = _stage(stage, f"{name}_{part}_{k}", _DOCS[part], source, sizes, constants)
+            parts[part].append(text)
+            slices |= dict.fromkeys(read)
+    shapes = dict.fromkeys(array.shape for array, _ in carries)
+    scans = [_scan(newton, steps.block, shape, f"{name}_scan_{k}", sizes) for k, shape in enumerate(shapes, 1)]
+    title = ", ".join(dict.fromkeys(array.name for array, _ in carries))
+    return RowsText(label, name, title, OnceText(steps.once, f"{name}_once", source).lines(), parts, scans, list(slices))
+
+
+def _stage(stage: Stage, name: str, doc: str, source: Source, sizes: Sizes, constants: Constants) -> tuple[StageText, list[str]]:
+    """A stage, and the slices of params that it reads."""
+    products = [_product(p) for p in stage.products]
+    if not stage.step.outputs:
+        return StageText(name, doc, None, "", (), (), (), [], [], products), []
+    kernel = RowKernel(apart(forward(stage.step), outputs=True), stage.step, Split(), name, source, sizes.names.child(), sizes, constants)
+    lines = kernel.write()
+    scratch = in_python(sizes, (name, lines.scratch), f"{name}_scratch", lines.scratch)
+    shapes = [listed([sizes.python(d) for d in array.shape]) for array, _ in stage.step.outputs]
+    reads = [kernel.read(op) for op in ("stream", "old", "static")]
+    return StageText(name, doc, lines, scratch, *reads, size_texts(kernel), shapes, products), slices_of(kernel, sizes)
+
+
+def _product(p: RowProduct) -> str:
+    """A product as the runtime is told of it."""
+    matrix, values = ("".join(_LETTERS[k] for k in m) for m in p.maps)
+    return f'{p.matrix}, "{p.value[0]}", {p.value[1]}, "...{values},{matrix}->...{_LETTERS[: p.rank]}"'
+
+
+def _scan(newton: NewtonStep, block: tuple[tuple[int, ...], ...], shape: tuple[Dim, ...], name: str, sizes: Sizes) -> ScanText:
+    """The scan of all carried values of a shape."""
+    carries, names = newton.step.carries, KernelNames()
+    members = tuple(i for i, (array, _) in enumerate(carries) if array.shape == shape)
+    if len(members) > _MOST_SLOTS:
+        raise Unsupported(f"a block of {len(members)} values a channel")
+    labels = [names(i, f"{carries[i][0].label}_{carries[i][1]}") for i in members]
+    at = {(i, j): block[members[i]][members[j]] for i in range(len(members)) for j in range(len(members)) if block[members[i]][members[j]] >= 0}
+    of = Matrices(len(members), Semiring(AFFINE), frozenset(at))
+    count = " * ".join(sizes.python(d) if sizes.python(d).isdigit() else f"({sizes.python(d)})" for d in shape) or "1"
+    size = sizes.constant(("size", count), f"{name}_size", count)
+    lagged = [newton.nearer[i] >= 0 for i in members]
+    functions: list[FunctionText] = []
+    directions: list[DirectionText] = []
+    for back, m in ((False, of), (True, of.transposed)):
+        begins = f"{name}_{'back' if back else 'forward'}"
+        functions += [matrix.compose(f"{begins}_compose", m), matrix.scan(f"{begins}_maps", f"{begins}_compose"), matrix.apply(f"{begins}_apply", m)]
+        slots = [[] if lag and not back else [f"{n}new", f"{n}value", f"{n}into"] for n, lag in zip(labels, lagged, strict=True)]
+        sources = [at.get((j, i) if back else (i, j), -1) for i, j in m.entries]
+        entries = [f"slope_{i}_{j}" if n >= 0 else "" for (i, j), n in zip(m.entries, sources, strict=True)]
+        call = called("corrected", [
+            f"{begins}_apply", f"{begins}_maps", str(back), *(listed([_strided(slot[k]) if slot else "()" for slot in slots]) for k in range(3)),
+            listed([_strided(e) if e else "()" for e in entries]), "reset", "reset_rows", "reset_times", "STEPS", size, "LANES", "BLOCK", "REAL",
+        ])  # fmt: skip
+        doc = "λ + δ: δ[t] = D[t+1]ᵀ δ[t+1] + new[t] - λ[t]." if back else "States + δ: δ[t] = D[t] δ[t-1] + new[t] - state[t]."
+        directions.append(DirectionText(begins, back, doc, slots, entries, tuple(n for n in sources if n >= 0), call))
+    return ScanText(name, members, size, functions, directions)
+
+
+def _strided(array: str) -> str:
+    return f"({array}, {array}_rows, {array}_times)"

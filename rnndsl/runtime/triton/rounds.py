@@ -1,0 +1,218 @@
+"""Rounds of Newton's method in Triton: all rows at once, each a step of a sequence; see `torch/newton.py`, and `kernel/row_stages.py` for the stages.
+
+Products with matrices are PyTorch's, each of all rows; what stands between them, the residual with it, is a kernel over rows, and so is the scan along time.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnndsl.devices import Device
+from rnndsl.runtime.call import Call
+from rnndsl.runtime.memory import rows
+from rnndsl.runtime.torch.buffers import Buffers, buffers_of
+from rnndsl.runtime.torch.newton import Carries, groups_of
+from rnndsl.runtime.triton.cut import power_of_two
+from rnndsl.runtime.triton.launch import launch
+from rnndsl.runtime.triton.rows import RowRounds, RowScan, RowStage
+from rnndsl.runtime.triton.tile_launch import WIDEST, Asked, TileCut, asked, usual_cut
+
+_ENTRIES, _A_WARP = 1024, 256  # of a value that a program over rows has, and of them one warp
+_LANES, _BLOCK = 64, 16  # steps and channels that a program scans at a time
+_MOST_ROWS, _CHANNELS = 64, 256  # of a program that says what gradients a step hands back
+
+
+@dataclass(frozen=True)
+class TritonRounds:
+    """The rounds of a recurrence; see `newton.Rounds`. swept: what gives gradients of a step, a `recurrence.Runnable`; model: what is known of a device."""
+
+    said: RowRounds
+    sizes: dict[str, int]
+    hypers: dict[str, float]
+    carries: Carries
+    dtype: torch.dtype
+    wish: dict[str, int]
+    model: Callable[[torch.device], Device]
+    swept: Callable[[], Any] = field(repr=False)
+
+    @property
+    def fits(self) -> bool:
+        """Whether programs can hold a row of every stage."""
+        return all(stage.widest <= WIDEST for stage in self.said.stages)
+
+    def given(self, call: Call) -> Call:
+        """With what no row changes behind the statics."""
+        like = call.first[0].new_empty((1, 1, *call.first[0].shape[1:]))
+        fixed = self.said.once(like, self.sizes, self.hypers, tuple(call.statics))
+        statics = [rows(s, 0) for s in (*call.statics, *fixed)]
+        return call._replace(streams=[rows(s, 2) for s in call.streams], statics=statics, initial=[rows(i, 0) for i in call.initial])
+
+    def chunk(self, part: Call) -> "_Chunk":
+        return _Chunk(self, part)
+
+    def back(self, part: Call, old: Sequence[Tensor], sequences: Sequence[Tensor]) -> "_Back":
+        return _Back(self, part, old, sequences)
+
+    def run(self, name: str, streams: Sequence[Tensor], statics: Sequence[Tensor], old: Sequence[Tensor], made: Buffers) -> list[Tensor]:
+        """What the stages make of all rows, [B, C, ...] each."""
+        arrays = {"stream": list(streams), "old": [rows(o, 2) for o in old]}
+        for k, stage in enumerate(getattr(self.said, name)):
+            arrays["made"] = made.take((name, k), stage.shapes)
+            if stage.kernel is not None:
+                self._launch(stage, arrays, statics)
+            for product in stage.products:
+                found = product(arrays[product.of][product.number], statics[product.matrix])
+                arrays["stream"].append(rows(found, 2))
+        return arrays["made"]
+
+    def _launch(self, stage: RowStage, arrays: dict[str, list[Tensor]], statics: Sequence[Tensor]) -> None:
+        made = arrays["made"]
+        like, (batch, steps) = made[0], made[0].shape[:2]
+        cut = cut_of(stage, self.wish, asked(batch * steps, like.device, self.model, self.dtype))
+        programs = -(-batch * steps // cut.rows)
+        given = _strided([*(arrays["stream"][i] for i in stage.streams), *(arrays["old"][i] for i in stage.old)])
+        given += [*(statics[i] for i in stage.statics), *_strided(made)]
+        given += [like.new_empty(programs * cut.rows * stage.scratch)] if stage.scratch else []
+        launch(stage.kernel, programs, [*given, batch * steps, steps], like, ROWS=cut.rows, PRECISION=cut.precision, num_warps=cut.warps)
+
+    def corrected(
+        self, slopes: Sequence[Tensor], new: Sequence[Tensor], values: Sequence[Tensor], into: Sequence[Tensor], reset: Tensor | None, backwards: bool = False
+    ) -> None:
+        """values + δ into `into`. Carried values without new ones are of a step ago."""
+        batch, steps = new[0].shape[:2]
+        for scan in self.said.scans:
+            members = [i for i in scan.members if i < len(new)]
+            given = _strided([t[i] for i in members for t in (new, values, into)])
+            given += _strided([slopes[i] for i in (scan.outputs_back if backwards else scan.outputs)])
+            lanes, block, warps = cut_of_scan(scan, steps)
+            kernel = scan.backward if backwards else scan.forward
+            launch(kernel, batch * -(-scan.size // block), [*given, *_mask(reset), steps], new[0], LANES=lanes, BLOCK=block, num_warps=warps)
+
+    def handed_back(
+        self, given: Sequence[Tensor], pulled: Sequence[Tensor], adjoint: Sequence[Tensor], into: Sequence[Tensor], reset: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """What λ should be, into `into`; the largest |λ| of each row, and how far off the worst is, [B, C] each."""
+        from rnndsl.runtime.triton.over_time import handed_back
+
+        batch, steps = into[0].shape[:2]
+        size, worst = (into[0].new_empty((batch, steps)) for _ in range(2))
+        for i, arrays in enumerate(zip(given, pulled, adjoint, into, strict=True)):
+            channels = arrays[0].shape[2:].numel()
+            block = min(_CHANNELS, power_of_two(channels))
+            at_once = min(_MOST_ROWS, _ENTRIES // block)
+            cut = {"SIZE": channels, "IS_FIRST": i == 0, "ROWS": at_once, "BLOCK": block}
+            launch(handed_back, -(-batch * steps // at_once), [*_strided(arrays), size, worst, *_mask(reset), batch, steps], into[0], **cut, num_warps=4)
+        return size, worst
+
+
+def cut_of(stage: RowStage, wish: dict[str, int], call: Asked) -> TileCut:
+    """How a kernel over rows is cut: so many rows that a program is busy, and at least those of a product of matrices."""
+    rows = wish.get("rows", 0) or max(1, min(_MOST_ROWS, _ENTRIES // stage.widest))
+    if stage.matrices > 1:
+        return usual_cut(stage, wish, call)
+    return TileCut(rows, wish.get("warps") or max(1, min(16, rows * stage.widest // _A_WARP)))
+
+
+def cut_of_scan(scan: RowScan, steps: int) -> tuple[int, int, int]:
+    """Steps and channels that a program scans at a time, and its warps."""
+    lanes, block = min(_LANES, power_of_two(steps)), min(_BLOCK, power_of_two(scan.size))
+    slots = len(scan.members)
+    return lanes, block, max(1, min(8, lanes * block * slots * slots // _A_WARP))
+
+
+def _strided(arrays: Sequence[Tensor]) -> list[Any]:
+    return [v for t in arrays for v in (t, t.stride(0), t.stride(1))]
+
+
+def _mask(reset: Tensor | None) -> list[Any]:
+    if reset is None:
+        return [None, 0, 0]
+    mask = reset.view(torch.uint8)
+    return [mask, mask.stride(0), mask.stride(1)]
+
+
+class _Chunk:
+    """Rounds of a chunk forwards; new values and D are those of every round."""
+
+    is_guarded = True
+
+    def __init__(self, rounds_of: TritonRounds, part: Call):
+        self.rounds_of, self.part, self.kept = rounds_of, part, rounds_of.carries.kept
+        self.made = buffers_of(part.first, part.steps)
+        self.slopes: list[Tensor] = []
+        self.rounds = 0
+
+    def start(self) -> list[Tensor]:
+        """As if the states of all steps were those before the first."""
+        first = [f.unsqueeze(1).expand(f.shape[0], self.part.steps, *f.shape[1:]) for f in self.part.first]
+        new, _ = self._look(first, first[: self.kept])
+        return [n.copy_(v) for n, v in zip(self._states(0), new, strict=True)]
+
+    def _states(self, number: int) -> list[Tensor]:
+        """Memory for states: a round reads one and writes the other. What is done stays where it is, since a chunk is only ever cut."""
+        return self.made.take(("states", number % 2), [tuple(f.shape[1:]) for f in self.part.first[: self.kept]])
+
+    def _look(self, old: Sequence[Tensor], states: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """New values, and the residual of each row."""
+        found = self.rounds_of.run("look", [*self.part.streams, *states], self.part.statics, old, self.made)
+        self.slopes = found[self.kept : -1]
+        return found[: self.kept], found[-1]
+
+    def look(self, states: Sequence[Tensor], rounds: int) -> tuple[Sequence[Tensor], Tensor]:
+        part, states = self.part, [rows(s, 2) for s in states]
+        new, residual = self._look(self.rounds_of.carries.old(states, part.first, part.initial, part.reset), states)
+        return new, residual.amax(0)
+
+    def corrected(self, states: Sequence[Tensor], new: Sequence[Tensor], is_finite: bool) -> list[Tensor]:
+        self.rounds += 1
+        into = self._states(self.rounds)
+        self.rounds_of.corrected(self.slopes, new, [rows(s, 2) for s in states], into, self.part.reset)
+        return into
+
+    def cut(self, part: Call) -> None:
+        self.made.begin += self.part.steps - part.steps
+        self.part = part
+
+
+class _Back:
+    """Rounds of a chunk backwards: what they read of the values of its rows is made once."""
+
+    def __init__(self, rounds_of: TritonRounds, part: Call, old: Sequence[Tensor], sequences: Sequence[Tensor]):
+        self.rounds_of, self.part, self.old = rounds_of, part, old
+        self.made = buffers_of(part.first, part.steps)
+        given = rounds_of.given(part)
+        self.statics = given.statics
+        states = [rows(s, 2) for s in sequences]
+        self.slopes = rounds_of.run("look", [*given.streams, *states], self.statics, old, self.made)[len(states) : -1]
+        self.streams = [*given.streams, *rounds_of.run("linear", given.streams, self.statics, old, self.made)]
+        self.rounds = 0
+
+    def wanted(self, given: Sequence[Tensor], adjoint: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        adjoint = [rows(a, 2) for a in adjoint]
+        pulled = self.rounds_of.run("pull", [*self.streams, *adjoint], self.statics, (), self.made)
+        into = self.made.take("wanted", [tuple(a.shape[2:]) for a in adjoint])
+        size, worst = self.rounds_of.handed_back([rows(g, 2) for g in given], pulled, adjoint, into, self.part.reset)
+        size = size + torch.finfo(size.dtype).eps * size.amax() + torch.finfo(size.dtype).tiny
+        return into, (worst / size).amax(0)
+
+    def corrected(self, adjoint: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
+        self.rounds += 1
+        into = self.made.take(("adjoint", self.rounds % 2), [tuple(a.shape[2:]) for a in adjoint])
+        self.rounds_of.corrected(self.slopes, wanted, [rows(a, 2) for a in adjoint], into, self.part.reset, backwards=True)
+        return into
+
+    def gradients(self, adjoint: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Each row is a sequence of one step."""
+        part, (batch, steps) = self.part, self.old[0].shape[:2]
+
+        def alone(group: Sequence[Tensor], *lead: int) -> list[Tensor]:
+            return [t.reshape(batch * steps, *lead, *t.shape[2:]) for t in group]
+
+        call = Call(alone(part.streams, 1), part.statics, alone(self.old), part.initial, None, 1)
+        kept = self.rounds_of.carries.kept
+        found = self.rounds_of.swept().backward(call, alone(adjoint[:kept], 1), [None] * kept + alone(adjoint), [True] * sum(map(len, call[:4])))
+        streams, statics, old, _ = groups_of(found, call)
+        return [s.reshape(batch, steps, *s.shape[2:]) for s in streams], statics, [o.reshape(batch, steps, *o.shape[1:]) for o in old]
