@@ -126,7 +126,6 @@ def _rendered(template: str, plan: Plan, source: Source, **given: Any) -> str:
 
 _IMPORTS = "\0"  # where a file imports what it uses; in no name or comment of a program
 _SIZE = 64  # what a size is in a file that no layer has put its own into
-_TENSORS = frozenset(("angle", "chosen", "exp_im", "exp_re", "expanded", "joined", "log_modulus", "modulus", "moving", "permuted", "power_im", "power_re", "quotient_im", "quotient_re", "reshaped", "root", "root_im", "root_re"))
 _RUNTIME = {
     "backwards": {"Backwards", "if_any", "seed_of"},
     "channels": {"Access", "Channels"},
@@ -151,7 +150,6 @@ def _imports(body: str) -> list[str]:
     code = "\n".join(line for line in body.split("\n") if not line.lstrip().startswith("#"))
     called = set(re.findall(r"(?<![\w.])(\w+)\(", code))
     lines = [imported(f"rnndsl.runtime.triton.{module}", sorted(called & names)) for module, names in _RUNTIME.items() if called & names]
-    lines += [imported("rnndsl.runtime.torch.library", sorted(called & _TENSORS))] if called & _TENSORS and "RowRounds" in called else []
     lines += ["from rnndsl.runtime.triton.cut import NEVER"] if "=NEVER" in code else []
     lines += ["from rnndsl.runtime.statics import Outer"] if "Outer" in called else []
     lines += ["from rnndsl.scalars import Scalars"] if "Scalars." in code else []

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from rnndsl.runtime.triton.channels import Channels
+from rnndsl.runtime.triton.rounds import ScanCut
 from rnndsl.runtime.triton.step import StepCut
 from rnndsl.runtime.triton.tile_launch import TileCut
 from rnndsl.tiles import SEQUENTIAL, Tiles
 
 TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
-Cut = Tiles | TileCut | StepCut
+Cut = Tiles | TileCut | StepCut | ScanCut
 _APART = 768  # how far apart steps are of gradients, in a place of an array as wide as three gates of 256 channels
 _POINTER = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
 
@@ -84,6 +85,8 @@ def _constants(cut: Cut) -> dict[str, Any]:
     """What a kernel is told of how it is cut."""
     if isinstance(cut, TileCut):
         return {"ROWS": cut.rows, "PRECISION": cut.precision}
+    if isinstance(cut, ScanCut):
+        return {"LANES": cut.lanes, "BLOCK": cut.channels}
     if isinstance(cut, StepCut):
         return {"BLOCK": cut.channels, "INNER": cut.inner}
     tiles = {"AHEAD": cut.ahead} if cut.schedule == SEQUENTIAL else {"LANES": cut.lanes, "LANE_STEPS": cut.lane_steps}

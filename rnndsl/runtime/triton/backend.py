@@ -89,7 +89,7 @@ class Triton(Backend):
         if _programs(layer, name) is None:
             return False
         wanted = self._quickest(layer, name, {"dtype": layer._own_dtype(), "device": device}, shape)
-        return wanted == SEQUENTIAL or (wanted == NEWTON and _rounds(layer, name, layer._own_dtype()) is not None)
+        return wanted == SEQUENTIAL or (wanted == NEWTON and _has_rounds(layer, name, layer._own_dtype()))
 
     def _quickest(self, layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int]) -> str:
         """The schedule of a recurrence with kernels of whole steps that is asked for, or that is predicted to be the quickest, here or in PyTorch's operations."""
@@ -98,7 +98,9 @@ class Triton(Backend):
             return SEQUENTIAL
         if layer.schedule != "auto":
             return layer.schedule
-        found: str = parallel.quickest(layer, name, kind, shape, SEQUENTIAL, _programs(layer, name), _rounds(layer, name, kind["dtype"]))
+        has = not torch.compiler.is_compiling() and _has_rounds(layer, name, kind["dtype"])
+        solver = recurrence.known(_key(layer, name, kind["dtype"], rounds=True)) if has else None
+        found: str = parallel.quickest(layer, name, kind, shape, SEQUENTIAL, _programs(layer, name), solver)
         return found
 
     def _schedule(self, layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int]) -> str:
@@ -107,7 +109,7 @@ class Triton(Backend):
         if name not in kernels.tiled:
             return layer.schedule
         wanted = self._quickest(layer, name, kind, shape) if layer.schedule == "auto" else layer.schedule
-        if wanted == NEWTON and _rounds(layer, name, kind["dtype"]) is not None:
+        if wanted == NEWTON and _has_rounds(layer, name, kind["dtype"]):
             return NEWTON
         if layer.schedule not in ("auto", SEQUENTIAL) and not torch.compiler.is_compiling():
             cls, why = type(layer), kernels.unrounded.get(name, "a row of its rounds is too large for a program" if layer.schedule == NEWTON else "")
@@ -257,13 +259,12 @@ def _programs(layer: Layer, name: str) -> int | None:
 
 
 @constant_in_graphs
-def _rounds(layer: Layer, name: str, dtype: torch.dtype) -> Solver | None:
-    """What solves a recurrence by rounds; None where there are none, or a row is too large for a program."""
+def _has_rounds(layer: Layer, name: str, dtype: torch.dtype) -> bool:
+    """Whether a recurrence has rounds, of which a program can hold a row."""
     if name not in layer._kernels["triton"].rounds:
-        return None
+        return False
     solver = recurrence.known(_key(layer, name, dtype, rounds=True))
-    assert isinstance(solver, Solver) and isinstance(solver.rounds, TritonRounds)
-    return solver if solver.rounds.fits else None
+    return isinstance(solver, Solver) and isinstance(solver.rounds, TritonRounds) and solver.rounds.fits
 
 
 def _wish(key: Key) -> dict[str, int]:

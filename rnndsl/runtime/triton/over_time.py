@@ -7,7 +7,7 @@ Arrays are (pointer, distance of sequences, distance of steps), or () of one tha
 import triton
 import triton.language as tl
 
-from rnndsl.runtime.triton.tuples import cleared, head, row_of, select, tail
+from rnndsl.runtime.triton.tuples import cleared, row_of, select, tail
 
 
 @triton.jit

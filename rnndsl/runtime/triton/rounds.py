@@ -20,9 +20,10 @@ from rnndsl.runtime.triton.launch import launch
 from rnndsl.runtime.triton.rows import RowRounds, RowScan, RowStage
 from rnndsl.runtime.triton.tile_launch import WIDEST, Asked, TileCut, asked, usual_cut
 
-_ENTRIES, _A_WARP = 1024, 256  # of a value that a program over rows has, and of them one warp
-_LANES, _BLOCK = 64, 16  # steps and channels that a program scans at a time
-_MOST_ROWS, _CHANNELS = 64, 256  # of a program that says what gradients a step hands back
+_ENTRIES, _A_WARP = 256, 256  # of a value that a program over rows has, and of them one warp
+_LANES, _CHANNELS = 64, 16  # steps and channels that a program scans at a time
+_MATRICES = 10240  # entries of the matrices of all of them
+_MOST_ROWS, _AT_ONCE = 64, 256  # rows of a program; channels at a time of one that says what gradients a step hands back
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,9 @@ class TritonRounds:
             members = [i for i in scan.members if i < len(new)]
             given = _strided([t[i] for i in members for t in (new, values, into)])
             given += _strided([slopes[i] for i in (scan.outputs_back if backwards else scan.outputs)])
-            lanes, block, warps = cut_of_scan(scan, steps)
-            kernel = scan.backward if backwards else scan.forward
-            launch(kernel, batch * -(-scan.size // block), [*given, *_mask(reset), steps], new[0], LANES=lanes, BLOCK=block, num_warps=warps)
+            cut, kernel = cut_of_scan(scan, steps), scan.backward if backwards else scan.forward
+            programs = batch * -(-scan.size // cut.channels)
+            launch(kernel, programs, [*given, *_mask(reset), steps], new[0], LANES=cut.lanes, BLOCK=cut.channels, num_warps=cut.warps)
 
     def handed_back(
         self, given: Sequence[Tensor], pulled: Sequence[Tensor], adjoint: Sequence[Tensor], into: Sequence[Tensor], reset: Tensor | None
@@ -101,8 +102,8 @@ class TritonRounds:
         size, worst = (into[0].new_empty((batch, steps)) for _ in range(2))
         for i, arrays in enumerate(zip(given, pulled, adjoint, into, strict=True)):
             channels = arrays[0].shape[2:].numel()
-            block = min(_CHANNELS, power_of_two(channels))
-            at_once = min(_MOST_ROWS, _ENTRIES // block)
+            block = min(_AT_ONCE, power_of_two(channels))
+            at_once = 4 * _ENTRIES // block
             cut = {"SIZE": channels, "IS_FIRST": i == 0, "ROWS": at_once, "BLOCK": block}
             launch(handed_back, -(-batch * steps // at_once), [*_strided(arrays), size, worst, *_mask(reset), batch, steps], into[0], **cut, num_warps=4)
         return size, worst
@@ -116,11 +117,21 @@ def cut_of(stage: RowStage, wish: dict[str, int], call: Asked) -> TileCut:
     return TileCut(rows, wish.get("warps") or max(1, min(16, rows * stage.widest // _A_WARP)))
 
 
-def cut_of_scan(scan: RowScan, steps: int) -> tuple[int, int, int]:
-    """Steps and channels that a program scans at a time, and its warps."""
-    lanes, block = min(_LANES, power_of_two(steps)), min(_BLOCK, power_of_two(scan.size))
-    slots = len(scan.members)
-    return lanes, block, max(1, min(8, lanes * block * slots * slots // _A_WARP))
+@dataclass(frozen=True)
+class ScanCut:
+    """How a scan is cut: steps and channels that a program has at a time, and its warps."""
+
+    lanes: int
+    channels: int
+    warps: int
+
+
+def cut_of_scan(scan: RowScan, steps: int) -> ScanCut:
+    """How the scan of so many steps is cut: so that registers hold the matrices of all of them."""
+    lanes, entries = min(_LANES, power_of_two(steps)), len(scan.members) ** 2
+    fitting = 1 << (_MATRICES // (lanes * entries)).bit_length() - 1
+    channels = min(_CHANNELS, power_of_two(scan.size), fitting)
+    return ScanCut(lanes, channels, max(1, min(8, lanes * channels * entries // _A_WARP)))
 
 
 def _strided(arrays: Sequence[Tensor]) -> list[Any]:

@@ -48,7 +48,7 @@ class RowStage(Sized):
 
 @dataclass(frozen=True)
 class RowScan:
-    """The scan of the carried values of one shape, each of `size` channels. outputs, outputs_back: of each entry of D that is not zero its number among the
+    """The scan of carried values that go together, each of `size` channels. outputs, outputs_back: of each entry of D that is not zero its number among the
     outputs of `look` behind the new states, as the kernels take them."""
 
     members: tuple[int, ...]

@@ -57,13 +57,17 @@ class Products(Values):
         found = []
         for n in sorted(self.used):
             node = self.nodes[n]
-            if node.op in ("loop", "loop_back") or (many and self._is_static(n)):
+            if node.op in ("loop", "loop_back") or (many and self._is_static(n)) or self.is_elsewhere(n):
                 continue
             entries = self._entries(self.shape_domain(n))
             found.append(self._fitting(entries, n in self.matrices) if self._is_static(n) else entries)
             if node.op == "product" and not (many and n in self.dots):
                 found.append(self._fitting(self._entries(self.domain(n)), not self.matrices.isdisjoint(node.args)))
         return [f for f in dict.fromkeys(found) if f != "1"]
+
+    def is_elsewhere(self, n: int) -> bool:
+        """Whether no program has a value in registers as a whole."""
+        return False
 
     def _fitting(self, entries: str, of_matrix: bool) -> str:
         return f"fitting({entries}, {self.resident}.value)" if of_matrix else f"fitting({entries})"

@@ -6,6 +6,7 @@ from rnndsl.calculus.family import AFFINE
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.naming import KernelNames
+from rnndsl.emit.part import words_of
 from rnndsl.emit.torch.function import OnceText
 from rnndsl.emit.triton import matrix
 from rnndsl.emit.triton.layout import called, listed
@@ -30,8 +31,13 @@ _DOCS = {
     "linear": "What gradients read of the values of all rows.",
     "pull": "What gradients of new states make of those of old ones.",
 }
+_TENSORS = frozenset((
+    "angle", "chosen", "exp_im", "exp_re", "expanded", "joined", "log_modulus", "modulus", "moving", "permuted", "power_im", "power_re", "quotient_im",
+    "quotient_re", "reshaped", "root", "root_im", "root_re",
+))  # fmt: skip
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_MOST_SLOTS = 4  # of a channel, of which registers hold the matrices of a scan
+_MOST_SLOTS = 6  # of a channel, of which registers hold the matrices of a scan
+Block = tuple[tuple[int, ...], ...]  # see RowSteps
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class StageText:
 
 @dataclass(frozen=True)
 class ScanText:
-    """The scan of the carried values of one shape: its functions, and the two kernels."""
+    """The scan of carried values that go together: its functions, and the two kernels."""
 
     name: str
     members: tuple[int, ...]
@@ -123,6 +129,11 @@ class RowKernel(Kernel):
         """The numbers of the arrays of a kind that are read."""
         return tuple(sorted({self.nodes[n].leaf.index for n in self.used if self.nodes[n].op == op}))
 
+    def is_elsewhere(self, n: int) -> bool:
+        """Streams that are read in parts alone, such as products of which each part is another value."""
+        readers = [k for k in self.used if n in self.nodes[k].args]
+        return self.nodes[n].op == "stream" and bool(readers) and all(self.view(k) is not None for k in readers)
+
     def sink(self, s: Sink) -> None:
         domain, i = self.shape_domain(s.node), s.target.index
         *strides, _ = self.row_major([self.dim(d) for d in self.step.outputs[i][0].shape])
@@ -157,10 +168,16 @@ def rows_text(newton: NewtonStep, source: Source, sizes: Sizes, constants: Const
             text, read = _stage(stage, f"{name}_{part}_{k}", _DOCS[part], source, sizes, constants)
             parts[part].append(text)
             slices |= dict.fromkeys(read)
-    shapes = dict.fromkeys(array.shape for array, _ in carries)
-    scans = [_scan(newton, steps.block, shape, f"{name}_scan_{k}", sizes) for k, shape in enumerate(shapes, 1)]
+    scans = [_scan(newton, steps.block, members, f"{name}_scan_{k}", sizes) for k, members in enumerate(_together(steps.block), 1)]
     title = ", ".join(dict.fromkeys(array.name for array, _ in carries))
-    return RowsText(label, name, title, OnceText(steps.once, f"{name}_once", source).lines(), parts, scans, list(slices))
+    return RowsText(label, name, title, _once(steps.once, f"{name}_once", source), parts, scans, list(slices))
+
+
+def _once(step: Step, name: str, source: Source) -> list[str]:
+    """The function of what no row changes, in PyTorch's operations; some of what it calls is called as functions of kernels are."""
+    head, *body = OnceText(step, name, source).lines()
+    called = sorted(words_of(body) & _TENSORS)
+    return [head, *([f"    from rnndsl.runtime.torch.library import {', '.join(called)}"] if called else []), *body]
 
 
 def _stage(stage: Stage, name: str, doc: str, source: Source, sizes: Sizes, constants: Constants) -> tuple[StageText, list[str]]:
@@ -172,8 +189,8 @@ def _stage(stage: Stage, name: str, doc: str, source: Source, sizes: Sizes, cons
     lines = kernel.write()
     scratch = in_python(sizes, (name, lines.scratch), f"{name}_scratch", lines.scratch)
     shapes = [listed([sizes.python(d) for d in array.shape]) for array, _ in stage.step.outputs]
-    reads = [kernel.read(op) for op in ("stream", "old", "static")]
-    return StageText(name, doc, lines, scratch, *reads, size_texts(kernel), shapes, products), slices_of(kernel, sizes)
+    streams, old, statics = (kernel.read(op) for op in ("stream", "old", "static"))
+    return StageText(name, doc, lines, scratch, streams, old, statics, size_texts(kernel), shapes, products), slices_of(kernel, sizes)
 
 
 def _product(p: RowProduct) -> str:
@@ -182,16 +199,27 @@ def _product(p: RowProduct) -> str:
     return f'{p.matrix}, "{p.value[0]}", {p.value[1]}, "...{values},{matrix}->...{_LETTERS[: p.rank]}"'
 
 
-def _scan(newton: NewtonStep, block: tuple[tuple[int, ...], ...], shape: tuple[Dim, ...], name: str, sizes: Sizes) -> ScanText:
-    """The scan of all carried values of a shape."""
+def _together(block: Block) -> list[tuple[int, ...]]:
+    """The carried values that D has entries between, directly or by way of others; all of them have one shape."""
+    groups = [{i} for i in range(len(block))]
+    for i, row in enumerate(block):
+        for j, n in enumerate(row):
+            a, b = (next(g for g in groups if k in g) for k in (i, j))
+            if n >= 0 and a is not b:
+                groups.remove(b)
+                a |= b
+    return [tuple(sorted(g)) for g in groups]
+
+
+def _scan(newton: NewtonStep, block: Block, members: tuple[int, ...], name: str, sizes: Sizes) -> ScanText:
+    """The scan of some carried values."""
     carries, names = newton.step.carries, KernelNames()
-    members = tuple(i for i, (array, _) in enumerate(carries) if array.shape == shape)
     if len(members) > _MOST_SLOTS:
         raise Unsupported(f"a block of {len(members)} values a channel")
     labels = [names(i, f"{carries[i][0].label}_{carries[i][1]}") for i in members]
     at = {(i, j): block[members[i]][members[j]] for i in range(len(members)) for j in range(len(members)) if block[members[i]][members[j]] >= 0}
     of = Matrices(len(members), Semiring(AFFINE), frozenset(at))
-    count = " * ".join(sizes.python(d) if sizes.python(d).isdigit() else f"({sizes.python(d)})" for d in shape) or "1"
+    count = " * ".join(sizes.python(d) if sizes.python(d).isdigit() else f"({sizes.python(d)})" for d in carries[members[0]][0].shape) or "1"
     size = sizes.constant(("size", count), f"{name}_size", count)
     lagged = [newton.nearer[i] >= 0 for i in members]
     functions: list[FunctionText] = []
