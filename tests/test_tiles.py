@@ -201,7 +201,7 @@ def test_single_steps_are_one_launch(batch, monkeypatch):
 
 @pytest.mark.parametrize(
     ("width", "schedule", "steps", "backend"),
-    [(8, "auto", 64, "triton"), (256, "auto", 4096, "triton"), (256, "auto", 1, "triton"), (256, "sequential", 4096, "triton"), (8, "chunked", 64, "torch")],
+    [(8, "auto", 64, "triton"), (256, "auto", 4096, "triton"), (256, "auto", 1, "triton"), (256, "sequential", 4096, "triton"), (8, "newton", 64, "triton")],
 )
 def test_what_a_gpu_takes(width, schedule, steps, backend, monkeypatch):
     """What the model of a device predicts to be quickest, unless a schedule is asked for."""
