@@ -11,7 +11,7 @@ from rnndsl.runtime_names import RUNTIME_NAMES
 LAYER_ATTRIBUTES = frozenset("""
 Output State T_destination __annotations__ __call__ __class__ __deepcopy__ __delattr__ __dict__ __dir__ __doc__
 __eq__ __format__ __ge__ __getattr__ __getattribute__ __getstate__ __gt__ __hash__ __init__ __init_subclass__ __le__
-__lt__ __module__ __ne__ __new__ __reduce__ __reduce_ex__ __repr__ __setattr__ __setstate__ __sizeof__ __str__
+__lt__ __module__ __ne__ __new__ __prepare_scriptable__ __reduce__ __reduce_ex__ __repr__ __setattr__ __setstate__ __sizeof__ __str__
 __subclasshook__ __weakref__ _apply _as_stored _backend _backward_hooks _backward_pre_hooks _begin _begun _bounds
 _buffers _call_impl _carried _checked _compiled_call_impl _const _declare
 _field _fields _follow _found _forward_hooks _forward_hooks_always_called _forward_hooks_with_kwargs _forward_pre_hooks

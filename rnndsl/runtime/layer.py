@@ -276,6 +276,10 @@ class Layer(ParamModule):
         carried = self._carried(None, self._initial_values(values, kind), batch_size, kind)
         return self.State(*(c.clone(memory_format=torch.contiguous_format) for c in carried))
 
+    def __prepare_scriptable__(self) -> Any:
+        """What torch.jit.script asks first. Raises TypeError: it takes no function of any number of inputs."""
+        raise TypeError(f"{type(self).__name__}: torch.jit.script cannot read it; torch.export.export takes it, with any batch and number of steps")
+
     def extra_repr(self) -> str:
         header = [f"{n}={v}" for n, v in self._sizes.items()] + [f"{n}={v:g}" for n, v in self._hypers.items()]
         return ", ".join(header)

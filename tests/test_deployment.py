@@ -1,0 +1,45 @@
+"""Ways out of the process: what docs/deployment.md says of them beyond what its blocks show."""
+
+import warnings
+
+import pytest
+import torch
+
+import rnndsl
+from rnndsl.nn import Recurrent
+from tests.zoo_cells import ZOO
+
+GRU = ZOO["GRU"].text
+
+
+def standalone():
+    scope: dict = {"__name__": "standalone_gru"}
+    exec(compile(rnndsl.compile(GRU, standalone=True), "standalone_gru.py", "exec"), scope)
+    return scope["GRU"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_script_is_refused_by_name():
+    for model in (rnndsl.load(GRU).GRU(D=3, H=4), standalone()(D=3, H=4), torch.nn.Sequential(Recurrent(rnndsl.load(GRU).GRU, {"D": 3, "H": 4}))):
+        with pytest.raises(TypeError, match=r"GRU: torch\.jit\.script cannot read it; torch\.export\.export takes it"):
+            torch.jit.script(model)
+
+
+def test_traced_layers_take_any_batch():
+    layer = rnndsl.load(GRU).GRU(D=3, H=4)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(layer, (torch.randn(2, 5, 3),))
+        for batch in (1, 2, 4):
+            x = torch.randn(batch, 5, 3)
+            torch.testing.assert_close(traced(x), tuple(layer(x)))
+        with pytest.raises(RuntimeError):
+            traced(torch.randn(2, 6, 3))
+
+
+def test_standalone_layers_are_exported_with_a_number_of_steps():
+    layer = standalone()(D=3, H=4)
+    program = torch.export.export(layer, (torch.randn(2, 4, 3),), dynamic_shapes={"inputs": ({0: torch.export.Dim("B")},)})
+    x = torch.randn(5, 4, 3)
+    torch.testing.assert_close(program.module()(x)[0], layer(x)[0])
+    assert not any("rnndsl" in str(n.target) for n in program.graph.nodes)
