@@ -36,6 +36,14 @@ FEATURES: dict[str, str] = {
   g[t] = tanh(b * g[t-1] + h[t-1] - h[t-3])
   output y = g[t] * h[t-2]
 """,
+    "parts of heads in another shape": """
+  input x: [D]
+  state h: [N; K]
+  param W: [N; 3*K, D]
+  a, b, c = split(W @ x, 3)
+  h[t] = tanh(a + sum(heads(merge(b), N)) * h[t-1])
+  output y = merge(c) + merge(h[t])
+""",
     "a state without a past": """
   input x: [D]
   state h: [H]

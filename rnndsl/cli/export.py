@@ -114,7 +114,7 @@ def _to_c(layer: Any, folder: Path, options: Namespace) -> None:
 
     try:
         made = export_c(layer, folder, options.prefix, real="double" if options.double else "float", int8=options.int8)
-    except (TypeError, ValueError) as e:
+    except (TypeError, ValueError, IndexError) as e:
         raise Misuse(str(e)) from None
     if options.json:
         import json

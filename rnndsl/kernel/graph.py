@@ -359,7 +359,14 @@ class Builder:
         if node.is_elementwise and all(not m or (m == whole and self.nodes[a].shape == node.shape) for a, m in zip(node.args, node.maps, strict=True)):
             args = [self.reshape(a, shape) if m else a for a, m in zip(node.args, node.maps, strict=True)]
             return self.apply(node.op, args, [tuple(range(len(shape))) if m else () for m in node.maps], shape)
+        if self._is_apart(n):  # a view could not name the entries in another shape
+            n = self.add(Node("copy", (n,), node.shape, (whole,)))
         return self.add(Node("reshape", (n,), shape))
+
+    def _is_apart(self, n: int) -> bool:
+        """Whether it is a part of a value whose entries do not lie in a row: one that is cut along another axis than the first."""
+        node = self.nodes[n]
+        return node.op == "slice" and (node.cut.axis > 0 or self._is_apart(node.args[0]))
 
     def zeros(self, shape: Shape) -> int:
         return self.apply("copy", [self.number(0.0)], [()], shape)

@@ -1,5 +1,6 @@
 """`rnndsl.export_c`: a layer as a C header in a file."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ def export_c(layer: Any, path: str | Path, prefix: str | None = None, *, real: s
     layer: of `rnndsl.load(…)`, or a `rnndsl.nn.Recurrent` of several that runs forwards. path: the file, or a folder, in which it is called after its
     prefix. prefix: what all names in it begin with; the cell's name in snake case if None. real: `float` or `double`. int8: whether matrices are
     stored as whole numbers with a scale a row. Returns what it takes, which prints as lines. Raises TypeError or ValueError for what cannot be
-    exported, RnnError with the place in the program for an equation that C has no form for, OSError where the file cannot be written.
+    exported, RnnError with the place in the program for an equation that C has no form for, OSError where the file cannot be written, or was not
+    made here.
     """
     made = header(layer, prefix, real, int8)
     file = Path(path)
     if file.is_dir():
         file = file / f"{made.prefix}.h"
+    if file.is_file() and file.stat().st_size and not file.read_bytes()[:100].startswith(b"/* Made by rnndsl "):
+        raise FileExistsError(errno.EEXIST, "exists and was not made by rnndsl", str(file))
     write_whole(file, made.text.encode())
     return report(file, made)

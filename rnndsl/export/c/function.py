@@ -86,7 +86,8 @@ class Function:
         for i, g in enumerate(groups):
             for base, _ in work.reads(g):
                 last[self._held(base)] = i
-        shifted = {u for (_, lag), u in zip(work.step.carries, work.step.updates, strict=True) if lag > 1}
+        further = {(a.name, a.part) for a, lag in work.step.carries if lag > 1}
+        shifted = {i for i, (a, lag) in enumerate(work.step.carries) if lag == 1 and (a.name, a.part) in further}  # read when the step ends
         for i, g in enumerate(groups):
             if g.single in work.inner:
                 self._place_rounds(g.single, i, max(i, last.get(g.single, i)))
@@ -120,7 +121,7 @@ class Function:
         """A new state goes where the old one lies, or beside it until the step ends."""
         index_, old = s.target.index, self.state[s.target.index]
         leaf = next((n for n, m in self.memory.items() if self.nodes[n].op == "old" and self.nodes[n].leaf.index == index_), None)
-        if leaf is None or (leaf not in shifted and self.work.in_place(leaf, s, self.work.groups)):
+        if index_ not in shifted and (leaf is None or self.work.in_place(leaf, s, self.work.groups)):
             self.next[s] = old
         else:
             self.next[s] = self._taken(s.node, i, end, "next")
@@ -422,6 +423,7 @@ class Loops:
         self.shape = tuple(f.work.size(d) for d, _ in group.domain)
         self.mine = set(group.nodes)
         self.texts: dict[int, C] = {}
+        self.totals: dict[int, str] = {}  # of sums that variables hold
         self.counts: dict[int, int] = {}
         for n in (*group.nodes, *group.sums):
             for a in f.nodes[n].args:
@@ -431,9 +433,15 @@ class Loops:
 
     def write(self, depth: int) -> None:
         f = self.f
-        for n in self.g.sums:
-            self._begin_sum(n, depth)
-        inner, self.places = f._open([f"i{k}" for k in range(len(self.shape))], self.shape, depth, block=True)
+        self.places: list[str] = []
+        inner, outer = depth, self._kept_outside()
+        for k in range(len(self.shape) + 1):
+            if k == outer:
+                for n in self.g.sums:
+                    self._begin_sum(n, inner)
+            if k < len(self.shape):
+                inner, place = f._open([f"i{k}"], self.shape[k : k + 1], inner, block=True)
+                self.places += place
         sums: dict[int, list[int]] = {}
         for n in self.g.sums:
             sums.setdefault(f.nodes[n].args[0], []).append(n)
@@ -444,8 +452,22 @@ class Loops:
                 whole = tuple(range(len(self.shape)))
                 self._add(n, self._argument(f.nodes[n].args[0], whole, inner).code, inner)
         self._store(inner)
-        f._close(depth, inner)
+        opened = inner
+        for k in range(len(self.shape) - 1, -1, -1):
+            if self.shape[k] != 1:
+                opened -= 1
+                f.put("}", opened)
+            if k == outer:
+                self._end_sums(opened)
         f.origin = None if inner > depth else f.origin
+
+    def _kept_outside(self) -> int:
+        """How many axes are looped over outside of all that is summed over, where all sums have these in common: then variables hold them. 0 elsewhere."""
+        for n in self.g.sums:
+            node = self.f.nodes[n]
+            if node.maps[0] != tuple(range(len(self.shape))) or node.shape != self.f.nodes[self.g.sums[0]].shape:
+                return 0
+        return len(self.f.nodes[self.g.sums[0]].shape) if self.g.sums else 0
 
     def _node(self, n: int, depth: int, sums: list[int]) -> None:
         f, node = self.f, self.f.nodes[n]
@@ -518,16 +540,26 @@ class Loops:
         start = f.functions.zero if f.nodes[n].op == "sum" else "-INFINITY"
         f.note(n, depth)
         if not f.memory[n].is_array:
-            f.put(f"{f.real} {f.memory[n].name} = {start};", depth)
+            self.totals[n] = f.memory[n].name
+        elif self.places:
+            self.totals[n] = f.names.of(f.memory[n].name, "sum")
+        if n in self.totals:
+            f.put(f"{f.real} {self.totals[n]} = {start};", depth)
             return
         shape = f.work.shape(n)
         inner, places = f._open([f"i{k}" for k in range(len(shape))], shape, depth)
         f.put(f"{f.own(n, places)} = {start};", inner)
 
+    def _end_sums(self, depth: int) -> None:
+        f = self.f
+        for n in self.g.sums:
+            if f.memory[n].is_array and n in self.totals:
+                f.put(f"{f.own(n, self._own_places(n))} = {self.totals[n]};", depth)
+
     def _add(self, n: int, value: str, depth: int) -> None:
         f = self.f
         order = f.nodes[n].maps[0]
-        to = f.own(n, [self.places[order.index(k)] for k in range(len(f.nodes[n].shape))])
+        to = self.totals.get(n) or f.own(n, [self.places[order.index(k)] for k in range(len(f.nodes[n].shape))])
         f.note(f.nodes[n].args[0] if f.nodes[n].args[0] in self.mine else n, depth)
         if f.nodes[n].op == "largest":
             f.put(f"{to} = {f.functions('max')}({to}, {value});", depth)

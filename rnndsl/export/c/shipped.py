@@ -63,10 +63,10 @@ class _Shipping:
         return replace(expr, args=tuple(self._expr(a, stem, inner) for a in expr.args))
 
     def _is_weighed(self, expr: Expr, inner: set[str]) -> bool:
-        """Whether weights have a part in it, and nothing that changes has."""
+        """Whether weights have a part in it, or what no step computes, and nothing that changes has."""
         refs = [n for n in walk(expr) if isinstance(n, Ref)]
         fixed = all(r.role in ("param", "const", "size", "hyper") or (r.role == "local" and r.name in self.static and r.name not in inner) for r in refs)
-        return fixed and any(r.role in ("param", "const", "local") for r in refs)
+        return fixed and (any(r.role in ("param", "const", "local") for r in refs) or any(isinstance(n, Apply) and n.op == "expm" for n in walk(expr)))
 
 
 def _apart(o: Operation) -> list[Operation]:

@@ -52,12 +52,14 @@ def as_float(value: float) -> float:
 
 
 def shortest(value: float) -> str:
-    """The shortest decimal of a number of single precision."""
-    for digits in range(1, 10):
-        text = f"{value:.{digits}g}"
-        if as_float(float(text)) == value:
-            return repr(float(text))
-    return repr(value)
+    """A short decimal that single precision reads back as the same number."""
+    text = f"{value:.9g}"  # which always is
+    for digits in range(8, 0, -1):
+        shorter = f"{value:.{digits}g}"
+        if as_float(float(shorter)) != value:
+            break
+        text = shorter
+    return repr(float(text))
 
 
 def operation(op: str, args: list[C], function: "Functions") -> C:

@@ -76,7 +76,7 @@ def quantisable(layer: Any) -> list[str]:
     arrays = work.step.statics
     good = {arrays[i].name for i, ops in readers.items() if ops == {"product"} and len(arrays[i].shape) >= 2}
     other = {arrays[i].name for i, ops in readers.items() if ops != {"product"}}
-    return [n for n in layer._tensors if n in good - other and n not in layer._raw]
+    return [n for n in layer._tensors if n in good - other and (n in layer._parameters or n in layer._buffers)]
 
 
 def _work(layer: Any, source: Source, cell: Cell) -> tuple[Work, Any]:
