@@ -45,7 +45,7 @@ def layer_of(text: str, name: str, **sizes: int):
         for trial in ({}, {"N": 4}, {"H": 6}, {"H": 8, "K": 4, "V": 4}):
             torch.manual_seed(0)
             try:
-                layer = made(**{n: (SIZES | trial | sizes).get(n, 2) for n in cell.sizes}).eval()
+                layer = made(**{n: (SIZES | trial | sizes).get(n, 2) for n in cell.sizes}, backend="reference").eval()
                 for p in layer.parameters():
                     p.add_(0.2 * torch.randn_like(p))
                 for v in cell.of_role("const"):
@@ -113,11 +113,11 @@ def assert_agrees(built: Built, h: Header, bound: float) -> None:
 @needs_gcc
 @pytest.mark.parametrize("part", range(6))
 def test_the_zoo(part, tmp_path):
-    """Every cell, in float and in double."""
-    headers = [
-        header(layer, f"{snake_case(name)}_{real}", real)
-        for name in list(ZOO)[part::6] for layer in [layer_of(ZOO[name].text, name)] for real in BOUNDS
-    ]  # fmt: skip
+    """Every cell in float, and every other one in double."""
+    headers = []
+    for i, name in enumerate(list(ZOO)[part::6]):
+        layer = layer_of(ZOO[name].text, name)
+        headers += [header(layer, f"{snake_case(name)}_{real}", real) for real in list(BOUNDS)[: 2 - i % 2]]
     built = Built(headers, tmp_path, "-O1")
     for h in headers:
         assert_agrees(built, h, BOUNDS[h.real])
@@ -481,9 +481,9 @@ def test_every_operation_has_a_function():
 
 @needs_gcc
 def test_random_programs(tmp_path):
-    """Programs that nobody wrote, and all forms of the language."""
-    programs = [(r.text, "Random", r.sizes) for r in map(random_programs.program, range(12))]
-    programs += [(many(i), "Many", many_cells.SIZES) for i in range(12)] + [(program(n), "C", FEATURE_SIZES) for n in FEATURES]
+    """Programs that nobody wrote, and some forms of the language."""
+    programs = [(r.text, "Random", r.sizes) for r in map(random_programs.program, range(6))]
+    programs += [(many(i), "Many", many_cells.SIZES) for i in range(6)] + [(program(n), "C", FEATURE_SIZES) for n in list(FEATURES)[::3]]
     headers = []
     for i, (text, name, sizes) in enumerate(programs):
         headers.append(header(layer_of(text, name, **sizes), f"c{i}", "double"))

@@ -55,7 +55,7 @@ class _Shipping:
             return expr
         if expr.op not in _KEPT and self._is_weighed(expr, inner) and not of_params(expr):
             if expr not in self.made:
-                name = fresh(f"{own_name(stem)}.const", self.taken)
+                name = fresh(f"{own_name(stem).split('.')[0]}.const", self.taken)
                 self.static.add(name)
                 self.constants.append(Let(name, expr))
                 self.made[expr] = Ref(name, "local", expr.type)
