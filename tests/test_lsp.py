@@ -170,7 +170,7 @@ def test_a_session_from_beginning_to_end():
     editor = Editor("--stdio")
     offered = editor.capabilities
     assert offered["textDocumentSync"]["change"] == 1 and offered["positionEncoding"] == "utf-16"
-    assert all(offered[f"{what}Provider"] for what in ("hover", "definition", "completion", "documentFormatting"))
+    assert all(offered[f"{what}Provider"] for what in ("hover", "definition", "completion", "documentFormatting", "references", "rename", "documentSymbol", "codeAction"))
     assert editor.open(GRU) == []
     broken = GRU.replace("R_z @ h[t-1]", "R_z @ h[t-1")
     assert [d["code"] for d in editor.change(broken)] == ["unbalanced"]
@@ -647,11 +647,11 @@ def test_hover_of_random_cells(data):
 @given(st.data())
 def test_edits_give_the_formatted_text(data):
     pytest.importorskip("pygls")
-    from rnndsl.tools.lsp.server import _edits
+    from rnndsl.tools.lsp.convert import edits_of
 
     text = data.draw(rewritten(data.draw(cells()).text))
     document = Document("a.rnn", text)
-    edits = _edits(document, Positions(document.source))
+    edits = edits_of(document, Positions(document.source))
     found = [
         {"range": {e: {"line": p.line, "character": p.character} for e, p in (("start", x.range.start), ("end", x.range.end))}, "newText": x.new_text}
         for x in edits

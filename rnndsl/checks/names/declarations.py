@@ -139,7 +139,7 @@ def _size_name(scope: Scope, name: ast.Name) -> None:
         hint = lookalike(name.id, sizes) or (
             f"did you mean `{near}`?"
             if (near := closest(name.id, sizes))
-            else f"add it to the header: `cell {scope.cell.name.id}({', '.join([*sizes, name.id])}):`"
+            else f"add it to the header: `{_header_with(scope, name.id)}`"
         )
         title = f"the size `{name.id}` is not in the header"
         scope.out.error("undefined-size", title, name.span, "not a size of this cell", hint=hint)
@@ -150,6 +150,13 @@ def _size_name(scope: Scope, name: ast.Name) -> None:
     related = (Related(scope.places[name.id], "declared here"),) if name.id in scope.places else ()
     scope.out.error("not-a-size", "a shape is made of sizes", name.span, f"`{name.id}` is {with_article(role)}", hint=hint or None,
                     related=related)  # fmt: skip
+
+
+def _header_with(scope: Scope, size: str) -> str:
+    """The cell's header with a size more, before the hyperparameters."""
+    names = [scope.out.source.slice(h.span) for h in scope.cell.header]
+    sizes = sum(h.default is None for h in scope.cell.header)
+    return f"cell {scope.cell.name.id}({', '.join([*names[:sizes], size, *names[sizes:]])}):"
 
 
 def _fixed_value(scope: Scope, expr: ast.Expr, what: str, allowed: frozenset[str]) -> None:

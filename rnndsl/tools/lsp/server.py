@@ -1,34 +1,29 @@
 """The server itself: what editors ask over the language server protocol, answered by the other files of this folder."""
 
 import asyncio
-import difflib
 import sys
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 
-from rnndsl.diagnostics import Diagnostic, RnnError, Span
-from rnndsl.syntax.formatter import formatted
-from rnndsl.tools.lsp.complete import Choice, complete
+from rnndsl.diagnostics import RnnError, Span
+from rnndsl.tools.lsp.complete import complete
+from rnndsl.tools.lsp.convert import actions_of, edits_of, item_of, problem_of, range_of, symbols_of
 from rnndsl.tools.lsp.document import Document
 from rnndsl.tools.lsp.hover import hover
 from rnndsl.tools.lsp.messages import Messages
 from rnndsl.tools.lsp.positions import Positions
+from rnndsl.tools.lsp.references import CannotRename, definition, occurrences, renamed
 from rnndsl.version import VERSION
 
 PAUSE = 0.1  # seconds without typing before a text is checked
-
-_KINDS = {
-    "keyword": lsp.CompletionItemKind.Keyword,
-    "function": lsp.CompletionItemKind.Function,
-    "constant": lsp.CompletionItemKind.Constant,
-    "state": lsp.CompletionItemKind.Field,
-    "param": lsp.CompletionItemKind.Property,
-    "const": lsp.CompletionItemKind.Property,
-    "size": lsp.CompletionItemKind.TypeParameter,
-}
+Placed = (
+    lsp.HoverParams | lsp.DefinitionParams | lsp.CompletionParams | lsp.ReferenceParams | lsp.DocumentHighlightParams | lsp.PrepareRenameParams
+    | lsp.RenameParams
+)  # fmt: skip
 
 
 class Server(LanguageServer):
@@ -60,7 +55,7 @@ class Server(LanguageServer):
         """Sends what is wrong with a file."""
         document = self.open[uri]
         places = self.positions(document)
-        found = [_problem(d, uri, places) for d in document.problems]
+        found = [problem_of(d, uri, places) for d in document.problems]
         version = self.workspace.get_text_document(uri).version
         self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri=uri, diagnostics=found, version=version))
 
@@ -68,57 +63,13 @@ class Server(LanguageServer):
         encoding = self.workspace.position_encoding or lsp.PositionEncodingKind.Utf16
         return Positions(document.source, getattr(encoding, "value", encoding))
 
-    def at(self, params: lsp.HoverParams | lsp.DefinitionParams | lsp.CompletionParams) -> tuple[Document, Positions, int] | None:
+    def at(self, params: Placed) -> tuple[Document, Positions, int] | None:
         """The document, its positions and the offset that a request is about."""
         document = self.open.get(params.text_document.uri)
         if document is None:
             return None
         places = self.positions(document)
         return document, places, places.offset(params.position.line, params.position.character)
-
-
-def _range(span: Span, places: Positions) -> lsp.Range:
-    (line, character), (end_line, end_character) = places.of(span.start), places.of(span.end)
-    return lsp.Range(lsp.Position(line, character), lsp.Position(end_line, end_character))
-
-
-def _problem(d: Diagnostic, uri: str, places: Positions) -> lsp.Diagnostic:
-    lines = [f"{d.title}: {d.label}" if d.label else d.title, *(f"note: {n}" for n in d.notes), *(f"help: {h}" for h in d.hints)]
-    severity = lsp.DiagnosticSeverity.Error if d.severity == "error" else lsp.DiagnosticSeverity.Warning
-    related = [lsp.DiagnosticRelatedInformation(lsp.Location(uri, _range(r.span, places)), r.label) for r in d.related]
-    tags = [lsp.DiagnosticTag.Unnecessary] if d.code == "unused" else None
-    return lsp.Diagnostic(
-        _range(d.span, places), "\n".join(lines), severity, code=d.code, source="rnndsl", related_information=related or None, tags=tags
-    )
-
-
-def _edits(document: Document, places: Positions) -> list[lsp.TextEdit]:
-    """The lines that formatting changes."""
-    text, after = document.source.text, formatted(document.source)
-    old, new = text.split("\n"), after.split("\n")
-    starts = [0]
-    for line in old:
-        starts.append(starts[-1] + len(line) + 1)
-    edits = []
-    for what, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if what == "equal":
-            continue
-        lines, span = "".join(f"{line}\n" for line in new[c:d]), Span(starts[a], starts[b])
-        if b == len(old):  # the last line has no end of its own: that of the line before goes with it
-            lines, span = (f"\n{lines[:-1]}" if lines and a else lines[:-1]), Span(max(starts[a] - 1, 0), len(text))
-        edits.append(lsp.TextEdit(_range(span, places), lines.replace("\n", document.newline)))
-    return edits
-
-
-def _item(choice: Choice, where: lsp.Range, place: int) -> lsp.CompletionItem:
-    return lsp.CompletionItem(
-        choice.text,
-        kind=_KINDS.get(choice.kind, lsp.CompletionItemKind.Variable),
-        detail=choice.detail or None,
-        documentation=choice.about or None,
-        sort_text=f"{place:03d}",
-        text_edit=lsp.TextEdit(where, choice.text),
-    )
 
 
 def make_server() -> Server:
@@ -141,28 +92,76 @@ def make_server() -> Server:
     def on_hover(params: lsp.HoverParams) -> lsp.Hover | None:
         if (asked := server.at(params)) is None or (found := hover(asked[0], asked[2])) is None:
             return None
-        return lsp.Hover(lsp.MarkupContent(lsp.MarkupKind.Markdown, found.text), _range(found.span, asked[1]))
+        return lsp.Hover(lsp.MarkupContent(lsp.MarkupKind.Markdown, found.text), range_of(found.span, asked[1]))
 
     @server.feature(lsp.TEXT_DOCUMENT_DEFINITION)
     def on_definition(params: lsp.DefinitionParams) -> lsp.Location | None:
         if (asked := server.at(params)) is None or (word := asked[0].outline.word_at(asked[2])) is None:
             return None
         symbol = asked[0].outline.meaning(word)
-        return lsp.Location(params.text_document.uri, _range(symbol.span, asked[1])) if symbol else None
+        return lsp.Location(params.text_document.uri, range_of(symbol.span, asked[1])) if symbol else None
+
+    @server.feature(lsp.TEXT_DOCUMENT_REFERENCES)
+    def on_references(params: lsp.ReferenceParams) -> list[lsp.Location] | None:
+        if (asked := server.at(params)) is None:
+            return None
+        document, places, offset = asked
+        defined = None if params.context.include_declaration else definition(document.outline, offset)
+        spans = [s for s in occurrences(document.outline, offset) if s != defined]
+        return [lsp.Location(params.text_document.uri, range_of(s, places)) for s in spans]
+
+    @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_HIGHLIGHT)
+    def on_highlight(params: lsp.DocumentHighlightParams) -> list[lsp.DocumentHighlight] | None:
+        if (asked := server.at(params)) is None:
+            return None
+        return [lsp.DocumentHighlight(range_of(s, asked[1])) for s in occurrences(asked[0].outline, asked[2])]
+
+    @server.feature(lsp.TEXT_DOCUMENT_PREPARE_RENAME)
+    def on_prepare_rename(params: lsp.PrepareRenameParams) -> lsp.Range | None:
+        if (asked := server.at(params)) is None:
+            return None
+        document, places, offset = asked
+        here = (s for s in occurrences(document.outline, offset) if s.start <= offset <= s.end)
+        return next((range_of(s, places) for s in here), None)
+
+    @server.feature(lsp.TEXT_DOCUMENT_RENAME, lsp.RenameOptions(prepare_provider=True))
+    def on_rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit | None:
+        if (asked := server.at(params)) is None:
+            return None
+        document, places, offset = asked
+        try:
+            spans = renamed(document.outline, offset, params.new_name)
+        except CannotRename as e:
+            raise JsonRpcInvalidParams(str(e)) from None
+        edits = [lsp.TextEdit(range_of(s, places), params.new_name) for s in spans]
+        return lsp.WorkspaceEdit(changes={params.text_document.uri: edits})
+
+    @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
+    def on_symbols(params: lsp.DocumentSymbolParams) -> list[lsp.DocumentSymbol] | None:
+        document = server.open.get(params.text_document.uri)
+        return symbols_of(document.outline, server.positions(document)) if document else None
+
+    @server.feature(lsp.TEXT_DOCUMENT_CODE_ACTION, lsp.CodeActionOptions(code_action_kinds=[lsp.CodeActionKind.QuickFix]))
+    def on_actions(params: lsp.CodeActionParams) -> list[lsp.CodeAction] | None:
+        if (document := server.open.get(params.text_document.uri)) is None:
+            return None
+        places = server.positions(document)
+        start, end = (places.offset(p.line, p.character) for p in (params.range.start, params.range.end))
+        return actions_of(document, params.text_document.uri, Span(start, end), places)
 
     @server.feature(lsp.TEXT_DOCUMENT_COMPLETION, lsp.CompletionOptions(trigger_characters=["[", "~", "."]))
     def on_completion(params: lsp.CompletionParams) -> list[lsp.CompletionItem]:
         if (asked := server.at(params)) is None:
             return []
         choices, span = complete(asked[0], asked[2])
-        where = _range(span, asked[1])
-        return [_item(choice, where, i) for i, choice in enumerate(choices)]
+        where = range_of(span, asked[1])
+        return [item_of(choice, where, i) for i, choice in enumerate(choices)]
 
     @server.feature(lsp.TEXT_DOCUMENT_FORMATTING)
     def on_formatting(params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit] | None:
         document = server.open.get(params.text_document.uri)
         try:
-            return _edits(document, server.positions(document)) if document else None
+            return edits_of(document, server.positions(document)) if document else None
         except RnnError:
             return None  # its errors are shown already
 
