@@ -172,7 +172,7 @@ def test_the_extension_holds_what_its_manifest_names():
     folder = ROOT / "grammar" / "vscode"
     manifest = json.loads((folder / "package.json").read_text(encoding="utf-8"))
     given = manifest["contributes"]
-    named = [manifest["main"], given["languages"][0]["configuration"], given["grammars"][0]["path"]]
+    named = [manifest["main"], given["languages"][0]["configuration"], given["grammars"][0]["path"], manifest["icon"], "README.md", "LICENSE", ".vscodeignore"]
     assert all((folder / name).is_file() for name in named)
     assert manifest["version"] == VERSION and given["grammars"][0]["scopeName"] == textmate()["scopeName"]
 

@@ -12,7 +12,7 @@ def add(commands: Any) -> None:
     """Adds the command's parser."""
     p = commands.add_parser(
         "lsp",
-        help="serve an editor: errors as you type, hovers, definitions, completions, formatting",
+        help="serve an editor: errors as you type, hovers, definitions, renaming, fixes, completions",
         description="Speaks the language server protocol on standard input and output; an editor starts it. Needs rnndsl[lsp].\n"
         "docs/editors.md says how to set up yours.",
         epilog="example:\n  rnndsl lsp      the command to give your editor for .rnn files\n",

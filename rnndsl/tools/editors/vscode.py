@@ -6,6 +6,7 @@
 import json
 from typing import Any
 
+from rnndsl.resources import resource_folder
 from rnndsl.tools.editors import words
 from rnndsl.tools.editors.words import NAME, NUMBER, one_of
 from rnndsl.version import VERSION
@@ -18,7 +19,9 @@ def vscode_files() -> dict[str, str]:
         "language-configuration.json": language_configuration(),
         "package.json": package(),
     }
-    return {path: json.dumps(data, indent=2, ensure_ascii=False) + "\n" for path, data in made.items()}
+    found = {path: json.dumps(data, indent=2, ensure_ascii=False) + "\n" for path, data in made.items()}
+    licence = resource_folder("LICENSE")  # a package of VS Code's holds its own
+    return found | ({"LICENSE": licence.read_text(encoding="utf-8")} if licence.is_file() else {})
 
 
 def _match(pattern: str, scope: str) -> dict[str, Any]:
@@ -92,7 +95,8 @@ def package() -> dict[str, Any]:
         "version": VERSION,
         "publisher": "rnndsl",
         "license": "Apache-2.0",
-        "private": True,
+        "icon": "icon.png",
+        "keywords": ["recurrent neural network", "pytorch", "dsl"],
         "engines": {"vscode": "^1.82.0"},
         "categories": ["Programming Languages", "Formatters", "Linters"],
         "main": "./extension.js",
