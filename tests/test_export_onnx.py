@@ -10,12 +10,13 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils._pytree import tree_leaves
 
 import rnndsl
 from rnndsl import cli
 from rnndsl.functions import OPERATIONS
-from rnndsl.nn import Recurrent
+from rnndsl.nn import Recurrent, from_torch
 from tests.agreement import layer_of, sizes_of
 from tests.random_programs import program
 from tests.zoo_cells import ZOO
@@ -202,6 +203,17 @@ def test_models_of_stacks(name):
     assert {f"cells.{k}.W" for k in range(len(net.cells))} <= held or not any("W" in c._tensors for c in net.cells)
 
 
+def test_layers_of_torch_go_to_onnx():
+    """By way of `from_torch`: packed sequences in both directions, as PyTorch computes them."""
+    theirs = torch.nn.GRU(3, 4, 2, batch_first=True, bidirectional=True)
+    run = session(models.onnx_models(from_torch(theirs), lengths=True)[0])
+    x, ends = torch.randn(3, 7, 3), torch.tensor([7, 3, 1])
+    y, h = theirs(pack_padded_sequence(x, ends, batch_first=True))
+    outputs, *state = run.run(None, {"x": x.numpy(), "lengths": ends.numpy()})
+    torch.testing.assert_close(torch.from_numpy(outputs), pad_packed_sequence(y, batch_first=True)[0])
+    torch.testing.assert_close(torch.from_numpy(np.stack(state)), h)
+
+
 def test_padding_is_not_read():
     model, _ = models.onnx_models(rnndsl.load(ZOO["GRU"].text).GRU(D=3, H=4), lengths=True)
     run = session(model)
@@ -299,7 +311,7 @@ def test_large_weights_lie_in_a_file_beside_it(tmp_path, monkeypatch):
 def test_what_is_no_layer_of_a_program_is_refused():
     scope: dict = {"__name__": "made"}
     exec(rnndsl.compile(ZOO["LSTM"].text), scope)
-    for layer, words in [(torch.nn.GRU(2, 3), "expected a layer of a class"), (rnndsl.load(ZOO["LSTM"].text).LSTM, "got the class LSTM"), (scope["LSTM"](D=2, H=3), "its equations are not known")]:
+    for layer, words in [(torch.nn.GRU(2, 3), "layer: expected one of a class of rnndsl.load"), (rnndsl.load(ZOO["LSTM"].text).LSTM, "got the class LSTM"), (scope["LSTM"](D=2, H=3), "the text of its program is not known")]:
         with pytest.raises(TypeError, match=words):
             rnndsl.export_onnx(layer, "nowhere")
 

@@ -14,8 +14,9 @@ from rnndsl.emit.templates import rendered
 from rnndsl.export.c.functions import definitions
 from rnndsl.export.c.interface import Interface, Value
 from rnndsl.export.c.text import Functions, comment, number
-from rnndsl.export.c.unit import Unit, int8_of, program_of, quantisable, unit
+from rnndsl.export.c.unit import Unit, int8_of, quantisable, unit
 from rnndsl.export.c.weights import constant
+from rnndsl.export.layers import program_of, snake_case
 from rnndsl.nn.recurrent import Recurrent
 from rnndsl.version import VERSION
 
@@ -84,14 +85,8 @@ def _cells(layer: Any) -> list[Any]:
             raise ValueError("a stack that runs in both directions begins at the end of a sequence, so it has no next step")
         return list(layer.cells)
     if not hasattr(layer, "_declare"):
-        raise TypeError(f"layer: expected one of rnndsl.load(…), or a rnndsl.nn.Recurrent of them, got {type(layer).__name__}")
+        raise TypeError(f"layer: expected one of a class of rnndsl.load(…), or a rnndsl.nn.Recurrent of such, got {type(layer).__name__}")
     return [layer]
-
-
-def snake_case(name: str) -> str:
-    """A cell's name as C has names: ParaLSTM is para_lstm."""
-    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})", "_", name)
-    return KernelNames()(name, parted).strip("_").lower()
 
 
 def _prefix(prefix: str | None, cell: str) -> str:

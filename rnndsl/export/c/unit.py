@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rnndsl import programs
 from rnndsl.checks.cell import Cell
-from rnndsl.compiler import compiled
 from rnndsl.diagnostics import Diagnostic, RnnError, Source
 from rnndsl.emit.naming import KernelNames
 from rnndsl.export.c.function import Function, Memory
@@ -21,6 +18,7 @@ from rnndsl.export.c.text import Functions, comment, number
 from rnndsl.export.c.weights import Weights, constant, quantised
 from rnndsl.export.c.work import Work
 from rnndsl.export.evaluation import evaluation
+from rnndsl.export.layers import program_of
 from rnndsl.export.step import NoForm, planned_step
 from rnndsl.export.values import values_of
 from rnndsl.kernel.program import forward
@@ -48,20 +46,6 @@ class Unit:
     state_bytes: int
     stack_bytes: int
     macs: int
-
-
-def program_of(layer: Any) -> tuple[Source, Cell]:
-    """The program of a layer, and its cell. Raises TypeError for a class that does not know its program."""
-    for c in type(layer).__mro__:
-        source = programs.program_of(c.__module__)
-        if source is not None:
-            return source, next(cell for cell in _cells(source) if cell.name == c.__name__)
-    raise TypeError(f"{type(layer).__name__}: the text of its program is not known; export a layer of rnndsl.load(…), whose classes know it")
-
-
-@lru_cache(maxsize=8)
-def _cells(source: Source) -> tuple[Cell, ...]:
-    return compiled(source).program.cells
 
 
 def quantisable(layer: Any) -> list[str]:

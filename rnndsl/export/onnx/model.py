@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnndsl import compiler
 from rnndsl.checks.cell import Cell
 from rnndsl.compiler import deep_trees
 from rnndsl.diagnostics import Diagnostic, RnnError, Source
@@ -57,10 +56,8 @@ def onnx_models(layer: Any, *, reset: bool = True, lengths: bool = False) -> "tu
         if e.name is None or e.name.partition(".")[0] != "onnx":
             raise
         raise ImportError('an export to ONNX needs the package onnx: pip install "rnndsl[onnx]"') from None
-    cells = [next(c for c in compiler.compiled(source).program.cells if c.name == name) for source, name in programs]
-    sources = [source for source, _ in programs]
-    given = [_given(*made) for made in zip(_cells(layer), cells, sources, strict=True)]
-    doc = "\n\n".join(dict.fromkeys(_text(source, cell) for source, cell in zip(sources, cells, strict=True)))
+    given = [_given(layer, *program) for layer, program in zip(_cells(layer), programs, strict=True)]
+    doc = "\n\n".join(dict.fromkeys(_text(*program) for program in programs))
     if layer is _cells(layer)[0]:
         (of,) = given
         graphs = [sequence_graph(of, doc, reset, lengths), step_graph(of, doc)]
@@ -78,7 +75,7 @@ def _text(source: Source, cell: Cell) -> str:
     return "\n".join(map(printable, source.slice(cell.span).rstrip().split("\n")))
 
 
-def _given(layer: Any, cell: Cell, source: Source) -> Given:
+def _given(layer: Any, source: Source, cell: Cell) -> Given:
     with deep_trees(source):
         plan = verify(make_plan(evaluation(cell, layer._sizes)))
         try:
