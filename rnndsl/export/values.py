@@ -24,5 +24,5 @@ def values_of(layer: Any, plan: Plan, source: Source) -> tuple[dict[str, Tensor]
     if not plan.constants:
         return named, initial
     scope: dict[str, Any] = {"torch": torch, "F": functional, "math": math} | {name: getattr(runtime, name) for name in runtime.__all__}
-    exec(compile("\n".join(Constants(plan, source).lines()), source.name, "exec"), scope)
+    exec(compile("\n".join(Constants(plan, source).lines()), "<constants>", "exec"), scope)
     return named | scope["constants"](layer, held, kind), initial

@@ -65,7 +65,7 @@ class Outside:
 
 @dataclass
 class Boundary:
-    """A layer in a graph. place: what stands before its number in a stack is nothing, where it is alone."""
+    """A layer in a graph. place: in a stack its number and a dot, which names of its state and weights have before them."""
 
     of: Given
     outside: Outside
@@ -122,9 +122,8 @@ class Boundary:
             if not 1 <= slice_ <= value.shape[0]:
                 raise IndexError(f"there is no slice {slice_} of {name}: its leading head axis has {value.shape[0]}")
             value = value[slice_ - 1]
-        marks = [f"/{m}" for m in ("made" if name.endswith(".") else "", part, "" if slice_ is None else slice_) if m]
-        own = f"cells.{self.place}{name}" if self.place else name
-        return Tensor(self.main.store.initializer(own.rstrip(".") + "".join(marks), value.expand(dims).numpy()), 0, dims)
+        own = "/".join(map(str, filter(None, (*name.split("."), part, slice_))))  # what the plan has named has dots in it, as results of nodes have
+        return Tensor(self.main.store.initializer(f"cells.{self.place}{own}" if self.place else own, value.expand(dims).numpy()), 0, dims)
 
     def _number(self, n: int) -> int:
         """The number of a slice."""

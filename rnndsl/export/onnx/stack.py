@@ -71,7 +71,7 @@ def _streams(g: Boundary, up: list[Tensor], further: Named) -> Named:
     first, *others = g.of.inputs
     if g.of.inputs[first].is_complex and len(up) == 1:
         (x,) = up
-        up = [x, Tensor(g.main.op("Sub", x.name, x.name), x.lead, x.dims)]
+        up = [x, Tensor(g.main.op("Expand", g.main.number(0), g.main.op("Shape", x.name)), x.lead, x.dims)]
     return {first: up} | {name: further[name] for name in others}
 
 
