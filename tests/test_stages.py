@@ -26,10 +26,17 @@ def agrees(text: str, sizes: dict, backend: str, steps: int = 4) -> None:
     assert_agrees(Case(text, "C", sizes, 2, 2 if backend == "triton" else steps, backend=backend))
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu", "triton"])
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
 @pytest.mark.parametrize("name", [*REPEATS, *BETWEEN])
 def test_agrees_with_the_oracle(name, backend):
     agrees(program(name), SIZES, backend)
+
+
+@pytest.mark.one_in(2)
+@pytest.mark.parametrize("name", [*REPEATS, *BETWEEN])
+def test_agrees_with_the_oracle_in_triton(name):
+    """The stages are those of the plan, on each backend; here it is the interpreter that takes the time."""
+    agrees(program(name), SIZES, "triton")
 
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])

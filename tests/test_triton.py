@@ -95,6 +95,7 @@ def triton_layer(text: str, cell: str, sizes: dict, schedule: str, dtype=torch.f
 # Numbers
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("name", "schedule"), [(n, s) for i, n in enumerate(RUNNING) for s in SCHEDULES if s == "newton" or i % 3 == 0])
 def test_published_cells_agree_with_the_reference(name, schedule):
     """Outputs, states and all gradients, in float64, from a given state, with resets."""
