@@ -462,6 +462,13 @@ def test_a_wrong_choice_of_compiler_is_an_error(monkeypatch, value, problem):
             function()
 
 
+@pytest.mark.parametrize("value", ["cl", "clang-cl", "/opt/vc/CL.exe /O2"])
+def test_compilers_that_take_other_arguments_are_refused(monkeypatch, value):
+    monkeypatch.setenv("RNNDSL_CXX", value)
+    with pytest.raises(NoCompiler, match="takes the arguments of Microsoft's compiler; kernels are built with g"):
+        compiler()
+
+
 def test_a_wrong_cxx_is_passed_over(monkeypatch):
     for value in ("no-such-compiler", "'g++", ""):
         monkeypatch.setenv("CXX", value)

@@ -29,6 +29,7 @@ FLAGS = (
 )
 _NATIVE = (("-march=native",), ("-mcpu=native",), ())  # the second for compilers that lack the first on their CPU
 _HELP = "no C++ compiler was found: install g++ or clang++, or `pip install rnndsl[cpu]`"
+_OF_WINDOWS = ("cl", "clang-cl", "icl", "icx-cl")
 _PROBE_SECONDS = 60
 
 
@@ -80,7 +81,9 @@ def _find() -> Compiler | None:
 
 
 def _probe(command: Sequence[str]) -> Compiler:
-    """Tries a compiler on a header of the C++ library. Raises NoCompiler where that fails."""
+    """Tries a compiler on a header of the C++ library. Raises NoCompiler where that fails, and for one that takes other arguments."""
+    if command and (Path(command[0]).stem.lower() in _OF_WINDOWS):
+        raise NoCompiler("it takes the arguments of Microsoft's compiler; kernels are built with g++, clang++ or zig (`pip install rnndsl[cpu]`)")
     program = shutil.which(command[0]) if command else None
     if program is None:
         raise NoCompiler(f"there is no program `{command[0]}`" if command else "it is empty")
@@ -129,6 +132,6 @@ def run(command: Sequence[str], seconds: float, text: str = "", cwd: Path | None
             output, _ = process.communicate(text, timeout=seconds)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
+                os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
             raise
     return subprocess.CompletedProcess(command, process.returncode, output)
