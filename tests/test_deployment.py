@@ -7,6 +7,7 @@ import torch
 
 import rnndsl
 from rnndsl.nn import Recurrent
+from rnndsl.runtime import build
 from tests.zoo_cells import ZOO
 
 GRU = ZOO["GRU"].text
@@ -43,3 +44,23 @@ def test_standalone_layers_are_exported_with_a_number_of_steps():
     x = torch.randn(5, 4, 3)
     torch.testing.assert_close(program.module()(x)[0], layer(x)[0])
     assert not any("rnndsl" in str(n.target) for n in program.graph.nodes)
+
+
+@pytest.mark.skipif(build.compiler() is None, reason="there is no C++ compiler")
+def test_a_model_over_ragged_sequences_is_exported_whole(monkeypatch):
+    """An embedding, both directions, lengths and a head, with any batch and number of steps."""
+    monkeypatch.setenv("RNNDSL_BACKEND", "auto")
+
+    class Tagger(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.net, self.head = torch.nn.Embedding(10, 3), Recurrent(rnndsl.load(GRU).GRU, {"D": 3, "H": 4}, bidirectional=True), torch.nn.Linear(8, 5)
+
+        def forward(self, words, lengths):
+            return self.head(self.net(self.words(words), lengths=lengths)[0])
+
+    model, batch = Tagger().eval(), torch.export.Dim("B")
+    example = (torch.randint(0, 10, (2, 5)), torch.tensor([5, 3]))
+    program = torch.export.export(model, example, dynamic_shapes=({0: batch, 1: torch.export.Dim("T")}, {0: batch}))
+    words, lengths = torch.randint(0, 10, (4, 9)), torch.tensor([9, 1, 0, 4])
+    torch.testing.assert_close(program.module()(words, lengths), model(words, lengths))

@@ -42,7 +42,7 @@ def models_of(text: str, cell: str = "C", reset: bool = True, **sizes) -> Models
 # What they compute
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", ZOO)
 def test_models_of_published_cells(name):
     found = models_of(ZOO[name].text, name)
@@ -119,6 +119,9 @@ def test_names_of_a_program_are_its_own():
     taken = models_of(NAMES.replace("input restart, old", "input reset, old").replace("reset = 0.5", "a = 0.5").replace("+ restart", "+ reset").replace("= reset\n", "= a\n"), D=2, H=3)
     taken.agree(2, 5)
     assert taken.resets == ["reset_"]
+    local = models_of("cell C(H):\n input x: [H]\n state h: [H]\n param a: [H, H]\n reset = expm(a)\n h[t] = reset @ h[t-1] + x\n output h\n", H=3)
+    local.agree(2, 5)
+    assert local.resets == ["reset_"]
 
 
 @pytest.mark.parametrize(

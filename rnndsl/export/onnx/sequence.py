@@ -21,7 +21,7 @@ def sequence_graph(of: Given, doc: str, has_reset: bool, has_lengths: bool) -> G
     """The graph of a sequence of a layer; whether it takes where sequences restart, and where they end."""
     g = Boundary(of, Outside(2))
     streams, state = g.streams(), g.state()
-    taken = [v.name for v in of.plan.cell.variables]
+    taken = [*(v.name for v in of.plan.cell.variables), *(a.name for a in of.step.statics)]
     found = marks(g.outside, free("reset", taken) if has_reset else None, free("lengths", taken) if has_lengths else None)
     outputs, new = whole_sequence(g, streams, state, found)
     for name, parts in outputs.items():
