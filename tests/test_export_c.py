@@ -20,7 +20,7 @@ from rnndsl.export.c.build import CORTEX_M4, STRICT
 from rnndsl.export.c.header import Header, header, run, snake_case, vectors
 from rnndsl.export.c.report import relative
 from rnndsl.export.c.text import C, Functions, operation
-from rnndsl.functions import OPERATIONS
+from rnndsl.functions import FUNCTIONS, OPERATIONS, OPERATORS
 from tests import many_cells, random_programs
 from tests.features import FEATURES, program
 from tests.features import SIZES as FEATURE_SIZES
@@ -477,6 +477,29 @@ def test_every_operation_has_a_function():
     for op, row in ((op, row) for op, row in OPERATIONS.items() if op not in ("re", "im", "conj")):
         args = [C(f"a{i}") for i in range(len(row.parameters))]
         assert operation(op, args, Functions("float", "p")).code
+
+
+EDGES = [
+    *(sign * v for v in (0.0, 0.5, 1.0, 1.5, 2.5, 20.0, 90.0, 104.0, 800.0, 1e-3, 1e-7, 1e-30, 1e30, float("inf")) for sign in (1, -1)), float("nan"), 1e-40,
+]  # fmt: skip
+
+
+@needs_gcc
+@pytest.mark.parametrize("real", BOUNDS)
+def test_functions_at_their_edges(real, tmp_path):
+    """Every function of entries gives what PyTorch gives in this precision: of zeros with a sign, of what overflows and vanishes, of infinities and NaN."""
+    rows = [row for row in FUNCTIONS.values() if row.shape == "elementwise" and row.name not in ("re", "im", "conj")]
+    calls = [f"{row.name}({', '.join('xyz'[: len(row.parameters)])})" for row in rows] + [f"x {op} y" for op in OPERATORS if op != "neg"]
+    calls += [f"x^{n}" for n in (2, -2, 17, 2.5, 0.5, -0.5)]
+    text = "cell E(D):\n  input x, y, z: [D]\n  output " + ", ".join(f"o{i} = {call}" for i, call in enumerate(calls)) + "\n"
+    h = header(rnndsl.load(text).E(1), "edges", real)
+    points = torch.tensor([(a, b, EDGES[(7 * i + 3 * j) % len(EDGES)]) for i, a in enumerate(EDGES) for j, b in enumerate(EDGES)]).float().double()
+    inputs = [points[:, k : k + 1] for k in range(3)]
+    dtype = {"float": torch.float32, "double": torch.float64}[real]
+    exact = run(copy.deepcopy(h.exact).to(dtype), h.face, [x.to(dtype) for x in inputs])
+    for call, got, wanted in zip(calls, Built([h], tmp_path, "-O1")(h, inputs), exact, strict=True):
+        same = (got == wanted) | (got.isnan() & wanted.isnan()) | ((got - wanted).abs() <= 30 * torch.finfo(dtype).eps * wanted.abs() + torch.finfo(dtype).tiny)
+        assert bool(same.all()), (call, points[~same.flatten()][:3], got[~same][:3], wanted[~same][:3])
 
 
 @needs_gcc

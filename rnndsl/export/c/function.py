@@ -14,6 +14,7 @@ from rnndsl.kernel.graph import Map
 from rnndsl.kernel.program import Sink
 from rnndsl.kernel.schedule import Group, viewed
 
+_TOGETHER = 4  # products that one loop adds up
 WIDTH = 110  # of a line, about: longer formulas are written in parts
 _LEAVES = frozenset(("stream", "static", "old"))
 
@@ -316,34 +317,44 @@ class Function:
         names = [f"i{k}" for k in range(len(shape))]
         inner, places = self._open(names, shape, depth, block=True)
         total = self.names.of(self._name(n), "sum") if shape else self._name(n)
-        self.sum_product(n, places, total, inner, declare=self.memory[n].is_array or total != self.memory[n].name)
+        self.sum_products([(n, places, total)], inner, declare=self.memory[n].is_array or total != self.memory[n].name)
         if self.memory[n].is_array or total != self.memory[n].name:
             self.put(f"{self.own(n, places)} = {total};", inner)
         self._close(depth, inner)
 
-    def sum_product(self, n: int, places: list[str], total: str, depth: int, declare: bool = True) -> None:
-        """Adds up an entry of a product in a variable."""
+    def sum_products(self, wanted: "list[tuple[int, list[str], str]]", depth: int, declare: bool = True) -> None:
+        """Adds up entries of products that sum over as many terms, each in a variable: (product, positions of the entry, variable)."""
+        summed = tuple(map(self.work.size, self.nodes[wanted[0][0]].summed))
+        for n, _, total in wanted:
+            self.note(n, depth)
+            self.put(f"{f'{self.real} ' if declare else ''}{total} = {self.functions.zero};", depth)
+        several = len(wanted) > 1
+        inner, more = self._open([f"j{k}" for k in range(len(summed))], summed, depth, block=several)
+        after = []
+        for n, places, total in wanted:
+            factors, scale = self._factors(n, [*places, *more])
+            self.put(f"{total} += {' * '.join(factors)};", inner)
+            after += [f"{total} *= {scale};"] if scale else []
+        if several:
+            self._close(depth, inner)
+        for line in after:
+            self.put(line, depth)
+
+    def _factors(self, n: int, where: list[str]) -> tuple[list[str], str]:
+        """The factors of a term of a product, and what the sum of them is still to be multiplied by."""
         node = self.nodes[n]
-        summed = tuple(map(self.work.size, node.summed))
-        self.put(f"{f'{self.real} ' if declare else ''}{total} = {self.functions.zero};", depth)
-        names = [f"j{k}" for k in range(len(summed))]
-        inner, more = self._open(names, summed, depth)
-        where = [*places, *more]
         factors, after = [], ""
         for a, m in zip(node.args, node.maps, strict=True):
             at = [where[k] for k in m]
-            text = self._argument(a, at)
+            factors.append(self._argument(a, at).within(NEG))
             scale = self._scale(a, at)
             if scale:
-                text = C(f"({self.real}){text.code}", NEG)
+                factors[-1] = f"({self.real}){factors[-1]}"
                 if all(k < len(node.shape) for k in m[:-1]):  # one row: its scale can wait
                     after = scale
                 else:
-                    text = C(f"{text.code} * {scale}", 3)
-            factors.append(text.within(3))
-        self.put(f"{total} += {factors[0]} * {factors[1] if '*' not in factors[1] else f'({factors[1]})'};", inner)
-        if after:
-            self.put(f"{total} *= {after};", depth)
+                    factors.append(scale)
+        return factors, after
 
     def _argument(self, a: int, places: list[str]) -> C:
         known = self.work.number(a)
@@ -445,6 +456,7 @@ class Loops:
         sums: dict[int, list[int]] = {}
         for n in self.g.sums:
             sums.setdefault(f.nodes[n].args[0], []).append(n)
+        self._products(inner)
         for n in self.g.nodes:
             self._node(n, inner, sums.get(n, []))
         for n in self.g.sums:
@@ -518,14 +530,22 @@ class Loops:
         if a in self.mine:
             return self.texts[a]
         places = [self.places[k] for k in m]
-        if a in f.work.inlined:
-            if a not in self.texts:
-                f.note(a, depth)
-                name = f._name(a)
-                f.sum_product(a, places, name, depth)
+        return self.texts[a] if a in self.texts else f._argument(a, places)
+
+    def _products(self, depth: int) -> None:
+        """Adds up the products that this loop reads, a few at a time: what they multiply is then loaded once, and no sum waits for another."""
+        f = self.f
+        found: dict[tuple[int, ...], list[tuple[int, list[str], str]]] = {}
+        for a in dict.fromkeys(a for n in self.g.nodes for a in f.nodes[n].args):
+            n = viewed(f.nodes, a)
+            if n in f.work.inlined:
+                name = f._name(n) if a == n else f.names(("part", a), f._name(n))
+                at = [_shifted(p, o) for p, o in zip(self.places, f.work.offset(a) or (), strict=True)]
+                found.setdefault(tuple(map(f.work.size, f.nodes[n].summed)), []).append((n, at, name))
                 self.texts[a] = C(name)
-            return self.texts[a]
-        return f._argument(a, places)
+        for wanted in found.values():
+            for k in range(0, len(wanted), _TOGETHER):
+                f.sum_products(wanted[k : k + _TOGETHER], depth)
 
     def _sink(self, s: Sink) -> str:
         f = self.f
@@ -567,10 +587,16 @@ class Loops:
             f.put(f"{to} += {value};", depth)
 
 
+def _shifted(place: str, by: int) -> str:
+    """A position, further on along its axis."""
+    return place if not by else str(int(place) + by) if place.isdigit() else f"({place} + {by})"
+
+
 def _parts(values: tuple[Value, ...]) -> list[tuple[Value, int]]:
     """The real arrays that values are: each with 0, and the imaginary part of a complex one with 1."""
     return [(v, part) for v in values for part in range(1 + v.is_complex)]
 
 
 def _words(line: str) -> list[str]:
-    return re.findall(r"\b[A-Za-z]\w*", line.split("/*")[0])
+    """The identifiers of a line, but for members of a struct, which have names of their own."""
+    return re.findall(r"(?<![\w>])[A-Za-z]\w*", line.split("/*")[0])

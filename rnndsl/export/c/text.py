@@ -76,6 +76,8 @@ def operation(op: str, args: list[C], function: "Functions") -> C:
     if op == "select":
         test = args[0].condition or f"{args[0].within(ADD)} != {function.zero}"
         return C(f"{test} ? {args[1].within(COMPARE)} : {args[2].within(COMPARE)}", CHOICE)
+    if op == "pow" and args[1].literal == -0.5:
+        return C(f"{function('rsqrt')}({args[0].code})")
     if op == "pow" and (exponent := args[1].literal) is not None and exponent.is_integer() and abs(exponent) <= SMALL_POWER + 1:
         return C(f"{function('pow_int')}({args[0].code}, {int(exponent)})")
     row = OPERATIONS[op]

@@ -22,6 +22,7 @@ from rnndsl.export.layers import program_of
 from rnndsl.export.step import NoForm, planned_step
 from rnndsl.export.values import values_of
 from rnndsl.kernel.program import forward
+from rnndsl.kernel.schedule import viewed
 from rnndsl.plan.build import make_plan
 
 LARGEST = 2**31 - 1  # entries of an array
@@ -178,13 +179,13 @@ def _about_step(face: Interface) -> str:
 def _macs(work: Work) -> int:
     """Multiply-accumulates of a step: the terms of all products and sums, as often as rounds compute them."""
     rounds: dict[int, int] = {}
-    for n, groups in work.inner.items():
-        loop = work.nodes[n].loop
+    for loop_node, groups in work.inner.items():
+        loop = work.nodes[loop_node].loop
         times = max(0, work.size(loop.high) - work.size(loop.low) + 1)
         for g in groups:
             for m in (*g.nodes, *g.sums, *([g.single] if g.single is not None else [])):
                 rounds[m] = times
-                rounds |= {a: times for a in work.nodes[m].args if a in work.inlined}
+                rounds |= {n: times for n in (viewed(work.nodes, a) for a in work.nodes[m].args) if n in work.inlined}
     return sum(prod(map(work.size, node.domain)) * rounds.get(n, 1) for n, node in enumerate(work.nodes) if n in work.used and node.op in ("product", "sum"))
 
 

@@ -47,12 +47,12 @@ def quantised(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return whole.reshape(matrix.shape), scales
 
 
-def constant(real: str, name: str, values: Tensor, is_array: bool = True) -> list[str]:
-    """Reals as a constant. Raises ValueError for a finite number that the type cannot hold."""
+def constant(real: str, name: str, values: Tensor, is_array: bool = True, is_exact: bool = True) -> list[str]:
+    """Reals as a constant. Raises ValueError for a finite number that the type cannot hold, if `is_exact`; else it becomes an infinite one."""
     flat = values.flatten().tolist()
     texts = [number(v, real).code for v in flat]
     for v, text in zip(flat, texts, strict=True):
-        if text.endswith("INFINITY") and v not in (float("inf"), -float("inf")):
+        if is_exact and text.endswith("INFINITY") and v not in (float("inf"), -float("inf")):
             raise ValueError(f"{v:g} is too large for {real}")
     if not is_array:
         return [f"static const {real} {name} = {texts[0]};"]

@@ -89,15 +89,23 @@ class Work:
         return found
 
     def _reader(self, n: int, groups: tuple[Group, ...]) -> Group | None:
-        """The one loop that reads a product, entry by entry; None where others do, or it is read otherwise."""
+        """The one loop that reads a product, or parts of it, entry by entry; None where others do, or it is read otherwise."""
         whole = tuple(range(len(self.nodes[n].shape)))
-        readers = {r for r in self.used if any(viewed(self.nodes, a) == n for a in self.nodes[r].args)}
-        place = [g for g in groups if readers & set(g.nodes)]
-        if len(place) != 1 or not readers <= set(place[0].nodes) or len(place[0].domain) != len(whole):
+        read = [(r, a, i) for r in self.used for i, a in enumerate(self.nodes[r].args) if viewed(self.nodes, a) == n and self.nodes[r].op != "slice"]
+        place = [g for g in groups if any(r in g.nodes for r, _, _ in read)]
+        if len(place) != 1 or len(place[0].domain) != len(whole) or not all(r in place[0].nodes for r, _, _ in read):
             return None
-        maps = [m for r in readers for a, m in zip(self.nodes[r].args, self.nodes[r].maps, strict=True) if viewed(self.nodes, a) == n]
-        direct = all(a == n for r in readers for a in self.nodes[r].args if viewed(self.nodes, a) == n)
-        return place[0] if direct and all(m == whole for m in maps) else None
+        return place[0] if all(self.nodes[r].maps[i] == whole and self.offset(a) is not None for r, a, i in read) else None
+
+    def offset(self, a: int) -> tuple[int, ...] | None:
+        """Where along each axis a part of a value begins; None of a value in another shape."""
+        node = self.nodes[a]
+        if node.op == "reshape":
+            return None
+        if node.op != "slice":
+            return (0,) * len(node.shape)
+        inner = self.offset(node.args[0])
+        return None if inner is None else tuple(o + (self.size(node.cut.offset) if k == node.cut.axis else 0) for k, o in enumerate(inner))
 
     def reads(self, group: Group) -> Iterator[tuple[int, Map | None]]:
         """What a group reads from memory: bases, each with the axes of the group along which its own run where that is entry by entry."""
@@ -106,8 +114,8 @@ class Work:
             node = self.nodes[n]
             maps = node.maps if node.is_elementwise else (tuple(range(len(group.domain))),)
             for a, m in zip(node.args, maps, strict=True):
-                if a in self.inlined:
-                    for b in self.nodes[a].args:
+                if viewed(self.nodes, a) in self.inlined:
+                    for b in self.nodes[viewed(self.nodes, a)].args:
                         yield viewed(self.nodes, b), None
                 elif a not in mine and self.nodes[a].op not in SCALARS:
                     yield viewed(self.nodes, a), (m if viewed(self.nodes, a) == a else None)
