@@ -19,6 +19,7 @@ from rnndsl.emit.cpp.text import product
 from rnndsl.kernel.schedule import Group
 
 _VECTORS = {"forward": 8, "backward": 4, "step": 4}  # of a block of channels: what one unit computes at once
+_AHEAD = {"forward": 8, "backward": -8}  # steps: what they read is asked for so much earlier
 _ROWS = 24  # that a unit takes where rows are steps: each reads the matrices of all products once
 
 
@@ -47,6 +48,8 @@ class Function(Scope):
     def _units(self) -> None:
         rows = _ROWS if self.direction == "rows" else 8 if self.has_rows else 1
         self.put(f"constexpr long ROWS = {rows};", 1)
+        if self.direction in _AHEAD:
+            self.put(f"constexpr long AHEAD = {_AHEAD[self.direction]};", 1)
         if self.block_size is not None:
             size = self.dim(self.block_size)
             self.put(f"constexpr long BLOCK = block_of<T>({size}, {_VECTORS[self.direction]}), BLOCKS = ({size} + BLOCK - 1) / BLOCK, LAST = {size} - (BLOCKS - 1) * BLOCK;", 1)

@@ -2,7 +2,7 @@
 
 from rnndsl.emit.cpp import text as cpp_text
 from rnndsl.emit.cpp.scope import GIVEN, Scope
-from rnndsl.emit.cpp.sinks import sink_address
+from rnndsl.emit.cpp.sinks import ahead_of_sink, sink_address
 from rnndsl.emit.cpp.sums import accumulated
 from rnndsl.emit.cpp.text import Cpp, plus, times
 from rnndsl.kernel.graph import SCALARS, Map
@@ -162,7 +162,9 @@ class Loops:
             pointer, stride = self._address(a, m)
             base = viewed(f.nodes, a)
             name = f.names(("load", self.number, a, m), f.base_name(base) if f.nodes[base].op in GIVEN else f.name_of(base))
-            load = {"0": f"L::fill(*({pointer}))", "1": f"L::load({pointer})"}.get(stride, f"L::load({pointer}, {stride})")
+            ahead = f.ahead_of(base)
+            near = f"L::load({pointer})" if ahead is None else f"L::load_ahead({pointer}, {ahead})"
+            load = {"0": f"L::fill(*({pointer}))", "1": near}.get(stride, f"L::load({pointer}, {stride})")
             f.put(f"const L {name} = {load};", depth)
             self.loads[(a, m)] = Cpp(name)
         return self.loads[(a, m)]
@@ -217,4 +219,8 @@ class Loops:
             value = f"(L::load({pointer}) + {value})"
         elif s.target.kind == "total":
             value = f"(L::load({pointer}) + {value})" if stride in ("0", "1") else f"(L::load({pointer}, {stride}) + {value})"
-        self._store(value, pointer, stride, depth)
+        ahead = ahead_of_sink(f, s)
+        if ahead is not None and stride == "1":
+            f.put(f"{value}.store_ahead({pointer}, {ahead});", depth)
+        else:
+            self._store(value, pointer, stride, depth)

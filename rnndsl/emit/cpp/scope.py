@@ -202,6 +202,18 @@ class Scope:
             return f"const T* {name} = {self.base_name(base)} + r * {cpp_text.bracketed(self.volume(self.state_domain(node.leaf.index)))};"
         return f"T* {name} = {self.base_name(base)} + r * {cpp_text.bracketed(self.volume(self.shape_domain(base)))};"
 
+    def ahead_of(self, base: int) -> str | None:
+        """How far from what this step reads of a base that lies which a step AHEAD reads; None of what is in a cache anyway."""
+        node = self.nodes[base]
+        if self.direction not in ("forward", "backward"):
+            return None
+        if node.op in ("stream", "state_gradient"):
+            return f"{self.base_name(base)}.time * AHEAD"
+        if node.op == "old" and self.direction == "backward":
+            first = state_numbers_exact(self.step)[node.leaf.index]
+            return f"{self.names(('sequence', first), '')}.time * AHEAD"
+        return None
+
     def lane_sum(self, n: int) -> str:
         """The identifier of a sum while it is in registers."""
         return self.names.of(self.name_of(n), "sum")

@@ -65,6 +65,15 @@ def sink_address(f: Scope, s: Sink, domain: tuple, lane_axis: int | None) -> tup
     return plus(base, offset), stride
 
 
+def ahead_of_sink(f: Scope, s: Sink) -> str | None:
+    """How far from what this step writes that lies which a step AHEAD writes; None of what is in a cache anyway."""
+    kind, index = s.target.kind, s.target.index
+    shared = kind == "stream_gradient" and index in shared_streams(f)
+    if f.direction not in ("forward", "backward") or shared or kind not in ("sequence", "stream_gradient", "outer_left", "outer_right"):
+        return None
+    return f"{f.names((kind, index))}.time * AHEAD"
+
+
 def _number(f: Scope, n: int) -> int:
     """The number of the loop that a node runs."""
     return f.nodes[n].loop.number

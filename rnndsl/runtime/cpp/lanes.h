@@ -584,6 +584,15 @@ template <class T, int U, int N = U * WIDTH<T>> struct Lanes {
     repeat<U>([&](auto u) INLINED { result.v[u] = gather<T, count(u)>(p + u * W * stride, stride, Indices()); });
     return result;
   }
+  // The same, and asks for what lies `ahead` entries on
+  static INLINE Lanes load_ahead(const T* p, long ahead) {
+    repeat<U>([&](auto u) INLINED { __builtin_prefetch(p + ahead + u * W, 0, 2); });
+    return load(p);
+  }
+  INLINE void store_ahead(T* p, long ahead) const {
+    repeat<U>([&](auto u) INLINED { __builtin_prefetch(p + ahead + u * W, 1, 2); });
+    store(p);
+  }
   INLINE void store(T* p) const {
     repeat<U>([&](auto u) INLINED {
       if constexpr (count(u) == W) std::memcpy(p + u * W, &v[u], BYTES);

@@ -15,6 +15,7 @@ from rnndsl.runtime.choice import say_once
 from rnndsl.runtime.cpu.invoke import SMALL, invoke, strided, values_of
 from rnndsl.runtime.cpu.kernels import Kernel, Kernels, Rows
 from rnndsl.runtime.cpu.loaded import Loaded, load
+from rnndsl.runtime.cpu.pages import new_empty
 from rnndsl.runtime.cpu.rounds import rounds_in_cpp
 from rnndsl.runtime.cpu.step import step
 from rnndsl.runtime.dtypes import HALF, cast_to, widened
@@ -155,7 +156,7 @@ class Compiled:
         call = self._widened(call)
         batch, work = values_of(first, loaded.kernel.lags)
         _kept, arrays = _given(call, self.dtype)
-        sequences = [f.new_empty((batch, steps, *f.shape[1:])) for f, lag in zip(first, loaded.kernel.lags, strict=True) if lag == 1]
+        sequences = [new_empty(f, (batch, steps, *f.shape[1:])) for f, lag in zip(first, loaded.kernel.lags, strict=True) if lag == 1]
         finals = [torch.empty_like(f, memory_format=torch.contiguous_format) for f in first]
         arrays += [*strided(sequences, 2, self.dtype), *strided(finals, 1, self.dtype)]
         invoke(loaded.forward, loaded.hypers, batch, steps, work * steps, arrays, call.reset)
@@ -178,7 +179,7 @@ class Compiled:
             add(gradient, sequence, 2)
         for gradient, begin in zip(grads[len(sequences) :], first, strict=True):
             add(gradient, begin, 1)
-        stream_grads = [s.new_empty(s.shape) for s in call.streams]
+        stream_grads = [new_empty(s, s.shape) for s in call.streams]
         for i in loaded.kernel.partial:
             stream_grads[i].zero_()
         static_grads = [s.new_zeros(s.shape) for s in call.statics]

@@ -1,0 +1,37 @@
+"""New memory in large pages. The first write to a page costs a microsecond, whatever its size: a recurrence that fills a few MB in less than a
+millisecond would wait longer for its pages than it computes."""
+
+import ctypes
+import mmap
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_LARGE = 1 << 21  # bytes of a large page
+_FROM = 1 << 20  # a tensor of fewer bytes is left alone
+
+
+def _find_advice() -> "ctypes._NamedFuncPointer | None":
+    """The function that tells a system how memory will be used; None where there is none, or where it has no large pages."""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return None
+    try:
+        advice = ctypes.CDLL(None).madvise
+    except (AttributeError, OSError):
+        return None
+    advice.argtypes, advice.restype = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int], ctypes.c_int
+    return advice
+
+
+_advise = _find_advice()
+
+
+def new_empty(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """`like.new_empty(shape)` for which the system is asked for large pages. It may decline: a hint cannot fail."""
+    made = like.new_empty(shape)
+    size = made.numel() * made.element_size()
+    if _advise is not None and size >= _FROM and made.device.type == "cpu" and not torch.compiler.is_compiling():
+        first = made.data_ptr() // _LARGE * _LARGE
+        _advise(first, (made.data_ptr() + size - first + _LARGE - 1) // _LARGE * _LARGE, mmap.MADV_HUGEPAGE)
+    return made
