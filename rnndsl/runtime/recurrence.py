@@ -97,7 +97,7 @@ def run(key: str, call: Call) -> Results:
     guess = _guess(call, kept_forms(of_carries, kernels.lags))
     found = OP(*arguments, guess) if guess else OP(*arguments)
     count, after = kept(kernels.lags), kept(kernels.lags) + len(kernels.lags)
-    return joined(found[:count], kept_forms(of_carries, kernels.lags)), joined(found[count:after], of_carries), joined(found[after:], kernels.follows)
+    return joined(found[:count], kept_forms(of_carries, kernels.lags)), joined(found[count:after], of_carries), joined(found[after : after + sum(kernels.follows)], kernels.follows)
 
 
 def _guess(call: Call, forms: Sequence[int]) -> tuple[Tensor, ...]:
@@ -116,7 +116,7 @@ def _guess(call: Call, forms: Sequence[int]) -> tuple[Tensor, ...]:
 torch.library.define(
     "rnndsl::recurrence",
     "(str key, Tensor[] streams, Tensor[] statics, Tensor[] first, Tensor[] initial, Tensor? reset, SymInt steps, "
-    "Tensor[]? guess=None) -> Tensor[]",
+    "Tensor[]? guess=None, bool saving=False) -> Tensor[]",
 )
 torch.library.define(
     "rnndsl::recurrence_backward",
@@ -130,8 +130,9 @@ def _call(streams: Any, statics: Any, first: Any, initial: Any, reset: Any, step
 
 
 @torch.library.impl("rnndsl::recurrence", ("CPU", "CUDA"))
-def _forward(key: str, *arguments: Any) -> list[Tensor]:
-    return known(key).forward(_call(*arguments))
+def _forward(key: str, streams: Any, statics: Any, first: Any, initial: Any, reset: Any, steps: int, guess: Any = None, saving: bool = False) -> list[Tensor]:
+    call = _call(streams, statics, first, initial, reset, steps, guess)
+    return known(key).forward(call, saving=True) if saving else known(key).forward(call)
 
 
 @torch.library.impl("rnndsl::recurrence_backward", ("CPU", "CUDA"))
@@ -141,13 +142,14 @@ def _backward(key: str, *arguments: Any) -> list[Tensor]:
 
 
 @torch.library.register_fake("rnndsl::recurrence")
-def _forward_fake(key, streams, statics, first, initial, reset, steps, guess=None):
+def _forward_fake(key, streams, statics, first, initial, reset, steps, guess=None, saving=False):
     kernels, begin = known(key), first[0]
     if hasattr(kernels, "empty"):
         return kernels.empty(first, steps)
     sequences = [f.new_empty((f.shape[0], steps, *f.shape[1:])) for f, lag in zip(first, kernels.lags, strict=True) if lag == 1]
     follows = [begin.new_empty((begin.shape[0], steps, *begin.shape[1:])) for _ in range(sum(kernels.follows))]
-    return [*sequences, *(f.new_empty(f.shape) for f in first), *follows]
+    saved = [begin.new_empty((begin.shape[0], steps, size)) for size in kernels.saves] if saving else []
+    return [*sequences, *(f.new_empty(f.shape) for f in first), *follows, *saved]
 
 
 @torch.library.register_fake("rnndsl::recurrence_backward")

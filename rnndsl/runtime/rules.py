@@ -34,6 +34,15 @@ class Site(NamedTuple):
         return list(self.kernels.lags).count(1)
 
     @property
+    def saved(self) -> int:
+        """How many arrays come out behind the results, for the gradients alone. They have no derivatives."""
+        return len(getattr(self.kernels, "saves", ()))
+
+    def results(self, found: Sequence[Any]) -> Sequence[Any]:
+        """The results, without what is saved."""
+        return found[: len(found) - self.saved]
+
+    @property
     def by_rows(self) -> list[bool]:
         """Of each input, whether it has a row for each sequence, rather than one for all: streams and first values have."""
         return [n in (0, 2) for n, count in enumerate(self.counts) for _ in range(count)]
@@ -68,14 +77,16 @@ class Recurrence(torch.autograd.Function):
     def forward(site: Site, reset: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
         with torch._C._AutoDispatchBelowAutograd():
             guess = list(tensors[site.inputs :]) or None
-            return tuple(torch.ops.rnndsl.recurrence(site.key, *site.grouped(tensors), reset, site.steps, guess))
+            return tuple(torch.ops.rnndsl.recurrence(site.key, *site.grouped(tensors), reset, site.steps, guess, site.saved > 0))
 
     @staticmethod
     def setup_context(ctx: Any, arguments: tuple, results: tuple[Tensor, ...]) -> None:
         ctx.site, *given = arguments
         ctx.guesses = len(given) - 1 - ctx.site.inputs
         given = given[: 1 + ctx.site.inputs]
-        ctx.save_for_backward(*given, *results[: ctx.site.kept])
+        saved = results[len(ctx.site.results(results)) :]
+        ctx.mark_non_differentiable(*saved)
+        ctx.save_for_backward(*given, *results[: ctx.site.kept], *saved)
         ctx.save_for_forward(*given)
         ctx.set_materialize_grads(False)
 
@@ -85,13 +96,14 @@ class Recurrence(torch.autograd.Function):
         wanted = ctx.needs_input_grad[2 : 2 + site.inputs]
         reset, *saved = ctx.saved_tensors
         inputs, sequences = saved[: len(wanted)], saved[len(wanted) :]
-        found = torch.ops.rnndsl.recurrence_backward(site.key, *site.grouped(inputs), reset, site.steps, sequences, grads, wanted)
+        found = torch.ops.rnndsl.recurrence_backward(site.key, *site.grouped(inputs), reset, site.steps, sequences, site.results(grads), wanted)
         return None, None, *_put(found, wanted), *[None] * ctx.guesses
 
     @staticmethod
-    def jvp(ctx: Any, _site: None, _reset: None, *tangents: Tensor | None) -> tuple[Tensor, ...]:
+    def jvp(ctx: Any, _site: None, _reset: None, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
         reset, *inputs = ctx.saved_tensors
-        return _pushed_forward(lambda *inputs: ctx.site.plain(inputs, reset), inputs, tangents[: len(inputs)])
+        found = _pushed_forward(lambda *inputs: ctx.site.plain(inputs, reset), inputs, tangents[: len(inputs)])
+        return *found, *[None] * ctx.site.saved
 
     @staticmethod
     def vmap(info: Any, axes: tuple, site: Site, *tensors: Tensor | None) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
@@ -101,7 +113,7 @@ class Recurrence(torch.autograd.Function):
 
 class Gradient(torch.autograd.Function):
     """The op `rnndsl::recurrence_backward`: a call, which inputs' gradients are wanted, reset, inputs, sequences and the gradients of the results
-    to these gradients. The sequences are what the inputs make of them, so no derivative goes by them."""
+    to these gradients. The sequences, and what is saved behind them, are what the inputs make of them, so no derivative goes by them."""
 
     @staticmethod
     def forward(site: Site, wanted: tuple[bool, ...], reset: Tensor | None, *tensors: Tensor | None) -> tuple[Tensor, ...]:
@@ -149,7 +161,7 @@ class Gradient(torch.autograd.Function):
 
 def _apart(site: Site, tensors: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
     """Inputs, sequences, and gradients of results, which stand one behind the other."""
-    behind = site.inputs + site.kept
+    behind = site.inputs + site.kept + site.saved
     return tensors[: site.inputs], tensors[site.inputs : behind], tensors[behind:]
 
 

@@ -1,10 +1,12 @@
 """What kernels give of the gradients of matrices, and slices of params that they read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from rnndsl.runtime.pages import new_empty
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Outer:
     right: int
     sizes: tuple[int, ...]
     order: tuple[int, ...]
+    stream: int = -1  # whose gradient is the left factor, if any
 
     def add(self, gradient: Tensor, left: Tensor, right: Tensor) -> None:
         """Adds to the gradient, from the factors of all steps [batch, steps, rounds, entries]."""
@@ -38,9 +41,11 @@ class Outer:
         product = a[0] @ b[0] if self.common == 1 else torch.bmm(a, b)
         return product.reshape(self.sizes).permute(self.order)
 
-    def factors(self, like: Tensor, batch: int, steps: int) -> list[Tensor]:
-        """Memory for the factors of all steps."""
-        return [like.new_empty((batch, steps, self.rounds, self.further * self.common * size)) for size in (self.left, self.right)]
+    def factors(self, like: Tensor, batch: int, steps: int, streams: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Memory for the factors of all steps; streams: that of the gradients of streams, of which a factor may be one."""
+        shapes = [(batch, steps, self.rounds, self.further * self.common * size) for size in (self.left, self.right)]
+        left = new_empty(like, shapes[0]) if self.stream < 0 else streams[self.stream].view(shapes[0])
+        return [left, new_empty(like, shapes[1])]
 
 
 def check_slices(slices: Iterable[tuple[int, int, int]]) -> None:

@@ -60,6 +60,8 @@ def write_arguments(f: Scope) -> None:
         for k in range(len(f.program.outers)):
             array(f.names(("outer_left", k), f"left{k}"))
             array(f.names(("outer_right", k), f"right{k}"))
+    for n in f.saved:
+        array(f.saved_name(n))
     read = {f.nodes[a].of(str) for n in f.used if n not in f.uniform for a in f.nodes[n].args if f.nodes[a].op == "hyper"}
     for i, h in enumerate(f.hypers):
         if h in read:

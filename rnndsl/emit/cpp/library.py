@@ -1,10 +1,12 @@
 """Plan -> the C++ kernels of a cell as one text, and what the runtime must know to call them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rnndsl.diagnostics import Source
 from rnndsl.emit.cpp.function import Function
+from rnndsl.emit.cpp.products import saveable
 from rnndsl.emit.cpp.sinks import outer_rounds
+from rnndsl.emit.cpp.sums import shared_streams
 from rnndsl.emit.cpp.text import comment
 from rnndsl.emit.labels import labels_of
 from rnndsl.emit.naming import KernelNames
@@ -29,6 +31,7 @@ class KernelText:
     forward: list[str]
     backward: list[str]
     outers: list[str]
+    saves: list[str]
     slices: list[str]
     streams: tuple[int, ...]  # how many real arrays each stream is, and each static and carried value
     statics: tuple[int, ...]
@@ -87,17 +90,21 @@ def _kernel(plan: Plan, sweep: Sweep, source: Source, names: KernelNames, label:
     step = sweep.step
     hypers = tuple(h.name for h in plan.cell.hypers)
 
-    def function(program: Program, direction: str) -> Function:
-        return Function(program, step, sweep.split, direction, source, names, hypers)
+    def function(program: Program, direction: str, saved: tuple[int, ...] = ()) -> Function:
+        return Function(program, step, sweep.split, direction, source, names, hypers, saved)
 
-    back = function(sweep.backward, "backward")
+    program, from_streams = _without_twice(sweep.backward, function(sweep.backward, "backward"))
+    found = (set(saveable(function(p, d))) for p, d in ((sweep.forward, "forward"), (program, "backward")))
+    saved = tuple(sorted(set.intersection(*found)))
+    back = function(program, "backward", saved)
     return KernelText(
         label=label,
         name=_exported(names(("kernel", label), label)),
         title=", ".join(dict.fromkeys(array.name for array, _ in step.carries)),
-        forward=function(sweep.forward, "forward").write(),
+        forward=function(sweep.forward, "forward", saved).write(),
         backward=back.write(),
-        outers=_outers(back, step),
+        outers=_outers(back, step, from_streams),
+        saves=_saves(back),
         slices=_slices(back, step),
         streams=form(step.streams),
         statics=form(step.statics),
@@ -135,7 +142,37 @@ def _slices(f: Function, step: Step) -> list[str]:
     return [str(len(found)), *(text for entry in found for text in entry)]
 
 
-def _outers(f: Function, step: Step) -> list[str]:
+def _without_twice(program: Program, f: Function) -> tuple[Program, dict[int, int]]:
+    """A program that writes no left factor of an outer product which is the gradient of a stream: of each of these the number of the stream."""
+    nodes, shared = program.nodes, shared_streams(f)
+
+    def value(n: int) -> int:
+        node = nodes[n]
+        whole = tuple(range(len(node.shape)))
+        return value(node.args[0]) if node.op == "copy" and node.maps == (whole,) and nodes[node.args[0]].shape == node.shape else n
+
+    streams: dict[int, int] = {}  # of values that are all of the gradient of one
+    for s in program.sinks:
+        if s.target.kind == "stream_gradient" and s.target.index not in shared and nodes[s.node].shape == f.step.streams[s.target.index].shape:
+            streams[value(s.node)] = s.target.index
+    found: dict[int, int] = {}
+    for k, outer in enumerate(program.outers):
+        m, node, order = outer_layout(program, k).factor(left=True)
+        if outer.loop is None and value(node) in streams and list(m) == order:
+            found[k] = streams[value(node)]
+    sinks = tuple(s for s in program.sinks if s.target.kind != "outer_left" or s.target.index not in found)
+    return replace(program, sinks=sinks), found
+
+
+def _saves(f: Function) -> list[str]:
+    """What the table of saved products says."""
+    found = [str(len(f.saved))]
+    for n in f.saved:
+        found += [f.full_volume(f.nodes[n].shape), f.full_volume(f.nodes[n].summed)]
+    return found
+
+
+def _outers(f: Function, step: Step, from_streams: dict[int, int]) -> list[str]:
     """What the table of outer products says."""
     found = [str(len(f.program.outers))]
     for k, outer in enumerate(f.program.outers):
@@ -147,4 +184,5 @@ def _outers(f: Function, step: Step) -> list[str]:
         found.append(str(len(axes)))
         found.extend(f.dim(d) for d in layout.shape(axes))
         found.extend(str(axes.index(m)) for m in range(len(axes)))
+        found.append(str(from_streams.get(k, -1)))
     return found

@@ -98,7 +98,43 @@ def write_pack(f: Scope, n: int, depth: int) -> None:
     f.put(f"const Panels<T, {inside}, {outside}> {_panels(f, n)}({name}, {heads}, {apart}, {in_stride}, {out_stride});", depth)
 
 
+def saveable(f: Scope) -> list[int]:
+    """Products of every step, once, whose results lie in one piece in an array of all steps."""
+    found = []
+    for n in (g.single for g in f.schedule.groups if g.single is not None):
+        p = matrix_product(f, n) if f.nodes[n].op == "product" else None
+        if p is not None and not p.further and f.nodes[p.matrix].leaf.select is None:
+            divided = [marker is not None for _, marker in f.shape_domain(n)]
+            if divided == sorted(divided, reverse=True) and not any(marker == "block" for _, marker in f.shape_domain(n)):
+                found.append(n)
+    return found
+
+
+def _write_saved(f: Scope, n: int, depth: int) -> None:
+    """Where a product of this step lies: with those of all steps, if there is memory for these."""
+    domain = f.shape_domain(n)
+    strides = f.row_major([f.dim(d) for d, _ in domain])
+    origin = [times(f.coordinate(marker), s) for (_, marker), s in zip(domain, strides, strict=True) if isinstance(marker, tuple)]
+    saved = f.saved_name(n)
+    f.put(f"T* {f.saved_at(n)} = {saved}.data ? {plus(f'{saved}.at<T>(b, t)', *origin)} : {f.memory_of(n)};", depth)
+    f.put(f"const long {f.saved_apart(n)} = {saved}.data ? {saved}.batch : {f.volume(domain)};", depth)
+
+
 def write_matrix_product(f: Scope, n: int, p: MatrixProduct, depth: int) -> None:
+    """Appends a product; backwards none that the call forwards has saved."""
+    if n not in f.saved:
+        _write_matrix_product(f, n, p, depth)
+        return
+    _write_saved(f, n, depth)
+    if f.direction == "forward":
+        _write_matrix_product(f, n, p, depth)
+        return
+    f.put(f"if (!{f.saved_name(n)}.data) {{", depth)
+    _write_matrix_product(f, n, p, depth + 1)
+    f.put("}", depth)
+
+
+def _write_matrix_product(f: Scope, n: int, p: MatrixProduct, depth: int) -> None:
     node = f.nodes[n]
     inside, outside = _sizes(f, n, p)
     gathers = gathered(f)
@@ -112,6 +148,8 @@ def write_matrix_product(f: Scope, n: int, p: MatrixProduct, depth: int) -> None
     else:
         x = f.base_name(p.x)
     y, y_size = f.memory_of(n), cpp_text.bracketed(f.volume(f.shape_domain(n)))
+    if n in f.saved:
+        y, y_size = f.saved_at(n), f.saved_apart(n)
     head = "0"
     looped: list[int] = []
     for k in p.common:
@@ -183,7 +221,7 @@ def gathered(f: Scope) -> dict[int, str]:
             if p is None:
                 continue
             base = viewed(f.nodes, p.x)
-            in_rows = p.x == base and (base in f.kept or f.nodes[base].op in ROUNDS)
+            in_rows = p.x == base and base not in f.saved and (base in f.kept or f.nodes[base].op in ROUNDS)
             if not in_rows:
                 found[p.x] = f.names(("gather", p.x), f"{f.base_name(base)}_rows")
     return found

@@ -43,6 +43,7 @@ class Scope:
     source: Source
     file_names: KernelNames  # of sizes, which the functions of a file share
     hypers: tuple[str, ...]
+    saved: tuple[int, ...] = ()  # products that a call forwards may leave to the call backwards
     lines: list[str] = field(default_factory=list, init=False)
     has_rows: bool = field(default=False, init=False)  # whether a unit takes several rows of the batch, for a matrix that they share
 
@@ -194,6 +195,8 @@ class Scope:
         name = self.row_pointer(base)
         if node.op == "static":
             return None
+        if base in self.saved:
+            return f"T* {name} = {self.saved_at(base)} + r * {self.saved_apart(base)};"
         if node.op == "old":
             return f"const T* {name} = {self.old_call(node.leaf.index, *self.row)};"
         if node.op in ("stream", "state_gradient"):
@@ -227,6 +230,18 @@ class Scope:
     def memory_of(self, n: int) -> str:
         """The identifier of the memory of a computed value."""
         return self.names.of(self.name_of(n), "kept")
+
+    def saved_name(self, n: int) -> str:
+        """The identifier of the array of a product of all steps."""
+        return self.names.of(self.name_of(n), "saved")
+
+    def saved_at(self, n: int) -> str:
+        """The identifier of the pointer to where a product of this step lies, for the first row."""
+        return self.names.of(self.name_of(n), "at")
+
+    def saved_apart(self, n: int) -> str:
+        """The identifier of how far apart its rows lie."""
+        return self.names.of(self.name_of(n), "apart")
 
     def name_of(self, n: int) -> str:
         """The identifier of a computed value."""

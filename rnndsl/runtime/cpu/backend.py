@@ -15,7 +15,6 @@ from rnndsl.runtime.choice import say_once
 from rnndsl.runtime.cpu.invoke import SMALL, invoke, strided, values_of
 from rnndsl.runtime.cpu.kernels import Kernel, Kernels, Rows
 from rnndsl.runtime.cpu.loaded import Loaded, load
-from rnndsl.runtime.cpu.pages import new_empty
 from rnndsl.runtime.cpu.rounds import rounds_in_cpp
 from rnndsl.runtime.cpu.step import step
 from rnndsl.runtime.dtypes import HALF, cast_to, widened
@@ -23,6 +22,7 @@ from rnndsl.runtime.kernels import Step
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.memory import rows
+from rnndsl.runtime.pages import new_empty
 from rnndsl.runtime.plain import reference_of
 from rnndsl.runtime.torch.newton import Carries
 from rnndsl.runtime.torch.solver import Solver, keep_report
@@ -148,22 +148,34 @@ class Compiled:
     reference: Any
     follows: tuple[int, ...] = ()
 
+    @property
+    def saves(self) -> tuple[int, ...]:
+        """Entries that a step has of what `forward` leaves to `backward`, array by array."""
+        return tuple(filter(None, self.loaded.saves))
+
     def cast(self, t: Tensor, is_stream: bool) -> Tensor:
         return t if t.dtype == self.dtype or (is_stream and t.dtype in HALF) else t.to(self.dtype)
 
-    def forward(self, call: Call) -> list[Tensor]:
+    def forward(self, call: Call, saving: bool = False) -> list[Tensor]:
         loaded, first, steps = self.loaded, call.first, call.steps
         call = self._widened(call)
         batch, work = values_of(first, loaded.kernel.lags)
         _kept, arrays = _given(call, self.dtype)
         sequences = [new_empty(f, (batch, steps, *f.shape[1:])) for f, lag in zip(first, loaded.kernel.lags, strict=True) if lag == 1]
         finals = [torch.empty_like(f, memory_format=torch.contiguous_format) for f in first]
-        arrays += [*strided(sequences, 2, self.dtype), *strided(finals, 1, self.dtype)]
+        saved = [new_empty(first[0], (batch, steps, size)) for size in self.saves] if saving else []
+        arrays += [*strided(sequences, 2, self.dtype), *strided(finals, 1, self.dtype), *self._of_saved(saved)]
         invoke(loaded.forward, loaded.hypers, batch, steps, work * steps, arrays, call.reset)
-        return [*sequences, *finals]
+        return [*sequences, *finals, *saved]
+
+    def _of_saved(self, saved: list[Tensor]) -> list[int]:
+        """Where saved products lie; nowhere those that are not saved."""
+        left = iter(saved)
+        return [v for size in self.loaded.saves for v in (strided([next(left)], 2, self.dtype) if size and saved else (0, 0, 0))]
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
         loaded, first, steps = self.loaded, call.first, call.steps
+        sequences, saved = sequences[: loaded.kernel.kept], sequences[loaded.kernel.kept :]
         narrow, call = call.streams, self._widened(call)
         batch, work = values_of(first, loaded.kernel.lags)
         kept, arrays = _given(call, self.dtype)
@@ -185,10 +197,10 @@ class Compiled:
         static_grads = [s.new_zeros(s.shape) for s in call.statics]
         first_grads = [f.new_empty(f.shape) for f in first]
         initial_grads = [i.new_zeros(i.shape) for i in call.initial]
-        factors = [o.factors(first[0], batch, steps) for o in loaded.outers]
+        factors = [o.factors(first[0], batch, steps, stream_grads) for o in loaded.outers]
         arrays += [*strided(stream_grads, 2, self.dtype), *strided(static_grads, 0, self.dtype)]
         arrays += [*strided(first_grads, 1, self.dtype), *strided(initial_grads, 0, self.dtype)]
-        arrays += strided(list(itertools.chain.from_iterable(factors)), 2, self.dtype)
+        arrays += [*strided(list(itertools.chain.from_iterable(factors)), 2, self.dtype), *self._of_saved(saved)]
         invoke(loaded.backward, loaded.hypers, batch, steps, work * steps, arrays, call.reset)
         for o, (left, right) in zip(loaded.outers, factors, strict=True):
             if wanted[len(call.streams) + o.index]:

@@ -2,6 +2,7 @@
 
 import ctypes
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from rnndsl.runtime.cpu.kernels import Kernel, Kernels
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.statics import Outer, check_slices
 
+_LEAST_TERMS = 32  # of a sum that is kept
 TYPES = {torch.float32: "float", torch.float64: "double"}  # what kernels are made for
 
 
@@ -24,6 +26,7 @@ class Loaded:
     forward: Any
     backward: Any
     outers: tuple[Outer, ...]
+    saves: tuple[int, ...]  # entries that a step has of each product that is saved for the backward pass, 0 of one that is computed again
     hypers: Any  # double*
 
 
@@ -53,7 +56,8 @@ def load(cls: Any, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> 
     forward, backward = (function_of(library, f"{kernel.name}_{direction}") for direction in ("forward", "backward"))
     check_slices(_slices(table(library, f"{kernel.name}_slices")))
     outers = _outers(table(library, f"{kernel.name}_outers"))
-    return Loaded(kernel, forward, backward, outers, doubles(hypers))
+    saves = _saves(table(library, f"{kernel.name}_saves"))
+    return Loaded(kernel, forward, backward, outers, saves, doubles(hypers))
 
 
 def function_of(library: ctypes.CDLL, name: str, further: Sequence[Any] = ()) -> Any:
@@ -88,8 +92,16 @@ def _outers(read: Iterator[int]) -> tuple[Outer, ...]:
     for _ in range(next(read)):
         index, first, rounds, further, common, left, right, rank = (next(read) for _ in range(8))
         sizes, order = ([next(read) for _ in range(rank)] for _ in range(2))
-        found.append(Outer(index, first, rounds, further, common, left, right, tuple(sizes), tuple(order)))
+        found.append(Outer(index, first, rounds, further, common, left, right, tuple(sizes), tuple(order), next(read)))
     return tuple(found)
+
+
+def _saves(read: Iterator[int]) -> tuple[int, ...]:
+    """The products that a table tells of. An entry costs as much to keep as a few terms: short sums are computed again, all are where
+    RNNDSL_RECOMPUTE is set."""
+    pairs = [(next(read), next(read)) for _ in range(next(read))]
+    least = float("inf") if os.environ.get("RNNDSL_RECOMPUTE", "0") not in ("", "0") else _LEAST_TERMS
+    return tuple(entries if terms >= least else 0 for entries, terms in pairs)
 
 
 def _slices(read: Iterator[int]) -> list[tuple[int, int, int]]:
