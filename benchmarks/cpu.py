@@ -2,6 +2,7 @@
 
     python benchmarks/cpu.py                        prints the table and writes benchmarks/results/cpu-<processor>.json
     python benchmarks/cpu.py --parallel             cells whose channels meet, in each schedule; writes parallel-<processor>.json
+    python benchmarks/cpu.py --march x86-64-v3      the same table with kernels for that instruction set; writes cpu-<processor>-<march>.json
     python benchmarks/cpu.py --only gru             the rows whose name has `gru` in it; writes nothing
 
 pararnn-torch is measured where it is installed (pip install pararnn-torch); without it, those columns stay empty.
@@ -9,7 +10,9 @@ pararnn-torch is measured where it is installed (pip install pararnn-torch); wit
 
 import argparse
 import json
+import os
 import re
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +24,7 @@ from torch import nn  # noqa: E402
 
 from rnndsl import api, compiler  # noqa: E402
 from rnndsl.cli.progress import Progress  # noqa: E402
+from rnndsl.runtime import compilers  # noqa: E402
 from rnndsl.tools.bench.candidates import Call, Candidate, Task, forward  # noqa: E402
 from rnndsl.tools.bench.machine import machine, processor  # noqa: E402
 from rnndsl.tools.bench.report import data, percent_text, seconds_text, times_text  # noqa: E402
@@ -30,23 +34,36 @@ from rnndsl.tools.bench.subject import Subject  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "results"
 EXAMPLES, HERE = ROOT / "examples", Path(__file__).resolve().parent
-COLUMNS = ("loop", "pararnn", "nn", "nn.GRUCell")
+COLUMNS = ("loop", "pararnn", "nn", "nn.GRUCell", "nn.LSTMCell")
 
 
-class DenseStep(Candidate):
-    """torch.nn.GRUCell of the same sizes, its input product included: a dense cell, not this one, but what a user would decode with."""
+class _CellOfTorch(Candidate):
+    """A cell of torch.nn of the same sizes, its input product included: what a user would decode with."""
 
-    name = "nn.GRUCell"
-    note = "a dense GRU of the same sizes"
+    kind: type[nn.GRUCell] | type[nn.LSTMCell]
+    states: int
 
     def __init__(self, subject: Subject):
         self.subject = subject
-        self.cell = nn.GRUCell(subject.layer._sizes["D"], subject.layer._sizes["H"])
+        self.cell = self.kind(subject.layer._sizes["D"], subject.layer._sizes["H"])
 
     def step(self, task: Task) -> Call:
         (x,) = self.subject.step_inputs(task.batch)
-        state = x.new_zeros(task.batch, self.cell.hidden_size)
+        states = tuple(x.new_zeros(task.batch, self.cell.hidden_size) for _ in range(self.states))
+        state = states if self.states > 1 else states[0]
         return forward(lambda: self.cell(x, state))
+
+
+class GRUStep(_CellOfTorch):
+    """A dense cell, beside others that are not."""
+
+    name, kind, states = "nn.GRUCell", nn.GRUCell, 1
+    note = "a dense GRU of the same sizes"
+
+
+class LSTMStep(_CellOfTorch):
+    name, kind, states = "nn.LSTMCell", nn.LSTMCell, 2
+    note = "the same cell, with weights of its own"
 
 
 @dataclass(frozen=True)
@@ -64,9 +81,22 @@ def diagonal(name: str, program: Path) -> Case:
     return Case(name, program, sequence)
 
 
-def dense(name: str, program: Path, size: int) -> Case:
-    sequence = Settings(16, 256, {"D": size, "H": size}, against=("loop", "nn"), backends=("cpu",), scopes=("layer",))
-    return Case(f"{name}-{size}", program, sequence)
+def dense(name: str, program: Path, batch: int, size: int) -> Case:
+    """A cell that torch.nn has too; large ones take seconds, and are measured a few times, without the loop."""
+    large = batch * size > 16 * 512
+    against = ("nn",) if large else ("loop", "nn")
+    sequence = Settings(batch, 256, {"D": size, "H": size}, against=against, backends=("cpu",), scopes=("layer",), repeats=5 if large else None)
+    return Case(f"{name}-{size}-b{batch}", program, sequence)
+
+
+def matrices(name: str, **sizes: int) -> Case:
+    sequence = Settings(4, 512, {"D": 64, "N": 4, "K": 32, "V": 32, **sizes}, against=("loop",), backends=("cpu",), scopes=("layer",))
+    return Case(name.replace("_", "-"), ZOO / f"{name}.rnn", sequence)
+
+
+def one_step(name: str, program: Path, against: tuple[str, ...], others: tuple[Maker, ...], **sizes: int) -> Case:
+    settings = Settings(1, 1, {"D": 64, **sizes}, against=against, backends=("cpu",), scopes=("step",))
+    return Case(f"{name}-step", program, settings, others)
 
 
 def schedules(name: str, program: Path, batch: int, steps: int, **sizes: int) -> Case:
@@ -75,24 +105,31 @@ def schedules(name: str, program: Path, batch: int, steps: int, **sizes: int) ->
     return Case("-".join([name, *(f"{n}{v}" for n, v in sizes.items())]).lower(), program, settings)
 
 
+ZOO = EXAMPLES / "zoo"
 CASES = [
     diagonal("para-gru", EXAMPLES / "para_gru.rnn"),
     diagonal("para-lstm", EXAMPLES / "para_lstm.rnn"),
     diagonal("slstm-diagonal", HERE / "slstm_diagonal.rnn"),
-    *(dense(name, EXAMPLES / f"{name}.rnn", size) for name in ("gru", "lstm") for size in (128, 512)),
-    Case(
-        "para-gru-step",
-        EXAMPLES / "para_gru.rnn",
-        Settings(1, 1, {"D": 64, "H": 256}, against=("loop", "pararnn"), backends=("cpu",), scopes=("step",)),
-        (DenseStep,),
-    ),
+    *(dense(name, EXAMPLES / f"{name}.rnn", batch, size) for name in ("gru", "lstm") for size in (128, 512) for batch in (1, 16, 64)),
+    matrices("gated_delta_net"),
+    matrices("gla", M=64),
+    one_step("para-gru", EXAMPLES / "para_gru.rnn", ("loop", "pararnn"), (GRUStep,), H=256),
+    one_step("lstm", EXAMPLES / "lstm.rnn", ("loop",), (LSTMStep,), H=256),
+    one_step("gated-delta-net", ZOO / "gated_delta_net.rnn", ("loop",), (), N=4, K=32, V=32),
 ]
 
-ZOO = EXAMPLES / "zoo"
 PARALLEL = [
     *(schedules(n, EXAMPLES / f"{n}.rnn", 1, 4096, H=size) for n in ("gru", "lstm") for size in (32, 64, 256)),
     *(schedules(n, ZOO / f"{n}.rnn", 4, 2048, N=4, K=32, V=32) for n in ("gated_delta_net", "gla", "mlstm", "rwkv7")),
 ]
+
+
+def build_for(march: str) -> None:
+    """Lets kernels be built for an instruction set, by the compiler that would be taken anyway."""
+    found = compilers.compiler()
+    if found is None:
+        raise SystemExit(str(compilers.NoCompiler()))
+    os.environ["RNNDSL_CXX"] = shlex.join([*(word for word in found.command if not word.startswith(("-march=", "-mcpu="))), f"-march={march}"])
 
 
 def measured(case: Case, repeats: int | None, threads: int | None) -> Result:
@@ -100,7 +137,7 @@ def measured(case: Case, repeats: int | None, threads: int | None) -> Result:
     source = api.read_source(case.program)
     (cell,) = compiler.compiled(source).program.cells
     layer_class = getattr(api.load(source.text, source.name), cell.name)
-    settings = replace(case.settings, repeats=repeats, threads=threads)
+    settings = replace(case.settings, repeats=repeats or case.settings.repeats, threads=threads)
     progress = Progress()
     try:
         return run(source.name, cell, layer_class, settings, progress, case.others)
@@ -130,7 +167,7 @@ def _cells(group: Group) -> list[str]:
 
 def markdown(results: list[Result]) -> str:
     """The table: medians; in brackets, how many times longer than ours."""
-    head = ["cell, task", "sizes", "rnndsl", "of the bound", "PyTorch loop", "pararnn-torch", "torch.nn", "torch.nn.GRUCell"]
+    head = ["cell, task", "sizes", "rnndsl", "of the bound", "PyTorch loop", "pararnn-torch", "torch.nn", "torch.nn.GRUCell", "torch.nn.LSTMCell"]
     lines = [head, ["---"] * len(head), *(row for r in results for row in rows(r))]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -152,7 +189,10 @@ def main() -> int:
     parser.add_argument("--only", metavar="NAME", help=f"of {', '.join(c.name for c in CASES)}; with --parallel of {', '.join(c.name for c in PARALLEL)}")
     parser.add_argument("--repeats", type=int, help="rounds (default: up to 20, fewer where they are slow)")
     parser.add_argument("--threads", type=int, help="threads of PyTorch and of the kernels")
+    parser.add_argument("--march", metavar="NAME", help="build the kernels for this instruction set instead of that of the CPU at hand, as gcc calls it")
     options = parser.parse_args()
+    if options.march:
+        build_for(options.march)
     table, kind = (PARALLEL, "parallel") if options.parallel else (CASES, "cpu")
     cases = [c for c in table if options.only is None or options.only in c.name]
     if not cases:
@@ -167,9 +207,10 @@ def main() -> int:
         for reason in {f"{who}: {why}" for p in result.points for g in p.groups for who, why in g.absent.items()}:
             print(f"{name}, not measured: {reason}", file=sys.stderr)
     if options.only is None and len(found) == len(table) and not any(r.interrupted for r in found.values()):
-        out = RESULTS / f"{kind}-{re.sub(r'[^a-z0-9]+', '-', processor().lower()).strip('-')}.json"
+        where = "-".join([processor(), *([options.march] if options.march else [])])
+        out = RESULTS / f"{kind}-{re.sub(r'[^a-z0-9]+', '-', where.lower()).strip('-')}.json"
         out.parent.mkdir(exist_ok=True)
-        out.write_text(json.dumps({"machine": machine(), "cases": {k: data(v) for k, v in found.items()}}, indent=1) + "\n")
+        out.write_text(json.dumps({"machine": machine() | ({"march": options.march} if options.march else {}), "cases": {k: data(v) for k, v in found.items()}}, indent=1) + "\n")
         print(f"wrote {out.relative_to(ROOT)}")
     return 0
 

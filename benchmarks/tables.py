@@ -22,7 +22,7 @@ TARGETS, _KINDS = ("sm_80", "sm_90", "gfx942"), ("forward", "backward", "step")
 _TABLE = re.compile(r"(<!-- table of (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _SCOPES = {"recurrence": "recurrence", "layer": "layer", "step": "one step"}
 _DIRECTIONS = {"forward": "forward", "both": "forward and backward"}
-_OTHERS = {"loop": "PyTorch loop", "nn": "torch.nn", "pararnn": "pararnn-torch", "nn.GRUCell": "torch.nn.GRUCell"}
+_OTHERS = {"loop": "PyTorch loop", "nn": "torch.nn", "pararnn": "pararnn-torch", "nn.GRUCell": "torch.nn.GRUCell", "nn.LSTMCell": "torch.nn.LSTMCell"}
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -132,7 +132,8 @@ def _call(streams: Any, statics: Any, first: Any, initial: Any, reset: Any, step
 @torch.library.impl("rnndsl::recurrence", ("CPU", "CUDA"))
 def _forward(key: str, streams: Any, statics: Any, first: Any, initial: Any, reset: Any, steps: int, guess: Any = None, saving: bool = False) -> list[Tensor]:
     call = _call(streams, statics, first, initial, reset, steps, guess)
-    return known(key).forward(call, saving=True) if saving else known(key).forward(call)
+    forwards: Any = known(key).forward
+    return forwards(call, saving=True) if saving else forwards(call)
 
 
 @torch.library.impl("rnndsl::recurrence_backward", ("CPU", "CUDA"))

@@ -14,18 +14,14 @@ class Rows:
 
     def __init__(self, f: Scope, n: int | None, reads: list[int], depth: int):
         self.f, self.depth = f, depth
-        if f.has_rows:
-            f.put("for (long r = 0; r < rows; ++r) {", depth)
-        else:
-            f.put("{", depth)
-            f.put("constexpr long r = 0;", depth + 1)
+        self.end = f.open_rows(depth)
         for base in dict.fromkeys([viewed(f.nodes, a) for a in reads] + ([] if n is None else [n])):
             pointer = f.base_pointer(base)
             if pointer is not None:
                 f.put(pointer, depth + 1)
 
     def close(self) -> None:
-        self.f.put("}", self.depth)
+        self.f.put(self.end, self.depth)
 
 
 def loops(f: Scope, domain: tuple, names: list[str], depth: int) -> int:

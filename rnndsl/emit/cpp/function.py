@@ -7,6 +7,7 @@ from rnndsl.emit.cpp.loops import write_loops
 from rnndsl.emit.cpp.products import (
     gather_domain,
     gathered,
+    matrices,
     matrix_product,
     write_matrix_product,
     write_pack,
@@ -30,6 +31,7 @@ class Function(Scope):
         super().__post_init__()
         self.products = [n for n in sorted(self.used) if self.nodes[n].op == "product" and matrix_product(self, n) is not None]
         self.has_rows = bool(self.products) or self.direction == "rows"
+        self.has_crew = bool(self.products) and self.direction in _AHEAD
 
     def write(self) -> list[str]:
         """All lines."""
@@ -46,7 +48,10 @@ class Function(Scope):
             self.put(f"const double {self.name_of(n)} = {one.code.replace('L::fill', 'double')};", 1)
 
     def _units(self) -> None:
-        rows = _ROWS if self.direction == "rows" else 8 if self.has_rows else 1
+        rows = str(_ROWS if self.direction == "rows" else 8 if self.has_rows else 1)
+        if self.has_crew:
+            self.put(f"constexpr long MATRICES = {matrices(self, self.products)};", 1)
+            rows = "rows_with(MATRICES)"
         self.put(f"constexpr long ROWS = {rows};", 1)
         if self.direction in _AHEAD:
             self.put(f"constexpr long AHEAD = {_AHEAD[self.direction]};", 1)
@@ -57,13 +62,17 @@ class Function(Scope):
         if self.direction == "rows":
             self.put("const Units units(call.steps, call.threads, call.batch, ROWS);", 1)
         else:
-            self.put(f"const Units units(call, {product(count for _, count in coordinates)}, ROWS);", 1)
+            more = ", MATRICES" if self.has_crew else ""
+            self.put(f"const Units units(call, {product(count for _, count in coordinates)}, ROWS{more});", 1)
         if self.direction != "step":
             for n in self.products:
                 write_pack(self, n, 1)
         if self.direction == "backward":
             sums.take_parts(self)
-        self.put("parallel(call, units.count(), [&](long unit, Memory& memory) {", 1)
+        if self.has_crew:
+            self.put("parallel(call, units, [&](long unit, Memory& memory, Crew& crew) {", 1)
+        else:
+            self.put("parallel(call, units.count(), [&](long unit, Memory& memory) {", 1)
         number = "unit"  # of what is left when the coordinates so far are taken off
         for marker, count in reversed(coordinates):
             self.put(f"const long {self.coordinate(marker)} = {number} % {cpp_text.bracketed(count)};", 2)

@@ -49,11 +49,7 @@ class Loops:
 
     def write(self, depth: int) -> None:
         f = self.f
-        if f.has_rows:
-            f.put("for (long r = 0; r < rows; ++r) {", depth)
-        else:
-            f.put("{", depth)
-            f.put("constexpr long r = 0;", depth + 1)
+        end = f.open_rows(depth, apart=all(s.target.kind != "static_gradient" for s in self.group.sinks))
         for base in self._bases():
             pointer = f.base_pointer(base)
             if pointer is not None:
@@ -63,7 +59,7 @@ class Loops:
                 start = "T(0)" if f.nodes[n].op == "sum" else "-std::numeric_limits<T>::infinity()"
                 f.put(f"fill({f.row_pointer(n)}, {f.volume(f.shape_domain(n))}, {start});", depth + 1)
         self._nest(depth + 1)
-        f.put("}", depth)
+        f.put(end, depth)
 
     def _bases(self) -> list[int]:
         found: dict[int, None] = {}

@@ -120,6 +120,16 @@ def _write_saved(f: Scope, n: int, depth: int) -> None:
     f.put(f"const long {f.saved_apart(n)} = {saved}.data ? {saved}.batch : {f.volume(domain)};", depth)
 
 
+def matrices(f: Scope, products: list[int]) -> str:
+    """The bytes of the matrices that a step of a unit reads."""
+    counts = []
+    for n in products:
+        p = matrix_product(f, n)
+        assert p is not None
+        counts.append(f"packed_size<T, {', '.join(_sizes(f, n, p))}>()")
+    return f"({' + '.join(counts)}) * sizeof(T)"
+
+
 def write_matrix_product(f: Scope, n: int, p: MatrixProduct, depth: int) -> None:
     """Appends a product; backwards none that the call forwards has saved."""
     if n not in f.saved:
@@ -164,7 +174,8 @@ def _write_matrix_product(f: Scope, n: int, p: MatrixProduct, depth: int) -> Non
     def multiply(rows: str, x_at: str, x_stride: str, y_at: str, y_stride: str, at: int) -> None:
         sizes = f"T, {inside}, {outside}"
         if f.direction != "step":
-            f.put(f"multiply<{sizes}>({rows}, {x_at}, {x_stride}, {_panels(f, n)}[{head}], {y_at}, {y_stride});", at)
+            call = f"multiply<{sizes}>({rows}, {x_at}, {x_stride}, {_panels(f, n)}[{head}], {y_at}, {y_stride}"
+            f.put(f"crew.each([&](long part, long parts) {{ {call}, part, parts); }});" if f.has_crew else f"{call});", at)
             return
         matrix = f.nodes[p.matrix]
         strides = f.row_major([f.dim(d) for d in matrix.shape])

@@ -46,6 +46,7 @@ class Scope:
     saved: tuple[int, ...] = ()  # products that a call forwards may leave to the call backwards
     lines: list[str] = field(default_factory=list, init=False)
     has_rows: bool = field(default=False, init=False)  # whether a unit takes several rows of the batch, for a matrix that they share
+    has_crew: bool = field(default=False, init=False)  # whether several threads may work on a unit
 
     def __post_init__(self) -> None:
         p = self.program
@@ -126,6 +127,18 @@ class Scope:
     def row(self) -> tuple[str, str]:
         """The sequence and the step of row r of a unit."""
         return ("b", "t + r") if self.direction == "rows" else ("b + r", "t")
+
+    def open_rows(self, depth: int, apart: bool = True) -> str:
+        """Opens a loop over the rows of a unit, which threads may divide where rows do nothing in common; gives what closes it."""
+        if not self.has_rows:
+            self.put("{", depth)
+            self.put("constexpr long r = 0;", depth + 1)
+        elif self.has_crew and apart:
+            self.put("crew.rows(rows, [&](long r) {", depth)
+            return "});"
+        else:
+            self.put("for (long r = 0; r < rows; ++r) {", depth)
+        return "}"
 
     # Where values lie
 

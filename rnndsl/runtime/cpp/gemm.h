@@ -106,14 +106,15 @@ void columns(long rows, const T* x, long x_stride, const T* panels, T* y, long y
   }
 }
 
-// All rows by all outputs, PANELS panels at a time.
+// All rows by one of the parts of all outputs, PANELS panels at a time.
 template <class T, long IN, long OUT, bool ADD, long PANELS, long SHORTEST, long HIGHEST>
-void sweep(long rows, const T* x, long x_stride, const T* panels, T* y, long y_stride) {
-  constexpr long OUTS = PANELS * PANEL<T>, REST = OUT % OUTS, END = OUT - REST;
-  for (long o = 0; o < END; o += OUTS)
+void sweep(long rows, const T* x, long x_stride, const T* panels, T* y, long y_stride, long part, long parts) {
+  constexpr long OUTS = PANELS * PANEL<T>, REST = OUT % OUTS, END = OUT - REST, ALL = ceil_div(OUT, OUTS);
+  const long first = part * ALL / parts * OUTS, last = (part + 1) * ALL / parts * OUTS;
+  for (long o = first; o < std::min(last, END); o += OUTS)
     columns<T, IN, OUTS, ADD, SHORTEST, HIGHEST>(rows, x, x_stride, panels + o * IN, y + o, y_stride);
-  if constexpr (REST > 0)
-    columns<T, IN, REST, ADD, SHORTEST, HIGHEST>(rows, x, x_stride, panels + END * IN, y + END, y_stride);
+  if (REST > 0 && last > END && first < last)
+    if constexpr (REST > 0) columns<T, IN, REST, ADD, SHORTEST, HIGHEST>(rows, x, x_stride, panels + END * IN, y + END, y_stride);
 }
 
 // ---- Packing ----
@@ -266,13 +267,13 @@ template <class T, long IN, long OUT> void pack(const T* matrix, long in_stride,
 }
 
 // y[r][o] (+)= sum of x[r][i] * P[i][o] over i, for r < rows. The panels are aligned to 64 bytes.
-// Few rows take several panels at once, for enough independent sums to hide the latency of an FMA.
+// Few rows take several panels at once, for enough independent sums to hide the latency of an FMA. Of the outputs only one of some parts is taken.
 template <class T, long IN, long OUT, bool ADD = false>
-void multiply(long rows, const T* x, long x_stride, const T* panels, T* y, long y_stride) {
+void multiply(long rows, const T* x, long x_stride, const T* panels, T* y, long y_stride, long part = 0, long parts = 1) {
   constexpr long TALLEST = gemm::TALLEST, SHORTEST = std::min<long>(4, (TALLEST + 1) / 2);
-  if (rows == 1) gemm::sweep<T, IN, OUT, ADD, 4, 1, 1>(rows, x, x_stride, panels, y, y_stride);
-  else if (rows <= 3) gemm::sweep<T, IN, OUT, ADD, 2, 2, 3>(rows, x, x_stride, panels, y, y_stride);
-  else gemm::sweep<T, IN, OUT, ADD, 1, SHORTEST, TALLEST>(rows, x, x_stride, panels, y, y_stride);
+  if (rows == 1) gemm::sweep<T, IN, OUT, ADD, 4, 1, 1>(rows, x, x_stride, panels, y, y_stride, part, parts);
+  else if (rows <= 3) gemm::sweep<T, IN, OUT, ADD, 2, 2, 3>(rows, x, x_stride, panels, y, y_stride, part, parts);
+  else gemm::sweep<T, IN, OUT, ADD, 1, SHORTEST, TALLEST>(rows, x, x_stride, panels, y, y_stride, part, parts);
 }
 
 // The same product straight from an unpacked matrix, for calls too short to repay packing: fast with a stride of 1.

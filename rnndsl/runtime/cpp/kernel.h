@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <pthread.h>
 
+#include "crew.h"
 #include "gemm.h"
 #include "lanes.h"
 
@@ -86,19 +87,13 @@ class Memory {
   size_t used = 0, total = 0;
 };
 
-// Runs `unit(number, memory)` for every number below `units`, on up to `threads` threads, each taking the next number that is left.
+// Runs `work()` on up to `threads` threads.
 //
 // PyTorch's team is taken if there is one: its threads go on waiting for work on their cores for milliseconds after each operation.
 // Else threads are made for the call, and nothing is left behind that a fork could find in an unknown state.
-template <class Unit> void parallel(const Call& call, long units, Unit&& unit) {
-  std::atomic<long> next{0};
-  auto work = [&] {
-    Memory memory;
-    for (long u; (u = next.fetch_add(1, std::memory_order_relaxed)) < units;) memory.start(), unit(u, memory);
-  };
-  using Work = decltype(work);
-  constexpr long MOST = 256;
-  const long threads = std::min({long(call.threads), units, MOST});
+template <class Work> void on_threads(const Call& call, long threads, Work work) {
+  constexpr long MOST = Crew::MOST;
+  threads = std::min(threads, MOST);
   if (threads > 1 && call.team) return call.team([](void* work) { (*static_cast<Work*>(work))(); }, &work, unsigned(threads), 0);
   auto run = [](void* work) -> void* { return (*static_cast<Work*>(work))(), nullptr; };
   pthread_t others[MOST];
@@ -120,17 +115,59 @@ inline long rows_of(long batch, long threads, long others, long most) {
   return std::max<long>(1, std::min(most, (batch + parts - 1) / parts));
 }
 
+// What of a thread's own cache, the second level's, matrices may fill, in bytes.
+constexpr long OWN_CACHE = 1 << 19;
+
+// The most rows of a unit with matrices of so many bytes: where they come from a farther cache, for more rows each time.
+constexpr long rows_with(long matrices) { return matrices > OWN_CACHE ? 24 : 8; }
+
 // How a call is divided into units: each has `share` rows at most, and one of the parts into which other axes are divided.
 struct Units {
   long all, others, share, parts;
+  bool together = false;  // all threads work on one unit after the other
 
   Units(const Call& call, long others, long most) : Units(call.batch, call.threads, others, most) {}
+  // matrices: bytes that a step of a unit reads of them. Threads divide what does not fit the cache of one, and what would leave some idle.
+  Units(const Call& call, long others, long most, long matrices)
+      : Units(call.batch, divided(call, others, matrices) ? 1 : call.threads, others, most) {
+    together = divided(call, others, matrices);
+  }
+  static bool divided(const Call& call, long others, long matrices) {
+    constexpr long WORTH = 1 << 15;  // bytes: a step takes longer than threads take to meet
+    return matrices >= WORTH && (matrices > OWN_CACHE ? others : others * call.batch) < call.threads;
+  }
   Units(long all, long threads, long others, long most)
       : all(all), others(others), share(rows_of(all, threads, others, most)), parts((all + share - 1) / share) {}
   long count() const { return parts * others; }
   long first_row(long part) const { return part * share; }
   long rows(long part) const { return std::min(share, all - part * share); }
 };
+
+// Runs `unit(number, memory)` for every number below `units`, on up to `threads` threads, each taking the next number that is left.
+template <class Unit> void parallel(const Call& call, long units, Unit&& unit) {
+  std::atomic<long> next{0};
+  on_threads(call, std::min(long(call.threads), units), [&] {
+    Memory memory;
+    for (long u; (u = next.fetch_add(1, std::memory_order_relaxed)) < units;) memory.start(), unit(u, memory);
+  });
+}
+
+// The same, by all threads together for one unit after the other (`together`), or by one thread each: `unit(number, memory, crew)`.
+template <class Unit> void parallel(const Call& call, const Units& units, Unit&& unit) {
+  if (!units.together)
+    return parallel(call, units.count(), [&](long u, Memory& memory) {
+      Crew alone;
+      unit(u, memory, alone);
+    });
+  Crew crew(call.threads);
+  std::atomic<long> next{0};
+  on_threads(call, call.threads, [&] {
+    if (const long member = next.fetch_add(1, std::memory_order_relaxed)) return crew.serve(member);
+    Memory memory;
+    for (long u = 0; u < units.count(); ++u) memory.start(), unit(u, memory, crew);
+    crew.end();
+  });
+}
 
 // The matrices of some heads as panels, which `multiply` takes.
 template <class T, long IN, long OUT> class Panels {

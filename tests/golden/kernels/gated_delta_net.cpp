@@ -15,6 +15,7 @@ EXPORT void S_forward(const Call& call) {
   const Array S_all_ = call.arrays[6];
   const Array S_1_final_ = call.arrays[7];
   constexpr long ROWS = 1;
+  constexpr long AHEAD = 8;
   constexpr long BLOCK = block_of<T>(V_, 8), BLOCKS = (V_ + BLOCK - 1) / BLOCK, LAST = V_ - (BLOCKS - 1) * BLOCK;
   const Units units(call, N_ * BLOCKS, ROWS);
   parallel(call, units.count(), [&](long unit, Memory& memory) {
@@ -59,7 +60,7 @@ EXPORT void S_forward(const Call& call) {
           T* v_2_kept_r_ = v_2_kept_ + r * EXTENT;
           over<T, EXTENT>([&](auto tag, long i1) INLINED {
             using L = typename decltype(tag)::type;
-            const L S_in2_2_ = L::load(S_in2_r_ + n0 * V_ + start + i1);
+            const L S_in2_2_ = L::load_ahead(S_in2_r_ + n0 * V_ + start + i1, S_in2_.time * AHEAD);
             const L v_4_ = L::load(v_kept_r_ + i1);
             // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
             const L v_2_ = S_in2_2_ - v_4_;
@@ -81,7 +82,7 @@ EXPORT void S_forward(const Call& call) {
               const L Sd_2_ = L::load(Sd_kept_r_ + i1 * EXTENT + i2);
               // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
               const L S_2_ = Sd_2_ + S_in_2_ * (k_3_ * v_2_2_);
-              S_2_.store(S_all_.at<T>(b + r, t) + n0 * (V_ * K_) + i1 * V_ + start + i2);
+              S_2_.store_ahead(S_all_.at<T>(b + r, t) + n0 * (V_ * K_) + i1 * V_ + start + i2, S_all_.time * AHEAD);
             });
           }
         }
@@ -112,6 +113,7 @@ EXPORT void S_backward(const Call& call) {
   const Array d_S_1_first_ = call.arrays[13];
   T* d_S_1_initial_ = call.arrays[14].at<T>(0, 0);
   constexpr long ROWS = 1;
+  constexpr long AHEAD = -8;
   constexpr long BLOCK = block_of<T>(V_, 4), BLOCKS = (V_ + BLOCK - 1) / BLOCK, LAST = V_ - (BLOCKS - 1) * BLOCK;
   const Units units(call, N_ * BLOCKS, ROWS);
   Memory all;
@@ -162,7 +164,7 @@ EXPORT void S_backward(const Call& call) {
             L v_7_sum_ = L::fill(T(0));
             for (long i1 = 0; i1 < K_; ++i1) {
               const L Sd_in_2_ = L::fill(*(Sd_in_r_ + n0));
-              const L S_1_2_ = L::load(S_1_r_ + n0 * (V_ * K_) + i1 * V_ + start + i2);
+              const L S_1_2_ = L::load_ahead(S_1_r_ + n0 * (V_ * K_) + i1 * V_ + start + i2, S_all_.time * AHEAD);
               // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
               const L Sd_ = Sd_in_2_ * S_1_2_;
               Sd_.store(Sd_kept_r_ + i1 * EXTENT + i2);
@@ -171,7 +173,7 @@ EXPORT void S_backward(const Call& call) {
               const L v_11_ = k_2_ * Sd_;
               v_sum_ = v_sum_ + v_11_;
               const L d_S_1_next_2_ = L::load(d_S_1_next_r_ + i1 * EXTENT + i2);
-              const L d_S_2_ = L::load(d_S_r_ + n0 * (V_ * K_) + i1 * V_ + start + i2);
+              const L d_S_2_ = L::load_ahead(d_S_r_ + n0 * (V_ * K_) + i1 * V_ + start + i2, d_S_.time * AHEAD);
               const L v_3_ = d_S_1_next_2_ + d_S_2_;
               v_3_.store(v_3_kept_r_ + i1 * EXTENT + i2);
               const L S_in_2_ = L::fill(*(S_in_r_ + n0));
@@ -193,7 +195,7 @@ EXPORT void S_backward(const Call& call) {
           T* v_8_kept_r_ = v_8_kept_ + r * EXTENT;
           over<T, EXTENT>([&](auto tag, long i1) INLINED {
             using L = typename decltype(tag)::type;
-            const L S_in2_2_ = L::load(S_in2_r_ + n0 * V_ + start + i1);
+            const L S_in2_2_ = L::load_ahead(S_in2_r_ + n0 * V_ + start + i1, S_in2_.time * AHEAD);
             const L v_13_ = L::load(v_kept_r_ + i1);
             // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
             const L v_2_ = S_in2_2_ - v_13_;
@@ -202,7 +204,7 @@ EXPORT void S_backward(const Call& call) {
             const L v_8_ = -v_7_2_;
             v_8_.store(v_8_kept_r_ + i1);
             // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
-            v_7_2_.store(d_S_in2_.at<T>(b + r, t) + n0 * V_ + start + i1);
+            v_7_2_.store_ahead(d_S_in2_.at<T>(b + r, t) + n0 * V_ + start + i1, d_S_in2_.time * AHEAD);
           });
         }
         {
@@ -240,7 +242,7 @@ EXPORT void S_backward(const Call& call) {
               const L v_16_ = v_8_2_ * Sd_2_;
               *(v_9_kept_r_ + i1) += v_16_.sum();
               const L v_17_ = v_3_2_ + v_8_2_ * k_3_;
-              const L S_1_3_ = L::load(S_1_r_ + n0 * (V_ * K_) + i1 * V_ + start + i2);
+              const L S_1_3_ = L::load_ahead(S_1_r_ + n0 * (V_ * K_) + i1 * V_ + start + i2, S_all_.time * AHEAD);
               // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
               const L v_18_ = v_17_ * S_1_3_;
               *(v_10_kept_r_) += v_18_.sum();
@@ -304,7 +306,11 @@ EXPORT void S_backward(const Call& call) {
 // Slices of params that are asked for: the first, the last, and how many there are.
 EXPORT const int64_t S_slices[] = { 0 };
 
-// Products over all steps that give gradients of matrices: static array, entries of [further, common, left, right], axes, sizes, order.
+// Products that the call forwards may save for the one backwards: how many; entries of each, and terms that an entry is a sum of.
+EXPORT const int64_t S_saves[] = { 0 };
+
+// Products over all steps that give gradients of matrices: static array, first slice, rounds, entries of [further, common, left, right], axes,
+// sizes, order, and the stream whose gradient is the left factor, or -1.
 EXPORT const int64_t S_outers[] = { 0 };
 
 // One step of the whole cell, from inputs and params to outputs and new states.

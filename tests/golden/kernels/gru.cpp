@@ -16,35 +16,40 @@ EXPORT void h_forward(const Call& call) {
   const Array h_1_initial_ = call.arrays[7];
   const Array h_all_ = call.arrays[8];
   const Array h_1_final_ = call.arrays[9];
-  constexpr long ROWS = 8;
-  const Units units(call, 1, ROWS);
+  const Array W_h_h_1_saved_ = call.arrays[10];
+  constexpr long MATRICES = (packed_size<T, H_, 3*H_>()) * sizeof(T);
+  constexpr long ROWS = rows_with(MATRICES);
+  constexpr long AHEAD = 8;
+  const Units units(call, 1, ROWS, MATRICES);
   const Panels<T, H_, 3*H_> W_h_panels_(W_h_, 1, (3*H_) * H_, 1, H_);
-  parallel(call, units.count(), [&](long unit, Memory& memory) {
+  parallel(call, units, [&](long unit, Memory& memory, Crew& crew) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
     T* W_h_h_1_kept_ = memory.take<T>(ROWS * (3*H_));
     T* h_1_rows_ = memory.take<T>(ROWS * H_);
     for (long t = 0; t < call.steps; ++t) {
       // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-      for (long r = 0; r < rows; ++r) {
+      T* W_h_h_1_at_ = W_h_h_1_saved_.data ? W_h_h_1_saved_.at<T>(b, t) : W_h_h_1_kept_;
+      const long W_h_h_1_apart_ = W_h_h_1_saved_.data ? W_h_h_1_saved_.batch : 3*H_;
+      crew.rows(rows, [&](long r) {
         const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
         copy(h_1_r_, h_1_rows_ + r * H_, H_);
-      }
-      multiply<T, H_, 3*H_>(rows, h_1_rows_, H_, W_h_panels_[0], W_h_h_1_kept_, (3*H_));
-      for (long r = 0; r < rows; ++r) {
+      });
+      crew.each([&](long part, long parts) { multiply<T, H_, 3*H_>(rows, h_1_rows_, H_, W_h_panels_[0], W_h_h_1_at_, W_h_h_1_apart_, part, parts); });
+      crew.rows(rows, [&](long r) {
         const T* W_x_product_r_ = W_x_product_.at<const T>(b + r, t);
-        T* W_h_h_1_kept_r_ = W_h_h_1_kept_ + r * (3*H_);
+        T* W_h_h_1_kept_r_ = W_h_h_1_at_ + r * W_h_h_1_apart_;
         const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          const L W_x_product_2_ = L::load(W_x_product_r_ + i0);
+          const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + i0, W_x_product_.time * AHEAD);
           const L b_r_2_ = L::load(b_r_ + i0);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
           const L r_in_ = W_x_product_2_ + b_r_2_;
-          const L W_x_product_3_ = L::load(W_x_product_r_ + H_ + i0);
+          const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + i0, W_x_product_.time * AHEAD);
           const L b_z_2_ = L::load(b_z_ + i0);
           // gru.rnn:13  z = sigmoid(W_z @ x + R_z @ h[t-1] + b_z)
           const L z_in_ = W_x_product_3_ + b_z_2_;
-          const L W_x_product_4_ = L::load(W_x_product_r_ + 2*H_ + i0);
+          const L W_x_product_4_ = L::load_ahead(W_x_product_r_ + 2*H_ + i0, W_x_product_.time * AHEAD);
           const L b_n_2_ = L::load(b_n_ + i0);
           // gru.rnn:14  n = tanh(W_n @ x + b_n + r * (R_n @ h[t-1] + c_n))
           const L n_in_ = W_x_product_4_ + b_n_2_;
@@ -61,9 +66,9 @@ EXPORT void h_forward(const Call& call) {
           const L h_1_2_ = L::load(h_1_r_ + i0);
           // gru.rnn:15  h[t] = (1 - z) * n + z * h[t-1]
           const L h_2_ = (T(1) - z_) * n_ + z_ * h_1_2_;
-          h_2_.store(h_all_.at<T>(b + r, t) + i0);
+          h_2_.store_ahead(h_all_.at<T>(b + r, t) + i0, h_all_.time * AHEAD);
         });
-      }
+      });
     }
   });
   for (long b = 0; b < call.batch; ++b)
@@ -93,8 +98,11 @@ EXPORT void h_backward(const Call& call) {
   T* d_h_1_initial_ = call.arrays[18].at<T>(0, 0);
   const Array left0_ = call.arrays[19];
   const Array right0_ = call.arrays[20];
-  constexpr long ROWS = 8;
-  const Units units(call, 1, ROWS);
+  const Array W_h_h_1_saved_ = call.arrays[21];
+  constexpr long MATRICES = (packed_size<T, H_, 3*H_>() + packed_size<T, 3*H_, H_>()) * sizeof(T);
+  constexpr long ROWS = rows_with(MATRICES);
+  constexpr long AHEAD = -8;
+  const Units units(call, 1, ROWS, MATRICES);
   const Panels<T, H_, 3*H_> W_h_panels_(W_h_, 1, (3*H_) * H_, 1, H_);
   const Panels<T, 3*H_, H_> W_h_panels_2_(W_h_, 1, (3*H_) * H_, H_, 1);
   Memory all;
@@ -103,7 +111,7 @@ EXPORT void h_backward(const Call& call) {
   T* d_b_n_parts_ = all.zeros<T>(units.parts * H_);
   T* d_c_n_parts_ = all.zeros<T>(units.parts * H_);
   T* d_h_1_initial_parts_ = all.zeros<T>(units.parts * H_);
-  parallel(call, units.count(), [&](long unit, Memory& memory) {
+  parallel(call, units, [&](long unit, Memory& memory, Crew& crew) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
     T* W_h_h_1_kept_ = memory.take<T>(ROWS * (3*H_));
     T* z_kept_ = memory.take<T>(ROWS * H_);
@@ -123,7 +131,7 @@ EXPORT void h_backward(const Call& call) {
     T* d_b_n_sum_ = memory.zeros<T>(H_);
     T* d_c_n_sum_ = memory.zeros<T>(H_);
     for (long t = call.steps - 1; t >= 0; --t) {
-      for (long r = 0; r < rows; ++r) {
+      crew.rows(rows, [&](long r) {
         const T* d_h_1_next_r_ = d_h_1_next_ + r * H_;
         const T* d_h_r_ = d_h_.at<const T>(b + r, t);
         const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
@@ -131,24 +139,28 @@ EXPORT void h_backward(const Call& call) {
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
           const L d_h_1_next_2_ = L::load(d_h_1_next_r_ + i0);
-          const L d_h_2_ = L::load(d_h_r_ + i0);
+          const L d_h_2_ = L::load_ahead(d_h_r_ + i0, d_h_.time * AHEAD);
           // gru.rnn:15  h[t] = (1 - z) * n + z * h[t-1]
           const L v_ = d_h_1_next_2_ + d_h_2_;
           v_.store(v_kept_r_ + i0);
-          const L h_1_2_ = L::load(h_1_r_ + i0);
+          const L h_1_2_ = L::load_ahead(h_1_r_ + i0, h_all_.time * AHEAD);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-          h_1_2_.store(right0_.at<T>(b + r, t) + i0);
+          h_1_2_.store_ahead(right0_.at<T>(b + r, t) + i0, right0_.time * AHEAD);
         });
-      }
+      });
       // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-      for (long r = 0; r < rows; ++r) {
-        const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
-        copy(h_1_r_, h_1_rows_ + r * H_, H_);
+      T* W_h_h_1_at_ = W_h_h_1_saved_.data ? W_h_h_1_saved_.at<T>(b, t) : W_h_h_1_kept_;
+      const long W_h_h_1_apart_ = W_h_h_1_saved_.data ? W_h_h_1_saved_.batch : 3*H_;
+      if (!W_h_h_1_saved_.data) {
+        crew.rows(rows, [&](long r) {
+          const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
+          copy(h_1_r_, h_1_rows_ + r * H_, H_);
+        });
+        crew.each([&](long part, long parts) { multiply<T, H_, 3*H_>(rows, h_1_rows_, H_, W_h_panels_[0], W_h_h_1_at_, W_h_h_1_apart_, part, parts); });
       }
-      multiply<T, H_, 3*H_>(rows, h_1_rows_, H_, W_h_panels_[0], W_h_h_1_kept_, (3*H_));
       for (long r = 0; r < rows; ++r) {
         const T* W_x_product_r_ = W_x_product_.at<const T>(b + r, t);
-        T* W_h_h_1_kept_r_ = W_h_h_1_kept_ + r * (3*H_);
+        T* W_h_h_1_kept_r_ = W_h_h_1_at_ + r * W_h_h_1_apart_;
         T* v_kept_r_ = v_kept_ + r * H_;
         const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
         T* z_kept_r_ = z_kept_ + r * H_;
@@ -157,15 +169,15 @@ EXPORT void h_backward(const Call& call) {
         T* d_W_x_product_3_kept_r_ = d_W_x_product_3_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          const L W_x_product_2_ = L::load(W_x_product_r_ + i0);
+          const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + i0, W_x_product_.time * AHEAD);
           const L b_r_2_ = L::load(b_r_ + i0);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
           const L r_in_ = W_x_product_2_ + b_r_2_;
-          const L W_x_product_3_ = L::load(W_x_product_r_ + H_ + i0);
+          const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + i0, W_x_product_.time * AHEAD);
           const L b_z_2_ = L::load(b_z_ + i0);
           // gru.rnn:13  z = sigmoid(W_z @ x + R_z @ h[t-1] + b_z)
           const L z_in_ = W_x_product_3_ + b_z_2_;
-          const L W_x_product_4_ = L::load(W_x_product_r_ + 2*H_ + i0);
+          const L W_x_product_4_ = L::load_ahead(W_x_product_r_ + 2*H_ + i0, W_x_product_.time * AHEAD);
           const L b_n_2_ = L::load(b_n_ + i0);
           // gru.rnn:14  n = tanh(W_n @ x + b_n + r * (R_n @ h[t-1] + c_n))
           const L n_in_ = W_x_product_4_ + b_n_2_;
@@ -184,10 +196,10 @@ EXPORT void h_backward(const Call& call) {
           // gru.rnn:15  h[t] = (1 - z) * n + z * h[t-1]
           const L v_4_ = T(1) - z_;
           const L v_5_ = L::load(v_kept_r_ + i0);
-          const L h_1_3_ = L::load(h_1_r_ + i0);
+          const L h_1_3_ = L::load_ahead(h_1_r_ + i0, h_all_.time * AHEAD);
           // gru.rnn:14  n = tanh(W_n @ x + b_n + r * (R_n @ h[t-1] + c_n))
           const L d_W_x_product_4_ = v_5_ * v_4_ * (T(1) - n_ * n_);
-          d_W_x_product_4_.store(d_W_x_product_.at<T>(b + r, t) + 2*H_ + i0);
+          d_W_x_product_4_.store_ahead(d_W_x_product_.at<T>(b + r, t) + 2*H_ + i0, d_W_x_product_.time * AHEAD);
           (L::load(d_b_n_sum_ + i0) + d_W_x_product_4_).store(d_b_n_sum_ + i0);
           const L d_c_n_2_ = d_W_x_product_4_ * r_;
           d_c_n_2_.store(d_c_n_2_kept_r_ + i0);
@@ -195,17 +207,17 @@ EXPORT void h_backward(const Call& call) {
           // gru.rnn:13  z = sigmoid(W_z @ x + R_z @ h[t-1] + b_z)
           const L d_W_x_product_2_ = (v_5_ * h_1_3_ - v_5_ * n_) * (v_4_ * z_);
           d_W_x_product_2_.store(d_W_x_product_2_kept_r_ + i0);
-          d_W_x_product_2_.store(d_W_x_product_.at<T>(b + r, t) + H_ + i0);
+          d_W_x_product_2_.store_ahead(d_W_x_product_.at<T>(b + r, t) + H_ + i0, d_W_x_product_.time * AHEAD);
           (L::load(d_b_z_sum_ + i0) + d_W_x_product_2_).store(d_b_z_sum_ + i0);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
           const L d_W_x_product_3_ = d_W_x_product_4_ * v_3_ * ((T(1) - r_) * r_);
           d_W_x_product_3_.store(d_W_x_product_3_kept_r_ + i0);
-          d_W_x_product_3_.store(d_W_x_product_.at<T>(b + r, t) + i0);
+          d_W_x_product_3_.store_ahead(d_W_x_product_.at<T>(b + r, t) + i0, d_W_x_product_.time * AHEAD);
           (L::load(d_b_r_sum_ + i0) + d_W_x_product_3_).store(d_b_r_sum_ + i0);
         });
       }
       // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-      for (long r = 0; r < rows; ++r) {
+      crew.rows(rows, [&](long r) {
         T* d_W_x_product_3_kept_r_ = d_W_x_product_3_kept_ + r * H_;
         T* d_W_x_product_2_kept_r_ = d_W_x_product_2_kept_ + r * H_;
         T* d_c_n_2_kept_r_ = d_c_n_2_kept_ + r * H_;
@@ -213,19 +225,19 @@ EXPORT void h_backward(const Call& call) {
         copy(d_W_x_product_3_kept_r_, v_2_kept_r_, H_);
         copy(d_W_x_product_2_kept_r_, v_2_kept_r_ + H_, H_);
         copy(d_c_n_2_kept_r_, v_2_kept_r_ + 2*H_, H_);
-      }
-      for (long r = 0; r < rows; ++r) {
+      });
+      crew.rows(rows, [&](long r) {
         T* v_2_kept_r_ = v_2_kept_ + r * (3*H_);
         over<T, 3*H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
           const L v_2_2_ = L::load(v_2_kept_r_ + i0);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-          v_2_2_.store(left0_.at<T>(b + r, t) + i0);
+          v_2_2_.store_ahead(left0_.at<T>(b + r, t) + i0, left0_.time * AHEAD);
         });
-      }
+      });
       // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-      multiply<T, 3*H_, H_>(rows, v_2_kept_, (3*H_), W_h_panels_2_[0], W_h_d_kept_, H_);
-      for (long r = 0; r < rows; ++r) {
+      crew.each([&](long part, long parts) { multiply<T, 3*H_, H_>(rows, v_2_kept_, (3*H_), W_h_panels_2_[0], W_h_d_kept_, H_, part, parts); });
+      crew.rows(rows, [&](long r) {
         T* v_kept_r_ = v_kept_ + r * H_;
         T* z_kept_r_ = z_kept_ + r * H_;
         T* W_h_d_kept_r_ = W_h_d_kept_ + r * H_;
@@ -238,7 +250,7 @@ EXPORT void h_backward(const Call& call) {
           const L d_h_1_2_ = v_6_ * z_2_ + W_h_d_2_;
           d_h_1_2_.store(d_h_1_ + r * H_ + i0);
         });
-      }
+      });
       for (long r = 0; call.reset.data && r < rows; ++r)
         if (call.resets(b + r, t)) {
           reduce(d_h_1_ + r * H_, 1, H_, d_h_1_initial_sum_);
@@ -264,8 +276,12 @@ EXPORT void h_backward(const Call& call) {
 // Slices of params that are asked for: the first, the last, and how many there are.
 EXPORT const int64_t h_slices[] = { 0 };
 
-// Products over all steps that give gradients of matrices: static array, entries of [further, common, left, right], axes, sizes, order.
-EXPORT const int64_t h_outers[] = { 1, 3, 0, 1, 1, 1, 3*H_, H_, 2, 3*H_, H_, 0, 1 };
+// Products that the call forwards may save for the one backwards: how many; entries of each, and terms that an entry is a sum of.
+EXPORT const int64_t h_saves[] = { 1, 3*H_, H_ };
+
+// Products over all steps that give gradients of matrices: static array, first slice, rounds, entries of [further, common, left, right], axes,
+// sizes, order, and the stream whose gradient is the left factor, or -1.
+EXPORT const int64_t h_outers[] = { 1, 3, 0, 1, 1, 1, 3*H_, H_, 2, 3*H_, H_, 0, 1, -1 };
 
 // One step of the whole cell, from inputs and params to outputs and new states.
 EXPORT void step(const Call& call) {

@@ -21,6 +21,7 @@ EXPORT void c_h_forward(const Call& call) {
   const Array c_1_final_ = call.arrays[12];
   const Array h_1_final_ = call.arrays[13];
   constexpr long ROWS = 1;
+  constexpr long AHEAD = 8;
   constexpr long BLOCK = block_of<T>(H_, 8), BLOCKS = (H_ + BLOCK - 1) / BLOCK, LAST = H_ - (BLOCKS - 1) * BLOCK;
   const Units units(call, BLOCKS, ROWS);
   parallel(call, units.count(), [&](long unit, Memory& memory) {
@@ -39,26 +40,26 @@ EXPORT void c_h_forward(const Call& call) {
             using L = typename decltype(tag)::type;
             const L a_f_2_ = L::load(a_f_ + start + i0);
             const L h_1_2_ = L::load(h_1_r_ + start + i0);
-            const L W_x_product_2_ = L::load(W_x_product_r_ + start + i0);
+            const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + start + i0, W_x_product_.time * AHEAD);
             const L p_f_2_ = L::load(p_f_ + start + i0);
             const L c_1_2_ = L::load(c_1_r_ + start + i0);
             // para_lstm.rnn:11  f = sigmoid(W_f @ x + a_f * h[t-1] + p_f * c[t-1])
             const L f_ = sigmoid(W_x_product_2_ + a_f_2_ * h_1_2_ + p_f_2_ * c_1_2_);
             const L a_z_2_ = L::load(a_z_ + start + i0);
-            const L W_x_product_3_ = L::load(W_x_product_r_ + H_ + start + i0);
+            const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + start + i0, W_x_product_.time * AHEAD);
             // para_lstm.rnn:12  z = tanh(W_z @ x + a_z * h[t-1])
             const L z_ = tanh(W_x_product_3_ + a_z_2_ * h_1_2_);
             // para_lstm.rnn:13  c[t] = f * c[t-1] + (1 - f) * z
             const L c_ = f_ * c_1_2_ + (T(1) - f_) * z_;
-            c_.store(c_all_.at<T>(b + r, t) + start + i0);
+            c_.store_ahead(c_all_.at<T>(b + r, t) + start + i0, c_all_.time * AHEAD);
             const L a_o_2_ = L::load(a_o_ + start + i0);
-            const L W_x_product_4_ = L::load(W_x_product_r_ + 2*H_ + start + i0);
+            const L W_x_product_4_ = L::load_ahead(W_x_product_r_ + 2*H_ + start + i0, W_x_product_.time * AHEAD);
             const L p_o_2_ = L::load(p_o_ + start + i0);
             // para_lstm.rnn:14  o = sigmoid(W_o @ x + a_o * h[t-1] + p_o * c[t])
             const L o_ = sigmoid(W_x_product_4_ + a_o_2_ * h_1_2_ + p_o_2_ * c_);
             // para_lstm.rnn:15  h[t] = o * tanh(c[t])
             const L h_ = o_ * tanh(c_);
-            h_.store(h_all_.at<T>(b + r, t) + start + i0);
+            h_.store_ahead(h_all_.at<T>(b + r, t) + start + i0, h_all_.time * AHEAD);
           });
         }
       }
@@ -101,6 +102,7 @@ EXPORT void c_h_backward(const Call& call) {
   T* d_c_1_initial_ = call.arrays[24].at<T>(0, 0);
   T* d_h_1_initial_ = call.arrays[25].at<T>(0, 0);
   constexpr long ROWS = 1;
+  constexpr long AHEAD = -8;
   constexpr long BLOCK = block_of<T>(H_, 4), BLOCKS = (H_ + BLOCK - 1) / BLOCK, LAST = H_ - (BLOCKS - 1) * BLOCK;
   const Units units(call, BLOCKS, ROWS);
   Memory all;
@@ -143,47 +145,47 @@ EXPORT void c_h_backward(const Call& call) {
           over<T, EXTENT>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
             const L a_f_2_ = L::load(a_f_ + start + i0);
-            const L h_1_2_ = L::load(h_1_r_ + start + i0);
-            const L W_x_product_2_ = L::load(W_x_product_r_ + start + i0);
+            const L h_1_2_ = L::load_ahead(h_1_r_ + start + i0, h_all_.time * AHEAD);
+            const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + start + i0, W_x_product_.time * AHEAD);
             const L p_f_2_ = L::load(p_f_ + start + i0);
-            const L c_1_2_ = L::load(c_1_r_ + start + i0);
+            const L c_1_2_ = L::load_ahead(c_1_r_ + start + i0, c_all_.time * AHEAD);
             // para_lstm.rnn:11  f = sigmoid(W_f @ x + a_f * h[t-1] + p_f * c[t-1])
             const L f_ = sigmoid(W_x_product_2_ + a_f_2_ * h_1_2_ + p_f_2_ * c_1_2_);
             const L a_z_2_ = L::load(a_z_ + start + i0);
-            const L W_x_product_3_ = L::load(W_x_product_r_ + H_ + start + i0);
+            const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + start + i0, W_x_product_.time * AHEAD);
             // para_lstm.rnn:12  z = tanh(W_z @ x + a_z * h[t-1])
             const L z_ = tanh(W_x_product_3_ + a_z_2_ * h_1_2_);
             // para_lstm.rnn:13  c[t] = f * c[t-1] + (1 - f) * z
             const L v_ = T(1) - f_;
             const L c_ = f_ * c_1_2_ + v_ * z_;
             const L a_o_2_ = L::load(a_o_ + start + i0);
-            const L W_x_product_4_ = L::load(W_x_product_r_ + 2*H_ + start + i0);
+            const L W_x_product_4_ = L::load_ahead(W_x_product_r_ + 2*H_ + start + i0, W_x_product_.time * AHEAD);
             const L p_o_2_ = L::load(p_o_ + start + i0);
             // para_lstm.rnn:14  o = sigmoid(W_o @ x + a_o * h[t-1] + p_o * c[t])
             const L o_ = sigmoid(W_x_product_4_ + a_o_2_ * h_1_2_ + p_o_2_ * c_);
             // para_lstm.rnn:15  h[t] = o * tanh(c[t])
             const L v_2_ = tanh(c_);
             const L d_h_1_next_2_ = L::load(d_h_1_next_r_ + i0);
-            const L d_h_2_ = L::load(d_h_r_ + start + i0);
+            const L d_h_2_ = L::load_ahead(d_h_r_ + start + i0, d_h_.time * AHEAD);
             const L v_3_ = d_h_1_next_2_ + d_h_2_;
             // para_lstm.rnn:14  o = sigmoid(W_o @ x + a_o * h[t-1] + p_o * c[t])
             const L d_W_x_product_2_ = v_3_ * v_2_ * ((T(1) - o_) * o_);
-            d_W_x_product_2_.store(d_W_x_product_.at<T>(b + r, t) + 2*H_ + start + i0);
+            d_W_x_product_2_.store_ahead(d_W_x_product_.at<T>(b + r, t) + 2*H_ + start + i0, d_W_x_product_.time * AHEAD);
             const L d_p_o_2_ = d_W_x_product_2_ * c_;
             (L::load(d_p_o_sum_ + i0) + d_p_o_2_).store(d_p_o_sum_ + i0);
             const L d_a_o_2_ = d_W_x_product_2_ * h_1_2_;
             (L::load(d_a_o_sum_ + i0) + d_a_o_2_).store(d_a_o_sum_ + i0);
             const L d_c_1_next_2_ = L::load(d_c_1_next_r_ + i0);
-            const L d_c_2_ = L::load(d_c_r_ + start + i0);
+            const L d_c_2_ = L::load_ahead(d_c_r_ + start + i0, d_c_.time * AHEAD);
             const L v_4_ = d_c_1_next_2_ + d_c_2_ + v_3_ * o_ * (T(1) - v_2_ * v_2_) + d_W_x_product_2_ * p_o_2_;
             // para_lstm.rnn:12  z = tanh(W_z @ x + a_z * h[t-1])
             const L d_W_x_product_3_ = v_4_ * v_ * (T(1) - z_ * z_);
-            d_W_x_product_3_.store(d_W_x_product_.at<T>(b + r, t) + H_ + start + i0);
+            d_W_x_product_3_.store_ahead(d_W_x_product_.at<T>(b + r, t) + H_ + start + i0, d_W_x_product_.time * AHEAD);
             const L d_a_z_2_ = d_W_x_product_3_ * h_1_2_;
             (L::load(d_a_z_sum_ + i0) + d_a_z_2_).store(d_a_z_sum_ + i0);
             // para_lstm.rnn:11  f = sigmoid(W_f @ x + a_f * h[t-1] + p_f * c[t-1])
             const L d_W_x_product_4_ = (v_4_ * c_1_2_ - v_4_ * z_) * (v_ * f_);
-            d_W_x_product_4_.store(d_W_x_product_.at<T>(b + r, t) + start + i0);
+            d_W_x_product_4_.store_ahead(d_W_x_product_.at<T>(b + r, t) + start + i0, d_W_x_product_.time * AHEAD);
             const L d_p_f_2_ = d_W_x_product_4_ * c_1_2_;
             (L::load(d_p_f_sum_ + i0) + d_p_f_2_).store(d_p_f_sum_ + i0);
             const L d_a_f_2_ = d_W_x_product_4_ * h_1_2_;
@@ -231,7 +233,11 @@ EXPORT void c_h_backward(const Call& call) {
 // Slices of params that are asked for: the first, the last, and how many there are.
 EXPORT const int64_t c_h_slices[] = { 0 };
 
-// Products over all steps that give gradients of matrices: static array, entries of [further, common, left, right], axes, sizes, order.
+// Products that the call forwards may save for the one backwards: how many; entries of each, and terms that an entry is a sum of.
+EXPORT const int64_t c_h_saves[] = { 0 };
+
+// Products over all steps that give gradients of matrices: static array, first slice, rounds, entries of [further, common, left, right], axes,
+// sizes, order, and the stream whose gradient is the left factor, or -1.
 EXPORT const int64_t c_h_outers[] = { 0 };
 
 // One step of the whole cell, from inputs and params to outputs and new states.

@@ -13,11 +13,13 @@ EXPORT void s_forward(const Call& call) {
   const Array s_1_initial_ = call.arrays[4];
   const Array s_all_ = call.arrays[5];
   const Array s_1_final_ = call.arrays[6];
-  constexpr long ROWS = 8;
-  const Units units(call, 1, ROWS);
+  constexpr long MATRICES = (packed_size<T, H_, H_>() + packed_size<T, H_, H_>()) * sizeof(T);
+  constexpr long ROWS = rows_with(MATRICES);
+  constexpr long AHEAD = 8;
+  const Units units(call, 1, ROWS, MATRICES);
   const Panels<T, H_, H_> R_t_panels_(R_t_, L_, L_ * (H_ * H_) / L_, 1, H_);
   const Panels<T, H_, H_> R_h_panels_(R_h_, L_, L_ * (H_ * H_) / L_, 1, H_);
-  parallel(call, units.count(), [&](long unit, Memory& memory) {
+  parallel(call, units, [&](long unit, Memory& memory, Crew& crew) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
     T* v_kept_ = memory.take<T>(ROWS * 1);
     T* R_t_v_2_kept_ = memory.take<T>(ROWS * H_);
@@ -27,13 +29,13 @@ EXPORT void s_forward(const Call& call) {
     T *v_2_2_kept_ = memory.take<T>(ROWS * H_), *v_2_2_next_ = memory.take<T>(ROWS * H_);
     for (long t = 0; t < call.steps; ++t) {
       // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-      for (long r = 0; r < rows; ++r) {
+      crew.rows(rows, [&](long r) {
         const T* s_1_r_ = old<T>(call, s_all_, s_first_, s_1_initial_, 1, b + r, t);
         T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
         copy(s_1_r_, v_2_2_kept_r_, H_);
-      }
+      });
       for (long k_ = 1; k_ <= L_; ++k_) {
-        for (long r = 0; r < rows; ++r) {
+        crew.rows(rows, [&](long r) {
           T* v_kept_r_ = v_kept_ + r * 1;
           over<T, 1>([&](auto tag, long i) INLINED {
             using L = typename decltype(tag)::type;
@@ -41,12 +43,12 @@ EXPORT void s_forward(const Call& call) {
             const L v_ = eq(L::fill(T(k_)), L::fill(T(1)));
             v_.store(v_kept_r_);
           });
-        }
+        });
         // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_panels_[(long(T(k_)) - 1)], R_t_v_2_kept_, H_);
+        crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_panels_[(long(T(k_)) - 1)], R_t_v_2_kept_, H_, part, parts); });
         // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_panels_[(long(T(k_)) - 1)], R_h_v_2_kept_, H_);
-        for (long r = 0; r < rows; ++r) {
+        crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_panels_[(long(T(k_)) - 1)], R_h_v_2_kept_, H_, part, parts); });
+        crew.rows(rows, [&](long r) {
           T* v_kept_r_ = v_kept_ + r * 1;
           const T* W_x_product_r_ = W_x_product_.at<const T>(b + r, t);
           T* R_t_v_2_kept_r_ = R_t_v_2_kept_ + r * H_;
@@ -55,31 +57,31 @@ EXPORT void s_forward(const Call& call) {
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
             const L v_4_ = L::fill(*(v_kept_r_));
-            const L W_x_product_2_ = L::load(W_x_product_r_ + i0);
+            const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + i0, W_x_product_.time * AHEAD);
             const L R_t_v_2_2_ = L::load(R_t_v_2_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L g_ = sigmoid(select(v_4_, W_x_product_2_, L::fill(T(0))) + R_t_v_2_2_);
-            const L W_x_product_3_ = L::load(W_x_product_r_ + H_ + i0);
+            const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + i0, W_x_product_.time * AHEAD);
             const L R_h_v_2_2_ = L::load(R_h_v_2_kept_r_ + i0);
             const L v_2_2_2_ = L::load(v_2_2_kept_r_ + i0);
             // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
             const L v_5_ = g_ * tanh(select(v_4_, W_x_product_3_, L::fill(T(0))) + R_h_v_2_2_) + (T(1) - g_) * v_2_2_2_;
             v_5_.store(v_2_2_next_ + r * H_ + i0);
           });
-        }
+        });
         copy(v_2_2_next_, v_2_2_kept_, rows * H_);
       }
       copy(v_2_2_kept_, v_3_kept_, rows * H_);
       // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-      for (long r = 0; r < rows; ++r) {
+      crew.rows(rows, [&](long r) {
         T* v_3_kept_r_ = v_3_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
           const L v_3_2_ = L::load(v_3_kept_r_ + i0);
           // rhn.rnn:15  s[t] = v
-          v_3_2_.store(s_all_.at<T>(b + r, t) + i0);
+          v_3_2_.store_ahead(s_all_.at<T>(b + r, t) + i0, s_all_.time * AHEAD);
         });
-      }
+      });
     }
   });
   for (long b = 0; b < call.batch; ++b)
@@ -105,15 +107,17 @@ EXPORT void s_backward(const Call& call) {
   const Array right0_ = call.arrays[14];
   const Array left1_ = call.arrays[15];
   const Array right1_ = call.arrays[16];
-  constexpr long ROWS = 8;
-  const Units units(call, 1, ROWS);
+  constexpr long MATRICES = (packed_size<T, H_, H_>() + packed_size<T, H_, H_>() + packed_size<T, H_, H_>() + packed_size<T, H_, H_>()) * sizeof(T);
+  constexpr long ROWS = rows_with(MATRICES);
+  constexpr long AHEAD = -8;
+  const Units units(call, 1, ROWS, MATRICES);
   const Panels<T, H_, H_> R_t_panels_(R_t_, L_, L_ * (H_ * H_) / L_, 1, H_);
   const Panels<T, H_, H_> R_h_panels_(R_h_, L_, L_ * (H_ * H_) / L_, 1, H_);
   const Panels<T, H_, H_> R_h_panels_2_(R_h_, L_, L_ * (H_ * H_) / L_, H_, 1);
   const Panels<T, H_, H_> R_t_panels_2_(R_t_, L_, L_ * (H_ * H_) / L_, H_, 1);
   Memory all;
   T* d_s_1_initial_parts_ = all.zeros<T>(units.parts * H_);
-  parallel(call, units.count(), [&](long unit, Memory& memory) {
+  parallel(call, units, [&](long unit, Memory& memory, Crew& crew) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
     T* v_kept_ = memory.take<T>(ROWS * 1);
     T* R_t_v_2_kept_ = memory.take<T>(ROWS * H_);
@@ -136,28 +140,28 @@ EXPORT void s_backward(const Call& call) {
     for (long r = 0; r < rows; ++r)
       copy(d_s_1_final_.at<const T>(b + r, 0), d_s_1_next_ + r * H_, H_);
     for (long t = call.steps - 1; t >= 0; --t) {
-      for (long r = 0; r < rows; ++r) {
+      crew.rows(rows, [&](long r) {
         const T* d_s_1_next_r_ = d_s_1_next_ + r * H_;
         const T* d_s_r_ = d_s_.at<const T>(b + r, t);
         T* v_3_kept_r_ = v_3_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
           const L d_s_1_next_2_ = L::load(d_s_1_next_r_ + i0);
-          const L d_s_2_ = L::load(d_s_r_ + i0);
+          const L d_s_2_ = L::load_ahead(d_s_r_ + i0, d_s_.time * AHEAD);
           // rhn.rnn:15  s[t] = v
           const L v_3_ = d_s_1_next_2_ + d_s_2_;
           v_3_.store(v_3_kept_r_ + i0);
         });
-      }
+      });
       // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-      for (long r = 0; r < rows; ++r) {
+      crew.rows(rows, [&](long r) {
         const T* s_1_r_ = old<T>(call, s_all_, s_first_, s_1_initial_, 1, b + r, t);
         T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
         copy(s_1_r_, v_2_2_kept_r_, H_);
-      }
+      });
       for (long k_ = 1; k_ <= L_; ++k_) {
         copy(v_2_2_kept_, v_2_2_rounds_ + (k_ - 1) * ROWS * H_, rows * H_);
-        for (long r = 0; r < rows; ++r) {
+        crew.rows(rows, [&](long r) {
           T* v_kept_r_ = v_kept_ + r * 1;
           over<T, 1>([&](auto tag, long i) INLINED {
             using L = typename decltype(tag)::type;
@@ -165,12 +169,12 @@ EXPORT void s_backward(const Call& call) {
             const L v_ = eq(L::fill(T(k_)), L::fill(T(1)));
             v_.store(v_kept_r_);
           });
-        }
+        });
         // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_panels_[(long(T(k_)) - 1)], R_t_v_2_kept_, H_);
+        crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_panels_[(long(T(k_)) - 1)], R_t_v_2_kept_, H_, part, parts); });
         // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_panels_[(long(T(k_)) - 1)], R_h_v_2_kept_, H_);
-        for (long r = 0; r < rows; ++r) {
+        crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_panels_[(long(T(k_)) - 1)], R_h_v_2_kept_, H_, part, parts); });
+        crew.rows(rows, [&](long r) {
           T* v_kept_r_ = v_kept_ + r * 1;
           const T* W_x_product_r_ = W_x_product_.at<const T>(b + r, t);
           T* R_t_v_2_kept_r_ = R_t_v_2_kept_ + r * H_;
@@ -180,11 +184,11 @@ EXPORT void s_backward(const Call& call) {
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
             const L v_11_ = L::fill(*(v_kept_r_));
-            const L W_x_product_2_ = L::load(W_x_product_r_ + i0);
+            const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + i0, W_x_product_.time * AHEAD);
             const L R_t_v_2_2_ = L::load(R_t_v_2_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L g_ = sigmoid(select(v_11_, W_x_product_2_, L::fill(T(0))) + R_t_v_2_2_);
-            const L W_x_product_3_ = L::load(W_x_product_r_ + H_ + i0);
+            const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + i0, W_x_product_.time * AHEAD);
             const L R_h_v_2_2_ = L::load(R_h_v_2_kept_r_ + i0);
             // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
             const L v_2_ = T(1) - g_;
@@ -193,19 +197,19 @@ EXPORT void s_backward(const Call& call) {
             const L v_12_ = g_ * tanh(select(v_11_, W_x_product_3_, L::fill(T(0))) + R_h_v_2_2_) + v_2_ * v_2_2_2_;
             v_12_.store(v_2_2_next_ + r * H_ + i0);
           });
-        }
+        });
         copy(v_2_2_next_, v_2_2_kept_, rows * H_);
       }
-      for (long r = 0; r < rows; ++r) {
+      crew.rows(rows, [&](long r) {
         T* v_3_kept_r_ = v_3_kept_ + r * H_;
         T* v_10_kept_r_ = v_10_kept_ + r * H_;
         copy(v_3_kept_r_, v_10_kept_r_, H_);
-      }
+      });
       zero(v_8_kept_, ROWS * H_);
       zero(v_9_kept_, ROWS * H_);
       for (long k_ = L_; k_ >= 1; --k_) {
         copy(v_2_2_rounds_ + (k_ - 1) * ROWS * H_, v_2_2_kept_, rows * H_);
-        for (long r = 0; r < rows; ++r) {
+        crew.rows(rows, [&](long r) {
           T* v_kept_r_ = v_kept_ + r * 1;
           over<T, 1>([&](auto tag, long i) INLINED {
             using L = typename decltype(tag)::type;
@@ -213,22 +217,22 @@ EXPORT void s_backward(const Call& call) {
             const L v_ = eq(L::fill(T(k_)), L::fill(T(1)));
             v_.store(v_kept_r_);
           });
-        }
-        for (long r = 0; r < rows; ++r) {
+        });
+        crew.rows(rows, [&](long r) {
           T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
             const L v_2_2_3_ = L::load(v_2_2_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            v_2_2_3_.store(right0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
-            v_2_2_3_.store(right1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
+            v_2_2_3_.store_ahead(right0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, right0_.time * AHEAD);
+            v_2_2_3_.store_ahead(right1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, right1_.time * AHEAD);
           });
-        }
+        });
         // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_panels_[(long(T(k_)) - 1)], R_t_v_2_kept_, H_);
+        crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_panels_[(long(T(k_)) - 1)], R_t_v_2_kept_, H_, part, parts); });
         // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-        multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_panels_[(long(T(k_)) - 1)], R_h_v_2_kept_, H_);
-        for (long r = 0; r < rows; ++r) {
+        crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_panels_[(long(T(k_)) - 1)], R_h_v_2_kept_, H_, part, parts); });
+        crew.rows(rows, [&](long r) {
           T* v_kept_r_ = v_kept_ + r * 1;
           const T* W_x_product_r_ = W_x_product_.at<const T>(b + r, t);
           T* R_t_v_2_kept_r_ = R_t_v_2_kept_ + r * H_;
@@ -241,11 +245,11 @@ EXPORT void s_backward(const Call& call) {
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
             const L v_13_ = L::fill(*(v_kept_r_));
-            const L W_x_product_4_ = L::load(W_x_product_r_ + i0);
+            const L W_x_product_4_ = L::load_ahead(W_x_product_r_ + i0, W_x_product_.time * AHEAD);
             const L R_t_v_2_3_ = L::load(R_t_v_2_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L g_ = sigmoid(select(v_13_, W_x_product_4_, L::fill(T(0))) + R_t_v_2_3_);
-            const L W_x_product_5_ = L::load(W_x_product_r_ + H_ + i0);
+            const L W_x_product_5_ = L::load_ahead(W_x_product_r_ + H_ + i0, W_x_product_.time * AHEAD);
             const L R_h_v_2_3_ = L::load(R_h_v_2_kept_r_ + i0);
             // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
             const L v_14_ = tanh(select(v_13_, W_x_product_5_, L::fill(T(0))) + R_h_v_2_3_);
@@ -255,22 +259,22 @@ EXPORT void s_backward(const Call& call) {
             const L v_2_2_4_ = L::load(v_2_2_kept_r_ + i0);
             const L v_4_ = v_10_2_ * g_ * (T(1) - v_14_ * v_14_);
             v_4_.store(v_4_kept_r_ + i0);
-            v_4_.store(left0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
+            v_4_.store_ahead(left0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, left0_.time * AHEAD);
             const L v_15_ = select(v_13_, v_4_, L::fill(T(0)));
             (L::load(v_9_kept_ + r * H_ + i0) + v_15_).store(v_9_kept_ + r * H_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L v_5_ = (v_10_2_ * v_14_ - v_10_2_ * v_2_2_4_) * (v_2_ * g_);
             v_5_.store(v_5_kept_r_ + i0);
-            v_5_.store(left1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0);
+            v_5_.store_ahead(left1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, left1_.time * AHEAD);
             const L v_16_ = select(v_13_, v_5_, L::fill(T(0)));
             (L::load(v_8_kept_ + r * H_ + i0) + v_16_).store(v_8_kept_ + r * H_ + i0);
           });
-        }
+        });
         // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
-        multiply<T, H_, H_>(rows, v_4_kept_, H_, R_h_panels_2_[(long(T(k_)) - 1)], R_h_d_kept_, H_);
+        crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_4_kept_, H_, R_h_panels_2_[(long(T(k_)) - 1)], R_h_d_kept_, H_, part, parts); });
         // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-        multiply<T, H_, H_>(rows, v_5_kept_, H_, R_t_panels_2_[(long(T(k_)) - 1)], R_t_d_kept_, H_);
-        for (long r = 0; r < rows; ++r) {
+        crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_5_kept_, H_, R_t_panels_2_[(long(T(k_)) - 1)], R_t_d_kept_, H_, part, parts); });
+        crew.rows(rows, [&](long r) {
           T* v_10_kept_r_ = v_10_kept_ + r * H_;
           T* v_2_kept_r_ = v_2_kept_ + r * H_;
           T* R_h_d_kept_r_ = R_h_d_kept_ + r * H_;
@@ -285,14 +289,14 @@ EXPORT void s_backward(const Call& call) {
             const L v_17_ = v_10_3_ * v_2_3_ + R_h_d_2_ + R_t_d_2_;
             v_17_.store(v_10_next_ + r * H_ + i0);
           });
-        }
+        });
         copy(v_10_next_, v_10_kept_, rows * H_);
       }
       copy(v_10_kept_, v_7_kept_, rows * H_);
       // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
       // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
       // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-      for (long r = 0; r < rows; ++r) {
+      crew.rows(rows, [&](long r) {
         T* v_8_kept_r_ = v_8_kept_ + r * H_;
         T* v_9_kept_r_ = v_9_kept_ + r * H_;
         T* v_7_kept_r_ = v_7_kept_ + r * H_;
@@ -300,13 +304,13 @@ EXPORT void s_backward(const Call& call) {
           using L = typename decltype(tag)::type;
           const L v_8_2_ = L::load(v_8_kept_r_ + i0);
           // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-          v_8_2_.store(d_W_x_product_.at<T>(b + r, t) + i0);
+          v_8_2_.store_ahead(d_W_x_product_.at<T>(b + r, t) + i0, d_W_x_product_.time * AHEAD);
           const L v_9_2_ = L::load(v_9_kept_r_ + i0);
-          v_9_2_.store(d_W_x_product_.at<T>(b + r, t) + H_ + i0);
+          v_9_2_.store_ahead(d_W_x_product_.at<T>(b + r, t) + H_ + i0, d_W_x_product_.time * AHEAD);
           const L v_7_2_ = L::load(v_7_kept_r_ + i0);
           v_7_2_.store(d_s_1_ + r * H_ + i0);
         });
-      }
+      });
       for (long r = 0; call.reset.data && r < rows; ++r)
         if (call.resets(b + r, t)) {
           reduce(d_s_1_ + r * H_, 1, H_, d_s_1_initial_sum_);
@@ -324,8 +328,12 @@ EXPORT void s_backward(const Call& call) {
 // Slices of params that are asked for: the first, the last, and how many there are.
 EXPORT const int64_t s_slices[] = { 1, long(T(1)), long(T(L_)), L_ };
 
-// Products over all steps that give gradients of matrices: static array, entries of [further, common, left, right], axes, sizes, order.
-EXPORT const int64_t s_outers[] = { 2, 1, 1, L_ - 1 + 1, 1, 1, H_, H_, 2, H_, H_, 0, 1, 0, 1, L_ - 1 + 1, 1, 1, H_, H_, 2, H_, H_, 0, 1 };
+// Products that the call forwards may save for the one backwards: how many; entries of each, and terms that an entry is a sum of.
+EXPORT const int64_t s_saves[] = { 0 };
+
+// Products over all steps that give gradients of matrices: static array, first slice, rounds, entries of [further, common, left, right], axes,
+// sizes, order, and the stream whose gradient is the left factor, or -1.
+EXPORT const int64_t s_outers[] = { 2, 1, 1, L_ - 1 + 1, 1, 1, H_, H_, 2, H_, H_, 0, 1, -1, 0, 1, L_ - 1 + 1, 1, 1, H_, H_, 2, H_, H_, 0, 1, -1 };
 
 // One step of the whole cell, from inputs and params to outputs and new states.
 EXPORT void step(const Call& call) {
