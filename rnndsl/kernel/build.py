@@ -10,7 +10,7 @@ from rnndsl.kernel.decode import Decode, decode_of
 from rnndsl.kernel.graph import Node
 from rnndsl.kernel.limits import TooLarge, Unsupported
 from rnndsl.kernel.loops import reachable
-from rnndsl.kernel.lowering import lower, lower_cell
+from rnndsl.kernel.lowering import lower, lower_cell, lowered
 from rnndsl.kernel.newton import NewtonStep, newton_step
 from rnndsl.kernel.program import Program, backward, forward
 from rnndsl.kernel.separate import Split, separate, state_numbers
@@ -47,6 +47,7 @@ class RecurrenceKernels:
     channel: ChannelKernel | Refusal
     newton: NewtonStep | Refusal
     chunked: ChunkForm | Refusal
+    followed: Sweep | None = None  # the sweep with what follows the recurrence as outputs, where units divide that as they divide the states
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def graphs(kernels: CellKernels) -> Iterator[tuple[str, Sequence[Node]]]:
         if isinstance(r.sweep, Sweep):
             yield f"the step of {states}", r.sweep.forward.nodes
             yield f"the step backwards of {states}", r.sweep.backward.nodes
+        if r.followed is not None:
+            yield f"the step of {states} and what follows", r.followed.backward.nodes
         if isinstance(r.channel, ChannelKernel):
             yield f"a channel of {states}", r.channel.channel.builder.nodes
         if isinstance(r.newton, NewtonStep):
@@ -121,13 +124,26 @@ def _recurrence(plan: Plan, recurrence: Recurrence, component: Component) -> Rec
         chunked = chunk_form(plan, recurrence, component)
     except Unsupported as e:
         chunked = Refusal(str(e))
-    return RecurrenceKernels(recurrence, component, sweep, channel, newton, chunked)
+    return RecurrenceKernels(recurrence, component, sweep, channel, newton, chunked, _followed(plan, recurrence, sweep))
 
 
 def _sweep(plan: Plan, recurrence: Recurrence) -> Sweep:
-    step = lower(plan, recurrence)
+    return _swept(plan, lower(plan, recurrence))
+
+
+def _swept(plan: Plan, step: Step) -> Sweep:
     forwards = forward(step)
     return Sweep(step, _split(plan, step, forwards), forwards, backward(step))
+
+
+def _followed(plan: Plan, recurrence: Recurrence, alone: Sweep | Refusal) -> Sweep | None:
+    if recurrence.exit is None or isinstance(alone, Refusal):
+        return None
+    try:
+        sweep = _swept(plan, lowered(plan, recurrence, unroll=False)[1])
+    except Unsupported:
+        return None
+    return sweep if sweep.split == alone.split else None
 
 
 def _split(plan: Plan, step: Step, forwards: Program) -> Split:

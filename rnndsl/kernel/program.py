@@ -145,7 +145,7 @@ def forward(step: Step) -> Program:
 
 
 def backward(step: Step) -> Program:
-    """The gradients of streams, statics and old states from those of the new states. Extends the step's graph. Raises Unsupported."""
+    """The gradients of streams, statics and old states from those of the new states and the outputs. Extends the step's graph. Raises Unsupported."""
     b = step.builder
     last = len(b.nodes) - 1
     adjoint = Adjoint(b)
@@ -153,6 +153,8 @@ def backward(step: Step) -> Program:
         adjoint.seed(n, b.leaf("carry_gradient", i, array.shape))
         if lag == 1:
             adjoint.seed(n, b.leaf("state_gradient", i, array.shape))
+    for i, (array, n) in enumerate(step.outputs):
+        adjoint.seed(n, b.leaf("follow_gradient", i, array.shape))
     adjoint.run(last)
     sinks: list[Sink] = []
     partial = set()

@@ -31,7 +31,7 @@ def new_empty(like: Tensor, shape: Sequence[int]) -> Tensor:
     """`like.new_empty(shape)` for which the system is asked for large pages. It may decline: a hint cannot fail."""
     made = like.new_empty(shape)
     size = made.numel() * made.element_size()
-    if _advise is not None and size >= _FROM and made.device.type == "cpu" and not torch.compiler.is_compiling():
+    if _advise is not None and type(made) is Tensor and made.device.type == "cpu" and size >= _FROM:
         first = made.data_ptr() // _LARGE * _LARGE
         _advise(first, (made.data_ptr() + size - first + _LARGE - 1) // _LARGE * _LARGE, mmap.MADV_HUGEPAGE)
     return made

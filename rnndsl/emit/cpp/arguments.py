@@ -42,11 +42,15 @@ def write_arguments(f: Scope) -> None:
     elif f.direction == "forward":
         for i, (a, lag) in enumerate(step.carries):
             array(f.names(("final", i), f"{a.label}_{lag}_final"))
+        for i, (a, _) in enumerate(step.outputs):
+            array(f.names(("output", i), f"{a.label}_out"))
     else:
         for i in kept:
             array(f.names(("state_gradient", i), f"d_{step.carries[i][0].label}"))
         for i, (a, lag) in enumerate(step.carries):
             array(f.names(("final_gradient", i), f"d_{a.label}_{lag}_final"))
+        for i, (a, _) in enumerate(step.outputs):
+            array(f.names(("follow_gradient", i), f"d_{a.label}"))
         for i, a in enumerate(step.streams):
             array(f.names(("stream_gradient", i), f"d_{a.label}"))
         for i, a in enumerate(step.statics):

@@ -25,4 +25,5 @@ def carried(kernels: CellKernels, source: Source) -> Carried:
 
 
 def _said(k: KernelText) -> dict[str, Any]:
-    return {"name": k.name, "streams": k.streams, "statics": k.statics, "carries": k.carries, "lags": k.lags, "partial": k.partial}
+    said = {"name": k.name, "streams": k.streams, "statics": k.statics, "carries": k.carries, "lags": k.lags, "partial": k.partial}
+    return said | ({"own": k.own, "follows": k.follows} if k.follows else {})

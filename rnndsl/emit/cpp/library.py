@@ -12,7 +12,7 @@ from rnndsl.emit.labels import labels_of
 from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.step_form import StepForm, form, step_form
 from rnndsl.emit.templates import rendered
-from rnndsl.kernel.build import CellKernels, Refusal, Sweep
+from rnndsl.kernel.build import CellKernels, RecurrenceKernels, Refusal, Sweep
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.program import Program, outer_layout
 from rnndsl.kernel.separate import Split
@@ -38,6 +38,10 @@ class KernelText:
     carries: tuple[int, ...]
     lags: tuple[int, ...]  # of the carried arrays
     partial: tuple[int, ...]  # streams of which only a part has a gradient
+    shapes: list[str]  # of what follows: how many, and of each how many axes, and their sizes
+    further: list[str]  # entries of the streams, and of the statics, that only what follows reads: how many, and of each
+    follows: tuple[int, ...]  # how many real arrays each value is that follows
+    own: tuple[int, int]  # how many streams and statics, first among them, are the recurrence's own
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def cpp_text(made: CellKernels, source: Source) -> CppText:
             refused.append((label, r.sweep.reason))
             continue
         try:
-            kernels.append(_kernel(plan, r.sweep, source, names, label))
+            kernels.append(_kernel(plan, r, r.followed or r.sweep, source, names, label))
         except Unsupported as e:
             refused.append((label, f"`{e}` has no kernel"))
     step = _step(made, source, names) if not refused else None
@@ -86,8 +90,11 @@ def cpp_text(made: CellKernels, source: Source) -> CppText:
     return CppText(text.rstrip() + "\n", tuple((n, names(n)) for n in plan.cell.sizes), tuple(kernels), step, tuple(refused))
 
 
-def _kernel(plan: Plan, sweep: Sweep, source: Source, names: KernelNames, label: str) -> KernelText:
-    step = sweep.step
+def _kernel(plan: Plan, r: RecurrenceKernels, sweep: Sweep, source: Source, names: KernelNames, label: str) -> KernelText:
+    step, streams, statics = sweep.step, form(sweep.step.streams), form(sweep.step.statics)
+    exit_ = r.recurrence.exit if step.outputs else None
+    own = (len(streams) - len(exit_.streams), len(statics) - len(exit_.statics)) if exit_ else (len(streams), len(statics))
+    later = [step.streams[sum(streams[: own[0]]) :], step.statics[sum(statics[: own[1]]) :]]
     hypers = tuple(h.name for h in plan.cell.hypers)
 
     def function(program: Program, direction: str, saved: tuple[int, ...] = ()) -> Function:
@@ -106,11 +113,15 @@ def _kernel(plan: Plan, sweep: Sweep, source: Source, names: KernelNames, label:
         outers=_outers(back, step, from_streams),
         saves=_saves(back),
         slices=_slices(back, step),
-        streams=form(step.streams),
-        statics=form(step.statics),
+        streams=streams,
+        statics=statics,
         carries=form(tuple(array for array, _ in step.carries)),
         lags=tuple(lag for _, lag in step.carries),
         partial=tuple(sorted(sweep.backward.partial)),
+        shapes=[str(len(step.outputs)), *(text for a, _ in step.outputs for text in (str(len(a.shape)), *map(back.dim, a.shape)))],
+        further=[text for arrays in later for text in (str(len(arrays)), *(back.full_volume(a.shape) for a in arrays))],
+        follows=form(tuple(array for array, _ in step.outputs)),
+        own=own,
     )
 
 

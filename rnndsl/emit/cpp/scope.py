@@ -16,7 +16,7 @@ from rnndsl.kernel.schedule import DomainKey, Group, schedule, viewed
 from rnndsl.kernel.separate import Split, classes_of, state_numbers
 from rnndsl.kernel.step import Step
 
-GIVEN = frozenset(("old", "state_gradient", "stream", "static", "carry_gradient"))  # leaves that lie in memory before a step
+GIVEN = frozenset(("old", "state_gradient", "follow_gradient", "stream", "static", "carry_gradient"))  # leaves that lie in memory before a step
 Domain = tuple  # of (size, marker): the marker says how units divide the axis: ("head", position), "block", or None
 
 
@@ -152,7 +152,7 @@ class Scope:
         if node.op == "reshape":
             inner = self.view(node.args[0])
             return View(inner.base, inner.offset, self.row_major([self.dim(d) for d in node.shape]))
-        if node.op in ("old", "state_gradient", "stream", "static"):
+        if node.op in GIVEN and node.op != "carry_gradient":
             return View(n, "0", self.row_major([self.dim(d) for d in node.shape]))
         if node.op == "carry_gradient":
             return View(n, "0", self.row_major([self.extent(*a) for a in self.state_domain(node.leaf.index)]))
@@ -160,7 +160,7 @@ class Scope:
 
     def in_unit(self, base: int) -> bool:
         """Whether memory holds only what the unit itself has."""
-        return self.nodes[base].op not in ("old", "state_gradient", "stream", "static")
+        return self.nodes[base].op not in GIVEN or self.nodes[base].op == "carry_gradient"
 
     def place(self, marker: Hashable, variable: str, in_unit: bool) -> str:
         """The position along an axis, in memory that holds all of it or a unit's part."""
@@ -189,6 +189,8 @@ class Scope:
             return self.leaf_name("streams", index)
         if node.op == "static":
             return self.leaf_name("statics", index)
+        if node.op == "follow_gradient":
+            return self.names((node.op, index), f"d_{self.step.outputs[index][0].label}")
         array, lag = self.step.carries[index]
         plain = array.label
         wanted = {"old": f"{plain}_{lag}", "state_gradient": f"d_{plain}", "carry_gradient": f"d_{plain}_{lag}_next"}[node.op]
@@ -212,7 +214,7 @@ class Scope:
             return f"T* {name} = {self.saved_at(base)} + r * {self.saved_apart(base)};"
         if node.op == "old":
             return f"const T* {name} = {self.old_call(node.leaf.index, *self.row)};"
-        if node.op in ("stream", "state_gradient"):
+        if node.op in ("stream", "state_gradient", "follow_gradient"):
             return f"const T* {name} = {self.base_name(base)}.at<const T>({', '.join(self.row)});"
         if node.op == "carry_gradient":
             return f"const T* {name} = {self.base_name(base)} + r * {cpp_text.bracketed(self.volume(self.state_domain(node.leaf.index)))};"
@@ -223,7 +225,7 @@ class Scope:
         node = self.nodes[base]
         if self.direction not in ("forward", "backward"):
             return None
-        if node.op in ("stream", "state_gradient"):
+        if node.op in ("stream", "state_gradient", "follow_gradient"):
             return f"{self.base_name(base)}.time * AHEAD"
         if node.op == "old" and self.direction == "backward":
             first = state_numbers_exact(self.step)[node.leaf.index]

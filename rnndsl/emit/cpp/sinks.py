@@ -69,7 +69,7 @@ def ahead_of_sink(f: Scope, s: Sink) -> str | None:
     """How far from what this step writes that lies which a step AHEAD writes; None of what is in a cache anyway."""
     kind, index = s.target.kind, s.target.index
     shared = kind == "stream_gradient" and index in shared_streams(f)
-    if f.direction not in ("forward", "backward") or shared or kind not in ("sequence", "stream_gradient", "outer_left", "outer_right"):
+    if f.direction not in ("forward", "backward") or shared or kind not in ("sequence", "output", "stream_gradient", "outer_left", "outer_right"):
         return None
     return f"{f.names((kind, index))}.time * AHEAD"
 

@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,9 @@ class Cpu(Backend):
 
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
         key = _key(layer, name, kind["dtype"], _schedule(layer, name))
+        if call.further and recurrence.known(key).follows:
+            streams, statics = call.further
+            call = call._replace(streams=(*call.streams, *streams), statics=(*call.statics, *statics))
         found = recurrence.run(key, call)
         keep_report(self, layer, name, key)
         return found
@@ -86,11 +90,14 @@ class Cpu(Backend):
         """Raises what `build.load` does."""
         kernel = key.kernels.kernels[key.name]
         forms = (kernel.streams, kernel.statics, kernel.carries)
-        reference = reference_of(key.cls, key.name, forms, kernel.lags, key.sizes, key.hypers, key.dtype)
-        if key.wish == NEWTON:
+        if key.wish == NEWTON:  # what follows is then computed of the states
             carries = Carries(key.kernels.rounds[key.name].nearer)
             stepwise = key.on(self.name)
+            own = kernel.own or (len(kernel.streams), len(kernel.statics))
+            forms = (kernel.streams[: own[0]], kernel.statics[: own[1]], kernel.carries)
+            reference = reference_of(key.cls, key.name, forms, kernel.lags, key.sizes, key.hypers, key.dtype)
             return Solver(key, rounds_in_cpp(key, carries, lambda: recurrence.known(stepwise)), forms, carries, reference)
+        reference = reference_of(key.cls, key.name, forms, kernel.lags, key.sizes, key.hypers, key.dtype, kernel.own, kernel.follows)
         return Compiled(load(key.cls, key.name, key.sizes, key.hypers, key.dtype), forms, kernel.lags, key.dtype, reference)
 
 
@@ -146,12 +153,21 @@ class Compiled:
     lags: tuple[int, ...]
     dtype: torch.dtype
     reference: Any
-    follows: tuple[int, ...] = ()
+
+    @property
+    def follows(self) -> tuple[int, ...]:
+        return self.loaded.kernel.follows
 
     @property
     def saves(self) -> tuple[int, ...]:
         """Entries that a step has of what `forward` leaves to `backward`, array by array."""
         return tuple(filter(None, self.loaded.saves))
+
+    def empty(self, first: Sequence[Tensor], steps: Any) -> list[Tensor]:
+        """What `forward` returns, without values."""
+        sequences = [new_empty(f, (f.shape[0], steps, *f.shape[1:])) for f, lag in zip(first, self.lags, strict=True) if lag == 1]
+        finals = [torch.empty_like(f, memory_format=torch.contiguous_format) for f in first]
+        return [*sequences, *finals, *(new_empty(first[0], (first[0].shape[0], steps, *shape)) for shape in self.loaded.shapes)]
 
     def cast(self, t: Tensor, is_stream: bool) -> Tensor:
         return t if t.dtype == self.dtype or (is_stream and t.dtype in HALF) else t.to(self.dtype)
@@ -161,12 +177,13 @@ class Compiled:
         call = self._widened(call)
         batch, work = values_of(first, loaded.kernel.lags)
         _kept, arrays = _given(call, self.dtype)
-        sequences = [new_empty(f, (batch, steps, *f.shape[1:])) for f, lag in zip(first, loaded.kernel.lags, strict=True) if lag == 1]
-        finals = [torch.empty_like(f, memory_format=torch.contiguous_format) for f in first]
+        found = self.empty(first, steps)
+        kept, begin = loaded.kernel.kept, loaded.kernel.kept + len(first)
         saved = [new_empty(first[0], (batch, steps, size)) for size in self.saves] if saving else []
-        arrays += [*strided(sequences, 2, self.dtype), *strided(finals, 1, self.dtype), *self._of_saved(saved)]
-        invoke(loaded.forward, loaded.hypers, batch, steps, work * steps, arrays, call.reset)
-        return [*sequences, *finals, *saved]
+        for tensors, lead in ((found[:kept], 2), (found[kept:begin], 1), (found[begin:], 2)):
+            arrays += strided(tensors, lead, self.dtype)
+        invoke(loaded.forward, loaded.hypers, batch, steps, work * steps, [*arrays, *self._of_saved(saved)], call.reset)
+        return [*found, *saved]
 
     def _of_saved(self, saved: list[Tensor]) -> list[int]:
         """Where saved products lie; nowhere those that are not saved."""
@@ -176,7 +193,7 @@ class Compiled:
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
         loaded, first, steps = self.loaded, call.first, call.steps
         sequences, saved = sequences[: loaded.kernel.kept], sequences[loaded.kernel.kept :]
-        narrow, call = call.streams, self._widened(call)
+        narrow, counts, call = call.streams, (len(call.streams), len(call.statics)), self._widened(call)
         batch, work = values_of(first, loaded.kernel.lags)
         kept, arrays = _given(call, self.dtype)
         kept += [rows(s, 2) for s in sequences]
@@ -189,8 +206,11 @@ class Compiled:
 
         for gradient, sequence in zip(grads, sequences, strict=False):
             add(gradient, sequence, 2)
-        for gradient, begin in zip(grads[len(sequences) :], first, strict=True):
+        for gradient, begin in zip(grads[len(sequences) :], first, strict=False):
             add(gradient, begin, 1)
+        for i, shape in enumerate(loaded.shapes):
+            gradient = grads[len(sequences) + len(first) + i] if len(grads) > len(sequences) + len(first) else None
+            add(gradient, first[0].new_empty((0, 0, *shape)), 2)
         stream_grads = [new_empty(s, s.shape) for s in call.streams]
         for i in loaded.kernel.partial:
             stream_grads[i].zero_()
@@ -203,14 +223,19 @@ class Compiled:
         arrays += [*strided(list(itertools.chain.from_iterable(factors)), 2, self.dtype), *self._of_saved(saved)]
         invoke(loaded.backward, loaded.hypers, batch, steps, work * steps, arrays, call.reset)
         for o, (left, right) in zip(loaded.outers, factors, strict=True):
-            if wanted[len(call.streams) + o.index]:
+            if o.index < counts[1] and wanted[counts[0] + o.index]:
                 o.add(static_grads[o.index], left, right)
-        stream_grads = [cast_to(g, s.dtype) for g, s in zip(stream_grads, narrow, strict=True)]
-        return [*stream_grads, *static_grads, *first_grads, *initial_grads]
+        stream_grads = [cast_to(g, s.dtype) for g, s in zip(stream_grads, narrow, strict=False)]
+        return [*stream_grads, *static_grads[: counts[1]], *first_grads, *initial_grads]
 
     def _widened(self, call: Call) -> Call:
-        """A call as kernels take it: half streams, which autograd keeps as they are, in the dtype that is computed in."""
-        return call._replace(streams=[widened(s, self.dtype) for s in call.streams])
+        """A call as kernels take it: half streams, which autograd keeps as they are, in the dtype that is computed in; and zeros for what follows where
+        the recurrence alone is asked for."""
+        streams, statics, begin = [widened(s, self.dtype) for s in call.streams], list(call.statics), call.first[0]
+        if len(streams) < sum(self.forms[0]) or len(statics) < sum(self.forms[1]):
+            streams += [begin.new_zeros(size).expand(begin.shape[0], call.steps, size) for size in self.loaded.further[0]]
+            statics += [begin.new_zeros(size) for size in self.loaded.further[1]]
+        return call._replace(streams=streams, statics=statics)
 
 
 BACKEND = Cpu()

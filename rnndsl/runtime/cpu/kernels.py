@@ -8,7 +8,8 @@ from rnndsl.runtime.kernels import KernelText, Step
 @dataclass(frozen=True)
 class Kernel:
     """What the runtime knows of one recurrence: its C++ name; how many real arrays (two for a complex value) each stream, static and
-    carried value is passed as; the lag of each carried array; and the streams of which only a part has a gradient."""
+    carried value is passed as; the lag of each carried array; the streams of which only a part has a gradient; and, where it makes what follows
+    the recurrence too, how many streams and statics, first among them, are the recurrence's own, and how many real arrays each value is that follows."""
 
     name: str
     streams: tuple[int, ...]
@@ -16,6 +17,8 @@ class Kernel:
     carries: tuple[int, ...]
     lags: tuple[int, ...]
     partial: tuple[int, ...] = ()
+    own: tuple[int, int] | None = None
+    follows: tuple[int, ...] = ()
 
     @property
     def kept(self) -> int:

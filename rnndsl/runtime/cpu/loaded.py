@@ -26,6 +26,8 @@ class Loaded:
     forward: Any
     backward: Any
     outers: tuple[Outer, ...]
+    shapes: tuple[tuple[int, ...], ...]  # of what follows
+    further: tuple[tuple[int, ...], tuple[int, ...]]  # entries of the streams, and of the statics, that only what follows reads
     saves: tuple[int, ...]  # entries that a step has of each product that is saved for the backward pass, 0 of one that is computed again
     hypers: Any  # double*
 
@@ -57,7 +59,9 @@ def load(cls: Any, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> 
     check_slices(_slices(table(library, f"{kernel.name}_slices")))
     outers = _outers(table(library, f"{kernel.name}_outers"))
     saves = _saves(table(library, f"{kernel.name}_saves"))
-    return Loaded(kernel, forward, backward, outers, saves, doubles(hypers))
+    shapes, read = _shapes(table(library, f"{kernel.name}_shapes")), table(library, f"{kernel.name}_further")
+    further = _row(read), _row(read)
+    return Loaded(kernel, forward, backward, outers, shapes, further, saves, doubles(hypers))
 
 
 def function_of(library: ctypes.CDLL, name: str, further: Sequence[Any] = ()) -> Any:
@@ -84,6 +88,14 @@ def table(library: ctypes.CDLL, name: str) -> Iterator[int]:
     """The numbers of a table in a library; its first one says how many entries follow, of as many numbers as its reader knows."""
     numbers = ctypes.cast(_symbol(library, name), ctypes.POINTER(ctypes.c_int64))
     return (numbers[i] for i in itertools.count())
+
+
+def _row(read: Iterator[int]) -> tuple[int, ...]:
+    return tuple(next(read) for _ in range(next(read)))
+
+
+def _shapes(read: Iterator[int]) -> tuple[tuple[int, ...], ...]:
+    return tuple(_row(read) for _ in range(next(read)))
 
 
 def _outers(read: Iterator[int]) -> tuple[Outer, ...]:
