@@ -5,7 +5,6 @@ import ctypes
 import mmap
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 _LARGE = 1 << 21  # bytes of a large page

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.cpp.function import Function
 from rnndsl.emit.cpp.products import saveable
@@ -162,15 +163,25 @@ def _without_twice(program: Program, f: Function) -> tuple[Program, dict[int, in
         whole = tuple(range(len(node.shape)))
         return value(node.args[0]) if node.op == "copy" and node.maps == (whole,) and nodes[node.args[0]].shape == node.shape else n
 
-    streams: dict[int, int] = {}  # of values that are all of the gradient of one
+    def pieces(n: int) -> dict[tuple[int, Dim], int]:
+        """What a value is put together of: by axis and offset."""
+        node = nodes[value(n)]
+        if node.op != "concat":
+            return {(0, Dim.of(0)): value(n)}
+        axis, sizes = node.of(int), [nodes[a].shape[node.of(int)] for a in node.args]
+        return {(axis, sum(sizes[:k], Dim.of(0))): value(a) for k, a in enumerate(node.args)}
+
+    gradients: dict[int, dict[tuple[int, Dim], int]] = {}  # of streams: what is written of each
     for s in program.sinks:
-        if s.target.kind == "stream_gradient" and s.target.index not in shared and nodes[s.node].shape == f.step.streams[s.target.index].shape:
-            streams[value(s.node)] = s.target.index
+        if s.target.kind == "stream_gradient" and s.order == tuple(range(len(s.order))):
+            gradients.setdefault(s.target.index, {})[s.axis, s.offset] = value(s.node)
     found: dict[int, int] = {}
     for k, outer in enumerate(program.outers):
         m, node, order = outer_layout(program, k).factor(left=True)
-        if outer.loop is None and value(node) in streams and list(m) == order:
-            found[k] = streams[value(node)]
+        if outer.loop is None and list(m) == order:
+            same = [i for i, of in gradients.items() if i not in shared and f.step.streams[i].shape == nodes[node].shape and of == pieces(node)]
+            if same:
+                found[k] = same[0]
     sinks = tuple(s for s in program.sinks if s.target.kind != "outer_left" or s.target.index not in found)
     return replace(program, sinks=sinks), found
 

@@ -325,6 +325,10 @@ EXPORT void s_backward(const Call& call) {
   reduce(d_s_1_initial_parts_, units.parts, H_, d_s_1_initial_);
 }
 
+// What follows: how many, and of each how many axes, and their sizes; entries of the streams and of the statics that only it reads.
+EXPORT const int64_t s_shapes[] = { 0 };
+EXPORT const int64_t s_further[] = { 0, 0 };
+
 // Slices of params that are asked for: the first, the last, and how many there are.
 EXPORT const int64_t s_slices[] = { 1, long(T(1)), long(T(L_)), L_ };
 
