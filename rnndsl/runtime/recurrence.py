@@ -145,7 +145,7 @@ def _backward(key: str, *arguments: Any) -> list[Tensor]:
 @torch.library.register_fake("rnndsl::recurrence")
 def _forward_fake(key, streams, statics, first, initial, reset, steps, guess=None, saving=False):
     kernels, begin = known(key), first[0]
-    saved = [begin.new_empty((begin.shape[0], steps, size)) for size in kernels.saves] if saving else []
+    saved = kernels.empty_saved(first, steps) if saving else []
     if hasattr(kernels, "empty"):
         return [*kernels.empty(first, steps), *saved]
     sequences = [f.new_empty((f.shape[0], steps, *f.shape[1:])) for f, lag in zip(first, kernels.lags, strict=True) if lag == 1]

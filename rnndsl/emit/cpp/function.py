@@ -81,6 +81,8 @@ class Function(Scope):
             self.put("const long part = unit / call.batch, b = unit % call.batch, t = units.first_row(part), rows = units.rows(part);", 2)
         else:
             self.put(f"const long part = {number}, b = units.first_row(part), rows = units.rows(part);", 2)
+        if self.has_crew:
+            self.put("const auto ahead = [&](const Array& a) { return rows > 1 ? a.batch : a.time * AHEAD; };", 2)
         if self.block_size is not None:
             self.put("const long start = block * BLOCK;", 2)
             self.put("auto run = [&](auto extent) {", 2)

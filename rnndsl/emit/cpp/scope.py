@@ -226,11 +226,16 @@ class Scope:
         if self.direction not in ("forward", "backward"):
             return None
         if node.op in ("stream", "state_gradient", "follow_gradient"):
-            return f"{self.base_name(base)}.time * AHEAD"
+            return self.ahead(self.base_name(base))
         if node.op == "old" and self.direction == "backward":
             first = state_numbers_exact(self.step)[node.leaf.index]
-            return f"{self.names(('sequence', first), '')}.time * AHEAD"
+            return self.ahead(self.names(("sequence", first)))
         return None
+
+    def ahead(self, array: str) -> str:
+        """How far from what this step reads or writes of an array that lies which is soon asked for: some steps on, or, where a unit has rows, the next row,
+        since many rows that lie a power of two apart would push each other out of a cache."""
+        return f"ahead({array})" if self.has_crew else f"{array}.time * AHEAD"
 
     def lane_sum(self, n: int) -> str:
         """The identifier of a sum while it is in registers."""

@@ -71,7 +71,7 @@ def ahead_of_sink(f: Scope, s: Sink) -> str | None:
     shared = kind == "stream_gradient" and index in shared_streams(f)
     if f.direction not in ("forward", "backward") or shared or kind not in ("sequence", "output", "stream_gradient", "outer_left", "outer_right"):
         return None
-    return f"{f.names((kind, index))}.time * AHEAD"
+    return f.ahead(f.names((kind, index)))
 
 
 def _number(f: Scope, n: int) -> int:

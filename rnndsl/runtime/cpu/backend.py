@@ -169,6 +169,10 @@ class Compiled:
         finals = [torch.empty_like(f, memory_format=torch.contiguous_format) for f in first]
         return [*sequences, *finals, *(new_empty(first[0], (first[0].shape[0], steps, *shape)) for shape in self.loaded.shapes)]
 
+    def empty_saved(self, first: Sequence[Tensor], steps: Any) -> list[Tensor]:
+        """What `forward` leaves to `backward`, without values: all rows of a step one behind the other, as a step makes them."""
+        return [new_empty(first[0], (steps, first[0].shape[0], size)).transpose(0, 1) for size in self.saves]
+
     def cast(self, t: Tensor, is_stream: bool) -> Tensor:
         return t if t.dtype == self.dtype or (is_stream and t.dtype in HALF) else t.to(self.dtype)
 
@@ -179,7 +183,7 @@ class Compiled:
         _kept, arrays = _given(call, self.dtype)
         found = self.empty(first, steps)
         kept, begin = loaded.kernel.kept, loaded.kernel.kept + len(first)
-        saved = [new_empty(first[0], (batch, steps, size)) for size in self.saves] if saving else []
+        saved = self.empty_saved(first, steps) if saving else []
         for tensors, lead in ((found[:kept], 2), (found[kept:begin], 1), (found[begin:], 2)):
             arrays += strided(tensors, lead, self.dtype)
         invoke(loaded.forward, loaded.hypers, batch, steps, work * steps, [*arrays, *self._of_saved(saved)], call.reset)

@@ -24,6 +24,7 @@ EXPORT void h_forward(const Call& call) {
   const Panels<T, H_, 3*H_> W_h_panels_(W_h_, 1, (3*H_) * H_, 1, H_);
   parallel(call, units, [&](long unit, Memory& memory, Crew& crew) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
+    const auto ahead = [&](const Array& a) { return rows > 1 ? a.batch : a.time * AHEAD; };
     T* W_h_h_1_kept_ = memory.take<T>(ROWS * (3*H_));
     T* h_1_rows_ = memory.take<T>(ROWS * H_);
     for (long t = 0; t < call.steps; ++t) {
@@ -41,15 +42,15 @@ EXPORT void h_forward(const Call& call) {
         const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + i0, W_x_product_.time * AHEAD);
+          const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + i0, ahead(W_x_product_));
           const L b_r_2_ = L::load(b_r_ + i0);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
           const L r_in_ = W_x_product_2_ + b_r_2_;
-          const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + i0, W_x_product_.time * AHEAD);
+          const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + i0, ahead(W_x_product_));
           const L b_z_2_ = L::load(b_z_ + i0);
           // gru.rnn:13  z = sigmoid(W_z @ x + R_z @ h[t-1] + b_z)
           const L z_in_ = W_x_product_3_ + b_z_2_;
-          const L W_x_product_4_ = L::load_ahead(W_x_product_r_ + 2*H_ + i0, W_x_product_.time * AHEAD);
+          const L W_x_product_4_ = L::load_ahead(W_x_product_r_ + 2*H_ + i0, ahead(W_x_product_));
           const L b_n_2_ = L::load(b_n_ + i0);
           // gru.rnn:14  n = tanh(W_n @ x + b_n + r * (R_n @ h[t-1] + c_n))
           const L n_in_ = W_x_product_4_ + b_n_2_;
@@ -66,7 +67,7 @@ EXPORT void h_forward(const Call& call) {
           const L h_1_2_ = L::load(h_1_r_ + i0);
           // gru.rnn:15  h[t] = (1 - z) * n + z * h[t-1]
           const L h_2_ = (T(1) - z_) * n_ + z_ * h_1_2_;
-          h_2_.store_ahead(h_all_.at<T>(b + r, t) + i0, h_all_.time * AHEAD);
+          h_2_.store_ahead(h_all_.at<T>(b + r, t) + i0, ahead(h_all_));
         });
       });
     }
@@ -113,6 +114,7 @@ EXPORT void h_backward(const Call& call) {
   T* d_h_1_initial_parts_ = all.zeros<T>(units.parts * H_);
   parallel(call, units, [&](long unit, Memory& memory, Crew& crew) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
+    const auto ahead = [&](const Array& a) { return rows > 1 ? a.batch : a.time * AHEAD; };
     T* W_h_h_1_kept_ = memory.take<T>(ROWS * (3*H_));
     T* z_kept_ = memory.take<T>(ROWS * H_);
     T* v_kept_ = memory.take<T>(ROWS * H_);
@@ -139,13 +141,13 @@ EXPORT void h_backward(const Call& call) {
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
           const L d_h_1_next_2_ = L::load(d_h_1_next_r_ + i0);
-          const L d_h_2_ = L::load_ahead(d_h_r_ + i0, d_h_.time * AHEAD);
+          const L d_h_2_ = L::load_ahead(d_h_r_ + i0, ahead(d_h_));
           // gru.rnn:15  h[t] = (1 - z) * n + z * h[t-1]
           const L v_ = d_h_1_next_2_ + d_h_2_;
           v_.store(v_kept_r_ + i0);
-          const L h_1_2_ = L::load_ahead(h_1_r_ + i0, h_all_.time * AHEAD);
+          const L h_1_2_ = L::load_ahead(h_1_r_ + i0, ahead(h_all_));
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-          h_1_2_.store_ahead(right0_.at<T>(b + r, t) + i0, right0_.time * AHEAD);
+          h_1_2_.store_ahead(right0_.at<T>(b + r, t) + i0, ahead(right0_));
         });
       });
       // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
@@ -169,15 +171,15 @@ EXPORT void h_backward(const Call& call) {
         T* d_W_x_product_3_kept_r_ = d_W_x_product_3_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
-          const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + i0, W_x_product_.time * AHEAD);
+          const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + i0, ahead(W_x_product_));
           const L b_r_2_ = L::load(b_r_ + i0);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
           const L r_in_ = W_x_product_2_ + b_r_2_;
-          const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + i0, W_x_product_.time * AHEAD);
+          const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + i0, ahead(W_x_product_));
           const L b_z_2_ = L::load(b_z_ + i0);
           // gru.rnn:13  z = sigmoid(W_z @ x + R_z @ h[t-1] + b_z)
           const L z_in_ = W_x_product_3_ + b_z_2_;
-          const L W_x_product_4_ = L::load_ahead(W_x_product_r_ + 2*H_ + i0, W_x_product_.time * AHEAD);
+          const L W_x_product_4_ = L::load_ahead(W_x_product_r_ + 2*H_ + i0, ahead(W_x_product_));
           const L b_n_2_ = L::load(b_n_ + i0);
           // gru.rnn:14  n = tanh(W_n @ x + b_n + r * (R_n @ h[t-1] + c_n))
           const L n_in_ = W_x_product_4_ + b_n_2_;
@@ -196,10 +198,10 @@ EXPORT void h_backward(const Call& call) {
           // gru.rnn:15  h[t] = (1 - z) * n + z * h[t-1]
           const L v_4_ = T(1) - z_;
           const L v_5_ = L::load(v_kept_r_ + i0);
-          const L h_1_3_ = L::load_ahead(h_1_r_ + i0, h_all_.time * AHEAD);
+          const L h_1_3_ = L::load_ahead(h_1_r_ + i0, ahead(h_all_));
           // gru.rnn:14  n = tanh(W_n @ x + b_n + r * (R_n @ h[t-1] + c_n))
           const L d_W_x_product_4_ = v_5_ * v_4_ * (T(1) - n_ * n_);
-          d_W_x_product_4_.store_ahead(d_W_x_product_.at<T>(b + r, t) + 2*H_ + i0, d_W_x_product_.time * AHEAD);
+          d_W_x_product_4_.store_ahead(d_W_x_product_.at<T>(b + r, t) + 2*H_ + i0, ahead(d_W_x_product_));
           (L::load(d_b_n_sum_ + i0) + d_W_x_product_4_).store(d_b_n_sum_ + i0);
           const L d_c_n_2_ = d_W_x_product_4_ * r_;
           d_c_n_2_.store(d_c_n_2_kept_r_ + i0);
@@ -207,12 +209,12 @@ EXPORT void h_backward(const Call& call) {
           // gru.rnn:13  z = sigmoid(W_z @ x + R_z @ h[t-1] + b_z)
           const L d_W_x_product_2_ = (v_5_ * h_1_3_ - v_5_ * n_) * (v_4_ * z_);
           d_W_x_product_2_.store(d_W_x_product_2_kept_r_ + i0);
-          d_W_x_product_2_.store_ahead(d_W_x_product_.at<T>(b + r, t) + H_ + i0, d_W_x_product_.time * AHEAD);
+          d_W_x_product_2_.store_ahead(d_W_x_product_.at<T>(b + r, t) + H_ + i0, ahead(d_W_x_product_));
           (L::load(d_b_z_sum_ + i0) + d_W_x_product_2_).store(d_b_z_sum_ + i0);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
           const L d_W_x_product_3_ = d_W_x_product_4_ * v_3_ * ((T(1) - r_) * r_);
           d_W_x_product_3_.store(d_W_x_product_3_kept_r_ + i0);
-          d_W_x_product_3_.store_ahead(d_W_x_product_.at<T>(b + r, t) + i0, d_W_x_product_.time * AHEAD);
+          d_W_x_product_3_.store_ahead(d_W_x_product_.at<T>(b + r, t) + i0, ahead(d_W_x_product_));
           (L::load(d_b_r_sum_ + i0) + d_W_x_product_3_).store(d_b_r_sum_ + i0);
         });
       }
@@ -232,7 +234,7 @@ EXPORT void h_backward(const Call& call) {
           using L = typename decltype(tag)::type;
           const L v_2_2_ = L::load(v_2_kept_r_ + i0);
           // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)
-          v_2_2_.store_ahead(left0_.at<T>(b + r, t) + i0, left0_.time * AHEAD);
+          v_2_2_.store_ahead(left0_.at<T>(b + r, t) + i0, ahead(left0_));
         });
       });
       // gru.rnn:12  r = sigmoid(W_r @ x + R_r @ h[t-1] + b_r)

@@ -21,6 +21,7 @@ EXPORT void s_forward(const Call& call) {
   const Panels<T, H_, H_> R_h_panels_(R_h_, L_, L_ * (H_ * H_) / L_, 1, H_);
   parallel(call, units, [&](long unit, Memory& memory, Crew& crew) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
+    const auto ahead = [&](const Array& a) { return rows > 1 ? a.batch : a.time * AHEAD; };
     T* v_kept_ = memory.take<T>(ROWS * 1);
     T* R_t_v_2_kept_ = memory.take<T>(ROWS * H_);
     T* R_h_v_2_kept_ = memory.take<T>(ROWS * H_);
@@ -57,11 +58,11 @@ EXPORT void s_forward(const Call& call) {
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
             const L v_4_ = L::fill(*(v_kept_r_));
-            const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + i0, W_x_product_.time * AHEAD);
+            const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + i0, ahead(W_x_product_));
             const L R_t_v_2_2_ = L::load(R_t_v_2_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L g_ = sigmoid(select(v_4_, W_x_product_2_, L::fill(T(0))) + R_t_v_2_2_);
-            const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + i0, W_x_product_.time * AHEAD);
+            const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + i0, ahead(W_x_product_));
             const L R_h_v_2_2_ = L::load(R_h_v_2_kept_r_ + i0);
             const L v_2_2_2_ = L::load(v_2_2_kept_r_ + i0);
             // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
@@ -79,7 +80,7 @@ EXPORT void s_forward(const Call& call) {
           using L = typename decltype(tag)::type;
           const L v_3_2_ = L::load(v_3_kept_r_ + i0);
           // rhn.rnn:15  s[t] = v
-          v_3_2_.store_ahead(s_all_.at<T>(b + r, t) + i0, s_all_.time * AHEAD);
+          v_3_2_.store_ahead(s_all_.at<T>(b + r, t) + i0, ahead(s_all_));
         });
       });
     }
@@ -119,6 +120,7 @@ EXPORT void s_backward(const Call& call) {
   T* d_s_1_initial_parts_ = all.zeros<T>(units.parts * H_);
   parallel(call, units, [&](long unit, Memory& memory, Crew& crew) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
+    const auto ahead = [&](const Array& a) { return rows > 1 ? a.batch : a.time * AHEAD; };
     T* v_kept_ = memory.take<T>(ROWS * 1);
     T* R_t_v_2_kept_ = memory.take<T>(ROWS * H_);
     T* R_h_v_2_kept_ = memory.take<T>(ROWS * H_);
@@ -147,7 +149,7 @@ EXPORT void s_backward(const Call& call) {
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
           const L d_s_1_next_2_ = L::load(d_s_1_next_r_ + i0);
-          const L d_s_2_ = L::load_ahead(d_s_r_ + i0, d_s_.time * AHEAD);
+          const L d_s_2_ = L::load_ahead(d_s_r_ + i0, ahead(d_s_));
           // rhn.rnn:15  s[t] = v
           const L v_3_ = d_s_1_next_2_ + d_s_2_;
           v_3_.store(v_3_kept_r_ + i0);
@@ -184,11 +186,11 @@ EXPORT void s_backward(const Call& call) {
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
             const L v_11_ = L::fill(*(v_kept_r_));
-            const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + i0, W_x_product_.time * AHEAD);
+            const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + i0, ahead(W_x_product_));
             const L R_t_v_2_2_ = L::load(R_t_v_2_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L g_ = sigmoid(select(v_11_, W_x_product_2_, L::fill(T(0))) + R_t_v_2_2_);
-            const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + i0, W_x_product_.time * AHEAD);
+            const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + i0, ahead(W_x_product_));
             const L R_h_v_2_2_ = L::load(R_h_v_2_kept_r_ + i0);
             // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
             const L v_2_ = T(1) - g_;
@@ -224,8 +226,8 @@ EXPORT void s_backward(const Call& call) {
             using L = typename decltype(tag)::type;
             const L v_2_2_3_ = L::load(v_2_2_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-            v_2_2_3_.store_ahead(right0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, right0_.time * AHEAD);
-            v_2_2_3_.store_ahead(right1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, right1_.time * AHEAD);
+            v_2_2_3_.store_ahead(right0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, ahead(right0_));
+            v_2_2_3_.store_ahead(right1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, ahead(right1_));
           });
         });
         // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
@@ -245,11 +247,11 @@ EXPORT void s_backward(const Call& call) {
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
             const L v_13_ = L::fill(*(v_kept_r_));
-            const L W_x_product_4_ = L::load_ahead(W_x_product_r_ + i0, W_x_product_.time * AHEAD);
+            const L W_x_product_4_ = L::load_ahead(W_x_product_r_ + i0, ahead(W_x_product_));
             const L R_t_v_2_3_ = L::load(R_t_v_2_kept_r_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L g_ = sigmoid(select(v_13_, W_x_product_4_, L::fill(T(0))) + R_t_v_2_3_);
-            const L W_x_product_5_ = L::load_ahead(W_x_product_r_ + H_ + i0, W_x_product_.time * AHEAD);
+            const L W_x_product_5_ = L::load_ahead(W_x_product_r_ + H_ + i0, ahead(W_x_product_));
             const L R_h_v_2_3_ = L::load(R_h_v_2_kept_r_ + i0);
             // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
             const L v_14_ = tanh(select(v_13_, W_x_product_5_, L::fill(T(0))) + R_h_v_2_3_);
@@ -259,13 +261,13 @@ EXPORT void s_backward(const Call& call) {
             const L v_2_2_4_ = L::load(v_2_2_kept_r_ + i0);
             const L v_4_ = v_10_2_ * g_ * (T(1) - v_14_ * v_14_);
             v_4_.store(v_4_kept_r_ + i0);
-            v_4_.store_ahead(left0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, left0_.time * AHEAD);
+            v_4_.store_ahead(left0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, ahead(left0_));
             const L v_15_ = select(v_13_, v_4_, L::fill(T(0)));
             (L::load(v_9_kept_ + r * H_ + i0) + v_15_).store(v_9_kept_ + r * H_ + i0);
             // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L v_5_ = (v_10_2_ * v_14_ - v_10_2_ * v_2_2_4_) * (v_2_ * g_);
             v_5_.store(v_5_kept_r_ + i0);
-            v_5_.store_ahead(left1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, left1_.time * AHEAD);
+            v_5_.store_ahead(left1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, ahead(left1_));
             const L v_16_ = select(v_13_, v_5_, L::fill(T(0)));
             (L::load(v_8_kept_ + r * H_ + i0) + v_16_).store(v_8_kept_ + r * H_ + i0);
           });
@@ -304,9 +306,9 @@ EXPORT void s_backward(const Call& call) {
           using L = typename decltype(tag)::type;
           const L v_8_2_ = L::load(v_8_kept_r_ + i0);
           // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-          v_8_2_.store_ahead(d_W_x_product_.at<T>(b + r, t) + i0, d_W_x_product_.time * AHEAD);
+          v_8_2_.store_ahead(d_W_x_product_.at<T>(b + r, t) + i0, ahead(d_W_x_product_));
           const L v_9_2_ = L::load(v_9_kept_r_ + i0);
-          v_9_2_.store_ahead(d_W_x_product_.at<T>(b + r, t) + H_ + i0, d_W_x_product_.time * AHEAD);
+          v_9_2_.store_ahead(d_W_x_product_.at<T>(b + r, t) + H_ + i0, ahead(d_W_x_product_));
           const L v_7_2_ = L::load(v_7_kept_r_ + i0);
           v_7_2_.store(d_s_1_ + r * H_ + i0);
         });
