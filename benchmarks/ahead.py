@@ -27,7 +27,7 @@ import triton
 
 import rnndsl
 from rnndsl.devices import USUAL, of_architecture
-from rnndsl.runtime.triton.ahead import TARGETS, binary, kernels_of
+from rnndsl.runtime.triton.ahead import TARGETS, binary, kernels_of, key_of
 from rnndsl.runtime.triton.channels import Channels
 from rnndsl.runtime.triton.files import module_of, text_of
 from rnndsl.runtime.triton.step import CUT
@@ -121,7 +121,7 @@ def count_tiles(paths: list[Path], targets: list[str]) -> int:
     for target in targets:
         for file, name, kernel, function, cut in found:
             place = (file, name, kernel, target)
-            source = hashlib.sha256(f"{function.cache_key} {cut}".encode()).hexdigest()[:16]
+            source = hashlib.sha256(f"{key_of(function)} {cut}".encode()).hexdigest()[:16]
             if known.get(place, {}).get("source") == source:
                 continue
             try:

@@ -87,3 +87,38 @@ def test_two_channels_a_thread_move_their_halves_together(tmp_path):
     assert len(found) == 4
     assert found["False", "forward"] and found["False", "backward"]
     assert not found["True", "forward"] and not found["True", "backward"]
+
+
+KEYS = """
+import sys
+from rnndsl.runtime.triton.ahead import key_of
+from rnndsl.runtime.triton.files import module_of
+text = '''import triton
+import triton.language as tl
+SIZE = tl.constexpr(4)
+
+@triton.jit
+def twice(x):
+    return x * 2.0
+
+@triton.jit
+def kernel(out):
+    tl.store(out + tl.arange(0, SIZE), twice(1.0))
+'''
+others = {
+    "the same": text,
+    "further down": text.replace("SIZE = ", "\\n\\n# of a tile\\nSIZE = ").replace("    tl.store", "    # there\\n    tl.store"),
+    "another constant": text.replace("(4)", "(8)"),
+    "what it calls": text.replace("2.0", "3.0"),
+    "itself": text.replace("twice(1.0)", "twice(1.5)"),
+}
+for what, other in others.items():
+    print(key_of(module_of(other, "k").kernel) == key_of(module_of(text, "k").kernel), what)
+"""
+
+
+def test_keys_of_kernels():
+    """They do not know where a kernel stands, and know all that it is made of."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", KEYS], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.stdout.splitlines() == ["True the same", "True further down", "False another constant", "False what it calls", "False itself"], done.stderr

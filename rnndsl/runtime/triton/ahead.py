@@ -1,10 +1,13 @@
 """Kernels compiled ahead of time, without a GPU: what the binaries need of registers, stack and barriers."""
 
 import functools
+import hashlib
+import io
 import os
 import re
 import subprocess
 import tempfile
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import torch
 
 from rnndsl.runtime.triton.channels import Channels
+from rnndsl.runtime.triton.files import GENERATED
 from rnndsl.runtime.triton.rounds import ScanCut
 from rnndsl.runtime.triton.step import StepCut
 from rnndsl.runtime.triton.tile_launch import TileCut
@@ -47,6 +51,33 @@ def kernels_of(channels: Channels) -> dict[str, tuple[Any, bool]]:
     if channels.parallel is not None:
         found |= {"parallel forward": (channels.parallel, True), "parallel backward": (channels.parallel_back, True)}
     return found
+
+
+def key_of(kernel: Any) -> str:
+    """What tells a kernel from others: its text, that of what it calls, and the constants that they read; not where they stand, nor their comments."""
+    found: dict[str, str] = {}
+    _collect(kernel, found)
+    return hashlib.sha256("\n".join(f"{name}: {found[name]}" for name in sorted(found)).encode()).hexdigest()
+
+
+def _collect(function: Any, found: dict[str, str]) -> None:
+    """The texts of a function and of all that it reads, by their names."""
+    from triton.language import constexpr
+    from triton.runtime.jit import JITFunction
+
+    module = function.__module__
+    name = function.__name__ if module.startswith(GENERATED) else f"{module}.{function.__name__}"  # a generated module is called by its text
+    if name in found:
+        return
+    skipped = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING)
+    tokens = [t for t in tokenize.generate_tokens(io.StringIO(function.src).readline) if t.type not in skipped]
+    found[name] = " ".join(tokenize.tok_name[t.type] if t.type in (tokenize.INDENT, tokenize.DEDENT) else t.string for t in tokens)
+    read = {t.string: function.fn.__globals__[t.string] for t in tokens if t.type == tokenize.NAME and t.string in function.fn.__globals__}
+    for word, value in sorted(read.items()):
+        if isinstance(value, JITFunction):
+            _collect(value, found)
+        elif isinstance(value, constexpr):
+            found[f"{name} {word}"] = str(value)
 
 
 def binary(kernel: Any, tiles: Cut, target: str, streams: torch.dtype = torch.float32, real: torch.dtype = torch.float32, reset: bool = False) -> Binary:

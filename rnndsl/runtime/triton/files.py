@@ -21,6 +21,8 @@ from rnndsl.runtime.triton.kernels import TritonKernels
 
 REAL = {torch.float32: "tl.float32", torch.float64: "tl.float64"}  # what kernels compute in
 
+GENERATED = "rnndsl_kernels_"  # what the names of generated modules begin with
+
 
 def text_of(kernels: TritonKernels, sizes: dict[str, int], hypers: dict[str, float], dtype: torch.dtype, rows: bool = False) -> str:
     """The Python text of a cell's kernels, with values in the place of those that stand in the compiler's text. rows: that of rounds."""
@@ -38,7 +40,7 @@ def module_of(text: str, name: str) -> ModuleType:
     """The module of a text, imported from a file. Raises ImportError where triton is not installed."""
     key = hashlib.sha256(text.encode()).hexdigest()
     label = f"{re.sub(r'[^A-Za-z0-9_]', '_', name)[:64] or 'kernel'}-{key[:16]}"
-    module_name = f"rnndsl_kernels_{label.replace('-', '_')}"
+    module_name = f"{GENERATED}{label.replace('-', '_')}"
     if module_name in sys.modules:
         return sys.modules[module_name]
     path = _written(label, key, text)
