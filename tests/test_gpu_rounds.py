@@ -158,6 +158,17 @@ def test_what_a_program_cannot_hold_is_left_to_others(monkeypatch):
         layer.to(DEVICE)(torch.randn(1, 2, 3, device=DEVICE))
 
 
+def test_large_matrices_in_loops_are_left_to_pytorch(monkeypatch):
+    """At 64 channels a program has those of RHN in registers, at 256 it has not."""
+    monkeypatch.setenv("RNNDSL_BACKEND", "auto")
+    taken = []
+    for width in (64, 256):
+        sizes = sizes_of(ZOO["RHN"].text, "RHN") | {"H": width}
+        layer = layer_of(ZOO["RHN"].text, "RHN", sizes, backend="auto", schedule="newton", device="meta")
+        taken.append(backend_for(layer, next(iter(kernels_of(ZOO["RHN"].text, "RHN").rounds)), torch.device("cuda"), (1, 64)).name)
+    assert taken == ["triton", "torch"]
+
+
 @pytest.mark.parametrize(
     ("width", "schedule", "steps", "runs"), [(8, "auto", 64, "sequential"), (256, "auto", 4096, "newton"), (256, "sequential", 4096, "sequential"), (8, "newton", 64, "newton")]
 )

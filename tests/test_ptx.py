@@ -92,6 +92,18 @@ def test_whole_steps(name):
 
 
 @pytest.mark.ptx
+@pytest.mark.part()
+@pytest.mark.parametrize("name", TILED)
+def test_rounds(name):
+    """Of Newton's method, where channels meet: kernels over rows, and scans along time."""
+    with emulated("sm_90", noise=2) as launches:
+        found = against_reference(ZOO[name].text, name, sizes_of(ZOO[name].text, name), 2, 3, torch.float32, backend="triton", schedule="newton")
+    assert not launches.wrong
+    assert any("_rows_" in launch.name for launch in launches.all)
+    assert_close(found, FLOAT32)
+
+
+@pytest.mark.ptx
 @pytest.mark.part("tf32x3-MGU")
 @pytest.mark.parametrize("name", ["MGU", "SLSTM", "M2RNN", "RHN"])
 @pytest.mark.parametrize("setting", ["ieee", "tf32x3"])

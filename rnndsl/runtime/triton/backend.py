@@ -112,7 +112,7 @@ class Triton(Backend):
         if wanted == NEWTON and _has_rounds(layer, name, kind["dtype"]):
             return NEWTON
         if layer.schedule not in ("auto", SEQUENTIAL) and not torch.compiler.is_compiling():
-            cls, why = type(layer), kernels.unrounded.get(name, "a row of its rounds is too large for a program" if layer.schedule == NEWTON else "")
+            cls, why = type(layer), kernels.unrounded.get(name, "a row of its rounds, or a matrix in one of its loops, is too large for a program" if layer.schedule == NEWTON else "")
             say_once(cls, f"schedule: {cls.__name__}: `{name}` runs sequentially, with the same numbers: 'triton' has no {layer.schedule} for it{': ' * bool(why)}{why}")
         return SEQUENTIAL
 

@@ -15,7 +15,7 @@ from rnndsl.runtime.call import Call
 from rnndsl.runtime.memory import rows
 from rnndsl.runtime.torch.buffers import Buffers, buffers_of
 from rnndsl.runtime.torch.newton import Carries, groups_of
-from rnndsl.runtime.triton.cut import power_of_two
+from rnndsl.runtime.triton.cut import in_registers, power_of_two
 from rnndsl.runtime.triton.launch import launch
 from rnndsl.runtime.triton.rows import RowRounds, RowScan, RowStage
 from rnndsl.runtime.triton.tile_launch import WIDEST, Asked, TileCut, asked, usual_cut
@@ -41,8 +41,8 @@ class TritonRounds:
 
     @property
     def fits(self) -> bool:
-        """Whether programs can hold a row of every stage."""
-        return all(stage.widest <= WIDEST for stage in self.said.stages)
+        """Whether programs can hold a row of every stage, and the matrices of products that stay in one: elsewhere PyTorch's products are quicker."""
+        return all(stage.widest <= WIDEST and in_registers(stage.matrices) for stage in self.said.stages)
 
     def given(self, call: Call) -> Call:
         """With what no row changes behind the statics."""
