@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from rnndsl.tools.bench.report import seconds_text  # noqa: E402
-from rnndsl.tools.picture import BLUE, GREY, INK, PAPER, RED  # noqa: E402
+from rnndsl.tools.colours import BLUE, GREY, INK, PAPER, RED  # noqa: E402
 
 Row = dict[str, Any]
 AXES = {"T": ("T", "channels", "steps"), "channels": ("channels", "T", "channels of all sequences together")}  # varied, fixed, label

@@ -29,6 +29,7 @@ RUN = ("rnn", "python", "console", "sh", "bash")
 
 # Blocks that are not run, by page and a part of their text: why.
 NOT_RUN = {
+    ("index.md", 'pip install ".[cpu,plot]"'): "installs the project",
     ("README.md", "python examples/sequential_digits.py"): "installs the project; test_digits_learn runs the example",
     ("README.md", "&& pytest -q"): "installs the project and runs these tests, as CI does",
     ("bench.md", "rnndsl bench gru.rnn"): "minutes of measuring; tests/test_bench.py runs the command",

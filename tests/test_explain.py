@@ -560,7 +560,9 @@ def test_latex_names_stay_apart():
 
 def test_latex_tells_scalars_from_vectors():
     latex = of(scalar_cell("dt * a * h[t-1] + x")).latex
-    assert r"\mathit{dt} \, a \odot h_{t-1} + x_{t}" in latex
+    assert r"\mathit{dt} \cdot a \odot h_{t-1} + x_{t}" in latex
+    assert r"\mathit{dt} \cdot \tanh" in of(scalar_cell("dt * tanh(h[t-1] + x)")).latex
+    assert r"2 \, \tanh" in of(scalar_cell("2 * tanh(h[t-1] + x)")).latex
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples" / "zoo").glob("*.rnn")), ids=lambda p: p.stem)

@@ -1,5 +1,6 @@
 """The site builds without a warning, reads from the disk alone, and its gallery says what is so."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import rnndsl
 from tests.documents import PAGES, ROOT
@@ -14,6 +16,7 @@ from tests.documents import PAGES, ROOT
 pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
 
 SITE = ROOT / "docs" / "site"
+ZOO_NAMES = [e.name for e in rnndsl.zoo.entries()]
 CELLS = "cusum kda lstm para_gru"  # CI builds the site with all of them
 
 
@@ -67,7 +70,7 @@ def test_a_page_of_the_gallery(site):
     text = (site / "gallery" / "kda.html").read_text(encoding="utf-8")
     for part in ("Kimi Team 2025", r"\begin{aligned}", 'src="kda.svg"', "mixes the rows of", "affine", "left"):
         assert part in text
-    assert (site / "gallery" / "kda.svg").read_text(encoding="utf-8").lstrip().startswith("<?xml")
+    assert (site / "gallery" / "kda.svg").read_text(encoding="utf-8").startswith("<svg")
 
 
 def test_the_gallery_says_what_is_so(gallery):
@@ -77,11 +80,48 @@ def test_the_gallery_says_what_is_so(gallery):
         assert (shown.cpu is None) == (not cell._kernels["cpu"].refused)
         assert (shown.triton is None) == (not cell._kernels["triton"].refused)
         page = gallery.page(shown)
-        assert shown.entry.paper in page and shown.entry.purpose in page and shown.program in page
+        assert gallery.linked(shown.entry.paper) in page and shown.entry.purpose in page and shown.program in page
         assert shown.program.splitlines() == shown.entry.text.splitlines()[shown.entry.first_line - 1 :]
 
 
-def test_the_index_is_sorted_by_family_and_structure(gallery):
-    rows = re.findall(r"^\| \[\w+\].*$", gallery.index([gallery.read(rnndsl.zoo.entry(s)) for s in CELLS.split()]), re.MULTILINE)
-    assert [row.split(" | ")[2] for row in rows] == ["affine", "max-plus", "nonlinear", "nonlinear"]
-    assert [row.split(" | ")[3] for row in rows] == ["left", "diagonal", "dense", "diagonal"]
+def test_the_index_has_the_best_known_first_then_by_family_and_structure(gallery):
+    rows = re.findall(r"^\| \[!\[\].*$", gallery.index([gallery.read(rnndsl.zoo.entry(s)) for s in CELLS.split()]), re.MULTILINE)
+    assert [row.split(" | ")[1].split("]")[0] for row in rows] == ["[LSTM", "[KDA", "[Cusum", "[ParaGRU"]
+    assert [row.split(" | ")[3] for row in rows] == ["nonlinear", "affine", "max-plus", "nonlinear"]
+    assert [row.split(" | ")[4] for row in rows] == ["dense", "left", "diagonal", "diagonal"]
+
+
+def test_the_index_can_be_filtered(site):
+    text = (site / "gallery" / "index.html").read_text(encoding="utf-8")
+    assert 'class="filter"' in text and 'src="../sort.js"' in text and "input.filter" in (site / "sort.js").read_text(encoding="utf-8")
+    assert all(f'src="{stem}.thumbnail.svg"' in text and (site / "gallery" / f"{stem}.thumbnail.svg").exists() for stem in CELLS.split())
+
+
+def test_charts_show_what_was_measured(site):
+    data = json.loads((ROOT / "benchmarks" / "results" / "cpu-amd-epyc.json").read_text(encoding="utf-8"))
+    (point,) = data["cases"]["gru-128"]["points"]
+    (task,) = (t for t in point["tasks"] if (t["scope"], t["direction"]) == ("layer", "both"))
+    by_name = {e["name"]: e["median"] for e in task["candidates"]}
+    shown = f"{by_name['nn'] / by_name['cpu']:.2f} ×"
+    for page in ("index.html", "benchmarks.html"):
+        text = (site / page).read_text(encoding="utf-8")
+        assert shown in text and "<!-- chart" not in text and "<!-- picture" not in text
+    assert (site / "index.svg").exists() and 'src="index.svg"' in (site / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.one_in(5)
+@pytest.mark.parametrize("name", ZOO_NAMES)
+def test_how_to_use_a_cell_is_right(gallery, name):
+    """The lines of its page, run with inputs of the shapes that stand there."""
+    e = rnndsl.zoo.entry(name)
+    text = gallery.usage(e, rnndsl.explain(e.path).cells[0].system.plan.cell)
+    shapes = {n: [2, 3, *(int(a) for a in axes.split(", ") if a not in ("B", "T"))] for n, axes in re.findall(r"(\w+): \[([^\]]*)\]", text)}
+    names = {n: torch.randn(shape) for n, shape in shapes.items()}
+    with torch.no_grad():
+        exec(text.replace("layer = ", "layer = reference(").replace(")\ny, state", "))\ny, state"), {**names, "reference": on_the_reference}, names)
+    assert names["y"] is not None
+
+
+def on_the_reference(layer: torch.nn.Module) -> torch.nn.Module:
+    layer.backend = "reference"  # nothing is built
+    return layer

@@ -1,30 +1,39 @@
 """The gallery: a page for each cell of examples/zoo, and a table of all of them; text and pictures are written when the site is built."""
 
-import tempfile
+import re
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from multiprocessing import get_all_start_methods, get_context
-from pathlib import Path
 
 import rnndsl
 from rnndsl import compiler, zoo
 from rnndsl.api import read_source
+from rnndsl.checks.cell import Cell, Variable
 from rnndsl.tools.explain import CellExplanation
 from rnndsl.tools.latex import equations_latex
 from rnndsl.tools.page import count, sections
+from rnndsl.tools.picture import as_svg
 
 FAMILIES = ("affine", "max-plus", "log-semiring", "nonlinear")
-INDEX = """# Gallery
+FIRST = ("GRU", "LSTM")  # what most people look for
+SIZES = {"D": 64, "H": 128, "N": 4}  # of examples; others are 16
+INDEX = """---
+hide: [toc]
+---
 
-Published recurrent cells, each as a program of `examples/zoo/`. The pages are written from the programs: equations, structure, costs and
-pictures are what the compiler finds. Click on a head to sort.
+# Gallery
+
+Published recurrent cells, each as a program of `examples/zoo/` and, by its name, as a class: `rnndsl.zoo.GRU`. The pages are written from the programs: equations,
+structure, costs and pictures are what the compiler finds.
 
 * **Family:** `affine`, `max-plus` and `log-semiring` recurrences are one exact scan where channels do not mix; `nonlinear` ones are solved step by step, or by
   Newton's method.
 * **Structure:** what a step mixes: `diagonal` nothing, `block` a few values a channel, `head` all of a head, `left` and `right` rows or columns of a
   matrix state, `dense` everything. A cell with several components has one of each a component. See [what the compiler finds](../explain.md).
 * **Kernels:** all have C++ kernels for a CPU. Those marked `triton` have Triton kernels too, which have run in Triton's interpreter, and not on a GPU yet.
+
+<input class="filter" type="search" placeholder="Filter: attention, diagonal, 2024 …" aria-label="Filter the cells">
 
 """
 
@@ -41,6 +50,8 @@ class Shown:
     cpu: str | None  # why it has no kernels; None where it has
     triton: str | None
     picture: str
+    thumbnail: str
+    use: str
 
     @property
     def program(self) -> str:
@@ -64,7 +75,7 @@ def read(e: zoo.Entry) -> Shown:
     return Shown(
         e,
         equations_latex(cell.system, cell.file), tuple(c for c in cell.data["components"] if c["cost"]), cell.data["cost"]["step"],
-        _found(cell), cpu, triton, _picture(cell),
+        _found(cell), cpu, triton, as_svg(cell.system), as_svg(cell.system, bare=True), usage(e, cell.system.plan.cell),
     )  # fmt: skip
 
 
@@ -81,18 +92,31 @@ def _found(cell: CellExplanation) -> str:
     return "\n\n".join("\n".join([s.title, *(f"  {line}".rstrip() for line in s.lines)]) for s in shown)
 
 
-def _picture(cell: CellExplanation) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "picture.svg"
-        cell.picture(path)
-        return path.read_text(encoding="utf-8")
+def usage(e: zoo.Entry, cell: Cell) -> str:
+    """How to use a cell, in Python."""
+    sizes = {n: SIZES.get(n, 16) for n in cell.sizes}
+
+    def shape(v: Variable) -> str:
+        axes = [str(a.evaluate(sizes)) for a in (*v.type.heads, *v.type.axes)]
+        return f"{v.name}: [{', '.join(['B', 'T', *axes])}]"
+
+    inputs = cell.of_role("input")
+    given = ", ".join(f"{n}={v}" for n, v in sizes.items())
+    call = f"y, state = layer({', '.join(v.name for v in inputs)})"
+    return f"import rnndsl\n\nlayer = rnndsl.zoo.{e.name}({given})\n{call}    # {', '.join(map(shape, inputs))}"
+
+
+def linked(text: str) -> str:
+    """A text with links to arXiv."""
+    return re.sub(r"arXiv:(\d{4}\.\d{4,5}|[a-z-]+/\d{7})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
 
 
 def page(s: Shown) -> str:
     """The page of a cell."""
     e = s.entry
-    parts = [f"# {e.name}", e.paper, e.purpose, *e.remarks, _facts(s)]
+    parts = [f"# {e.name}", *map(linked, (e.paper, e.purpose, *e.remarks)), _facts(s)]
     parts.append(f'```rnn title="examples/zoo/{e.stem}.rnn" linenums="{e.first_line}"\n{s.program}\n```')
+    parts.append(f"## Use this cell\n\n```python\n{s.use}\n```\n\n`rnndsl zoo copy {e.name}` writes the program, to change.")
     parts.append(f'## Equations\n\n<div class="equations">\\[{escape(s.latex)}\\]</div>')
     alt = f"The states of {e.name}, what they read, and which entries of the Jacobian are not zero"
     parts.append(f'## Structure\n\n<div class="picture" markdown>\n\n![{alt}]({e.stem}.svg)\n\n</div>')
@@ -124,11 +148,21 @@ def _cell(text: str) -> str:
 def index(cells: list[Shown]) -> str:
     """The table of all cells, by family and structure."""
     rows = []
-    for s in sorted(cells, key=lambda s: (FAMILIES.index(s.families.split(", ")[0]), s.families, s.structures, s.entry.name.lower())):
+    for s in sorted(cells, key=_order):
         kernels = ", ".join(b for b, why in (("cpu", s.cpu), ("triton", s.triton)) if why is None)
-        rows.append(f"| [{s.entry.name}]({s.entry.stem}.md) | {s.entry.year} | {s.families} | {s.structures} | {kernels} | {_cell(s.entry.summary)} |")
-    head = "| cell | year | family | structure | kernels | for |\n|---|---|---|---|---|---|\n"
-    return f"{INDEX}{len(cells)} cells.\n\n<div class=\"sortable\" markdown>\n\n{head}" + "\n".join(rows) + '\n\n</div>\n\n<script src="../sort.js"></script>\n'
+        e = s.entry
+        picture = f"[![]({e.stem}.thumbnail.svg){{ loading=lazy }}]({e.stem}.md)"
+        rows.append(f"| {picture} | [{e.name}]({e.stem}.md) | {e.year} | {s.families} | {s.structures} | {kernels} | {_cell(e.summary)} |")
+    head = "| | cell | year | family | structure | kernels | for |\n|---|---|---|---|---|---|---|\n"
+    table = f"{head}{chr(10).join(rows)}"
+    return f'{INDEX}{len(cells)} cells; click on a head to sort.\n\n<div class="sortable" markdown>\n\n{table}\n\n</div>\n\n<script src="../sort.js"></script>\n'
+
+
+def _order(s: Shown) -> tuple:
+    """The best known first, then by family and structure."""
+    name = s.entry.name
+    place = FIRST.index(name) if name in FIRST else len(FIRST)
+    return place, FAMILIES.index(s.families.split(", ")[0]), s.families, s.structures, name.lower()
 
 
 def pages(stems: list[str] | None = None) -> dict[str, str]:
@@ -141,5 +175,6 @@ def pages(stems: list[str] | None = None) -> dict[str, str]:
             cells = list(workers.map(read, entries, chunksize=4))
     found = {"gallery/index.md": index(cells)}
     for s in cells:
-        found |= {f"gallery/{s.entry.stem}.md": page(s), f"gallery/{s.entry.stem}.svg": s.picture}
+        stem = f"gallery/{s.entry.stem}"
+        found |= {f"{stem}.md": page(s), f"{stem}.svg": s.picture, f"{stem}.thumbnail.svg": s.thumbnail}
     return found

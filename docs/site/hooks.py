@@ -12,10 +12,15 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(ROOT), str(HERE)]
 
+import charts  # noqa: E402
 import gallery  # noqa: E402
+
+import rnndsl  # noqa: E402
 
 _LINK = re.compile(r"(\]\()(\.\./[^)#\s]+)")  # one that leaves docs/
 _LANGUAGES = {".py": "python", ".rnn": "rnn", ".json": "json", ".jinja": "jinja", ".md": "markdown", ".toml": "toml"}
+_CHART = re.compile(r"<!-- chart of (\S+?)(?:: ([\w ,-]+))? -->")  # and of which of its cases
+_PICTURE = "<!-- picture of the cell -->"  # of the first program of the page
 _MATHJAX = "static/mathjax/es5/tex-svg.js"  # one file that needs no other
 
 
@@ -54,6 +59,10 @@ def on_files(files: Files, config):
         files.append(File.generated(config, name, abs_src_path=str(HERE / name)))
     files.append(File.generated(config, "mathjax.js", abs_src_path=str(_mathjax())))
     for page in sorted(HERE.parent.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if _PICTURE in text:
+            (cell, *_) = re.findall(r"```rnn\n(.*?)```", text, re.DOTALL)
+            files.append(File.generated(config, f"{page.stem}.svg", content=gallery.as_svg(rnndsl.explain(cell).cells[0].system)))
         for _, link in _LINK.findall(page.read_text(encoding="utf-8")):
             name = _inside(link)
             path = f"repository/{name}.md"
@@ -91,4 +100,9 @@ def on_page_markdown(markdown: str, page, config, files: Files) -> str:
         page = f"gallery/{cell[1] or 'index'}.md" if cell else ""
         return m[1] + (page if files.get_file_from_path(page) else f"repository/{name}.md")
 
-    return markdown if "/" in page.file.src_uri else _LINK.sub(to, markdown)
+    if "/" in page.file.src_uri:
+        return markdown
+    markdown = _CHART.sub(lambda m: charts.chart(m[1], m[2]), markdown)
+    what = "What the compiler finds: the states, what they read, and the Jacobian of a step"
+    markdown = markdown.replace(_PICTURE, f'<div class="picture" markdown>\n\n![{what}]({page.file.name}.svg)\n\n</div>')
+    return _LINK.sub(to, markdown)

@@ -9,3 +9,12 @@ document.addEventListener("click", (event) => {
   body.append(...(down ? rows.reverse() : rows));
   Object.assign(table.dataset, { column, down: down ? "yes" : "no" });
 });
+// What is typed into a field of class `filter` leaves the rows of the table that have all of its words.
+document.addEventListener("input", (event) => {
+  if (!event.target.matches("input.filter")) return;
+  const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
+  for (const row of document.querySelectorAll(".sortable tbody tr")) {
+    const text = row.textContent.toLowerCase();
+    row.hidden = !words.every((word) => text.includes(word));
+  }
+});

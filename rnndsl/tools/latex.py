@@ -174,10 +174,14 @@ class _Writer:
         return "\\text{if } " + self.text(e).removeprefix("\\left[").removesuffix("\\right]")
 
     def _times(self, left: ast.Expr, right: ast.Expr) -> str:
-        """An elementwise product has its sign; a scalar just stands in front."""
-        if isinstance(left, ast.Number) and isinstance(right, ast.Number):
-            return r"\cdot"
-        return r"\odot" if self.rank(left) and self.rank(right) else r"\,"
+        """An elementwise product has its sign; a scalar just stands in front, but for words and functions, which would run together."""
+        if self.rank(left) and self.rank(right):
+            return r"\odot"
+        named = [e for e in (left, right) if isinstance(e, ast.Name)]
+        words = any(self.names(e.id).startswith(r"\mathit") for e in named)
+        if isinstance(left, ast.Number):
+            return r"\cdot" if isinstance(right, ast.Number) else r"\,"
+        return r"\cdot" if words or isinstance(right, ast.Call) else r"\,"
 
     def rank(self, e: ast.Expr) -> int:
         """0 for a scalar, as far as the tree shows it."""

@@ -25,15 +25,15 @@ def draw(system: System, path: str | Path) -> None:
     save(figure_of(system), path)
 
 
-def as_svg(system: System) -> str:
-    """The picture as the text of an SVG, to stand in a page. Raises Unfit, NoMatplotlib."""
+def as_svg(system: System, bare: bool = False) -> str:
+    """The picture as the text of an SVG, to stand in a page; bare: without title and legend. Raises Unfit, NoMatplotlib."""
     text = io.StringIO()
-    figure_of(system).savefig(text, format="svg", metadata={"Date": None})
+    figure_of(system, bare).savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
-def figure_of(system: System) -> Any:
-    """The picture as a figure of matplotlib's. Raises NoMatplotlib, and Unfit for a cell that is too large."""
+def figure_of(system: System, bare: bool = False) -> Any:
+    """The picture as a figure of matplotlib's; bare: without title and legend. Raises NoMatplotlib, and Unfit for a cell that is too large."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -44,9 +44,10 @@ def figure_of(system: System) -> Any:
     beside = len(solved) == 1  # one Jacobian stands beside the graph, several in a row below it
     panel = _PANEL + 1.1
     wide = placed.wide + panel if beside else max(placed.wide, panel * len(solved)) + 0.4
-    lines = legend(graph, bool(solved), wide - 0.4)
+    lines = [] if bare else legend(graph, bool(solved), wide - 0.4)
+    title, below = (0.1, 0.1) if bare else (_TITLE, legend_high(lines))
     drawn = max(placed.high, _PANEL + 0.6) if beside else placed.high + 0.2
-    high = _TITLE + drawn + (panel if solved and not beside else 0) + legend_high(lines)
+    high = title + drawn + (panel if solved and not beside else 0) + below
     if wide * high > _LARGEST:
         raise Unfit(f"{system.plan.cell.name} is too large to show in a picture: {wide:.0f} by {high:.0f} inches; at most {_LARGEST} square inches")
     figure = Figure(figsize=(wide, high), dpi=160, facecolor=PAPER)
@@ -60,14 +61,15 @@ def figure_of(system: System) -> Any:
             axes.axis("off")
         return axes
 
-    figure.text(0.3 / wide, 1 - 0.36 / high, system.plan.cell.name, fontsize=15, fontweight="bold", color=INK, va="center")
-    top = _TITLE + ((drawn - placed.high) / 2 if beside else 0)
+    if not bare:
+        figure.text(0.3 / wide, 1 - 0.36 / high, system.plan.cell.name, fontsize=15, fontweight="bold", color=INK, va="center")
+    top = title + ((drawn - placed.high) / 2 if beside else 0)
     draw_graph(place(0, top, placed.wide, placed.high), graph, placed)
     for i, c in enumerate(solved):
         left = placed.wide + 0.8 if beside else 0.9 + i * max(panel, wide / len(solved))
-        top = _TITLE + (drawn - _PANEL) / 2 if beside else _TITLE + drawn + 0.35
+        top = title + (drawn - _PANEL) / 2 if beside else title + drawn + 0.35
         draw_jacobian(place(left, top, _PANEL, _PANEL, inches=False), c)
-    draw_legend(place(0.2, high - legend_high(lines), wide - 0.4, legend_high(lines)), lines)
+    draw_legend(place(0.2, high - below, wide - 0.4, below), lines)
     return figure
 
 
