@@ -297,6 +297,13 @@ assert not {{"torch", "rnndsl", "onnx"}} & sys.modules.keys()
     assert done.returncode == 0, done.stderr
 
 
+def test_a_path_may_be_that_of_the_first_file(tmp_path):
+    layer = rnndsl.load(ZOO["LSTM"].text).LSTM(D=3, H=4)
+    assert rnndsl.export_onnx(layer, tmp_path / "a" / "gate.onnx") == (tmp_path / "a" / "gate.onnx", tmp_path / "a" / "gate_step.onnx")
+    with pytest.raises(ValueError, match="name: expected the name of a file without a folder"):
+        rnndsl.export_onnx(layer, tmp_path, name="../gate")
+
+
 def test_large_weights_lie_in_a_file_beside_it(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "INLINE", 1000)
     layer = rnndsl.load(ZOO["LSTM"].text).LSTM(D=30, H=40)

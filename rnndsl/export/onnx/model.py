@@ -23,20 +23,24 @@ OPSET, IR = 18, 8  # those of ONNX 1.13: runtimes since 2023 read them
 INLINE = 1 << 30  # bytes of weights up to which they stand in the model's file; a file may have twice as many
 
 
-def export_onnx(layer: Any, folder: str | Path, *, name: str | None = None, reset: bool = True, lengths: bool = False) -> tuple[Path, ...]:
-    """Writes folder/name.onnx, which runs a sequence, and folder/name_step.onnx, which runs one step, and returns their paths.
+def export_onnx(layer: Any, path: str | Path, *, name: str | None = None, reset: bool = True, lengths: bool = False) -> tuple[Path, ...]:
+    """Writes name.onnx, which runs a sequence, and name_step.onnx, which runs one step, and returns their paths.
 
-    layer: one of a class of `rnndsl.load`, or a `rnndsl.nn.Recurrent` of such; one that runs in both directions has no step. Both models hold the weights
+    path: the folder to write to, or the first file, `folder/name.onnx`. layer: one of a class of `rnndsl.load`, or a `rnndsl.nn.Recurrent` of such; one that runs in both directions has no step. Both models hold the weights
     as they are now, in float32, and compute what the layer does in evaluation. name: the cell's, in snake case, if none is given. reset, lengths: whether
-    the first takes where sequences restart, and where they end. Raises TypeError for what is no such layer, ValueError for a weight that float32 has no
-    room for, RnnError for equations that have no form in ONNX, ImportError where the package onnx is missing.
+    the first takes where sequences restart, and where they end. Raises TypeError for what is no such layer, ValueError for a name that is no file's and for a
+    weight that float32 has no room for, RnnError for equations that have no form in ONNX, ImportError where the package onnx is missing.
     """
+    folder = Path(path)
+    if folder.suffix == ".onnx":
+        folder, name = folder.parent, name or folder.stem
+    stem = name or snake_case(program_of(_cells(layer)[0])[1].name)
+    if Path(stem).name != stem:
+        raise ValueError(f"name: expected the name of a file without a folder, got {stem!r}")
     models = onnx_models(layer, reset=reset, lengths=lengths)
     import onnx
 
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    stem = name or snake_case(_cells(layer)[0].__class__.__name__)
     paths = (folder / f"{stem}.onnx", folder / f"{stem}_step.onnx")[: len(models)]
     for model, path in zip(models, paths, strict=True):
         weights = f"{path.name}.weights"
