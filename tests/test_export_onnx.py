@@ -24,6 +24,8 @@ from tests.zoo_cells import ZOO
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+from onnx.reference import ReferenceEvaluator  # noqa: E402
+
 from rnndsl.export.onnx import model as models  # noqa: E402
 from rnndsl.export.onnx.functions import FORMS  # noqa: E402
 from rnndsl.export.onnx.writer import FLOAT, Store, Writer, value_info  # noqa: E402
@@ -260,6 +262,27 @@ def test_outputs_are_made_after_the_scan_and_matrix_states_stay_in_it():
     body = inner(model)
     ranks = [len(o.type.tensor_type.shape.dim) for o in body.output]
     assert ranks == [4, 3]  # the state that is left, and what is read of it in every step
+
+
+@pytest.mark.parametrize("name", ["GRU", "LRU", "GatedDeltaNet", "QRNN"])
+def test_models_run_in_the_evaluator_of_the_standard(name):
+    """Which takes what onnxruntime takes, and no more."""
+    layer = layer_of(ZOO[name].text, name, sizes_of(ZOO[name].text, name))
+    found = Models(layer)
+    x = torch.randn(2, 4, *map(int, layer._inputs[0][1]))
+    model = models.onnx_models(layer, lengths=True)[0]
+    given = {i.name: onnx.numpy_helper.to_array(next(t for t in model.graph.initializer if t.name == i.name)) for i in list(model.graph.input)[1:]}
+    outputs = ReferenceEvaluator(model).run(None, {"x": x.numpy()} | given)
+    for one, other in zip(outputs, found.sequence.run(None, {"x": x.numpy()}), strict=True):
+        assert np.allclose(one, other, atol=1e-5)
+
+
+def test_a_batch_may_be_empty():
+    for name in ("GRU", "QRNN"):
+        layer = layer_of(ZOO[name].text, name, sizes_of(ZOO[name].text, name))
+        for model, lead in zip(models.onnx_models(layer, lengths=True), ((0, 4), (0,)), strict=True):
+            shapes = [y.shape[0] for y in session(model).run(None, {"x": np.zeros((*lead, 3), np.float32)})]
+            assert not any(shapes)
 
 
 def test_models_are_of_a_format_that_is_old_enough():

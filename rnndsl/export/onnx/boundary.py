@@ -19,7 +19,7 @@ from rnndsl.kernel.graph import Node
 from rnndsl.plan.ir import Carry
 
 BATCH, TIME, STATES = "batch", "time", "state_batch"  # sizes that a model leaves open; a state may be that of one sequence, for all
-LEADS = {1: (BATCH,), 2: (BATCH, TIME)}
+LEADS = {1: (BATCH,), 2: (BATCH, TIME)}  # of what goes in and out; inside, time comes first, as a Scan wants it
 
 
 @dataclass
@@ -40,20 +40,24 @@ class Outside:
 
     def sizes(self, lead: int, dims: Sequence[int]) -> str:
         """The sizes of a lead, and these behind them, as a tensor."""
-        w = self.main
+        w, first = self.main, self.inputs[0].name
         if lead not in self.leads:
-            self.leads[lead] = w.op("Shape", self.inputs[0].name, start=0, end=lead)
+            batch = w.op("Shape", first, start=0, end=1)
+            self.leads[lead] = batch if lead == 1 else w.op("Concat", w.op("Shape", first, start=1, end=2), batch, axis=0)
         return w.op("Concat", self.leads[lead], w.ints(*dims), axis=0) if dims else self.leads[lead]
 
     def returns(self, name: str, parts: Sequence[Tensor], lead: int, kind: int = FLOAT) -> None:
         """One more output, of one real array or two."""
         w = self.main
         w.stem, w.doc = "", ""
+        dims, value = parts[0].dims, parts[0].name
         if len(parts) == 2:
-            w.op("Concat", *(w.op("Unsqueeze", p.name, w.ints(-1)) for p in parts), axis=-1, named=name)
+            dims, value = (*dims, 2), w.op("Concat", *(w.op("Unsqueeze", p.name, w.ints(-1)) for p in parts), axis=-1)
+        if lead == 2:
+            w.op("Transpose", value, named=name, perm=turned(len(dims)))
         else:
-            w.op("Identity", parts[0].name, named=name)
-        self.outputs.append(value_info(name, kind, (*LEADS[lead], *parts[0].dims, *((2,) if len(parts) == 2 else ()))))
+            w.op("Identity", value, named=name)
+        self.outputs.append(value_info(name, kind, (*LEADS[lead], *dims)))
 
     def graph(self, name: str, doc: str) -> GraphProto:
         """The whole, but for what nothing reads."""
@@ -81,9 +85,9 @@ class Boundary:
 
     def stream(self, name: str, t: Type) -> list[Tensor]:
         """The real arrays of an input of this name."""
-        lead = self.outside.lead
-        self.outside.takes(name, FLOAT, (*LEADS[lead], *self.of.shape(t)))
-        return self._real(name, t, lead)
+        lead, shape = self.outside.lead, self.of.shape(t)
+        self.outside.takes(name, FLOAT, (*LEADS[lead], *shape))
+        return self._real(name if lead == 1 else self.main.op("Transpose", name, perm=turned(len(shape))), t, lead)
 
     def state(self) -> dict[str, list[Tensor]]:
         """The real arrays of each field that a call begins with."""
@@ -153,6 +157,11 @@ class Boundary:
         """The fields of the state, as they are left."""
         for c in self.of.plan.carries:
             self.outside.returns(f"new_state.{self.place}{c.field}", state[c.field], 1, kind_of(c))
+
+
+def turned(rank: int) -> list[int]:
+    """The order of axes that has time and batch the other way round, before axes of a value."""
+    return [1, 0, *range(2, 2 + rank)]
 
 
 def kind_of(c: Carry) -> int:

@@ -13,7 +13,7 @@ EVERY = np.iinfo(np.int64).max  # steps, where no length is given
 
 @dataclass(frozen=True)
 class Marks:
-    """resets: before which steps a state restarts; real: which steps a sequence has; both [batch, time], and None where all are as they are.
+    """resets: before which steps a state restarts; real: which steps a sequence has; both [time, batch], and None where all are as they are.
     lengths: [batch], where `real` is given."""
 
     outside: Outside
@@ -22,26 +22,34 @@ class Marks:
     lengths: str | None = None
 
     def turned(self, x: Tensor) -> Tensor:
-        """A value [batch, time, ...] with the time of each sequence turned around. Twice is nothing."""
+        """A value [time, batch, ...] with the time of each sequence turned around. Twice is nothing."""
         return Tensor(self._turned(x.name), x.lead, x.dims)
 
     def _turned(self, name: str) -> str:
         w = self.outside.main
         lengths = self.lengths
         if lengths is None:
-            steps = w.op("Gather", self.outside.sizes(2, []), w.constant(1, np.int64), axis=0)
+            steps = w.op("Gather", self.outside.sizes(2, []), w.constant(0, np.int64), axis=0)
             lengths = w.op("Expand", steps, self.outside.sizes(1, []))
-        return w.op("ReverseSequence", name, lengths, batch_axis=0, time_axis=1)
+        return w.op("ReverseSequence", name, lengths, batch_axis=1, time_axis=0)
+
+    def ends(self) -> str:
+        """Of each sequence the place [time + 1, batch] behind its last step, where one stands before the first."""
+        assert self.lengths is not None
+        w = self.outside.main
+        count = w.op("Gather", self.outside.sizes(1, []), w.constant(0, np.int64), axis=0)
+        rows = w.op("Range", w.constant(0, np.int64), count, w.constant(1, np.int64))
+        return w.op("Concat", *(w.op("Unsqueeze", v, w.ints(1)) for v in (self.lengths, rows)), axis=1)
 
     def backward(self) -> "Marks":
         """Those of the time turned around: what lies before step t + 1 lies, against time, before step t."""
         if self.resets is None:
             return self
-        w, axis = self.outside.main, self.outside.main.ints(1)
+        w, axis = self.outside.main, self.outside.main.ints(0)
         resets = self.resets if self.real is None else w.op("And", self.resets, self.real)
         first = w.op("Slice", resets, w.ints(0), w.ints(1), axis)
         later = w.op("Slice", resets, w.ints(1), w.ints(EVERY), axis)
-        moved = w.op("Concat", later, w.op("And", first, w.op("Not", first)), axis=1)
+        moved = w.op("Concat", later, w.op("And", first, w.op("Not", first)), axis=0)
         return Marks(self.outside, self._turned(moved), self.real, self.lengths)
 
 
@@ -50,13 +58,13 @@ def marks(outside: Outside, reset: str | None, lengths: str | None) -> Marks:
     w, resets, real, counts = outside.main, None, None, None
     if reset is not None:
         outside.takes(reset, BOOL, (f"{reset}_batch", f"{reset}_time"), np.zeros((1, 1), bool))
-        resets = w.op("Expand", reset, outside.sizes(2, []))
+        resets = w.op("Expand", w.op("Transpose", reset, perm=[1, 0]), outside.sizes(2, []))
     if lengths is not None:
         outside.takes(lengths, INT64, (f"{lengths}_batch",), np.array([EVERY]))
-        steps = w.op("Gather", outside.sizes(2, []), w.constant(1, np.int64), axis=0)
+        steps = w.op("Gather", outside.sizes(2, []), w.constant(0, np.int64), axis=0)
         counts = w.op("Expand", w.op("Min", lengths, steps), outside.sizes(1, []))
         time = w.op("Range", w.constant(0, np.int64), steps, w.constant(1, np.int64))
-        real = w.op("Less", time, w.op("Unsqueeze", counts, w.ints(1)))
+        real = w.op("Less", w.op("Unsqueeze", time, w.ints(1)), counts)
     return Marks(outside, resets, real, counts)
 
 

@@ -65,7 +65,7 @@ def _masked(w: Writer, y: Tensor, marks: Marks) -> Tensor:
 
 def _earlier_inputs(g: Boundary, streams: Named, state: Named, marks: Marks) -> tuple[dict[int, Tensor], Named]:
     """Of each array that is carried of an input, by number: its sequence, as late as it is; and by field, what is left of it in the end."""
-    w, axis = g.main, g.main.ints(1)
+    w, axis = g.main, g.main.ints(0)
     sequences = {(name, 0): parts for name, parts in streams.items()}
     lasts: Named = {}
     for c in g.of.plan.carries:
@@ -73,15 +73,15 @@ def _earlier_inputs(g: Boundary, streams: Named, state: Named, marks: Marks) -> 
             continue
         sequences[c.source, c.lag], lasts[c.field] = [], []
         for first, before in zip(state[c.field], sequences[c.source, c.lag - 1], strict=True):
-            whole = w.op("Concat", w.op("Unsqueeze", first.name, axis), before.name, axis=1)
+            whole = w.op("Concat", w.op("Unsqueeze", first.name, axis), before.name, axis=0)
             late = w.op("Slice", whole, w.ints(0), w.ints(-1), axis)
             if marks.resets is not None:
                 late = w.op("Where", spread(w, marks.resets, 2, before), w.number(0), late)
             sequences[c.source, c.lag].append(Tensor(late, 2, before.dims))
             if marks.lengths is None:
-                last = w.op("Gather", whole, w.constant(-1, np.int64), axis=1)
+                last = w.op("Gather", whole, w.constant(-1, np.int64), axis=0)
             else:
-                last = w.op("GatherND", whole, w.op("Unsqueeze", marks.lengths, axis), batch_dims=1)
+                last = w.op("GatherND", whole, marks.ends())
             lasts[c.field].append(Tensor(last, 1, before.dims))
     of_arrays = iter([t for c in g.of.plan.carries if c.role == "input" for t in sequences[c.source, c.lag]])
     return {i: next(of_arrays) for i, c in enumerate(g.of.carries) if c.role == "input"}, lasts
@@ -129,8 +129,7 @@ class _Scan:
         results = [body.store.name(o.name.rpartition(".")[0]) for o in self.outputs]
         graph = helper.make_graph(read_by(body.nodes, self.outputs)[0], f"{of.plan.cell.name}_recurrence", self.inputs, self.outputs)
         self.g.main.stem, self.g.main.doc = "", ""
-        axes = {"scan_input_axes": [1] * len(self.scans)} | ({"scan_output_axes": [1] * len(self.parts.leaving)} if self.parts.leaving else {})
-        self.g.main.several("Scan", [*(t.name for _, t in begins), *self.scans], results, body=graph, num_scan_inputs=len(self.scans), **axes)
+        self.g.main.several("Scan", [*(t.name for _, t in begins), *self.scans], results, body=graph, num_scan_inputs=len(self.scans))
         self.left = {n: Tensor(r, 2, values.full(n, 1).dims) for n, r in zip(self.parts.leaving, results[len(begins) :], strict=True)}
         finals: Named = {c.field: [] for c in carried}
         for (c, t), name in zip(begins, results, strict=False):
