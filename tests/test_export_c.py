@@ -464,6 +464,20 @@ cell Clock(D, H, rate = 0.5):
         assert_agrees(built, h, BOUNDS["double"])
 
 
+@needs_gcc
+def test_what_is_long_or_deep(tmp_path):
+    """Counters beyond an int of 16 bits are long, beyond one of 32 an error; what is nested deeply is no harder here than for the compiler."""
+    text = "cell A(D):\n  input x: [D]\n  v = x\n  repeat k in {}..{}:\n    v = tanh(v) + 1 / k\n  end\n  output v\n"
+    far, near = (header(rnndsl.load(text.format(n, n + 3)).A(2), name) for n, name in ((10**6, "far"), (5, "near")))
+    assert "for (long k_ = 1000000;" in far.text and "for (int k_ = 5;" in near.text
+    with pytest.raises(ValueError, match="count to 10,000,000,000"):
+        header(rnndsl.load(text.format(10**10 - 3, 10**10 - 1)).A(2))
+    deep = header(rnndsl.load(f"cell A(D):\n  input x: [D]\n  output y = {'tanh(1 - ' * 45}x{')' * 45}\n").A(2), "deep")
+    built = Built([far, near, deep], tmp_path, "-O0")
+    for h in (far, near, deep):
+        assert_agrees(built, h, BOUNDS["float"])
+
+
 def test_nothing_else_is_written_or_asked_for():
     """A header reads <math.h> and <stdint.h>, takes no memory, and every array of its own is constant."""
     for name in ("GRU", "RHN", "SLSTM"):

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnndsl.compiler import deep_trees
+from rnndsl.diagnostics import Source
 from rnndsl.emit.naming import KernelNames
 from rnndsl.emit.templates import rendered
 from rnndsl.export.c.functions import definitions
@@ -51,7 +53,13 @@ def header(layer: Any, prefix: str | None = None, real: str = "float", int8: boo
     if int8 and real != "float":
         raise ValueError("int8: the state of a step with int8 weights is float")
     cells = _cells(layer)
-    prefix = _prefix(prefix, program_of(cells[0])[1].name)
+    source, cell = program_of(cells[0])
+    prefix = _prefix(prefix, cell.name)
+    with deep_trees(source):
+        return _header(layer, cells, source, prefix, real, int8)
+
+
+def _header(layer: Any, cells: list[Any], source: Source, prefix: str, real: str, int8: bool) -> Header:
     exact = copy.deepcopy(layer).to("cpu").double().eval()
     reference = copy.deepcopy(exact)
     for cell in (*_cells(exact), *_cells(reference)):
@@ -65,7 +73,6 @@ def header(layer: Any, prefix: str | None = None, real: str = "float", int8: boo
     top = units[-1]
     test = _self_test(top.face, reference, prefix, real)
     made = definitions(functions.used, real, prefix)
-    source = program_of(cells[0])[0]
     text = rendered(
         "c/header.h.jinja",
         made=comment(f"Made by rnndsl {VERSION} from {source.name}. Change the equations there, not here."),

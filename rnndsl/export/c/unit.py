@@ -82,8 +82,10 @@ def unit(layer: Any, prefix: str, real: str, functions: Functions, int8: dict[st
     face = interface(plan, layer._sizes, names)
     weights = _weights(work, values, names, prefix, int8)
     largest = max([prod(w.shape) for w in weights] + [work.volume(n) for n in work.used] + [v.count for v in (*face.inputs, *face.outputs, *face.fields)])
+    for loop in (work.nodes[n].loop for n in work.inner):
+        largest = max(largest, abs(work.size(loop.low)), abs(work.size(loop.high)) + 1)
     if largest > LARGEST:
-        raise ValueError(f"cell {cell.name}: an array of {largest:,} entries is too large for C")
+        raise ValueError(f"cell {cell.name}: C cannot count to {largest:,}, as an array or a repeat here wants")
     counter = "int" if largest <= _INT else "long"
     memories = [Memory(w.name, w.is_array, scales=w.scales[0] if w.scales else "") for w in weights]
     f = Function(work, face, memories, source, names, functions, counter)
