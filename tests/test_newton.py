@@ -222,6 +222,29 @@ def test_gradients_that_do_not_converge_are_soon_left_to_the_sweep(monkeypatch):
     assert len(tried) == 5  # after each 2, 4, 8, 16, 32 calls without
 
 
+def test_products_that_round_their_factors(monkeypatch):
+    """As those on a GPU that was told TF32: a state that moves a little may move a product by more than what residuals may be, so these stop shrinking."""
+
+    def rounded(x: torch.Tensor) -> torch.Tensor:
+        return ((x.contiguous().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+    linear = torch.nn.functional.linear
+    monkeypatch.setattr(torch.nn.functional, "linear", lambda x, w, *b: linear(x + (rounded(x) - x).detach(), w + (rounded(w) - w).detach(), *b))
+    monkeypatch.setattr(newton, "products_are_rounded", lambda like: True)
+    torch.manual_seed(0)
+    layer = rnndsl.load(example("gru")).GRU(8, 64, backend="torch", schedule="newton")
+    x, found = torch.randn(1, 300, 8), []
+    for backend in ("torch", "reference"):
+        layer.backend = backend
+        y, _ = layer(x)
+        found.append([y, *torch.autograd.grad(y.square().sum(), list(layer.parameters()))])
+        if backend == "torch":
+            (report,) = layer.solve_report()
+            assert report.prefix is None and 2e-6 < report.residual < 5e-4
+    for got, want in zip(*found, strict=True):
+        torch.testing.assert_close(got, want, rtol=0, atol=2e-3 * float(want.detach().abs().max()))
+
+
 def test_values_that_no_step_changes():
     """A new value may be the same at every step, and stand still in a batch."""
     text = """

@@ -18,8 +18,11 @@ from torch import Tensor
 
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.ops import _at_resets, lagged
+from rnndsl.runtime.triton.precision import IEEE, of_products
 
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13}  # of the residual, in units of 1 + the largest value
+_ROUNDED = 2.0**-11  # the same where products round their factors as TF32 does: as far as one of them may move where a state moves by next to nothing
+_STALLS = 0.75  # a residual that is more than this part of the last one no longer shrinks
 _VALUES = 1 << 22  # of an array of a chunk
 _WILD = 1.0  # residual above which a guess is none
 _PART = 4  # a fourth of the steps that is done leaves the window
@@ -174,7 +177,7 @@ def cut(call: Call, low: int, high: int) -> Call:
 
 def _chunk(rounds_of: Rounds, carries: Carries, part: Call, patience: int, solved: Solved, pieces: list[list[Tensor]]) -> tuple[int, list[Tensor]]:
     """Solves a chunk as far as it converges, its states behind those of `pieces`. Returns the steps that are done, and what they carry on."""
-    tolerance, total = TOLERANCE[part.first[0].dtype], part.steps
+    total, rounded = part.steps, products_are_rounded(part.first[0])
     limit = max(patience, total // _STEPS_A_ROUND)
     chunk = rounds_of.chunk(part)
     plain = chunk.start()
@@ -186,6 +189,7 @@ def _chunk(rounds_of: Rounds, carries: Carries, part: Call, patience: int, solve
     while True:
         rounds += 1
         new, residual = chunk.look(states, rounds)
+        tolerance = _tolerance(part.first[0].dtype, seen if rounded else ())
         largest, settled = _settled(residual, tolerance)
         seen.append((largest, done + settled))
         if part.guess and rounds == 1 and not largest <= _WILD:
@@ -215,6 +219,18 @@ def _chunk(rounds_of: Rounds, carries: Carries, part: Call, patience: int, solve
     solved.rounds += rounds
     solved.most_rounds = max(solved.most_rounds, rounds)
     return done, list(part.first)
+
+
+def products_are_rounded(like: Tensor) -> bool:
+    """Whether PyTorch rounds the factors of products of such tensors, as it was told."""
+    return like.is_cuda and like.dtype == torch.float32 and of_products(like.device) != IEEE
+
+
+def _tolerance(dtype: torch.dtype, seen: Sequence[tuple[float, int]]) -> float:
+    """What the residual of a step may be. seen: those before, where products round their factors: then none can be as small as otherwise, and they stop
+    shrinking."""
+    stalls = len(seen) > 1 and seen[-1][0] > _STALLS * seen[-2][0]
+    return _ROUNDED if stalls else TOLERANCE[dtype]
 
 
 def _settled(residual: Tensor, tolerance: float) -> tuple[float, int]:
@@ -301,7 +317,7 @@ def _chunk_back(
     patience: int, pulled: Pulled,
 ) -> list[Tensor] | None:  # fmt: skip
     """Solves a chunk and adds its gradients to `pulled`. Returns those of what its first step sees, None where it does not converge."""
-    tolerance = TOLERANCE[part.first[0].dtype]
+    rounded = products_are_rounded(part.first[0])
     kept = carries.kept
     back = rounds_of.back(part, old, sequences)
     given = [torch.zeros_like(o) if g is None else g for o, g in zip(old, [*grads, *[None] * (len(old) - kept)], strict=True)]
@@ -311,6 +327,7 @@ def _chunk_back(
     while True:
         rounds += 1
         wanted, residual = back.wanted(given, adjoint)
+        tolerance = _tolerance(part.first[0].dtype, seen if rounded else ())
         largest, settled = _settled(residual.flip(0), tolerance)
         if settled == part.steps:
             break

@@ -42,6 +42,8 @@ class Sizes:
         """How long a tile is along an axis of this size."""
         if d.number is not None and 0 < d.number.numerator <= 2:
             return str(int(d.number))
+        if (known := self.made.get(("tile", d))) is not None:  # asked of every axis of every value
+            return known.name
         return self.constant(("tile", d), f"{d}_tile", f"power_of_two({self.python(d)})")
 
     def block(self, name: str, d: Dim) -> str:
