@@ -27,10 +27,10 @@ class Marks:
 
     def _turned(self, name: str) -> str:
         w = self.outside.main
-        lengths = self.lengths
-        if lengths is None:
-            steps = w.op("Gather", self.outside.sizes(2, []), w.constant(0, np.int64), axis=0)
-            lengths = w.op("Expand", steps, self.outside.sizes(1, []))
+        if self.lengths is not None:
+            lengths = w.op("Max", self.lengths, w.constant(1, np.int64))  # nothing and one step are the same turned around, but not in every runtime
+        else:
+            lengths = w.op("Expand", w.op("Gather", self.outside.sizes(2, []), w.constant(0, np.int64), axis=0), self.outside.sizes(1, []))
         return w.op("ReverseSequence", name, lengths, batch_axis=1, time_axis=0)
 
     def ends(self) -> str:
