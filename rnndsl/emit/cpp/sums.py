@@ -122,7 +122,8 @@ def take_parts(f: Scope) -> None:
         take(f, f.names(('initial_parts', i), f"d_{array.label}_{lag}_initial_parts"), times('units.parts', f.full_volume(array.shape)))
     for i, count in shared_streams(f).items():
         full = f.full_volume(f.step.streams[i].shape)
-        take(f, f.names(('stream_parts', i), f"d_{f.step.streams[i].label}_parts"), times(count, times('call.batch * call.steps', full)))
+        size, name = times(count, times("call.batch * call.steps", full)), f.names(("stream_parts", i), f"d_{f.step.streams[i].label}_parts")
+        f.put(f"T* {name} = {count} == 1 ? {f.names(('stream_gradient', i))}.at<T>(0, 0) : all.zeros<T>({size});", 1)  # one part is the whole
 
 
 def take(f: Scope, name: str, size: str) -> None:
@@ -167,5 +168,4 @@ def add_parts(f: Scope) -> None:
         f.put(f"reduce({parts}, units.parts, {f.full_volume(array.shape)}, {f.names(('initial_gradient', i))});", 1)
     for i, count in shared_streams(f).items():
         size = times("call.batch * call.steps", f.full_volume(f.step.streams[i].shape))
-        f.put(f"zero({f.names(('stream_gradient', i))}.at<T>(0, 0), {size});", 1)
-        f.put(f"reduce({f.names(('stream_parts', i))}, {count}, {size}, {f.names(('stream_gradient', i))}.at<T>(0, 0));", 1)
+        f.put(f"if ({count} > 1) add_up({f.names(('stream_parts', i))}, {count}, {size}, {f.names(('stream_gradient', i))}.at<T>(0, 0));", 1)

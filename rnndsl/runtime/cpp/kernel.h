@@ -196,4 +196,10 @@ template <class T> void reduce(const T* parts, long count, long size, T* out) {
     for (long i = 0; i < size; ++i) out[i] += parts[k * size + i];
 }
 
+// out[i] = sum of part[k][i] over k, in order.
+template <class T> void add_up(const T* parts, long count, long size, T* out) {
+  std::copy(parts, parts + size, out);
+  reduce(parts + size, count - 1, size, out);
+}
+
 }  // namespace rnndsl

@@ -142,10 +142,10 @@ EXPORT void S_backward(const Call& call) {
   const Units units(call, N_ * BLOCKS, ROWS);
   Memory all;
   T* d_S_1_initial_parts_ = all.zeros<T>(units.parts * ((N_ * K_) * V_));
-  T* d_Sd_in_parts_ = all.zeros<T>(BLOCKS * ((call.batch * call.steps) * N_));
-  T* d_S_in_parts_ = all.zeros<T>(BLOCKS * ((call.batch * call.steps) * N_));
-  T* d_k_parts_ = all.zeros<T>(BLOCKS * ((call.batch * call.steps) * (N_ * K_)));
-  T* d_y_read_0_parts_ = all.zeros<T>(BLOCKS * ((call.batch * call.steps) * (N_ * K_)));
+  T* d_Sd_in_parts_ = BLOCKS == 1 ? d_Sd_in_.at<T>(0, 0) : all.zeros<T>(BLOCKS * ((call.batch * call.steps) * N_));
+  T* d_S_in_parts_ = BLOCKS == 1 ? d_S_in_.at<T>(0, 0) : all.zeros<T>(BLOCKS * ((call.batch * call.steps) * N_));
+  T* d_k_parts_ = BLOCKS == 1 ? d_k_.at<T>(0, 0) : all.zeros<T>(BLOCKS * ((call.batch * call.steps) * (N_ * K_)));
+  T* d_y_read_0_parts_ = BLOCKS == 1 ? d_y_read_0_.at<T>(0, 0) : all.zeros<T>(BLOCKS * ((call.batch * call.steps) * (N_ * K_)));
   parallel(call, units.count(), [&](long unit, Memory& memory) {
     const long block = unit % BLOCKS;
     const long n0 = unit / BLOCKS % N_;
@@ -342,14 +342,10 @@ EXPORT void S_backward(const Call& call) {
     else run(std::integral_constant<long, LAST>{});
   });
   reduce(d_S_1_initial_parts_, units.parts, (N_ * K_) * V_, d_S_1_initial_);
-  zero(d_Sd_in_.at<T>(0, 0), (call.batch * call.steps) * N_);
-  reduce(d_Sd_in_parts_, BLOCKS, (call.batch * call.steps) * N_, d_Sd_in_.at<T>(0, 0));
-  zero(d_S_in_.at<T>(0, 0), (call.batch * call.steps) * N_);
-  reduce(d_S_in_parts_, BLOCKS, (call.batch * call.steps) * N_, d_S_in_.at<T>(0, 0));
-  zero(d_k_.at<T>(0, 0), (call.batch * call.steps) * (N_ * K_));
-  reduce(d_k_parts_, BLOCKS, (call.batch * call.steps) * (N_ * K_), d_k_.at<T>(0, 0));
-  zero(d_y_read_0_.at<T>(0, 0), (call.batch * call.steps) * (N_ * K_));
-  reduce(d_y_read_0_parts_, BLOCKS, (call.batch * call.steps) * (N_ * K_), d_y_read_0_.at<T>(0, 0));
+  if (BLOCKS > 1) add_up(d_Sd_in_parts_, BLOCKS, (call.batch * call.steps) * N_, d_Sd_in_.at<T>(0, 0));
+  if (BLOCKS > 1) add_up(d_S_in_parts_, BLOCKS, (call.batch * call.steps) * N_, d_S_in_.at<T>(0, 0));
+  if (BLOCKS > 1) add_up(d_k_parts_, BLOCKS, (call.batch * call.steps) * (N_ * K_), d_k_.at<T>(0, 0));
+  if (BLOCKS > 1) add_up(d_y_read_0_parts_, BLOCKS, (call.batch * call.steps) * (N_ * K_), d_y_read_0_.at<T>(0, 0));
 }
 
 // What follows: how many, and of each how many axes, and their sizes; entries of the streams and of the statics that only it reads.
