@@ -11,8 +11,9 @@ from torch import Tensor
 from rnndsl.checks.cell import Cell
 from rnndsl.diagnostics import Diagnostic, RnnError, Source
 from rnndsl.emit.naming import KernelNames
-from rnndsl.export.c.function import Function, Memory
+from rnndsl.export.c.function import Function
 from rnndsl.export.c.interface import Interface, interface
+from rnndsl.export.c.places import Memory
 from rnndsl.export.c.shipped import shipped
 from rnndsl.export.c.text import Functions, comment, number
 from rnndsl.export.c.weights import Weights, constant, quantised
