@@ -51,6 +51,10 @@ def _param_only(scope: Scope, name: str, args: Sequence[Expr], call: ast.Call) -
             scope.report("param-only", f"`{name}` is for params and consts only", where.span, "this changes with time",
                          hint=f"`{name}` is computed once a call; inputs, states and noises change every step")  # fmt: skip
             raise Stop
+        if scope.turns(a):
+            scope.report("param-only", f"`{name}` is computed once a call", where.span, "this may be another one in each round",
+                         hint="write the rounds out: `A[1]`, `A[2]`, …, or what stays the same before the repeat")  # fmt: skip
+            raise Stop
 
 
 def _heads(scope: Scope, call: ast.Call, typed: Typed) -> Expr:

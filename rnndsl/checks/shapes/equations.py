@@ -103,6 +103,7 @@ def repeat(scope: Scope, s: ast.Repeat) -> None:
         return
     counter = s.variable.id
     scope.roles[counter], scope.types[counter] = "counter", SCALAR
+    scope.rebound = frozenset(target.name.id for inner in s.body if isinstance(inner, ast.Assign) for target in inner.targets)
     for _ in range(3):  # a local that starts as a scalar and becomes a vector takes a second reading
         saved_types, saved_nodes = dict(scope.types), scope.nodes
         body: list[Let] = []
@@ -121,6 +122,7 @@ def repeat(scope: Scope, s: ast.Repeat) -> None:
     for name in {let.name for let in body}:
         if any(scope.changes(let.value) for let in body):
             scope.varies[name] = True
+    scope.rebound = frozenset()
     scope.body.append(Repeat(counter, low, high, tuple(body), span=s.span))
 
 

@@ -34,6 +34,7 @@ class Scope:
     body: list = field(default_factory=list)
     inlining: list[Inlining] = field(default_factory=list)
     failed: set[str] = field(default_factory=set)  # names whose type could not be found
+    rebound: frozenset[str] = frozenset()  # locals of the repeat that is being read
     nodes: int = 0
     fresh: int = 0
 
@@ -44,6 +45,10 @@ class Scope:
             and (n.role in ("input", "state", "noise", "clock") or (n.role == "local" and self.varies.get(n.name, False)))
             for n in walk(expr)
         )
+
+    def turns(self, expr: Expr) -> bool:
+        """Whether a value may be another one in each round of the repeat that it stands in."""
+        return any(isinstance(n, Ref) and (n.role == "counter" or n.name in self.rebound) for n in walk(expr))
 
     def named(self, value: Expr, stem: str, body: list, span: Span) -> Expr:
         """The value itself if it is a name or number, else a local bound to it."""
