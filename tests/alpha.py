@@ -8,11 +8,12 @@ _NAME = re.compile(r"[^\W\d]\w*")
 
 
 def _cpp_tokens(text: str) -> list[str]:
-    """The tokens of C++, without comments; what stands behind a dot or `::` has it in front."""
+    """The tokens of C++, without comments; what stands behind a dot or `::` has it in front, but for members that are called after what is of the program,
+    whose names end in `_`."""
     found: list[str] = []
     for t in _CPP.findall(text):
         if not t.isspace() and not t.startswith("//"):
-            found.append("." + t if found[-1:] in (["."], [":"]) else t)
+            found.append("." + t if found[-1:] in (["."], [":"]) and not t.endswith("_") else t)
     return found
 
 

@@ -25,7 +25,7 @@ def texts_of(text: str) -> dict[str, str]:
     return {
         "cpp": "\n".join(c["cpu"].text for c in found.carried),
         "triton": "\n".join(c["triton"].text for c in found.carried),
-        "python": found.module(),
+        "python": found.module().partition("\n# The program as it stands")[0],  # what is behind is one string
     }
 
 

@@ -266,12 +266,15 @@ def test_a_config_is_compiled_and_nothing_else(change, error, words):
     assert words in str(caught.value)
 
 
-def test_a_program_that_is_not_known(tmp_path, monkeypatch):
+def test_a_compiled_module_knows_its_program_too(tmp_path, monkeypatch):
     (tmp_path / "my_min_gru.py").write_text(rnndsl.compile(ZOO["MinGRU"].text))
     monkeypatch.syspath_prepend(str(tmp_path))
     from my_min_gru import MinGRU
 
-    with pytest.raises(TypeError, match=r"MinGRU: the text of its program is not known; take a class of rnndsl.load"):
+    config = LanguageModel(MinGRU, 5, 4, 1, {"H": 4}).config
+    assert (config["program"], config["cell"]) == (ZOO["MinGRU"].text, "MinGRU")
+    monkeypatch.setattr(MinGRU, "_program", None)  # as modules of earlier versions are
+    with pytest.raises(TypeError, match=r"MinGRU: the text of its program is not known, .*; take a class of rnndsl.load"):
         _ = LanguageModel(MinGRU, 5, 4, 1, {"H": 4}).config
     del sys.modules["my_min_gru"]
 

@@ -23,15 +23,16 @@ def module_text(kernels: Sequence[CellKernels], carried: Sequence[dict[str, Carr
         name = k.plan.cell.name
         class_names.keep(("cell", name), name)
     cells = [cell_text(*made, source, class_names) for made in zip(kernels, carried, strict=True)]
-    used = {"bind_kernels", *(name for c in cells for name in c.used)}
+    used = {"bind_kernels", "bind_program", *(name for c in cells for name in c.used)}
     classes = {name for c in cells for name in (c.name, c.state_class, c.output_class) if name}
     own = runtime(classes) if standalone else None
     lines = (line for c in cells for line in [*c.run, *c.initial, *c.declare, *(m for method in c.methods for m in method)])
     imports = own.imports if own else _imports(used, any("torch." in line for line in lines))
     name = "".join(c if c.isprintable() else " " for c in source.name)
     text = rendered(
-        "module.py.jinja", version=VERSION, source=name, imports=imports, runtime=own.text if own else "", absent=NAMES, cells=cells, standalone=standalone
-    )
+        "module.py.jinja", version=VERSION, source=name, imports=imports, runtime=own.text if own else "", absent=NAMES, cells=cells, standalone=standalone,
+        file=repr(source.name), program=[repr(line) for line in source.text.splitlines(keepends=True)] or ["\"\""],
+    )  # fmt: skip
     return re.sub(r"[ \t]+\n", "\n", text).rstrip("\n") + "\n"
 
 

@@ -6,17 +6,6 @@ from rnndsl.diagnostics import Source
 from rnndsl.nn.shapes import cells_of
 
 
-def program_of(cell: type) -> tuple[str, str]:
-    """The text of a cell's program, and its name there. Raises TypeError for a class that was not made by `rnndsl.load`."""
-    from rnndsl import programs
-
-    for c in cell.__mro__:
-        source = programs.program_of(c.__module__)
-        if source is not None:
-            return source.text, c.__name__
-    raise TypeError(f"{cell.__name__}: the text of its program is not known; take a class of rnndsl.load(…), which knows it, to save a model with its equations")
-
-
 def cell_of(text: str, cell: str) -> Any:
     """A class from its program, which is compiled; nothing else of it is run, and no file is read. Raises RnnError for a wrong program, ValueError
     for a cell that it does not have."""

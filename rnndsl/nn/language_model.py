@@ -9,9 +9,10 @@ from torch.nn import functional as F
 
 from rnndsl.nn import ragged
 from rnndsl.nn.block import Block, BlockState
-from rnndsl.nn.checkpoint import cell_of, program_of
+from rnndsl.nn.checkpoint import cell_of
 from rnndsl.nn.sampling import sampled
 from rnndsl.nn.shapes import cell_class
+from rnndsl.runtime.program import program_of
 
 
 class Output(NamedTuple):
@@ -82,7 +83,7 @@ class LanguageModel(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """All that a model like this one is made of, as plain data, the text of the cell's program with it. Raises TypeError where that is not known."""
-        text, cell = program_of(self.cell)
+        _, text, cell = program_of(self.cell)
         own = {"vocab_size": self.vocab_size, "dim": self.dim, "num_layers": self.num_layers, "dtype": str(self.head.weight.dtype).removeprefix("torch.")}
         return {"program": text, "cell": cell, **own, **self.options}
 

@@ -36,11 +36,12 @@ from rnndsl.runtime.ops import (
     surrogate,
     vecmat,
 )
+from rnndsl.runtime.program import bind_program
 from rnndsl.runtime.sizes import Size, divide
 from rnndsl.scalars import Scalars
 
 __all__ = [
-    "Call", "Layer", "Scalars", "Size", "biased_product", "bind_kernels", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_own",
+    "Call", "Layer", "Scalars", "Size", "biased_product", "bind_kernels", "bind_program", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_own",
     "expand_to", "fill", "floor", "heaviside", "imag", "join_vectors", "lagged", "last", "layernorm", "logaddexp", "matvec", "mod", "nearest", "normalize", "rmsnorm",
     "scalar", "select", "sign", "softplus", "surrogate", "vecmat",
 ]  # fmt: skip

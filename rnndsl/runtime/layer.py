@@ -57,6 +57,7 @@ class Layer(ParamModule):
     _states: ClassVar[dict[str, tuple[str, ...]]] = {}  # of each recurrence, the fields of `State` that it solves for
     _found: ClassVar[dict[str, tuple[str, str, int]]] = {}  # and its family, structure and slots
     _kernels: ClassVar[dict[str, Any]] = {}  # what backends run it by; `bind_kernels` puts it there
+    _program: ClassVar[Any] = None  # see `program.Program`; `bind_program` puts it there
     _seen: Seen | None = None  # of the last step; no part of copies
 
     def __init_subclass__(cls, **keywords: Any) -> None:

@@ -93,7 +93,7 @@ def _cells(layer: Any) -> list[Any]:
             raise ValueError("a stack that runs in both directions begins at the end of a sequence, so it has no next step")
         return list(layer.cells)
     if not hasattr(layer, "_declare"):
-        raise TypeError(f"layer: expected one of a class of rnndsl.load(…), or a rnndsl.nn.Recurrent of such, got {type(layer).__name__}")
+        raise TypeError(f"layer: expected one of a generated class, or a rnndsl.nn.Recurrent of such, got {type(layer).__name__}")
     return [layer]
 
 
