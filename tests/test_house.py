@@ -32,6 +32,7 @@ ROOMS = [
     ("api",),
     ("zoo",),  # published cells by name
     ("nn",),  # stacks of generated classes, in ordinary PyTorch
+    ("tasks",),  # what cells can learn
     ("export",),  # layers as programs of other systems
     ("cli", "__main__"),
 ]

@@ -1,0 +1,28 @@
+"""Tasks that tell cells apart: what a state can track, what it keeps, how far back it reaches.
+
+    task          what a task is: batches from a seed, loss, metric
+    formal        formal languages and groups          recall   keys and values, copies, hops
+    values        sums, a chaotic system, spikes       digits   images, a pixel a step          texts   the bytes of a file
+"""
+
+from pathlib import Path
+
+from rnndsl.checks.suggest import closest
+from rnndsl.tasks import digits, formal, recall, values
+from rnndsl.tasks.task import IGNORE, Batch, Draw, Task, at_end
+from rnndsl.tasks.texts import text
+
+__all__ = ["IGNORE", "TASKS", "Batch", "Draw", "Task", "at_end", "task", "text"]
+
+TASKS: dict[str, Task] = {t.name: t for part in (formal, recall, values, digits) for t in part.TASKS}
+
+
+def task(name: str) -> Task:
+    """A task of this name, `text`, or `text:FILE`. Raises ValueError where there is none, OSError for a file that cannot be read."""
+    kind, _, file = name.partition(":")
+    if kind == "text":
+        return text(Path(file) if file else None)
+    if name not in TASKS:
+        near = closest(name, [*TASKS, "text"])
+        raise ValueError(f"there is no task {name!r}; " + (f"did you mean {near}?" if near else f"there are {', '.join([*TASKS, 'text'])}"))
+    return TASKS[name]

@@ -1,0 +1,115 @@
+"""What a task is: a frozen value that makes batches from a seed, and judges answers."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IGNORE = -100  # the target where nothing is asked; NaN among values
+
+
+class Batch(NamedTuple):
+    """inputs: tokens, whole numbers [B, T], or values [B, T, D]. targets: of each step, whole numbers [B, T], or values [B, T, K]."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+class Draw:
+    """Random numbers that depend on what they are for alone: the same in every process, and on every device, where they arrive by a copy."""
+
+    def __init__(self, *what: Any):
+        digest = hashlib.sha256(repr(what).encode()).digest()
+        self._generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+    def below(self, n: int, *shape: int) -> Tensor:
+        """Whole numbers in [0, n)."""
+        return torch.randint(n, shape, generator=self._generator)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=self._generator)
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self._generator)
+
+    def orders(self, count: int, n: int) -> Tensor:
+        """Permutations of n, [count, n]."""
+        return self.uniform(count, n).argsort(1)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task. A sequence has `length` tokens or values, drawn of a batch as a whole between the two of a split.
+
+    symbols: of the inputs' vocabulary, 0 where inputs are values; width: of values. metric: accuracy, which is to be large; nats, the mean cross-entropy,
+    or mse, of answers that are values, which are to be small. answers: classes of the targets, or how many values. solved: the score from which it counts as
+    learned, if there is one. make: what draws sequences and targets, a function at the top of a module, so that a task can be sent to another process; it
+    takes a Draw, how many, how long, the split, and the options.
+    """
+
+    name: str
+    about: str
+    source: str
+    make: Callable[..., Batch]
+    answers: int
+    train: tuple[int, int]
+    test: tuple[int, int]
+    symbols: int = 0
+    width: int = 0
+    metric: Literal["accuracy", "nats", "mse"] = "accuracy"
+    solved: float | None = 0.99
+    options: tuple[Any, ...] = ()
+
+    @cached_property
+    def chance(self) -> float:
+        """The score of who knows how often each answer is right, and nothing else; of 1,024 sequences."""
+        targets = self.batch(1024, 0, length=self.train[1]).targets
+        if self.metric == "mse":
+            asked = targets[~targets.isnan()].view(-1, self.answers)
+            return float((asked - asked.mean(0)).square().mean())
+        often = targets[targets != IGNORE].bincount().double()
+        shares = often[often > 0] / often.sum()
+        return float(shares.max() if self.metric == "accuracy" else -(shares * shares.log()).sum())
+
+    def batch(self, count: int, seed: int, number: int = 0, split: str = "train", length: int | None = None) -> Batch:
+        """The batch of this number of a seed: `count` sequences, of one length. Of the split `test` also those that are longer than any in training.
+        Raises ValueError for another split, or a length that is not positive."""
+        if split not in ("train", "test"):
+            raise ValueError(f"split: expected train or test, got {split!r}")
+        low, high = getattr(self, split)
+        draw = Draw(self.name, split, seed, number)
+        drawn = low + int(draw.below(high - low + 1))
+        if length is not None and length < 1:
+            raise ValueError(f"length: expected a positive number, got {length}")
+        return Batch(*self.make(draw, count, drawn if length is None else length, split, *self.options))
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """What training makes small: of logits [B, T, answers] the mean cross-entropy over what is asked, of values the mean square of what is off."""
+        if self.metric != "mse":
+            return F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+        asked = ~targets.isnan()
+        return (outputs[asked] - targets[asked]).square().mean()
+
+    def score(self, outputs: Tensor, targets: Tensor) -> tuple[float, int]:
+        """The metric over what is asked, and how many answers that are; NaN where nothing is."""
+        asked = ~targets.isnan() if self.metric == "mse" else targets != IGNORE
+        if self.metric == "accuracy":
+            return float((outputs.argmax(-1) == targets)[asked].double().mean()), int(asked.sum())
+        return float(self.loss(outputs.double(), targets)), int(asked.sum())
+
+    def is_solved(self, score: float) -> bool:
+        if self.solved is None:
+            return False
+        return score >= self.solved if self.metric == "accuracy" else score <= self.solved
+
+
+def at_end(answers: Tensor, length: int) -> Tensor:
+    """Targets [B, length] that ask for an answer [B] at the last step alone."""
+    targets = torch.full((answers.shape[0], length), IGNORE)
+    targets[:, -1] = answers
+    return targets
