@@ -214,7 +214,7 @@ def test_a_program_of_ones_own(tmp_path, capsys, monkeypatch):
     assert main([str(file), "--schedule", "newton", "--dtype", "float32", "--size", "H=2"]) == 0
     said = capsys.readouterr().out
     assert re.search(r"^MinGRU, newton, float32: right; 2 launches, \d+ barriers; .* off by .*, allowed 2.0e-05$", said, re.M)
-    assert re.search(r"^GRU, newton, float32: right; 2 launches, ", said, re.M)
+    assert re.search(r"^GRU, newton, float32: right; \d\d launches, ", said, re.M)
     monkeypatch.delitem(RULES, "fma")
     _kernel.cache_clear()
     assert main([str(file), "--cell", "MinGRU", "--schedule", "newton", "--dtype", "float32", "--size", "H=2"]) == 1

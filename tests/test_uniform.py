@@ -97,6 +97,7 @@ def program(functions: list[str], operand: str) -> str:
 """
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
 @pytest.mark.parametrize("functions", [PRODUCTS, ALONG], ids=["products", "along"])
 @pytest.mark.parametrize("operand", OPERANDS)

@@ -72,13 +72,16 @@ DENSE = (Case("GRU", EXAMPLES / "gru.rnn", None), Case("LSTM", EXAMPLES / "lstm.
 
 
 def with_kernels() -> Iterator[Case]:
-    """Every cell of the examples and of the zoo whose Triton kernels are of channels, those of DIAGONAL first."""
+    """Every cell of the examples and of the zoo that has Triton kernels: those of DIAGONAL, then kernels of channels, then of whole steps, whose
+    parallel schedule is rounds over all rows."""
     yield from DIAGONAL
-    for program in (*sorted(EXAMPLES.glob("*.rnn")), *sorted((EXAMPLES / "zoo").glob("*.rnn"))):
-        cell, layer_class = _loaded(program)
-        kernels = layer_class._kernels["triton"]
-        if kernels.kernels and not kernels.refused and not kernels.tiled and program not in [c.program for c in DIAGONAL]:
-            yield Case(cell.name, program, "parallel")
+    programs = [p for p in (*sorted(EXAMPLES.glob("*.rnn")), *sorted((EXAMPLES / "zoo").glob("*.rnn"))) if p not in [c.program for c in DIAGONAL]]
+    for tiled in (False, True):
+        for program in programs:
+            cell, layer_class = _loaded(program)
+            kernels = layer_class._kernels["triton"]
+            if kernels.kernels and not kernels.refused and bool(kernels.tiled) == tiled:
+                yield Case(cell.name, program, "parallel")
 
 
 def schedules(case: Case) -> dict[str, str]:

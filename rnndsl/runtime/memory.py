@@ -1,6 +1,6 @@
 """Tensors as memory that a kernel reads."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 import torch
 from torch import Tensor
@@ -27,3 +27,18 @@ def require_readable(t: Tensor, dtypes: Container[torch.dtype], device: torch.de
     if t.dtype not in dtypes or t.device != device or t.is_neg() or (address == 0 and t.numel()):
         raise RuntimeError(f"a kernel on {device} cannot read a tensor {list(t.shape)} of {t.dtype} on {t.device}: its entries do not lie there")
     return address
+
+
+def addresses(tensors: Sequence[Tensor]) -> list[int]:
+    """Those of tensors that look as others of which `require_readable` has been asked: class, dtype, device and signs are theirs. Raises RuntimeError
+    for one whose memory was freed."""
+    found = [t.data_ptr() for t in tensors]
+    if 0 in found and any(a == 0 and t.numel() for a, t in zip(found, tensors, strict=True)):
+        raise RuntimeError("a kernel cannot read a tensor whose memory was freed")
+    return found
+
+
+def extent(t: Tensor) -> tuple[int, int]:
+    """Where the entries of a new dense tensor begin and end, for what is said of that memory and reads none of it."""
+    begin = t.data_ptr()
+    return begin, begin + t.numel() * t.element_size()

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from rnndsl.runtime.memory import extent
+
 _LARGE = 1 << 21  # bytes of a large page
 _FROM = 1 << 20  # a tensor of fewer bytes is left alone
 
@@ -29,8 +31,8 @@ _advise = _find_advice()
 def new_empty(like: Tensor, shape: Sequence[int]) -> Tensor:
     """`like.new_empty(shape)` for which the system is asked for large pages. It may decline: a hint cannot fail."""
     made = like.new_empty(shape)
-    size = made.numel() * made.element_size()
-    if _advise is not None and type(made) is Tensor and made.device.type == "cpu" and size >= _FROM:
-        first = made.data_ptr() // _LARGE * _LARGE
-        _advise(first, (made.data_ptr() + size - first + _LARGE - 1) // _LARGE * _LARGE, mmap.MADV_HUGEPAGE)
+    if _advise is not None and type(made) is Tensor and made.device.type == "cpu" and made.numel() * made.element_size() >= _FROM:
+        begin, end = extent(made)
+        first = begin // _LARGE * _LARGE
+        _advise(first, (end - first + _LARGE - 1) // _LARGE * _LARGE, mmap.MADV_HUGEPAGE)
     return made

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnndsl.runtime.memory import require_readable
+from rnndsl.runtime.memory import addresses, require_readable
 
 _CPU = torch.device("cpu")
 SMALL = 1 << 15  # values of a call below which one thread does all
@@ -73,9 +73,7 @@ class Prepared:
     def __call__(self, tensors: Sequence[Tensor]) -> None:
         """Raises RuntimeError for a tensor that has no memory."""
         arrays = self.arrays.copy()
-        arrays[::3] = addresses = [t.data_ptr() for t in tensors]
-        if 0 in addresses and any(t.data_ptr() == 0 and t.numel() for t in tensors):
-            raise RuntimeError("a kernel cannot read a tensor whose memory was freed")
+        arrays[::3] = addresses(tensors)
         invoke(self.function, self.hypers, self.batch, 1, self.work, arrays, None)
 
 
