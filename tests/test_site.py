@@ -99,7 +99,7 @@ def test_the_index_can_be_filtered(site):
 
 def test_charts_show_what_was_measured(site):
     data = json.loads((ROOT / "benchmarks" / "results" / "cpu-amd-epyc.json").read_text(encoding="utf-8"))
-    (point,) = data["cases"]["gru-128"]["points"]
+    (point,) = data["cases"]["gru-128-b16"]["points"]
     (task,) = (t for t in point["tasks"] if (t["scope"], t["direction"]) == ("layer", "both"))
     by_name = {e["name"]: e["median"] for e in task["candidates"]}
     shown = f"{by_name['nn'] / by_name['cpu']:.2f} ×"
