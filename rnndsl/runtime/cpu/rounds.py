@@ -19,8 +19,9 @@ from rnndsl.runtime.cpu.kernels import Kernels
 from rnndsl.runtime.cpu.loaded import TYPES, doubles, function_of, table
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.memory import rows
-from rnndsl.runtime.torch.buffers import Buffers, Shape, buffers_of
-from rnndsl.runtime.torch.newton import Carries, groups_of
+from rnndsl.runtime.torch.buffers import Buffers, Shape
+from rnndsl.runtime.torch.by_kernels import KernelBack, KernelChunk
+from rnndsl.runtime.torch.newton import Carries
 
 _LIBRARY = """using T = {real};
 #include "rounds.h"
@@ -124,27 +125,11 @@ def _with(function: Any, slots: int, size: int, backwards: bool, call: bytes) ->
     function(call, slots, size, backwards)
 
 
-class _Chunk:
-    """Rounds of a chunk forwards; new values and D are those of every round."""
-
-    is_guarded = True
-
-    def __init__(self, rounds_of: CppRounds, part: Call):
-        self.rounds_of, self.part = rounds_of, part
-        self.made = buffers_of(part.first, part.steps)
-        self.slopes: list[Tensor] = []
-        self.rounds = 0
-
+class _Chunk(KernelChunk):
     def start(self) -> list[Tensor]:
         """As if the states of all steps were those before the first."""
-        kept = self.rounds_of.carries.kept
-        new = self._look([f.unsqueeze(1).expand(f.shape[0], self.part.steps, *f.shape[1:]) for f in self.part.first[:kept]])
-        return [n.copy_(v) for n, v in zip(self._states(0), new, strict=True)]
-
-    def _states(self, number: int) -> list[Tensor]:
-        """Memory for states: a round reads one and writes the other. What is done stays where it is, since a chunk is only ever cut."""
-        kept = self.rounds_of.carries.kept
-        return self.made.take(("states", number % 2), [tuple(f.shape[1:]) for f in self.part.first[:kept]])
+        new = self._look([f.unsqueeze(1).expand(f.shape[0], self.part.steps, *f.shape[1:]) for f in self.part.first[: self.kept]])
+        return [n.copy_(v) for n, v in zip(self.states(0), new, strict=True)]
 
     def _look(self, states: Sequence[Tensor]) -> list[Tensor]:
         found = self.rounds_of.run("look", self.part, self.part.first[0].shape[0], [rows(s, 2) for s in states], self.made)
@@ -155,57 +140,22 @@ class _Chunk:
         new = self._look(states)
         return new, self.rounds_of.residuals(new, [rows(s, 2) for s in states]).amax(0)
 
-    def corrected(self, states: Sequence[Tensor], new: Sequence[Tensor], is_finite: bool) -> list[Tensor]:
-        self.rounds += 1
-        into = self._states(self.rounds)
-        self.rounds_of.corrected(self.slopes, new, [rows(s, 2) for s in states], into, self.part.reset)
-        return into
 
-    def cut(self, part: Call) -> None:
-        self.made.begin += self.part.steps - part.steps
-        self.part = part
-
-
-class _Back:
-    """Rounds of a chunk backwards: what they read of the values of its rows is made once."""
+class _Back(KernelBack):
+    """What rounds read of the values of a chunk's rows is made once."""
 
     def __init__(self, rounds_of: CppRounds, part: Call, old: Sequence[Tensor], sequences: Sequence[Tensor]):
-        self.rounds_of, self.part, self.old, self.batch = rounds_of, part, old, old[0].shape[0]
-        self.made = buffers_of(part.first, part.steps)
+        super().__init__(rounds_of, part, old)
+        self.batch = old[0].shape[0]
         self.given = rounds_of.given(part)._replace(first=[o[:, 0] for o in old])
         states = [rows(s, 2) for s in sequences]
         self.slopes = rounds_of.run("look", self.given, self.batch, states, self.made)[len(states) :]
         saved = rounds_of.run("linear", self.given, self.batch, states, self.made)
         self.streams = [*self.given.streams, *saved]
-        self.rounds = 0
 
-    def wanted(self, given: Sequence[Tensor], adjoint: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        adjoint = [rows(a, 2) for a in adjoint]
+    def pulled(self, adjoint: Sequence[Tensor]) -> list[Tensor]:
         part = Call([*self.streams, *adjoint], self.given.statics, [], [], None, self.part.steps)
-        pulled = self.rounds_of.run("pull", part, self.batch, [], self.made)
-        into = self.made.take("wanted", [tuple(a.shape[2:]) for a in adjoint])
-        size, worst = self.rounds_of.handed_back([rows(g, 2) for g in given], pulled, adjoint, into, self.part.reset)
-        size = size + torch.finfo(size.dtype).eps * size.amax() + torch.finfo(size.dtype).tiny
-        return into, (worst / size).amax(0)
-
-    def corrected(self, adjoint: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
-        self.rounds += 1
-        into = self.made.take(("adjoint", self.rounds % 2), [tuple(a.shape[2:]) for a in adjoint])
-        self.rounds_of.corrected(self.slopes, wanted, [rows(a, 2) for a in adjoint], into, self.part.reset, backwards=True)
-        return into
-
-    def gradients(self, adjoint: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Each row is a sequence of one step."""
-        part, count = self.part, self.batch * self.part.steps
-
-        def alone(group: Sequence[Tensor], *lead: int) -> list[Tensor]:
-            return [t.reshape(count, *lead, *t.shape[2:]) for t in group]
-
-        call = Call(alone(part.streams, 1), part.statics, alone(self.old), part.initial, None, 1)
-        kept = self.rounds_of.carries.kept
-        found = self.rounds_of.swept().backward(call, alone(adjoint[:kept], 1), [None] * kept + alone(adjoint), [True] * sum(map(len, call[:4])))
-        streams, statics, old, _ = groups_of(found, call)
-        return [s.reshape(self.batch, part.steps, *s.shape[2:]) for s in streams], statics, [o.reshape(self.batch, part.steps, *o.shape[1:]) for o in old]
+        return self.rounds_of.run("pull", part, self.batch, [], self.made)
 
 
 def rounds_in_cpp(key: Key, carries: Carries, swept: Callable[[], Any]) -> CppRounds:

@@ -13,8 +13,9 @@ from torch import Tensor
 from rnndsl.devices import Device
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.memory import rows
-from rnndsl.runtime.torch.buffers import Buffers, buffers_of
-from rnndsl.runtime.torch.newton import Carries, groups_of
+from rnndsl.runtime.torch.buffers import Buffers
+from rnndsl.runtime.torch.by_kernels import KernelBack, KernelChunk
+from rnndsl.runtime.torch.newton import Carries
 from rnndsl.runtime.triton.cut import in_registers, power_of_two
 from rnndsl.runtime.triton.launch import launch
 from rnndsl.runtime.triton.rows import RowRounds, RowScan, RowStage
@@ -145,26 +146,12 @@ def _mask(reset: Tensor | None) -> list[Any]:
     return [mask, mask.stride(0), mask.stride(1)]
 
 
-class _Chunk:
-    """Rounds of a chunk forwards; new values and D are those of every round."""
-
-    is_guarded = True
-
-    def __init__(self, rounds_of: TritonRounds, part: Call):
-        self.rounds_of, self.part, self.kept = rounds_of, part, rounds_of.carries.kept
-        self.made = buffers_of(part.first, part.steps)
-        self.slopes: list[Tensor] = []
-        self.rounds = 0
-
+class _Chunk(KernelChunk):
     def start(self) -> list[Tensor]:
         """As if the states of all steps were those before the first."""
         first = [f.unsqueeze(1).expand(f.shape[0], self.part.steps, *f.shape[1:]) for f in self.part.first]
         new, _ = self._look(first, first[: self.kept])
-        return [n.copy_(v) for n, v in zip(self._states(0), new, strict=True)]
-
-    def _states(self, number: int) -> list[Tensor]:
-        """Memory for states: a round reads one and writes the other. What is done stays where it is, since a chunk is only ever cut."""
-        return self.made.take(("states", number % 2), [tuple(f.shape[1:]) for f in self.part.first[: self.kept]])
+        return [n.copy_(v) for n, v in zip(self.states(0), new, strict=True)]
 
     def _look(self, old: Sequence[Tensor], states: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """New values, and the residual of each row."""
@@ -177,53 +164,17 @@ class _Chunk:
         new, residual = self._look(self.rounds_of.carries.old(states, part.first, part.initial, part.reset), states)
         return new, residual.amax(0)
 
-    def corrected(self, states: Sequence[Tensor], new: Sequence[Tensor], is_finite: bool) -> list[Tensor]:
-        self.rounds += 1
-        into = self._states(self.rounds)
-        self.rounds_of.corrected(self.slopes, new, [rows(s, 2) for s in states], into, self.part.reset)
-        return into
 
-    def cut(self, part: Call) -> None:
-        self.made.begin += self.part.steps - part.steps
-        self.part = part
-
-
-class _Back:
-    """Rounds of a chunk backwards: what they read of the values of its rows is made once."""
+class _Back(KernelBack):
+    """What rounds read of the values of a chunk's rows is made once."""
 
     def __init__(self, rounds_of: TritonRounds, part: Call, old: Sequence[Tensor], sequences: Sequence[Tensor]):
-        self.rounds_of, self.part, self.old = rounds_of, part, old
-        self.made = buffers_of(part.first, part.steps)
+        super().__init__(rounds_of, part, old)
         given = rounds_of.given(part)
         self.statics = given.statics
         states = [rows(s, 2) for s in sequences]
         self.slopes = rounds_of.run("look", [*given.streams, *states], self.statics, old, self.made)[len(states) : -1]
         self.streams = [*given.streams, *rounds_of.run("linear", given.streams, self.statics, old, self.made)]
-        self.rounds = 0
 
-    def wanted(self, given: Sequence[Tensor], adjoint: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        adjoint = [rows(a, 2) for a in adjoint]
-        pulled = self.rounds_of.run("pull", [*self.streams, *adjoint], self.statics, (), self.made)
-        into = self.made.take("wanted", [tuple(a.shape[2:]) for a in adjoint])
-        size, worst = self.rounds_of.handed_back([rows(g, 2) for g in given], pulled, adjoint, into, self.part.reset)
-        size = size + torch.finfo(size.dtype).eps * size.amax() + torch.finfo(size.dtype).tiny
-        return into, (worst / size).amax(0)
-
-    def corrected(self, adjoint: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
-        self.rounds += 1
-        into = self.made.take(("adjoint", self.rounds % 2), [tuple(a.shape[2:]) for a in adjoint])
-        self.rounds_of.corrected(self.slopes, wanted, [rows(a, 2) for a in adjoint], into, self.part.reset, backwards=True)
-        return into
-
-    def gradients(self, adjoint: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Each row is a sequence of one step."""
-        part, (batch, steps) = self.part, self.old[0].shape[:2]
-
-        def alone(group: Sequence[Tensor], *lead: int) -> list[Tensor]:
-            return [t.reshape(batch * steps, *lead, *t.shape[2:]) for t in group]
-
-        call = Call(alone(part.streams, 1), part.statics, alone(self.old), part.initial, None, 1)
-        kept = self.rounds_of.carries.kept
-        found = self.rounds_of.swept().backward(call, alone(adjoint[:kept], 1), [None] * kept + alone(adjoint), [True] * sum(map(len, call[:4])))
-        streams, statics, old, _ = groups_of(found, call)
-        return [s.reshape(batch, steps, *s.shape[2:]) for s in streams], statics, [o.reshape(batch, steps, *o.shape[1:]) for o in old]
+    def pulled(self, adjoint: Sequence[Tensor]) -> list[Tensor]:
+        return self.rounds_of.run("pull", [*self.streams, *adjoint], self.statics, (), self.made)
