@@ -14,12 +14,13 @@ _PUBLIC = {
     "check": "rnndsl.api", "compile": "rnndsl.api", "format": "rnndsl.api", "load": "rnndsl.api", "explain": "rnndsl.api", "verify": "rnndsl.api",
     "load_ipython_extension": "rnndsl.tools.editors.notebook",
     "Layer": "rnndsl.runtime.layer",
+    "RankError": "rnndsl.runtime.ranks", "Shards": "rnndsl.runtime.ranks", "context_parallel": "rnndsl.runtime.ranks",
     "export_c": "rnndsl.export.c.export", "export_onnx": "rnndsl.export.onnx.model",
     "Diagnostic": "rnndsl.diagnostics", "RnnError": "rnndsl.diagnostics", "Source": "rnndsl.diagnostics", "render": "rnndsl.report",
 }  # fmt: skip
 
 __all__ = [
-    "Diagnostic", "Layer", "RnnError", "Source", "__version__", "check", "compile", "explain", "export_c", "export_onnx", "format", "load", "render", "verify",
+    "Diagnostic", "Layer", "RankError", "RnnError", "Shards", "Source", "__version__", "check", "compile", "context_parallel", "explain", "export_c", "export_onnx", "format", "load", "render", "verify",
 ]  # fmt: skip
 
 

@@ -2,5 +2,5 @@
 
 RUNTIME_NAMES = frozenset("""
 Call Layer Scalars Size bind_kernels bind_program biased_product cast_complex clock complex_of divide draw_noise expand_own expand_to fill floor heaviside imag lagged last layernorm
-logaddexp matvec mod nearest normalize join_vectors rmsnorm scalar select sign softplus surrogate vecmat
+logaddexp matvec mod nearest normalize once join_vectors rmsnorm scalar select sign softplus surrogate vecmat
 """.split())

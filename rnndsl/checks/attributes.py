@@ -13,7 +13,7 @@ Output State T_destination __annotations__ __call__ __class__ __deepcopy__ __del
 __eq__ __format__ __ge__ __getattr__ __getattribute__ __getstate__ __gt__ __hash__ __init__ __init_subclass__ __le__
 __lt__ __module__ __ne__ __new__ __prepare_scriptable__ __reduce__ __reduce_ex__ __repr__ __setattr__ __setstate__ __sizeof__ __str__
 __subclasshook__ __weakref__ _apply _as_stored _backend _backward_hooks _backward_pre_hooks _begin _begun _bounds
-_buffers _call_impl _carried _checked _compiled_call_impl _const _declare
+_buffers _call_impl _called _carried _checked _compiled_call_impl _const _declare
 _field _fields _follow _found _forward_hooks _forward_hooks_always_called _forward_hooks_with_kwargs _forward_pre_hooks
 _forward_pre_hooks_with_kwargs _get_backward_hooks _get_backward_pre_hooks _get_name _header _held _hold _hypers _initial
 _initial_values _input _inputs _is_alone _is_full_backward_hook _kernels _kind _load_from_state_dict
@@ -42,7 +42,7 @@ MODULE_NAMES = (
     | frozenset("""
 ABC Absent abstractmethod Any axes_text Backend backend_for BACKENDS Begun Bounds Call Callable cast_to check_backend check_dense check_inputs
 check_guess check_reset check_schedule check_state check_tiles checkpoint ClassVar constant_in_graphs constrained_param contextlib dataclass default_draw Draw dtype_of_products
-dtypes_of_fields F field FIXED functools HALF header_value initialise inspect is_narrower Look looks Mapping math NamedTuple nn numbers OF_STACKS operator os ParamModule parted Plan real_of REFERENCE Reference reference_wanted register
-replace Results say_once scan SCHEDULES Seen Sequence Stepped Tensor Tensors TILES torch warnings widened widest widest_dtype with_hints without_autocast
+dtypes_of_fields F field FIXED functools HALF header_value initialise import_module inspect is_narrower Look looks Mapping math NamedTuple nn numbers OF_STACKS operator os over_ranks ParamModule parted Plan real_of REFERENCE Reference reference_wanted register
+replace Results say_once scan scanned SCHEDULES Seen Sequence shards_of Stepped sys Tensor Tensors TILES torch warnings widened widest widest_dtype with_hints without_autocast
 """.split())
 )

@@ -227,7 +227,10 @@ class Run(Part):
         name, shape = self.names(v.name), self._full_shape(v.type)
         drawn = self._full_shape(v.type, "lead[0], 1") if v.draw.once else shape
         code = f"draw_noise({quoted(v.draw.name)}, {args}, {drawn}, self.training, **kind)"
-        self.out.append(f"{name} = {code}.expand({shape})" if v.draw.once else f"{name} = {code}")
+        if v.draw.once:
+            self.used.add("once")
+            code = f"once({code}, state).expand({shape})"
+        self.out.append(f"{name} = {code}")
 
     def _lags(self, role: str, v: Variable) -> None:
         """Sequences of earlier steps, `x[t-1]`, and the values that the next call needs of them."""

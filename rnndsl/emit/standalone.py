@@ -8,7 +8,7 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent.parent
 FILES = (  # each after those that it imports
     "scalars.py", "runtime/sizes.py", "runtime/dtypes.py", "runtime/ops.py", "runtime/initialise.py", "runtime/arguments.py", "runtime/params.py",
-    "runtime/call.py", "runtime/backend.py", "runtime/reference.py", "runtime/absent.py", "runtime/traced.py", "runtime/choice.py", "runtime/seen.py",
+    "runtime/call.py", "runtime/backend.py", "runtime/reference.py", "runtime/absent.py", "runtime/traced.py", "runtime/choice.py", "runtime/seen.py", "runtime/sharded.py",
     "runtime/layer.py",
 )  # fmt: skip
 

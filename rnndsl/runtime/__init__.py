@@ -28,6 +28,7 @@ from rnndsl.runtime.ops import (
     mod,
     nearest,
     normalize,
+    once,
     rmsnorm,
     scalar,
     select,
@@ -42,7 +43,7 @@ from rnndsl.scalars import Scalars
 
 __all__ = [
     "Call", "Layer", "Scalars", "Size", "biased_product", "bind_kernels", "bind_program", "cast_complex", "clock", "complex_of", "divide", "draw_noise", "expand_own",
-    "expand_to", "fill", "floor", "heaviside", "imag", "join_vectors", "lagged", "last", "layernorm", "logaddexp", "matvec", "mod", "nearest", "normalize", "rmsnorm",
+    "expand_to", "fill", "floor", "heaviside", "imag", "join_vectors", "lagged", "last", "layernorm", "logaddexp", "matvec", "mod", "nearest", "normalize", "once", "rmsnorm",
     "scalar", "select", "sign", "softplus", "surrogate", "vecmat",
 ]  # fmt: skip
 

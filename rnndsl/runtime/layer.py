@@ -36,6 +36,7 @@ from rnndsl.runtime.dtypes import (
 from rnndsl.runtime.ops import fill
 from rnndsl.runtime.params import ParamModule, _Declared, constrained_param, header_value  # noqa: F401, earlier pickles name `_Declared` here
 from rnndsl.runtime.seen import Seen, looks
+from rnndsl.runtime.sharded import over_ranks, scanned, shards_of
 from rnndsl.runtime.sizes import Size  # noqa: F401, and this
 
 
@@ -166,7 +167,7 @@ class Layer(ParamModule):
     # Calls
 
     def forward(
-        self, *inputs: Any, state: Any = None, reset: Tensor | None = None, guess: Any = None, all_states: bool = False
+        self, *inputs: Any, state: Any = None, reset: Tensor | None = None, guess: Any = None, all_states: bool = False, group: Any = None
     ) -> tuple[Any, ...]:
         """Runs the cell over a sequence.
 
@@ -174,27 +175,38 @@ class Layer(ParamModule):
         reset: bool [B, T]; where true, the state restarts at its initial value before that step.
         guess: what states of all steps may be, [B, T, ...] by name, from which Newton's method starts; the results do not
         depend on it. all_states: whether to return the state after every step too, each field [B, T, ...] by name, as `guess` takes them.
+        group: ranks over which time is divided, each with its own part of it: a process group, one axis of a DeviceMesh, or `rnndsl.Shards`.
         Returns (output, state): a tensor [B, T, ...], or a named tuple of them where the cell has several outputs. Or (output, state, states).
         Raises TypeError or ValueError, in the cell's own words, for arguments that do not fit.
         """
+        shards = shards_of(self, group)
+        named = {"state": state, "reset": reset, "guess": guess, "all_states": all_states}
+        return self._called(inputs, **named) if shards is None else over_ranks(self, shards, inputs, **named)
+
+    def _called(self, inputs: tuple, state: Any, reset: Tensor | None, guess: Any, all_states: bool, over: Any = None) -> tuple[Any, ...]:
+        """What `forward` does. over: what runs it over ranks, if it is to."""
         inputs, state = parted(inputs, state, self._inputs)
         lead = check_inputs(inputs, self._inputs, ("B", "T"))
         if reset is not None:
             check_reset(reset, lead, inputs[0].device)
-        kind, products, values, read = self._begin(inputs)
+        kind, products, values, read = begun = self._begin(inputs)
         with without_autocast(kind["device"]):  # whose part in a call is the dtype of its products
-            initial = self._initial_values(values, kind)
-            carried = self._carried(state, initial, lead[0], kind)
+            given = None if state is None else self._carried(state, (), lead[0], kind)
             guessed = {} if guess is None else check_guess(guess, self._fields, self._solved_for(), lead, kind)
+            enter: Callable[[tuple], tuple] = tuple
+            if over is not None:
+                values, enter = over.begun(self, lead, begun, (*inputs, *(given or ())), all_states), over.carried
+            initial = self._initial_values(values, kind)
+            carried = self._carried(None, initial, lead[0], kind) if given is None else given
             if self.recompute and torch.is_grad_enabled():
-                outputs, fields, states = self._recomputed((values, read, carried, initial), reset, lead, kind, products, guessed, all_states)
+                outputs, fields, states = self._recomputed((values, read, carried, initial), enter, reset, lead, kind, products, guessed, all_states)
             else:
-                outputs, fields, states = self._run(values, read, carried, initial, reset, lead, kind, products, guessed, all_states)
-        found = self._packed(outputs, inputs), self.State(*fields)
-        if not all_states:
-            return found
-        every = states()
-        return (*found, {name: every[name].clone(memory_format=torch.contiguous_format) for name in self.State._fields})
+                outputs, fields, states = self._run(values, read, enter(carried), initial, reset, lead, kind, products, guessed, all_states)
+        every = {name: s.clone(memory_format=torch.contiguous_format) for name, s in states().items()} if all_states else {}
+        if over is not None:
+            outputs, fields, every = over.left(outputs, fields, every)
+        found = self._packed(outputs, inputs), None if fields is None else self.State(*fields)
+        return (*found, {name: every[name] for name in self.State._fields}) if all_states else found
 
     def step(self, *inputs_and_state: Any, state: Any = None) -> tuple[Any, Any]:
         """One step: `step(*inputs, state)`, inputs [B, ...] each. It is a call of the layer on a sequence of one step, with all that a call
@@ -292,15 +304,15 @@ class Layer(ParamModule):
         return [field for field in self._fields if any(field[0] in states for states in self._states.values())]
 
     def _recomputed(
-        self, groups: tuple[tuple[Tensor, ...], ...], reset: Tensor | None, lead: tuple, kind: dict, products: torch.dtype, guess: dict[str, Tensor],
-        all_states: bool,
+        self, groups: tuple[tuple[Tensor, ...], ...], enter: Callable[[tuple], tuple], reset: Tensor | None, lead: tuple, kind: dict, products: torch.dtype,
+        guess: dict[str, Tensor], all_states: bool,
     ) -> tuple[tuple, tuple, Callable[[], dict[str, Tensor]]]:  # fmt: skip
-        """`_run`, of whose streams and states nothing is kept for the backward pass. groups: its first four arguments."""
+        """`_run`, of whose streams and states nothing is kept for the backward pass. groups: its first four arguments; enter: what makes the third of it."""
 
         def run(reset: Tensor | None, *flat: Tensor) -> tuple[tuple, tuple, dict[str, Tensor]]:
             left = iter(flat)
             values, read, carried, initial = (tuple(next(left) for _ in g) for g in groups)
-            outputs, fields, states = self._run(values, read, carried, initial, reset, lead, kind, products, guess, all_states)
+            outputs, fields, states = self._run(values, read, enter(carried), initial, reset, lead, kind, products, guess, all_states)
             return outputs, fields, states() if all_states else {}
 
         # tensors one by one: of those in a tuple it would not notice that they were changed
@@ -309,6 +321,8 @@ class Layer(ParamModule):
 
     def _scan(self, name: str, call: Call, kind: dict) -> Results:
         """Runs the recurrence called `name` on the backend of the layer, and what follows it entry by entry. Returns what `Backend.run` does."""
+        if not isinstance(call.first[0], Tensor):  # the rank before has it
+            return scanned(self, name, call, kind)
         backend = backend_for(self, name, kind["device"], (call.first[0].shape[0], call.steps))
         if self._schedule in ("newton", "chunked") and self._schedule not in backend.schedules and not torch.compiler.is_compiling():
             say_once(type(self), f"schedule: {type(self).__name__}: `{name}` runs sequentially, with the same numbers: {backend.name!r} has no {self._schedule} for it")

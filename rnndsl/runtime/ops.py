@@ -4,6 +4,7 @@ All take and return tensors laid out as [..., heads, axes], are differentiable t
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -172,8 +173,14 @@ def lagged(sequence: Tensor, first: Tensor, initial: Tensor, reset: Tensor | Non
 
     sequence: [B, T, ...]; first: [B, ...], what the first step sees; initial: [...], what a step with a reset sees; reset: bool [B, T].
     """
+    first = _here(first, sequence)
     late = torch.cat([first.unsqueeze(1), sequence], 1)[:, : sequence.shape[1]]
     return late if reset is None else torch.where(_at_resets(reset, late), initial, late)
+
+
+def _here(first: Any, sequence: Tensor) -> Tensor:
+    """What the first step sees of a sequence one step late: a tensor, or what asks the rank before for it."""
+    return first if isinstance(first, Tensor) else first.before(sequence)
 
 
 def _apart(value: Tensor) -> Tensor:
@@ -183,6 +190,7 @@ def _apart(value: Tensor) -> Tensor:
 
 def last(sequence: Tensor, before: Tensor) -> Tensor:
     """The last step of a sequence [B, T, ...], in memory of its own; `before` [B, ...] where T = 0."""
+    before = _here(before, sequence)
     return _apart(sequence[:, -1] if sequence.shape[1] else before)
 
 
@@ -201,12 +209,18 @@ def clock(first: Tensor, reset: Tensor | None, steps: int) -> tuple[Tensor, Tens
 
     first: int64 [B], the number of the first step; a reset starts again from 0.
     """
+    first = first if isinstance(first, Tensor) else first.count(reset, steps)  # of a shard, by what its ranks tell each other
     here = torch.arange(steps, device=first.device).expand(first.shape[0], steps)
     count = first.unsqueeze(1) + here
     if reset is not None and steps:
         at = torch.where(reset, here, -1).cummax(1).values
         count = torch.where(at >= 0, here - at, count)
     return count, last(count + 1, first)
+
+
+def once(drawn: Tensor, state: Any) -> Tensor:
+    """What is drawn once a sequence, as the first of its ranks has drawn it. state: what the first step sees."""
+    return drawn if type(state) is tuple else state.once(drawn)
 
 
 def scan(

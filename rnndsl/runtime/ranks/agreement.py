@@ -1,0 +1,80 @@
+"""What ranks tell one another before a call, so that those that do not fit say so, all of them, instead of computing something else."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnndsl.runtime.ranks.options import Shards
+from rnndsl.runtime.ranks.wire import RankError, Wire
+
+_BYTES = 2048  # of what a rank says
+_WORDS = 800  # of an error
+_OWN = ("steps", "first", "together", "grad", "problem")  # what ranks may differ in
+
+
+def agreed(wire: Wire, said: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each rank says of its call. Raises RankError, on every rank, where they do not fit."""
+    wire.calls += 1
+    text = json.dumps({"call": wire.calls, **said}).encode()
+    if len(text) > _BYTES:
+        raise RankError(f"rank {wire.rank}: what it says of its call is longer than {_BYTES} bytes")
+    mine = torch.frombuffer(bytearray(text.ljust(_BYTES)), dtype=torch.uint8)
+    found = wire.gather((), [mine], "before a call of a layer")
+    all_said = [json.loads(bytes(t.tolist()).decode()) for (t,) in found]
+    for r, one in enumerate(all_said):
+        if one.get("problem") and r != wire.rank:
+            raise RankError(f"rank {r} of {wire.size} could not make its call: {one['problem']}")
+    if said.get("problem"):
+        return all_said
+    for what in all_said[0]:
+        values = [one.get(what) for one in all_said]
+        if what not in _OWN and any(v != values[0] for v in values):
+            r = next(r for r, v in enumerate(values) if v != values[0])
+            raise RankError(f"ranks do not fit one another: {what} is {values[0]} on rank 0, and {values[r]} on rank {r}")
+    _check_order(all_said)
+    return all_said
+
+
+def _check_order(said: Sequence[dict[str, Any]]) -> None:
+    """Raises RankError where steps do not follow one another from rank to rank, as far as ranks say which they have."""
+    following = None
+    for r, one in enumerate(said):
+        if one["first"] is None or not one["steps"]:
+            following = None if one["first"] is None and one["steps"] else following
+            continue
+        if not one["together"]:
+            raise RankError(f"rank {r} has steps that do not follow one another, as shards of ring attention in zigzag; each rank must hold one piece of time, in rank order")
+        if following is not None and one["first"] != following:
+            raise RankError(f"wrong order of shards: rank {r} begins with step {one['first']}, where {following} was to follow; each rank must hold one piece of time, in rank order")
+        following = one["first"] + one["steps"]
+
+
+def said_of(layer: Any, shards: Shards, steps: int, batch: int, kind: dict[str, Any], products: torch.dtype, grads: bool, further: dict[str, Any]) -> dict[str, Any]:
+    """What a rank says of its call."""
+    positions = shards.positions
+    if positions is not None and positions.shape[0] != steps:
+        raise ValueError(f"positions: expected [T={steps}], got {list(positions.shape)}")
+    first = int(positions[0]) if positions is not None and steps else None
+    return {
+        "steps": steps, "first": first, "together": positions is None or bool((positions.diff() == 1).all()), "grad": grads,
+        "program": program_key(layer), "batch": batch, "dtype": str(kind["dtype"]), "products": str(products), "schedule": layer.schedule, "training": layer.training,
+        "gradients enabled": torch.is_grad_enabled(), "final_state": shards.final_state, "reduce": shards.reduce, **further,
+    }  # fmt: skip
+
+
+def program_key(layer: Any) -> str:
+    """A name and a digest of all that a layer's equations are made of, but for the values of its params."""
+    cls = type(layer)
+    program = cls._program and (cls._program.text, cls._program.cell)
+    params = [(n, tuple(p.shape)) for n, p in layer.named_parameters()]
+    made_of = [cls.__qualname__, program, layer._sizes, layer._hypers, layer._inputs, layer._fields, cls._states, cls._found, [n for n, _ in params]]
+    return f"{cls.__name__} {hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]}"
+
+
+def any_grad(tensors: Sequence[Tensor]) -> bool:
+    """Whether gradients may be asked for."""
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)

@@ -1,0 +1,34 @@
+"""Where a call of a layer may go over ranks. What runs it there is imported when somebody asks for it."""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+from rnndsl.runtime.call import Call
+
+_RANKS = "rnndsl.runtime.ranks"
+
+
+def shards_of(layer: Any, group: Any) -> Any:
+    """The ranks over which a call runs, as `rnndsl.Shards`; None for a whole sequence. group: what the call was given. Raises TypeError in a standalone
+    module where rnndsl is not installed."""
+    if group is None and _RANKS not in sys.modules:  # nobody has made a context
+        return None
+    return _ranks("options").shards_of(layer, group)
+
+
+def over_ranks(layer: Any, shards: Any, inputs: tuple, **named: Any) -> tuple[Any, ...]:
+    """A call over ranks."""
+    return _ranks("call").over_ranks(layer, shards, inputs, **named)
+
+
+def scanned(layer: Any, name: str, call: Call, kind: dict[str, Any]) -> Any:
+    """A recurrence of such a call."""
+    return _ranks("call").scanned(layer, name, call, kind)
+
+
+def _ranks(name: str) -> Any:
+    try:
+        return import_module(f"{_RANKS}.{name}")
+    except ImportError as e:
+        raise TypeError(f"group: a standalone module runs a sequence in one process; over ranks it needs rnndsl itself ({e})") from None
