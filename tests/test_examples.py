@@ -3,6 +3,9 @@
 import inspect
 import os
 import re
+import runpy
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +90,97 @@ def test_digits_learn(tmp_path):
     losses = [float(found) for found in re.findall(r"loss (\d+\.\d+)", done.stdout)]
     assert len(losses) == 2 and losses[1] < losses[0]
     assert (tmp_path / "sequential_digits.png").read_bytes().startswith(b"\x89PNG")
+
+
+# The language model
+
+
+LM = ROOT / "examples" / "language_model.py"
+SMALL = "--cell MinGRU --dim 8 --layers 1 --length 12 --batch 4 --steps 6 --warmup 2 --every 3 --progress 2 --validation 300 --sample 5".split()
+
+
+def text_of(folder: Path) -> str:
+    path = folder / "some.txt"
+    path.write_text("".join(chr(97 + i * i % 11) for i in range(3000)))
+    return str(path)
+
+
+def run_language_model(monkeypatch, *arguments: str) -> int:
+    """Runs the example in this process. Returns its exit status."""
+    monkeypatch.setattr(sys, "argv", [str(LM), *SMALL, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(LM), run_name="__main__")
+    return ended.value.code
+
+
+def run_until_step_2(monkeypatch, *arguments: str) -> None:
+    """Runs the example, with somebody at the keyboard who types ctrl-C."""
+    at = "torch.nn.utils.clip_grad_norm_"
+    steps, clip = iter(range(1, 100)), torch.nn.utils.clip_grad_norm_
+    with monkeypatch.context() as m:
+        m.setattr(at, lambda *given: (clip(*given), next(steps) == 2 and signal.raise_signal(signal.SIGINT)))
+        assert run_language_model(monkeypatch, *arguments) == 130
+
+
+def saved(folder: Path) -> dict:
+    return torch.load(folder / "checkpoint.pt", weights_only=True)
+
+
+def test_a_language_model_that_was_stopped_and_killed_is_the_unbroken_one(tmp_path, monkeypatch, capsys):
+    """Bit by bit, dropout and the order of data too: stopped by ctrl-C after two steps, killed while it writes its second checkpoint, gone on with."""
+    arguments = [text_of(tmp_path), "--dropout", "0.2", "--bf16", "--out"]
+    picture = tmp_path / "curve.png"
+    assert run_language_model(monkeypatch, *arguments, str(tmp_path / "whole"), "--plot", str(picture)) == 0
+    shown = capsys.readouterr().out
+    assert picture.read_bytes().startswith(b"\x89PNG") and "'The " in shown and re.search(r"perplexity \d+\.\d+, \d+\.\d+ bits a byte", shown)
+
+    folder = tmp_path / "broken"
+    run_until_step_2(monkeypatch, *arguments, str(folder))
+    assert "stopped after step 2, which is saved" in capsys.readouterr().out and saved(folder)["step"] == 2
+    killed = f"""import os, runpy, signal, sys, torch
+real, sys.argv = torch.save, {[str(LM), *SMALL, *arguments, str(folder), "--resume"]!r}
+def save(found, file):
+    real(found, file)
+    if found["step"] == 6: file.truncate(100); file.flush(); os.kill(os.getpid(), signal.SIGKILL)
+torch.save = save
+runpy.run_path(sys.argv[0], run_name="__main__")"""
+    done = subprocess.run([sys.executable, "-c", killed], env=with_repository(), capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL and saved(folder)["step"] == 3, done.stderr
+    assert run_language_model(monkeypatch, *arguments, str(folder), "--resume") == 0
+    one, other = saved(tmp_path / "whole"), saved(folder)
+    assert len(one["losses"]) == 6 and one["losses"] == other["losses"] and one["validations"] == other["validations"]
+    assert all(torch.equal(value, other["model"][name]) for name, value in one["model"].items())
+    capsys.readouterr()
+    for wrong, words in {
+        "--resume --lr 1": "was made with another lr",
+        "": "is there already: go on from it with --resume",
+        "--cell MinGURU": "did you mean MinGRU?",
+        "--length 5000": "too long for a text of 3000 bytes",
+    }.items():
+        assert run_language_model(monkeypatch, *arguments, str(folder), *wrong.split()) == 2 and words in capsys.readouterr().err
+
+
+def test_a_language_model_learns_alike_in_one_process_and_in_two(tmp_path, monkeypatch):
+    """Whole in each and split between them, from the start and from the checkpoint of one process."""
+    text = text_of(tmp_path)
+    assert run_language_model(monkeypatch, text, "--out", str(tmp_path / "one")) == 0
+    run_until_step_2(monkeypatch, text, "--out", str(tmp_path / "ddp"))
+    shutil.copytree(tmp_path / "ddp", tmp_path / "fsdp")
+    (tmp_path / "twice.py").write_text(f"""import runpy, sys
+for how in (["ddp", "--resume"], ["fsdp", "--resume", "--fsdp"], ["new", "--fsdp"]):
+    sys.argv = {[str(LM), *SMALL, text, "--out"]!r} + how
+    try: runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as ended: assert ended.code == 0, how""")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "twice.py")]
+    done = subprocess.run(command, cwd=tmp_path, env=with_repository(), capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    one = saved(tmp_path / "one")
+    assert one["losses"][-1] < one["losses"][0]
+    for folder in ("ddp", "fsdp", "new"):
+        other = saved(tmp_path / folder)
+        torch.testing.assert_close(other["losses"], one["losses"], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(other["validations"], one["validations"], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(other["model"], one["model"], rtol=1e-4, atol=1e-4)
 
 
 def with_repository() -> dict[str, str]:
