@@ -68,6 +68,7 @@ class Device:
     rounds: float  # of Newton's method in a chunk of 128 steps in 32 lanes or so, at common weights
     # recurrences whose channels meet
     launch: float  # seconds from one kernel to the next, started from Python
+    graph_launch: float  # the same in a CUDA graph
     flops: float  # operations of float32 products a second
     step_latency: float  # cycles that a kernel of whole steps waits in each, beside what it computes
     near_rate: float  # bytes a cycle that a processor reads of what all of them share

@@ -71,6 +71,17 @@ def with_residual(look: Step, kept: int) -> Step:
     return replace(look, builder=b, streams=tuple(streams), outputs=(*look.outputs, (Array("residual", "", ()), worst)))
 
 
+def with_given(pull: Step) -> Step:
+    """A step whose outputs come on top of what is given: further streams, behind the others."""
+    b = Builder(list(pull.builder.nodes), dict(pull.builder.numbers))
+    streams, outputs = list(pull.streams), []
+    for array, n in pull.outputs:
+        b.span = b[n].span
+        outputs.append((array, b.pointwise("+", b.leaf("stream", len(streams), array.shape), n)))
+        streams.append(replace(array, name=f"{array.name}_given"))
+    return replace(pull, builder=b, streams=tuple(streams), outputs=tuple(outputs))
+
+
 def _part(step: Step, streams: tuple[Array, ...], arrays: Sequence[Array], wanted: Sequence[int], leaves: dict[int, Leaf]) -> Step:
     """The step of some of its nodes, where others are leaves."""
     copy = GraphCopy(step.builder.nodes, leaves)

@@ -5,14 +5,19 @@
     linear  what the adjoint of a row reads of its values              (once, where they are solved)
     pull    Jᵀ λ of every row, of that and of λ
 
-So whatever writes steps, writes rounds, and products with a matrix are of as many rows as it likes at once.
+and where no loop is asked to hand gradients on, two more:
+
+    advance    new values alone
+    gradients  those of streams and statics, of each row, of what `linear` makes and of λ
+
+So whatever writes steps, writes rounds, and products with a matrix are of as many rows as it likes at once: of all steps of a chunk, or of one.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from rnndsl.kernel.adjoint import Adjoint
-from rnndsl.kernel.graph import SCALARS, Builder, Leaf, Loop, LoopAlong, LoopBack, Node, Result, Round
+from rnndsl.kernel.graph import SCALARS, Builder, Leaf, Loop, LoopAlong, LoopBack, Map, Node, Result, Round
 from rnndsl.kernel.loops import bodies, inside, reachable
 from rnndsl.kernel.newton import NewtonStep
 from rnndsl.kernel.step import Step
@@ -22,21 +27,49 @@ _SCALAR, _STATIC, _ROW, _ADJOINT = range(4)  # how often a value changes
 _OF_LEAF = {"static": _STATIC, "stream": _ROW, "old": _ROW, "carry_gradient": _ADJOINT}
 
 
+Value = tuple[str, int]  # of every row: (`stream`, number) or (`old`, number) of a step, or (`made`, number) of its outputs
+
+
+@dataclass(frozen=True)
+class StaticProduct:
+    """Σ over rows of left ⊗ right is the gradient of the static array `static`, of `rank` axes. maps: where the axes of the two run, along those of the
+    array and, behind them, those that are summed over."""
+
+    static: int
+    left: Value
+    right: Value
+    maps: tuple[Map, Map]
+    rank: int
+
+
+@dataclass(frozen=True)
+class RowGradients:
+    """The step; of each stream the number of the output that is its gradient, -1 where it has none; of statics whose gradient is an output summed
+    over rows, these two numbers; and the products of all rows that give others."""
+
+    step: Step
+    streams: tuple[int, ...]
+    sums: tuple[tuple[int, int], ...]
+    products: tuple[StaticProduct, ...]
+
+
 @dataclass(frozen=True)
 class RowSteps:
-    """The steps. Statics of the last three: those of the recurrence, then the outputs of `once`; streams of `pull`: those of the recurrence, then the
-    outputs of `linear`, then λ of each carried value. Outputs of `look`: the new states, then entries of D; block: of each entry the number of
-    its output, -1 where it is zero."""
+    """The steps. Statics of all but the first: those of the recurrence, then the outputs of `once`; streams of `pull` and `gradients`: those of the
+    recurrence, then the outputs of `linear`, then λ of each carried value. Outputs of `look`: the new states, then entries of D; block: of each entry
+    the number of its output, -1 where it is zero. gradients: None where nobody asks for them, or rounds of a loop hand some on."""
 
     once: Step
     look: Step
     linear: Step
     pull: Step
     block: tuple[tuple[int, ...], ...]
+    advance: Step
+    gradients: RowGradients | None
 
 
-def row_steps(newton: NewtonStep) -> RowSteps:
-    """The steps of a round. Raises Unsupported."""
+def row_steps(newton: NewtonStep, gradients: bool = False) -> RowSteps:
+    """The steps of a round. gradients: whether those of streams and statics are asked for. Raises Unsupported."""
     step = newton.step
     b = Builder(list(step.builder.nodes), dict(step.builder.numbers))
     entries = [e for row in newton.own for e in row if e is not None]
@@ -44,11 +77,15 @@ def row_steps(newton: NewtonStep) -> RowSteps:
     block = tuple(tuple(-1 if e is None else next(numbers) for e in row) for row in newton.own)
     kept = [i for i, (_, lag) in enumerate(step.carries) if lag == 1]
     new = [step.updates[i] for i in kept]
-    pulled = _pullback(b, step)
+    adjoint = _adjoint(b, step)
+    pulled = _pulled(adjoint, step)
+    asked = _Asked.of(adjoint) if gradients else None
+    further = asked.wanted if asked is not None else []
     forwards = _Rates(b.nodes, [*new, *entries])
-    backwards = _Rates(b.nodes, pulled)
+    backwards = _Rates(b.nodes, [*pulled, *further])
     fixed = list(dict.fromkeys([*forwards.read(_STATIC), *backwards.read(_STATIC)]))
     saved = [n for n in backwards.read(_ROW) if b[n].op != "stream"]
+    saved += [n for n in dict.fromkeys(further) if n not in saved and backwards.rates[n] == _ROW and b[n].op not in ("stream", "old")]
     names = dict(step.names)
 
     def arrays(nodes: Sequence[int], wanted: str) -> tuple[Array, ...]:
@@ -68,25 +105,75 @@ def row_steps(newton: NewtonStep) -> RowSteps:
         said = tuple((copy.new[n], name) for n, name in step.names if n in copy.new)
         return replace(of, builder=copy.builder, updates=(), names=said, outputs=tuple(zip(made, numbers, strict=True)))
 
+    def of_rows(asked: "_Asked") -> RowGradients:
+        places = given | {n: Leaf("stream", node.leaf.index) for n, node in enumerate(b.nodes) if node.op == "stream"}
+        places |= {n: Leaf("old", node.leaf.index) for n, node in enumerate(b.nodes) if node.op == "old" and n not in places}
+        outputs = list(dict.fromkeys([*asked.streams.values(), *asked.statics.values(), *(n for n in asked.factors if n not in places)]))
+
+        def value(n: int) -> Value:
+            return (places[n].kind, places[n].index) if n in places else ("made", outputs.index(n))
+
+        return RowGradients(
+            made(replace(step, streams=streams, statics=statics), given, outputs, arrays(outputs, "gradient")),
+            tuple(outputs.index(asked.streams[i]) if i in asked.streams else -1 for i in range(len(step.streams))),
+            tuple((i, outputs.index(n)) for i, n in asked.statics.items()),
+            tuple(StaticProduct(b[o.leaf].leaf.index, value(o.left), value(o.right), (o.left_map, o.right_map), len(b[o.leaf].shape)) for o in adjoint.outers),
+        )
+
     return RowSteps(
         once=made(replace(step, streams=(), carries=()), {}, fixed, arrays(fixed, "fixed")),
         look=made(replace(step, statics=statics), own, [*new, *entries], outputs),
         linear=made(replace(step, statics=statics), own, saved, arrays(saved, "saved")),
         pull=made(replace(step, streams=streams, statics=statics, carries=()), given, pulled, adjoints),
         block=block,
+        advance=made(replace(step, statics=statics), own, new, outputs[: len(new)]),
+        gradients=None if asked is None else of_rows(asked),
     )
 
 
-def _pullback(b: Builder, step: Step) -> list[int]:
-    """Jᵀ λ, of each old value. λ are the leaves `carry_gradient`, of which those of states are of all that a step makes of them."""
+def _adjoint(b: Builder, step: Step) -> Adjoint:
+    """A step backwards. λ are the leaves `carry_gradient`, of which those of states are of all that a step makes of them."""
     last = len(b.nodes) - 1
     adjoint = Adjoint(b)
     for i, ((array, _), n) in enumerate(zip(step.carries, step.updates, strict=True)):
         adjoint.seed(n, b.leaf("carry_gradient", i, array.shape))
     adjoint.run(last)
+    return adjoint
+
+
+def _pulled(adjoint: Adjoint, step: Step) -> list[int]:
+    """Jᵀ λ, of each old value."""
+    b = adjoint.builder
     old = [b.leaf("old", i, array.shape) for i, (array, _) in enumerate(step.carries)]
     found = [adjoint.gradient(n) for n in old]
     return [b.zeros(array.shape) if g is None else g for g, (array, _) in zip(found, step.carries, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The gradients of a row: of streams and statics, by their numbers, and the factors of those of matrices."""
+
+    streams: dict[int, int]
+    statics: dict[int, int]
+    factors: list[int]
+
+    @property
+    def wanted(self) -> list[int]:
+        return [*self.streams.values(), *self.statics.values(), *self.factors]
+
+    @staticmethod
+    def of(adjoint: Adjoint) -> "_Asked | None":
+        """None where rounds of a loop hand some on, or a slice of a param has one."""
+        b = adjoint.builder
+        found: dict[str, dict[int, int]] = {"stream": {}, "static": {}}
+        leaves = [n for n in range(len(b.nodes)) if b[n].op in found]
+        given = [(b[n].leaf, gradient) for n in leaves if (gradient := adjoint.gradient(n)) is not None]
+        loops = adjoint.slices or any(o.loop is not None for o in adjoint.outers)
+        if loops or any(leaf.select is not None for leaf in [*(leaf for leaf, _ in given), *(b[o.leaf].leaf for o in adjoint.outers)]):
+            return None
+        for leaf, gradient in given:
+            found[leaf.kind][leaf.index] = gradient
+        return _Asked(found["stream"], found["static"], [n for o in adjoint.outers for n in (o.left, o.right)])
 
 
 class _Rates:

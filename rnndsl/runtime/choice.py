@@ -11,7 +11,8 @@ from rnndsl.runtime.reference import REFERENCE
 from rnndsl.runtime.traced import constant_in_graphs
 
 SCHEDULES = ("auto", "sequential", "newton", "chunked")
-TILES = ("rows", "channels", "ahead", "lanes", "lane_steps", "warps")
+TILES = ("rows", "channels", "ahead", "lanes", "lane_steps", "warps", "stages", "graph")
+_COUNTS = {"lane_steps": 1, "ahead": 1, "stages": 0, "graph": 0}  # those that need be no power of two, and their least
 
 
 def check_backend(cls: type, backend: Any) -> None:
@@ -35,8 +36,8 @@ def check_tiles(tiles: dict[str, int]) -> None:
     for name, n in tiles.items():
         if name not in TILES:
             raise ValueError(f"tiles: expected some of {', '.join(TILES)}, got {name!r}")
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1 or (name != "lane_steps" and name != "ahead" and n & (n - 1)):
-            raise ValueError(f"tiles: {name}: expected {'a whole number' if name in ('lane_steps', 'ahead') else 'a power of two'}, got {n!r}")
+        if isinstance(n, bool) or not isinstance(n, int) or n < _COUNTS.get(name, 1) or (name not in _COUNTS and n & (n - 1)):
+            raise ValueError(f"tiles: {name}: expected {'a whole number' if name in _COUNTS else 'a power of two'}, got {n!r}")
 
 
 def backend_for(layer: Any, name: str, device: torch.device, shape: tuple[int, int]) -> Backend:

@@ -102,7 +102,7 @@ def rounds_text(kernels: CellKernels, source: Source, labels: Container[str]) ->
         try:
             if isinstance(r.newton, Refusal):
                 raise Unsupported(r.newton.reason)
-            made.append(rows_text(r.newton, source, sizes, constants, label, functions(label)))
+            made.append(rows_text(r.newton, r.recurrence.scan, source, sizes, constants, label, functions(label)))
         except Unsupported as e:
             refused.append((label, str(e)))
     given = {"values": values, "constants": [*constants.found.values(), *sizes.made.values()], "recurrences": made}
@@ -139,7 +139,7 @@ _RUNTIME = {
         "add", "before", "diagonal_of", "largest", "matmul", "only", "over_rows", "read", "read_if_any", "restarted", "running_sum", "spread", "total", "unless", "where", "with_diagonal", "write",
     },
     "over_time": {"corrected"},
-    "rows": {"RowProduct", "RowRounds", "RowScan", "RowStage"},
+    "rows": {"RowProduct", "RowRounds", "RowScan", "RowStage", "StaticProduct", "Work"},
     "sequential": {"sequential", "sequential_back"},
     "tiled": {"Sum", "Tiled", "TiledStep"},
 }

@@ -1,6 +1,7 @@
 """The backend of PyTorch's operations: recurrences by Newton's method, over all steps at once, or by chunks, on any device."""
 
 import linecache
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from rnndsl import costs
-from rnndsl.costs import LOOP, Load
+from rnndsl.costs import LOOP, Load, RowKernels
 from rnndsl.devices import Device, of_architecture
 from rnndsl.runtime import ops, recurrence
 from rnndsl.runtime.backend import Backend, Plan, Results
@@ -68,17 +69,18 @@ class Torch(Backend):
         return found
 
     def quickest(
-        self, layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int], other: str, programs: int = 1, solver: Solver | None = None
-    ) -> str:
-        """Which schedule the model of a device takes of those that there are here and `other`, one of costs.py, of which a sequence has so many programs.
-        solver: what would run rounds, if that is another one."""
+        self, layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int], others: Sequence[str], programs: int = 1,
+        kernels: RowKernels | None = None, solver: Solver | None = None,
+    ) -> str:  # fmt: skip
+        """Which schedule the model of a device takes of those that there are here and others, of costs.py, of which a sequence has so many programs.
+        kernels: those over rows; solver: what would run rounds, if that is another one."""
         rounds: Rounds = layer._kernels[self.name]
         schedules = [s for s, of in ((CHUNKED, rounds.chunks), (NEWTON, rounds.kernels)) if name in of]
         if torch.compiler.is_compiling():  # a graph is for more shapes than one
             return schedules[0]
         flops, special, streams, states = _functions(rounds.source, type(layer).__name__)[rounds.work[name]](layer._sizes)
-        load = Load(*shape, flops, special, streams, states, programs)
-        return costs.quickest(load, _model_of(kind["device"]), [other, *schedules], self._seen(solver, layer, name, kind) if NEWTON in schedules else None)
+        load = Load(*shape, flops, special, streams, states, programs, kernels)
+        return costs.quickest(load, _model_of(kind["device"]), [*others, *schedules], self._seen(solver, layer, name, kind) if NEWTON in schedules else None)
 
     def _seen(self, solver: Any, layer: Layer, name: str, kind: dict[str, Any]) -> float | None:
         """How many rounds Newton's method took in the last call that it solved."""
@@ -121,7 +123,7 @@ def _schedule(layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, i
     if wish == CHUNKED and name in rounds.chunks:
         return CHUNKED
     if wish == "auto":
-        found = BACKEND.quickest(layer, name, kind, shape, LOOP)
+        found = BACKEND.quickest(layer, name, kind, shape, [LOOP])
         return SEQUENTIAL if found == LOOP else found
     found, why = (NEWTON, rounds.unchunked.get(name)) if wish == CHUNKED else (CHUNKED, rounds.refused.get(name))
     if not torch.compiler.is_compiling():

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from rnndsl.costs import STAGES
 from rnndsl.devices import USUAL, Device, of_architecture, of_gpu
 from rnndsl.runtime import recurrence
 from rnndsl.runtime.backend import BACKENDS, Backend, Plan, Results, Stepped
@@ -32,7 +33,9 @@ from rnndsl.runtime.triton.kernels import TritonKernels
 from rnndsl.runtime.triton.of_kernels import OfKernels
 from rnndsl.runtime.triton.report import read_report
 from rnndsl.runtime.triton.rounds import TritonRounds
+from rnndsl.runtime.triton.row_launch import RowLaunch
 from rnndsl.runtime.triton.rows import RowRounds
+from rnndsl.runtime.triton.stages import Staged
 from rnndsl.runtime.triton.step import step
 from rnndsl.runtime.triton.tile_runnable import TileLaunched
 from rnndsl.runtime.triton.tiled import Tiled
@@ -86,10 +89,10 @@ class Triton(Backend):
             return False
         if name not in layer._kernels[self.name].tiled:
             return True
-        if _programs(layer, name) is None:
+        if not _sequential(layer, name, layer._own_dtype()).fits:
             return False
         wanted = self._quickest(layer, name, {"dtype": layer._own_dtype(), "device": device}, shape)
-        return wanted == SEQUENTIAL or (wanted == NEWTON and _has_rounds(layer, name, layer._own_dtype()))
+        return wanted in (SEQUENTIAL, STAGES) or (wanted == NEWTON and _has_rounds(layer, name, layer._own_dtype()))
 
     def _quickest(self, layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int]) -> str:
         """The schedule of a recurrence with kernels of whole steps that is asked for, or that is predicted to be the quickest, here or in PyTorch's operations."""
@@ -98,10 +101,12 @@ class Triton(Backend):
             return SEQUENTIAL
         if layer.schedule != "auto":
             return layer.schedule
-        has = not torch.compiler.is_compiling() and _has_rounds(layer, name, kind["dtype"])
-        solver = recurrence.known(_key(layer, name, kind["dtype"], rounds=True)) if has else None
-        found: str = parallel.quickest(layer, name, kind, shape, SEQUENTIAL, _programs(layer, name), solver)
-        return found
+        if torch.compiler.is_compiling():
+            return str(parallel.quickest(layer, name, kind, shape, [SEQUENTIAL]))
+        rounds = recurrence.known(_key(layer, name, kind["dtype"], rounds=True)) if _has_rounds(layer, name, kind["dtype"]) else None
+        kernels = _sequential(layer, name, kind["dtype"])
+        rows = kernels.rows if rounds is not None or kernels.rows is None else replace(kernels.rows, round=0)
+        return str(parallel.quickest(layer, name, kind, shape, kernels.schedules(*shape), kernels.kernels.programs, rows, rounds))
 
     def _schedule(self, layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int]) -> str:
         """What runs a recurrence here: rounds where they are asked for or the quickest, and there are some."""
@@ -138,6 +143,8 @@ class Triton(Backend):
         if isinstance(kernels, TileLaunched):
             if self._schedule(layer, name, kind, (batch, steps)) == NEWTON:
                 return Plan(name, self.name, NEWTON, "rounds over all steps at once: products of matrices in PyTorch's operations, the rest in kernels")
+            if kernels.by_stages(batch, steps, kind["device"]):
+                return Plan(name, self.name, SEQUENTIAL, f"a step is products of matrices in PyTorch's operations, and kernels of what is between them{_graphs(kernels, kind)}")
             return Plan(name, self.name, SEQUENTIAL, f"a program computes whole steps: {kernels.cut(batch, kind['device'])}")
         assert isinstance(kernels, Launched)
         streams = kind["products"]  # taking streams to be products of the inputs
@@ -160,20 +167,20 @@ class Triton(Backend):
             plain = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype)
             if ROUNDS in key.wish.split(","):
                 return self._solver(key, kernels, plain)
-            return TileLaunched(kernels, key.dtype, _wish(key), plain, device_of)
+            return TileLaunched(kernels, key.dtype, _wish(key), plain, device_of, functools.partial(self._staged, key, kernels, plain))
         reference = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype, kernels.own, kernels.follows)
         schedule = key.wish.split(",")[0]
-        wish = {n: v for n, v in _wish(key).items() if n != "rows"}
+        wish = {n: v for n, v in _wish(key).items() if n not in ("rows", "stages", "graph")}
         return Launched(kernels, _boxes(key, kernels), key.dtype, schedule, wish, _label(key), reference)
 
     def _solver(self, key: Key, kernels: Tiled, reference: Any) -> Solver:
-        """The rounds of a recurrence, whose gradients are those of its kernels of whole steps."""
-        file = module_of(text_of(key.kernels, key.sizes, key.hypers, key.dtype, rows=True), f"{key.cls.__name__}_rounds")
-        said: RowRounds = getattr(file, key.kernels.rounds[key.name])
-        check_slices(said.slices)
+        """The rounds of a recurrence."""
         carries, stepwise = Carries(kernels.nearer), key.on(self.name)
-        rounds = TritonRounds(said, key.sizes, key.hypers, carries, key.dtype, _wish(key), device_of, lambda: recurrence.known(stepwise))
-        return Solver(key, rounds, kernels.forms, carries, reference)
+        return Solver(key, TritonRounds(_stages(key), carries, lambda: recurrence.known(stepwise)), kernels.forms, carries, reference)
+
+    def _staged(self, key: Key, kernels: Tiled, reference: Any) -> Staged | None:
+        """The stages of a recurrence, where its steps are written so."""
+        return Staged(_stages(key), Carries(kernels.nearer), kernels.forms, reference) if key.name in key.kernels.rounds else None
 
     def home(self) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -251,11 +258,25 @@ class Launched(OfKernels):
 
 
 @constant_in_graphs
-def _programs(layer: Layer, name: str) -> int | None:
-    """How many programs a kernel of whole steps has for a sequence; None where a step is too large for one."""
-    kernels = recurrence.known(_key(layer, name, layer._own_dtype()))
+def _sequential(layer: Layer, name: str, dtype: torch.dtype) -> TileLaunched:
+    """What goes step by step, of a recurrence with kernels of whole steps."""
+    kernels = recurrence.known(_key(layer, name, dtype))
     assert isinstance(kernels, TileLaunched)
-    return kernels.kernels.programs if kernels.fits else None
+    return kernels
+
+
+def _stages(key: Key) -> RowLaunch:
+    """The stages of the steps of a recurrence; writes their kernels where they are not written yet."""
+    file = module_of(text_of(key.kernels, key.sizes, key.hypers, key.dtype, rows=True), f"{key.cls.__name__}_rounds")
+    said: RowRounds = getattr(file, key.kernels.rounds[key.name])
+    check_slices(said.slices)
+    return RowLaunch(said, key.sizes, key.hypers, key.dtype, _wish(key), device_of)
+
+
+def _graphs(kernels: TileLaunched, kind: dict[str, Any]) -> str:
+    """What a plan says of CUDA graphs."""
+    staged = kernels.staged
+    return f"; {staged.graph} steps are a CUDA graph" if staged is not None and staged.graph and kind["device"].type == "cuda" else ""
 
 
 @constant_in_graphs

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnndsl.devices import Device
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.memory import rows
 from rnndsl.runtime.torch.buffers import Buffers
@@ -18,38 +17,32 @@ from rnndsl.runtime.torch.by_kernels import KernelBack, KernelChunk
 from rnndsl.runtime.torch.newton import Carries
 from rnndsl.runtime.triton.cut import in_registers, power_of_two
 from rnndsl.runtime.triton.launch import launch
-from rnndsl.runtime.triton.rows import RowRounds, RowScan, RowStage
-from rnndsl.runtime.triton.tile_launch import WIDEST, Asked, TileCut, asked, usual_cut
+from rnndsl.runtime.triton.row_launch import A_WARP, RowLaunch, strided
+from rnndsl.runtime.triton.rows import RowScan, RowStage
+from rnndsl.runtime.triton.tile_launch import WIDEST
 
-_ENTRIES, _A_WARP = 256, 256  # of a value that a program over rows has, and of them one warp
+_ENTRIES = 256  # of a value that a program over rows has
 _LANES, _CHANNELS = 64, 16  # steps and channels that a program scans at a time
 _MATRICES = 10240  # entries of the matrices of all of them
-_MOST_ROWS, _AT_ONCE = 64, 256  # rows of a program; channels at a time of one that says what gradients a step hands back
+_AT_ONCE = 256  # channels at a time of a program that says what gradients a step hands back
 
 
 @dataclass(frozen=True)
 class TritonRounds:
-    """The rounds of a recurrence; see `newton.Rounds`. swept: what gives gradients of a step, a `recurrence.Runnable`; model: what is known of a device."""
+    """The rounds of a recurrence; see `newton.Rounds`. swept: what gives gradients of a step where no stages do, a `recurrence.Runnable`."""
 
-    said: RowRounds
-    sizes: dict[str, int]
-    hypers: dict[str, float]
+    stages: RowLaunch
     carries: Carries
-    dtype: torch.dtype
-    wish: dict[str, int]
-    model: Callable[[torch.device], Device]
     swept: Callable[[], Any] = field(repr=False)
 
     @property
     def fits(self) -> bool:
         """Whether programs can hold a row of every stage, and the matrices of products that stay in one: elsewhere PyTorch's products are quicker."""
-        return all(stage.widest <= WIDEST and in_registers(stage.matrices) for stage in self.said.stages)
+        return all(stage.widest <= WIDEST and in_registers(stage.matrices) for stage in self.stages.said.rounds)
 
     def given(self, call: Call) -> Call:
         """With what no row changes behind the statics."""
-        like = call.first[0].new_empty((1, 1, *call.first[0].shape[1:]))
-        fixed = self.said.once(like, self.sizes, self.hypers, tuple(call.statics))
-        statics = [rows(s, 0) for s in (*call.statics, *fixed)]
+        statics = self.stages.statics(call.first, call.statics)
         return call._replace(streams=[rows(s, 2) for s in call.streams], statics=statics, initial=[rows(i, 0) for i in call.initial])
 
     def chunk(self, part: Call) -> "_Chunk":
@@ -60,35 +53,18 @@ class TritonRounds:
 
     def run(self, name: str, streams: Sequence[Tensor], statics: Sequence[Tensor], old: Sequence[Tensor], made: Buffers) -> list[Tensor]:
         """What the stages make of all rows, [B, C, ...] each."""
-        arrays = {"stream": list(streams), "old": [rows(o, 2) for o in old]}
-        for k, stage in enumerate(getattr(self.said, name)):
-            arrays["made"] = made.take((name, k), stage.shapes)
-            if stage.kernel is not None:
-                self._launch(stage, arrays, statics)
-            for product in stage.products:
-                found = product(arrays[product.of][product.number], statics[product.matrix])
-                arrays["stream"].append(rows(found, 2))
-        return arrays["made"]
-
-    def _launch(self, stage: RowStage, arrays: dict[str, list[Tensor]], statics: Sequence[Tensor]) -> None:
-        made = arrays["made"]
-        like, (batch, steps) = made[0], made[0].shape[:2]
-        cut = cut_of(stage, self.wish, asked(batch * steps, like.device, self.model, self.dtype))
-        programs = -(-batch * steps // cut.rows)
-        given = _strided([*(arrays["stream"][i] for i in stage.streams), *(arrays["old"][i] for i in stage.old)])
-        given += [*(statics[i] for i in stage.statics), *_strided(made)]
-        given += [like.new_empty(programs * cut.rows * stage.scratch)] if stage.scratch else []
-        launch(stage.kernel, programs, [*given, batch * steps, steps], like, ROWS=cut.rows, PRECISION=cut.precision, num_warps=cut.warps)
+        stages = getattr(self.stages.said, name)
+        return self.stages.run(stages, streams, statics, old, lambda k, stage: made.take((name, k), stage.shapes))["made"]
 
     def corrected(
         self, slopes: Sequence[Tensor], new: Sequence[Tensor], values: Sequence[Tensor], into: Sequence[Tensor], reset: Tensor | None, backwards: bool = False
     ) -> None:
         """values + δ into `into`. Carried values without new ones are of a step ago."""
         batch, steps = new[0].shape[:2]
-        for scan in self.said.scans:
+        for scan in self.stages.said.scans:
             members = [i for i in scan.members if i < len(new)]
-            given = _strided([t[i] for i in members for t in (new, values, into)])
-            given += _strided([slopes[i] for i in (scan.outputs_back if backwards else scan.outputs)])
+            given = strided([t[i] for i in members for t in (new, values, into)])
+            given += strided([slopes[i] for i in (scan.outputs_back if backwards else scan.outputs)])
             cut, kernel = cut_of_scan(scan, steps), scan.backward if backwards else scan.forward
             programs = batch * -(-scan.size // cut.channels)
             launch(kernel, programs, [*given, *_mask(reset), steps], new[0], LANES=cut.lanes, BLOCK=cut.channels, num_warps=cut.warps)
@@ -106,16 +82,8 @@ class TritonRounds:
             block = min(_AT_ONCE, power_of_two(channels))
             at_once = 4 * _ENTRIES // block
             cut = {"SIZE": channels, "IS_FIRST": i == 0, "ROWS": at_once, "BLOCK": block}
-            launch(handed_back, -(-batch * steps // at_once), [*_strided(arrays), size, worst, *_mask(reset), batch, steps], into[0], **cut, num_warps=4)
+            launch(handed_back, -(-batch * steps // at_once), [*strided(arrays), size, worst, *_mask(reset), batch, steps], into[0], **cut, num_warps=4)
         return size, worst
-
-
-def cut_of(stage: RowStage, wish: dict[str, int], call: Asked) -> TileCut:
-    """How a kernel over rows is cut: so many rows that a program is busy, and at least those of a product of matrices."""
-    rows = wish.get("rows", 0) or max(1, min(_MOST_ROWS, _ENTRIES // stage.widest))
-    if stage.matrices > 1:
-        return usual_cut(stage, wish, call)
-    return TileCut(rows, wish.get("warps") or max(1, min(16, rows * stage.widest // _A_WARP)))
 
 
 @dataclass(frozen=True)
@@ -132,11 +100,7 @@ def cut_of_scan(scan: RowScan, steps: int) -> ScanCut:
     lanes, entries = min(_LANES, power_of_two(steps)), len(scan.members) ** 2
     fitting = 1 << (_MATRICES // (lanes * entries)).bit_length() - 1
     channels = min(_CHANNELS, power_of_two(scan.size), fitting)
-    return ScanCut(lanes, channels, max(1, min(8, lanes * channels * entries // _A_WARP)))
-
-
-def _strided(arrays: Sequence[Tensor]) -> list[Any]:
-    return [v for t in arrays for v in (t, t.stride(0), t.stride(1))]
+    return ScanCut(lanes, channels, max(1, min(8, lanes * channels * entries // A_WARP)))
 
 
 def _mask(reset: Tensor | None) -> list[Any]:
@@ -175,6 +139,24 @@ class _Back(KernelBack):
         states = [rows(s, 2) for s in sequences]
         self.slopes = rounds_of.run("look", [*given.streams, *states], self.statics, old, self.made)[len(states) : -1]
         self.streams = [*given.streams, *rounds_of.run("linear", given.streams, self.statics, old, self.made)]
+        self.nothing = nothing_of(old)
 
     def pulled(self, adjoint: Sequence[Tensor]) -> list[Tensor]:
-        return self.rounds_of.run("pull", [*self.streams, *adjoint], self.statics, (), self.made)
+        return self.rounds_of.run("pull", [*self.streams, *adjoint, *self.nothing], self.statics, (), self.made)
+
+    def gradients(self, adjoint: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        stages = self.rounds_of.stages
+        if not stages.said.gradients:
+            return super().gradients(adjoint)
+        adjoint, part = [rows(a, 2) for a in adjoint], self.part
+        wanted = [True] * (len(part.streams) + len(part.statics))
+        streams, statics = stages.gradients([*self.streams, *adjoint], self.statics, self.old, self._take, wanted)
+        return streams, statics, self.pulled(adjoint)
+
+    def _take(self, k: int, stage: RowStage) -> list[Tensor]:
+        return self.made.take(("gradients", k), stage.shapes)
+
+
+def nothing_of(values: Sequence[Tensor]) -> list[Tensor]:
+    """Zeros of every row, in the place of what is given."""
+    return [v.new_zeros((1, 1, *v.shape[2:])).expand(v.shape) for v in values]

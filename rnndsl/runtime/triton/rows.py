@@ -1,12 +1,13 @@
-"""What a generated file says of rounds of Newton's method in Triton. Needs no triton."""
+"""What a generated file says of steps in Triton whose stages are kernels over rows. Needs no triton."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rnndsl.costs import Load, RowKernels
 from rnndsl.runtime.triton.cut import NEVER
 from rnndsl.runtime.triton.tiled import Sized
 
@@ -24,7 +25,23 @@ class RowProduct:
     equation: str
 
     def __call__(self, value: Tensor, matrix: Tensor) -> Tensor:
-        return torch.einsum(self.equation, value, matrix)
+        return torch.einsum(self.equation, value.to(matrix.dtype), matrix)
+
+
+@dataclass(frozen=True)
+class StaticProduct:
+    """A product of two values of all rows, which is a gradient of the static array `static`; see `RowProduct`. made: by the last kernel."""
+
+    static: int
+    left: str
+    left_number: int
+    right: str
+    right_number: int
+    equation: str
+
+    def __call__(self, arrays: Mapping[str, Sequence[Tensor]], like: Tensor) -> Tensor:
+        left, right = arrays[self.left][self.left_number], arrays[self.right][self.right_number]
+        return torch.einsum(self.equation, left.to(like.dtype), right.to(like.dtype))
 
 
 @dataclass(frozen=True)
@@ -60,9 +77,32 @@ class RowScan:
 
 
 @dataclass(frozen=True)
+class Work:
+    """What the model of costs.py knows of a recurrence: what `costs.Load` has of a step, and what `costs.RowKernels` has."""
+
+    flops: float
+    special: float
+    streams: float
+    states: float
+    step: int
+    matrices: int
+    round: int
+    moved: float
+
+    def load(self, batch: int, steps: int, programs: int = 1) -> Load:
+        return Load(batch, steps, self.flops, self.special, self.streams, self.states, programs, self.kernels)
+
+    @property
+    def kernels(self) -> RowKernels:
+        return RowKernels(self.step, self.matrices, self.round, self.moved)
+
+
+@dataclass(frozen=True)
 class RowRounds:
-    """The rounds of a recurrence: `once` makes of statics what no round changes, and stands behind them; each of the others is a row of stages. slices: of
-    params that are asked for: the first, the last, and how many there are."""
+    """The steps of a recurrence: `once` makes of statics what no step changes, and stands behind them; each of the others is a row of stages: see
+    `kernel/row_steps.py`. slices: of params that are asked for: the first, the last, and how many there are. of_streams: of each stream the number of the
+    output of `gradients` that is its gradient, -1 where it has none; of_statics: of statics whose gradient is an output summed over rows both
+    numbers; products: those that give others. Without `gradients`, there is no `advance`."""
 
     once: Callable[..., tuple[Tensor, ...]]
     look: tuple[RowStage, ...]
@@ -70,7 +110,25 @@ class RowRounds:
     pull: tuple[RowStage, ...]
     scans: tuple[RowScan, ...]
     slices: tuple[tuple[int, int, int], ...]
+    work: Work
+    advance: tuple[RowStage, ...] = ()
+    gradients: tuple[RowStage, ...] = ()
+    of_streams: tuple[int, ...] = ()
+    of_statics: tuple[tuple[int, int], ...] = ()
+    products: tuple[StaticProduct, ...] = ()
 
     @property
-    def stages(self) -> tuple[RowStage, ...]:
+    def pulled_of(self) -> frozenset[int]:
+        """The numbers of the streams that `pull` reads."""
+        products = (p.number for stage in self.pull for p in stage.products if p.of == "stream")
+        return frozenset((*(i for stage in self.pull for i in stage.streams), *products))
+
+    @property
+    def rounds(self) -> tuple[RowStage, ...]:
+        """The stages that rounds take."""
         return (*self.look, *self.linear, *self.pull)
+
+    @property
+    def steps(self) -> tuple[RowStage, ...]:
+        """Those that steps one by one take, and their gradients."""
+        return (*self.advance, *self.linear, *self.pull, *self.gradients)

@@ -1,7 +1,9 @@
-"""Rounds of Newton's method in Triton: of each stage between products of matrices a kernel over rows, each a step of a sequence; see `kernel/row_stages.py`."""
+"""Steps in Triton, all of them at once as in rounds of Newton's method, or one by one: of each stage between products of matrices a kernel over rows, each a
+step of a sequence; see `kernel/row_stages.py`."""
 
 from dataclasses import dataclass
 
+from rnndsl.calculus.cost import asked_of_scan
 from rnndsl.calculus.family import AFFINE
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
@@ -21,15 +23,19 @@ from rnndsl.kernel.apart import apart
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.newton import NewtonStep
 from rnndsl.kernel.program import Sink, forward
-from rnndsl.kernel.row_stages import RowProduct, Stage, row_stages, with_residual
-from rnndsl.kernel.row_steps import row_steps
+from rnndsl.kernel.row_stages import RowProduct, Stage, row_stages, with_given, with_residual
+from rnndsl.kernel.row_steps import RowGradients, StaticProduct, row_steps
+from rnndsl.kernel.row_work import Block, RowWork, row_work, together
 from rnndsl.kernel.separate import Split
 from rnndsl.kernel.step import Step
+from rnndsl.plan.ir import Scan
 
 _DOCS = {
+    "advance": "New states of all rows.",
     "look": "New states of all rows, their derivatives in old ones of the same channel, and how far off the states are.",
     "linear": "What gradients read of the values of all rows.",
-    "pull": "What gradients of new states make of those of old ones.",
+    "pull": "What gradients of new states make of those of old ones, on top of what is given.",
+    "gradients": "Gradients of what each row reads, or the factors of products that are gradients.",
 }
 _TENSORS = frozenset((
     "angle", "chosen", "exp_im", "exp_re", "expanded", "joined", "log_modulus", "modulus", "moving", "permuted", "power_im", "power_re", "quotient_im",
@@ -37,7 +43,6 @@ _TENSORS = frozenset((
 ))  # fmt: skip
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _MOST_SLOTS = 6  # of a channel, of which registers hold the matrices of a scan
-Block = tuple[tuple[int, ...], ...]  # see RowSteps
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,23 @@ class RowsText:
     title: str
     once: list[str]
     parts: dict[str, list[StageText]]
+    gradients: "GradientsText | None"
+    work: list[str]
     scans: list[ScanText]
     slices: list[str]
 
     @property
     def record(self) -> str:
         return f"{self.name}_rounds"
+
+
+@dataclass(frozen=True)
+class GradientsText:
+    """See `RowGradients`; the stages are among the parts."""
+
+    streams: tuple[int, ...]
+    sums: tuple[tuple[int, int], ...]
+    products: list[str]
 
 
 class RowKernel(Kernel):
@@ -154,23 +170,28 @@ def _place(array: str) -> str:
     return f"sequence * {array}_rows + time * {array}_times"
 
 
-def rows_text(newton: NewtonStep, source: Source, sizes: Sizes, constants: Constants, label: str, name: str) -> RowsText:
+def rows_text(newton: NewtonStep, scan: Scan, source: Source, sizes: Sizes, constants: Constants, label: str, name: str) -> RowsText:
     """The text of the rounds of one recurrence; its functions begin with `name`. Raises Unsupported."""
     name = f"{name}rows"
-    steps = row_steps(newton)
+    steps = row_steps(newton, gradients=True)
     carries = newton.step.carries
     look = with_residual(steps.look, newton.nearer.count(-1))
     parts: dict[str, list[StageText]] = {}
     slices: dict[str, None] = {}
-    for part, step in {"look": look, "linear": steps.linear, "pull": steps.pull}.items():
+    of = {"look": look, "linear": steps.linear, "pull": with_given(steps.pull)}
+    if steps.gradients is not None:
+        of |= {"advance": steps.advance, "gradients": steps.gradients.step}
+    stages = {part: row_stages(step) for part, step in of.items()}
+    for part in of:
         parts[part] = []
-        for k, stage in enumerate(row_stages(step), 1):
+        for k, stage in enumerate(stages[part], 1):
             text, read = _stage(stage, f"{name}_{part}_{k}", _DOCS[part], source, sizes, constants)
             parts[part].append(text)
             slices |= dict.fromkeys(read)
-    scans = [_scan(newton, steps.block, members, f"{name}_scan_{k}", sizes) for k, members in enumerate(_together(steps.block), 1)]
+    scans = [_scan(newton, steps.block, members, f"{name}_scan_{k}", sizes) for k, members in enumerate(together(steps.block), 1)]
     title = ", ".join(dict.fromkeys(array.name for array, _ in carries))
-    return RowsText(label, name, title, _once(steps.once, f"{name}_once", source), parts, scans, list(slices))
+    work = _work(row_work(newton, steps, stages["look"]), scan, sizes)
+    return RowsText(label, name, title, _once(steps.once, f"{name}_once", source), parts, _gradients(steps.gradients), work, scans, list(slices))
 
 
 def _once(step: Step, name: str, source: Source) -> list[str]:
@@ -199,16 +220,20 @@ def _product(p: RowProduct) -> str:
     return f'{p.matrix}, "{p.value[0]}", {p.value[1]}, "...{values},{matrix}->...{_LETTERS[: p.rank]}"'
 
 
-def _together(block: Block) -> list[tuple[int, ...]]:
-    """The carried values that D has entries between, directly or by way of others; all of them have one shape."""
-    groups = [{i} for i in range(len(block))]
-    for i, row in enumerate(block):
-        for j, n in enumerate(row):
-            a, b = (next(g for g in groups if k in g) for k in (i, j))
-            if n >= 0 and a is not b:
-                groups.remove(b)
-                a |= b
-    return [tuple(sorted(g)) for g in groups]
+def _gradients(given: RowGradients | None) -> GradientsText | None:
+    return None if given is None else GradientsText(given.streams, given.sums, [_static_product(p) for p in given.products])
+
+
+def _work(rows: RowWork, scan: Scan, sizes: Sizes) -> list[str]:
+    """What a step of one sequence asks of a device, and what its kernels over rows do."""
+    return [*map(sizes.python, asked_of_scan(scan)), str(rows.step), sizes.python(rows.matrices), str(rows.round), sizes.python(rows.moved)]
+
+
+def _static_product(p: StaticProduct) -> str:
+    """The same of a product of all rows, whose axes, of sequences and of steps, are summed over."""
+    left, right = ("".join(_LETTERS[k] for k in m) for m in p.maps)
+    values = ", ".join(f'"{kind}", {number}' for kind, number in (p.left, p.right))
+    return f'{p.static}, {values}, "YZ{left},YZ{right}->{_LETTERS[: p.rank]}"'
 
 
 def _scan(newton: NewtonStep, block: Block, members: tuple[int, ...], name: str, sizes: Sizes) -> ScanText:
