@@ -121,7 +121,7 @@ class _Memory:
         return self.made[k]
 
 
-def _step(stages: RowLaunch, of: Sequence[RowStage], streams: Sequence[Tensor], statics: Sequence[Tensor], old: Sequence[Tensor], into: list[Tensor], memory: _Memory) -> None:
+def _step(stages: RowLaunch, of: Sequence[RowStage], streams: Given, statics: Sequence[Tensor], old: Sequence[Tensor], into: list[Tensor], memory: _Memory) -> None:
     """The stages of one step, [B, 1, ...], the outputs of the last one into memory that is there."""
     stages.run(of, streams, statics, old, lambda k, stage: into if k == len(of) - 1 else memory.take(k, stage))
 
