@@ -15,7 +15,7 @@ LOOP = "loop"  # over steps, in PyTorch's operations
 STAGES = "stages"  # the same in kernels, of each stage of a step one, and products
 
 _MULTIPLIERS = 128  # multiplications and additions of float32 that a processor does a cycle
-_RESIDENT = 1 << 16  # bytes of matrices that stay in the registers of a program
+RESIDENT = 1 << 16  # bytes of matrices that stay in the registers of a program
 _SCAN = 6  # kernels of PyTorch's that a level of a scan over time takes
 _MOVED = 4  # times that a round moves the bytes of all steps, for each thing that it computes of them
 _STATEMENTS = 40  # of a round
@@ -60,7 +60,7 @@ def step_by_step(load: Load, device: Device) -> float:
     flops, special = load.flops / load.programs, load.special / load.programs
     matrices = 4 * flops / 2
     cycles = device.step_latency + flops / (2 * _MULTIPLIERS) + special / device.special_rate
-    if matrices > _RESIDENT:
+    if matrices > RESIDENT:
         cycles += matrices / device.near_rate
     return device.launch + ceil(load.batch * load.programs / device.processors) * load.steps * cycles / device.clock
 
@@ -68,7 +68,7 @@ def step_by_step(load: Load, device: Device) -> float:
 def step_kernels(load: Load, whole: bool) -> tuple[str, ...]:
     """Which kernels may go step by step: those of whole steps, where a program can hold one; and stages, unless registers hold all that a step multiplies by."""
     kernels = load.kernels
-    stages = kernels is not None and kernels.step > 0 and (not whole or 4 * kernels.matrices / load.programs > _RESIDENT)
+    stages = kernels is not None and kernels.step > 0 and (not whole or 4 * kernels.matrices / load.programs > RESIDENT)
     return (*([SEQUENTIAL] if whole else []), *([STAGES] if stages else []))
 
 

@@ -11,13 +11,15 @@ from rnndsl.compiler import compiled
 from rnndsl.devices import USUAL, of_architecture
 from rnndsl.diagnostics import Source
 from rnndsl.kernel.build import Refusal
-from rnndsl.kernel.row_work import work_of
+from rnndsl.kernel.choice import predict
+from rnndsl.kernel.row_work import row_work_of
 from rnndsl.runtime.choice import backend_for
 from rnndsl.runtime.triton import graphs, stages, tile_launch
+from rnndsl.runtime.triton.backend import _has_rounds, _sequential
 from tests.agreement import against_reference, assert_close, layer_of, random_inputs, sizes_of, some_resets
 from tests.test_rounds import LAGS
 from tests.test_tiles import MADE, TILED, cell_of
-from tests.test_triton import DEVICE, example, kernels_of, needs_numpy
+from tests.test_triton import DEVICE, example, needs_numpy
 from tests.zoo_cells import ZOO
 
 pytestmark = needs_numpy
@@ -65,7 +67,7 @@ def staged_layer(name: str, **settings) -> torch.nn.Module:
 def test_only_loops_have_no_stages():
     for name in TILED:
         (kernels,) = compiled(Source(name, ZOO[name].text)).kernels
-        found = [work_of(r.newton).step for r in kernels.recurrences if isinstance(r.channel, Refusal) and not isinstance(r.newton, Refusal)]
+        found = [row_work_of(r.newton).step for r in kernels.recurrences if isinstance(r.channel, Refusal) and not isinstance(r.newton, Refusal)]
         assert (0 in found) == (name in LOOPS), name
 
 
@@ -231,13 +233,28 @@ def test_wishes_that_are_none(tiles):
         staged_layer("ATR").tiles = tiles
 
 
-def test_kernels_of_every_cell_have_work():
-    """What the runtime is told of a layer is what `explain` counts."""
-    layer = gru(5)
+@pytest.mark.parametrize(("width", "steps"), [(64, 64), (1024, 512), (256, 4096), (128, 1024)])
+def test_explain_tells_what_a_layer_plans(width, steps, monkeypatch):
+    """From the same counts: the schedule, and what runs it."""
+    monkeypatch.setenv("RNNDSL_BACKEND", "auto")
+    monkeypatch.setattr("rnndsl.runtime.torch.backend.device_of", lambda device: of_architecture(USUAL))
+    layer = gru(width)
+    planned = backend_for(layer, "h", CUDA, (1, steps))._schedule(layer, "h", {"dtype": torch.float32, "device": CUDA}, (1, steps))
+    by_stages = _sequential(layer, "h", torch.float32).by_stages(1, steps, torch.device("cpu"))  # the model of the usual device
     (kernels,) = compiled(Source("gru.rnn", example("gru")[0])).kernels
-    said = work_of(kernels.recurrences[0].newton)
-    from rnndsl.runtime.triton.backend import _sequential
+    (r,) = kernels.recurrences
+    said = predict(r, 1, steps, {"D": 3, "H": width}, of_architecture(USUAL))
+    words = "rounds over all steps in kernels" if planned == "newton" else "a step by stages" if by_stages else "a kernel of whole steps"
+    assert (said.schedule, said.why.split(",")[0].split(";")[0]) == (planned, words)
+    work = row_work_of(r.newton)
+    numbers = work.matrices, work.moved
+    assert _sequential(layer, "h", torch.float32).rows == costs.RowKernels(work.step, numbers[0].evaluate({"H": width}), work.round, numbers[1].evaluate({"H": width}))
 
-    rows = _sequential(layer, "h", torch.float32).rows
-    assert rows == costs.RowKernels(said.step, int(said.matrices.evaluate({"H": 5})), said.round, float(said.moved.evaluate({"H": 5})))
-    assert kernels_of(example("gru")[0], "GRU").rounds
+
+@pytest.mark.parametrize("width", [64, 256])
+def test_matrices_in_loops(width):
+    """Rounds are kernels where registers hold what they multiply by in a loop: `explain` and a layer agree."""
+    layer = layer_of(ZOO["RHN"].text, "RHN", sizes_of(ZOO["RHN"].text, "RHN") | {"H": width}, dtype=torch.float32)
+    (kernels,) = compiled(Source("RHN", ZOO["RHN"].text)).kernels
+    (r,) = kernels.recurrences
+    assert row_work_of(r.newton).holds(layer._sizes, costs.RESIDENT / 4) == _has_rounds(layer, "s", torch.float32) == (width == 64)

@@ -5,10 +5,12 @@ from math import prod
 
 from rnndsl.calculus.cost import asked_of_scan
 from rnndsl.calculus.schedule import MAX_SLOTS
-from rnndsl.costs import LOOP, Load, quickest
+from rnndsl.costs import LOOP, RESIDENT, STAGES, Load, RowKernels, quickest, step_kernels
 from rnndsl.devices import USUAL, Device, of_architecture
 from rnndsl.kernel.build import RecurrenceKernels, Refusal
 from rnndsl.kernel.channel_kernel import ChannelKernel
+from rnndsl.kernel.limits import Unsupported
+from rnndsl.kernel.row_work import RowWork, row_work_of
 from rnndsl.tiles import CHUNKED, EXACT, NEWTON, SEQUENTIAL, Work, choose
 
 
@@ -58,21 +60,42 @@ def predict(kernels: RecurrenceKernels, batch: int, steps: int, sizes: dict[str,
     return Prediction(kind, f"{count}; {tiles.cut}", channels)
 
 
+_OPERATIONS = "PyTorch's operations"
 _WORDS = {
-    SEQUENTIAL: "a kernel of whole steps", LOOP: "step by step in PyTorch's operations", NEWTON: "rounds over all steps in PyTorch's operations",
-    CHUNKED: "chunks of steps in PyTorch's operations",
+    SEQUENTIAL: "a kernel of whole steps", STAGES: "a step by stages, products of matrices and a kernel each", LOOP: f"step by step in {_OPERATIONS}",
+    CHUNKED: f"chunks of steps in {_OPERATIONS}",
 }  # fmt: skip
 
 
 def _of_whole_steps(kernels: RecurrenceKernels, reason: str, batch: int, steps: int, sizes: dict[str, int], device: Device) -> Prediction:
     """The same of a recurrence whose channels meet, for a reason."""
     counts = asked_of_scan(kernels.recurrence.scan)
+    whole = not isinstance(kernels.sweep, Refusal)
     programs = [] if isinstance(kernels.sweep, Refusal) else [kernels.sweep.step.carries[0][0].shape[k] for k in kernels.sweep.split.heads]
-    missing = tuple(sorted({n for d in (*counts, *programs) for n in d.names} - sizes.keys()))
+    rows = _rows(kernels) if whole else None
+    more = () if rows is None else (rows.matrices, rows.moved)
+    shapes = () if rows is None else (d for shape in rows.held for d in shape)
+    missing = tuple(sorted({n for d in (*counts, *programs, *more, *shapes) for n in d.names} - sizes.keys()))
     if missing:
         return Prediction(None, f"depends on {', '.join(missing)}", needs=missing)
+    over_rows = None
+    if rows is not None:
+        matrices, moved = (float(d.evaluate(sizes)) for d in more)
+        over_rows = RowKernels(rows.step, matrices, rows.round if rows.holds(sizes, RESIDENT / 4) else 0, moved)
     flops, special, streams, states = (float(d.evaluate(sizes)) for d in counts)
-    load = Load(batch, steps, flops, special, streams, states, prod(int(d.evaluate(sizes)) for d in programs))
-    step_by_step, *parallel = schedules_of(kernels)
-    found = quickest(load, device, [LOOP if isinstance(kernels.sweep, Refusal) else step_by_step, *parallel])
-    return Prediction(SEQUENTIAL if found == LOOP else found, f"{_WORDS[found]}; {reason}")
+    load = Load(batch, steps, flops, special, streams, states, prod(int(d.evaluate(sizes)) for d in programs), over_rows)
+    _, *parallel = schedules_of(kernels)
+    found = quickest(load, device, [*(step_kernels(load, True) if whole else (LOOP,)), *parallel])
+    in_kernels = over_rows is not None and over_rows.round > 0
+    words = _WORDS | {NEWTON: f"rounds over all steps in {'kernels' if in_kernels else _OPERATIONS}"}
+    return Prediction(SEQUENTIAL if found in (LOOP, STAGES) else found, f"{words[found]}; {reason}")
+
+
+def _rows(kernels: RecurrenceKernels) -> RowWork | None:
+    """What kernels over rows of a recurrence do, where there are some."""
+    if isinstance(kernels.newton, Refusal):
+        return None
+    try:
+        return row_work_of(kernels.newton)
+    except Unsupported:
+        return None

@@ -3,32 +3,42 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from math import prod
 from operator import mul
 
 from rnndsl.checks.dims import Dim
 from rnndsl.kernel.graph import Shape
+from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.loops import reachable
 from rnndsl.kernel.newton import NewtonStep
 from rnndsl.kernel.row_stages import RowProduct, Stage, row_stages, with_residual
 from rnndsl.kernel.row_steps import RowSteps, row_steps
+from rnndsl.kernel.step import Step
 
 _BYTES = 4  # of a value in float32
+_MOST_SLOTS = 6  # of a channel, of which registers hold the matrices of a scan
 Block = tuple[tuple[int, ...], ...]  # see RowSteps
 
 
 @dataclass(frozen=True)
 class RowWork:
     """step: launches of a step by stages, 0 where there are none; matrices: entries of those that it multiplies by; round: launches of a round of Newton's
-    method; moved: bytes that these read and write of a row, params left out."""
+    method; moved: bytes that these read and write of a row, params left out; held: shapes of the matrices that a
+    kernel multiplies by in a loop."""
 
     step: int
     matrices: Dim
     round: int
     moved: Dim
+    held: tuple[Shape, ...]
+
+    def holds(self, sizes: dict[str, int], entries: float) -> bool:
+        """Whether tiles of those matrices, whose axes are powers of two, have so many entries at most."""
+        return sum(prod(1 << max(0, int(d.evaluate(sizes)) - 1).bit_length() for d in shape) for shape in self.held) <= entries
 
 
-def work_of(newton: NewtonStep) -> RowWork:
-    """That of a recurrence. Raises Unsupported."""
+def row_work_of(newton: NewtonStep) -> RowWork:
+    """That of a recurrence. Raises Unsupported, as `row_work` does, of what has no such kernels."""
     steps = row_steps(newton, gradients=True)
     return row_work(newton, steps, row_stages(with_residual(steps.look, newton.nearer.count(-1))))
 
@@ -36,12 +46,14 @@ def work_of(newton: NewtonStep) -> RowWork:
 def row_work(newton: NewtonStep, steps: RowSteps, look: Sequence[Stage]) -> RowWork:
     """The same where the stages of a round are known."""
     groups = together(steps.block)
+    if (most := max(map(len, groups))) > _MOST_SLOTS:
+        raise Unsupported(f"a block of {most} values a channel")
     of_scans = (len(members) * 3 + sum(steps.block[i][j] >= 0 for i in members for j in members) for members in groups)
     scanned = (_entries(newton.step.carries[members[0]][0].shape) * Dim.of(count) for members, count in zip(groups, of_scans, strict=True))
     moved = _total([*map(_moved, look), *scanned]) * Dim.of(_BYTES)
     advance = row_stages(steps.advance)
     matrices = _total(_entries(steps.advance.statics[k].shape) for k in {p.matrix for stage in advance for p in stage.products})
-    return RowWork(_launches(advance) if steps.gradients is not None else 0, matrices, _launches(look) + len(groups), moved)
+    return RowWork(_launches(advance) if steps.gradients is not None else 0, matrices, _launches(look) + len(groups), moved, _held(look[-1].step))
 
 
 def together(block: Block) -> list[tuple[int, ...]]:
@@ -65,6 +77,13 @@ def _moved(stage: Stage) -> Dim:
     nodes, outputs = stage.step.builder.nodes, stage.step.outputs
     read = {nodes[n].leaf: nodes[n].shape for n in reachable(nodes, [n for _, n in outputs]) if nodes[n].op in ("stream", "old")}
     return _total([*map(_entries, read.values()), *(_entries(a.shape) for a, _ in outputs), *(_of_product(stage, p) for p in stage.products)])
+
+
+def _held(step: Step) -> tuple[Shape, ...]:
+    """The shapes of static matrices that are multiplied by within a stage."""
+    nodes = step.builder.nodes
+    products = (n for n in reachable(nodes, [n for _, n in step.outputs]) if nodes[n].op == "product")
+    return tuple(nodes[a].shape for a in sorted({a for n in products for a in nodes[n].args if nodes[a].op == "static"}))
 
 
 def _of_product(stage: Stage, p: RowProduct) -> Dim:

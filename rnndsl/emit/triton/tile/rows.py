@@ -20,7 +20,6 @@ from rnndsl.emit.triton.tile.recurrence import in_python, size_texts, slices_of
 from rnndsl.emit.triton.tile.scope import Sizes
 from rnndsl.emit.triton.uniform import Constants
 from rnndsl.kernel.apart import apart
-from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.newton import NewtonStep
 from rnndsl.kernel.program import Sink, forward
 from rnndsl.kernel.row_stages import RowProduct, Stage, row_stages, with_given, with_residual
@@ -42,7 +41,6 @@ _TENSORS = frozenset((
     "quotient_re", "reshaped", "root", "root_im", "root_re",
 ))  # fmt: skip
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_MOST_SLOTS = 6  # of a channel, of which registers hold the matrices of a scan
 
 
 @dataclass(frozen=True)
@@ -239,8 +237,6 @@ def _static_product(p: StaticProduct) -> str:
 def _scan(newton: NewtonStep, block: Block, members: tuple[int, ...], name: str, sizes: Sizes) -> ScanText:
     """The scan of some carried values."""
     carries, names = newton.step.carries, KernelNames()
-    if len(members) > _MOST_SLOTS:
-        raise Unsupported(f"a block of {len(members)} values a channel")
     labels = [names(i, f"{carries[i][0].label}_{carries[i][1]}") for i in members]
     at = {(i, j): block[members[i]][members[j]] for i in range(len(members)) for j in range(len(members)) if block[members[i]][members[j]] >= 0}
     of = Matrices(len(members), Semiring(AFFINE), frozenset(at))
