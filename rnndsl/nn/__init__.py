@@ -1,6 +1,7 @@
 """Layers and models made of generated classes, in ordinary PyTorch: stacks over sequences of any lengths, blocks, language models.
 
-`rnndsl.nn.hub` and `rnndsl.nn.transformers` are imported by name, where what they need is installed.
+`rnndsl.nn.forcing` and `rnndsl.nn.invariants`, models of chaotic systems and what they are judged by, are imported by name; so are `rnndsl.nn.hub` and
+`rnndsl.nn.transformers`, where what they need is installed.
 """
 
 from rnndsl.nn.block import Block
