@@ -2,7 +2,7 @@
 
     python examples/lorenz.py                     # a shallow PLRNN, forced by 0.15
     python examples/lorenz.py --adaptive          # forced as much as its Jacobians ask for
-    python examples/lorenz.py --alpha 0           # without forcing: gradients explode, and nothing is learned
+    python examples/lorenz.py --alpha 0           # without forcing: gradients explode, and little is learned
     python examples/lorenz.py --quick             # to see that everything works
 
 Two trajectories of a chaotic system part soon, however good a model of it is. What can be compared is where they go (D_stsp), at which frequencies they

@@ -7,15 +7,18 @@ import re
 import runpy
 import sys
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
 import rnndsl
 from rnndsl.diagnostics import RnnError
-from rnndsl.nn import Block, LanguageModel
+from rnndsl.nn import Block, LanguageModel, ragged
+from rnndsl.nn.ragged import Whole
 from rnndsl.nn.sampling import sampled
 from tests.agreement import sizes_of
 from tests.zoo_cells import ZOO
@@ -76,6 +79,11 @@ def test_a_block_around_any_cell(name):
     short, ends = block(x, lengths=torch.tensor([5, 2]))
     close(short[1, :2], y[1, :2])
     close([s[1] for s in flat(ends)], [s[1] for s in flat(middle)])
+    row, ends = block(torch.cat([x[:1], x[1:, :2]], 1), cu_seqlens=[0, 5, 5, 7])
+    close(row, torch.cat([y[:1], y[1:, :2]], 1))
+    close([s[0] for s in flat(ends)], [s[0] for s in flat(ended)])
+    close([s[2] for s in flat(ends)], [s[1] for s in flat(middle)])
+    close([s[1] for s in flat(ends)], [s[0] for s in flat(block.initial_state(1))])
 
 
 @pytest.mark.parametrize("further", [{"taps": 0}, {"taps": 1}, {"has_gate": False}, {"mlp": 0.0}, {"taps": 7}])
@@ -97,14 +105,15 @@ def test_the_convolution_is_causal_and_ends_at_borders():
     conv, u = block.conv, torch.randn(1, 9, 3, dtype=torch.float64)
     before = torch.zeros(1, 3, 3, dtype=torch.float64)
     want = nn.functional.conv1d(nn.functional.pad(u.transpose(1, 2), (3, 0)), conv.weight.flip(0).T.unsqueeze(1), conv.bias, groups=3).transpose(1, 2)
-    close(conv(u, before)[0], want)
+    whole = Whole(1, 9)
+    close(conv(u, before, whole)[0], want)
     reset = torch.zeros(1, 9, dtype=torch.bool)
     reset[0, [4, 7]] = True
-    y, last = conv(u, before, reset)
-    parts = [conv(p, before)[0] for p in (u[:, :4], u[:, 4:7], u[:, 7:])]
+    y, last = conv(u, before, whole, reset)
+    parts = [conv(p, before, Whole(1, p.shape[1]))[0] for p in (u[:, :4], u[:, 4:7], u[:, 7:])]
     close(y, torch.cat(parts, 1))
     close(last, torch.cat([torch.zeros_like(u[:, :1]), u[:, 7:]], 1))
-    assert conv(u[:, :0], before)[1].shape == (1, 3, 3)
+    assert conv(u[:, :0], before, Whole(1, 0))[1].shape == (1, 3, 3)
 
 
 def test_a_language_model_in_one_call_and_step_by_step():
@@ -124,6 +133,36 @@ def test_a_language_model_in_one_call_and_step_by_step():
     reset[:, 4] = True
     close(lm(TOKENS, reset=reset).logits[:, 4:], lm(TOKENS[:, 4:]).logits)
     assert lm(TOKENS[:0]).logits.shape == (0, 7, 11) and lm(TOKENS[:, :0]).logits.shape == (3, 0, 11)
+
+
+def test_documents_end_to_end():
+    """In one row as each by itself, without a state and with one, with resets inside; values, states, loss and gradients; once more with parts left out."""
+    borders, reset = torch.tensor([0, 6, 6, 7, 16]), torch.zeros(1, 16, dtype=torch.bool)
+    reset[0, 10] = True
+    row, draw = torch.randint(11, (1, 16), generator=torch.Generator().manual_seed(1)), [TOKENS[:1], TOKENS[1:2], TOKENS[2:], TOKENS[:1]]
+    for lm in (model(), model(taps=0), model(taps=1)):
+        states = [tree_map(torch.Tensor.detach, lm(tokens).state) for tokens in draw]
+        given = tree_map(lambda *s: torch.cat(s), *states)
+        for state in (None, given):
+            logits, after, loss = lm(row, state, targets=row.roll(-1), reset=reset, cu_seqlens=borders.tolist())
+            alone = [lm(row[:, a:b], state and states[i], reset=reset[:, a:b]) for i, (a, b) in enumerate(pairwise(borders.tolist()))]
+            close(logits, torch.cat([o.logits for o in alone], 1))
+            close(flat(after), flat(tree_map(lambda *s: torch.cat(s), *(o.state for o in alone))))
+            wanted = torch.autograd.grad(lm.loss(torch.cat([o.logits for o in alone], 1), row.roll(-1)), lm.embedding.weight)
+            close(torch.autograd.grad(loss, lm.embedding.weight), wanted)
+    for wrong, words in [({"cu_seqlens": [0, 7], "lengths": [16]}, "one or the other"), ({"cu_seqlens": [0, 7]}, "which never fall"), ({"lengths": [17]}, "from 0 to 16")]:
+        with pytest.raises((TypeError, ValueError), match=words):
+            lm(row, **wrong)
+    with pytest.raises(ValueError, match="expected a batch of one"):
+        lm(TOKENS, cu_seqlens=[0, 7])
+
+
+def test_lengths_are_looked_at_once(monkeypatch):
+    looked = []
+    monkeypatch.setattr(ragged, "_require", lambda *given: looked.append(given))
+    model()(TOKENS, lengths=[7, 3, 1])
+    model()(TOKENS[:1], cu_seqlens=[0, 3, 7])
+    assert len(looked) == 2
 
 
 def test_loss():

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rnndsl.nn import ragged
+from rnndsl.nn.ragged import EndToEnd, Whole
 from rnndsl.nn.recurrent import Recurrent
 from rnndsl.nn.shapes import cell_class, header_of, input_size_of
 
@@ -33,12 +35,14 @@ class CausalConv(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor, before: Tensor, reset: Tensor | None = None, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x: [B, T, D]; before: [B, taps - 1, D], what came before it; reset: bool [B, T], before which steps there is nothing; lengths: [B], behind how
-        many steps each sequence ends. Returns the same as x, and what comes before the step behind the end."""
+    def forward(self, x: Tensor, before: Tensor, sequences: Whole, reset: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x: [B, T, D]; before: [B, taps - 1, D], what came before it; sequences: where they begin and end; reset: bool [B, T], before which steps there
+        is nothing. Returns the same as x, and of each of N sequences what comes before the step behind its end, [N, taps - 1, D]."""
         past, steps = self.taps - 1, x.shape[1]
         whole = torch.cat([before.to(x.dtype), x], 1)
         y, count = self.bias.to(x.dtype).expand_as(x), None
+        if isinstance(sequences, EndToEnd):
+            reset = sequences.resets(reset, False)
         if reset is not None:  # steps that are behind as many resets belong together
             count = F.pad(reset.cumsum(1), (past, 0)).unsqueeze(-1)
         for j in range(self.taps):
@@ -46,12 +50,14 @@ class CausalConv(nn.Module):
             if count is not None and j:
                 tap = torch.where(count[:, past - j : past - j + steps] == count[:, past:], tap, torch.zeros_like(tap))
             y = y + self.weight[j].to(x.dtype) * tap
-        ends = torch.full((x.shape[0], 1), steps, device=x.device) if lengths is None else lengths.unsqueeze(1)
-        index = (ends + torch.arange(past, device=x.device)).unsqueeze(-1)
-        last = whole.gather(1, index.expand(-1, -1, x.shape[2]))
-        if count is not None:
-            end = count.gather(1, (ends + past - 1).clamp(min=0).unsqueeze(-1))
-            last = torch.where(count.gather(1, index) == end, last, torch.zeros_like(last))
+        rows, ends = (of.unsqueeze(1) for of in sequences.ends(x.device))
+        index = ends + torch.arange(past, device=x.device)
+        last = whole[rows, index]
+        if count is not None and past:
+            is_own = count[rows, index] == count[rows, (ends + past - 1).clamp(min=0)]
+            if isinstance(sequences, EndToEnd):  # one without a step has nothing of the one before it
+                is_own = is_own & (sequences.borders.diff() > 0).view(-1, 1, 1)
+            last = torch.where(is_own, last, torch.zeros_like(last))
         return y, last
 
 
@@ -99,16 +105,25 @@ class Block(nn.Module):
             raise ValueError(f"cell: expected one that gives a real vector, got {cls.__name__}, which gives {'complex ' if is_complex else ''}[{', '.join(map(str, axes))}]")
         return axes[0]
 
-    def forward(self, x: Tensor, state: BlockState | None = None, lengths: Tensor | None = None, reset: Tensor | None = None) -> tuple[Tensor, BlockState]:
+    def forward(
+        self, x: Tensor, state: BlockState | None = None, lengths: Any = None, reset: Tensor | None = None, cu_seqlens: Any = None
+    ) -> tuple[Tensor, BlockState]:
         """x: [B, T, dim]; state: what an earlier call returned; lengths: whole numbers [B], of sequences with padding behind them; reset: bool [B, T],
-        before which steps a sequence starts anew. Returns (y, state), y as x, whose padding is of no use."""
+        before which steps a sequence starts anew; cu_seqlens: [N + 1], where each of N sequences begins that stand end to end in a batch of one, and where
+        the last one ends. Returns (y, state), y as x, whose padding is of no use, the state that of each sequence's end."""
+        sequences = ragged.sequences(lengths, cu_seqlens, *x.shape[:2], x.device)
+        if isinstance(sequences, EndToEnd) and state is not None:  # a state cannot be given to a sequence inside a row
+            y, after = self(sequences.apart(x), state, sequences.padded(), None if reset is None else sequences.apart(reset))
+            return sequences.joined(y), after
         n = self.norm(x)
         u = self.up(n)
         conv = self._before(x, state)
         if self.conv is not None:
-            u, conv = self.conv(u, conv, reset, lengths)
+            u, conv = self.conv(u, conv, sequences, reset)
             u = F.silu(u)
-        r, cell = self.cell(u, None if state is None else state.cell, lengths=lengths, reset=reset)
+        else:
+            conv = conv.expand(sequences.count, -1, -1)
+        r, cell = self.cell(u, None if state is None else state.cell, lengths=sequences, reset=reset)
         return self._joined(x, n, r), BlockState(conv, cell)
 
     def step(self, x: Tensor, state: BlockState | None = None) -> tuple[Tensor, BlockState]:
@@ -117,7 +132,7 @@ class Block(nn.Module):
         u = self.up(n)
         conv = self._before(x, state)
         if self.conv is not None:
-            u, conv = self.conv(u.unsqueeze(1), conv)
+            u, conv = self.conv(u.unsqueeze(1), conv, Whole(x.shape[0], 1))
             u = F.silu(u.squeeze(1))
         r, cell = self.cell.step(u, None if state is None else state.cell)
         return self._joined(x, n, r), BlockState(conv, cell)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from rnndsl.nn import ragged
 from rnndsl.nn.block import Block, BlockState
 from rnndsl.nn.checkpoint import cell_of
+from rnndsl.nn.ragged import EndToEnd
 from rnndsl.nn.sampling import sampled
 from rnndsl.nn.shapes import cell_class
 from rnndsl.runtime.program import program_of
@@ -56,17 +57,22 @@ class LanguageModel(nn.Module):
                     last.weight.div_((2 * num_layers) ** 0.5)
 
     def forward(
-        self, tokens: Tensor, state: Any = None, targets: Tensor | None = None, lengths: Any = None, reset: Tensor | None = None, ignore: int = -100
-    ) -> Output:
+        self, tokens: Tensor, state: Any = None, targets: Tensor | None = None, lengths: Any = None, reset: Tensor | None = None, ignore: int = -100,
+        cu_seqlens: Any = None,
+    ) -> Output:  # fmt: skip
         """tokens: whole numbers [B, T]. state: what an earlier call returned. targets: [B, T], the token that follows each, or `ignore`. lengths: whole
         numbers [B], of sequences with padding behind them, whose state is that of their end. reset: bool [B, T], before which tokens another
-        document begins."""
+        document begins. cu_seqlens: [N + 1], where each of N documents begins that stand end to end in a batch of one, and where the last one ends; states
+        are those of the documents then."""
         self._check(tokens, 2)
-        if lengths is not None:
-            lengths = ragged.padded(lengths, tokens.shape[0], tokens.shape[1], tokens.device).lengths
+        sequences = ragged.sequences(lengths, cu_seqlens, *tokens.shape, tokens.device)
+        if isinstance(sequences, EndToEnd) and state is not None:  # a state cannot be given to a document inside a row
+            apart = self(sequences.apart(tokens), state, None, sequences.padded(), None if reset is None else sequences.apart(reset))
+            logits = sequences.joined(apart.logits)
+            return Output(logits, apart.state, None if targets is None else self.loss(logits, targets, ignore))
         x, states = self.embedding(tokens), []
         for block, before in zip(self.blocks, self._states(state), strict=True):
-            x, after = block(x, before, lengths, reset)
+            x, after = block(x, before, sequences, reset)
             states.append(after)
         logits = self.head(self.norm(x))
         return Output(logits, tuple(states), None if targets is None else self.loss(logits, targets, ignore))

@@ -35,6 +35,10 @@ class Whole:
         """Before which steps the state starts anew. reset: bool [B, T], before which the caller wants it to, in the order of time."""
         return reset if reset is None or not backward else self.turned(_borders_turned(reset))
 
+    def ends(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Of each sequence its row, and the step behind its last one: [N] each."""
+        return torch.arange(self.count, device=device), torch.full((self.count,), self.steps, device=device)
+
     def ended(self, after: Sequence[Tensor], before: Sequence[Tensor], backward: bool) -> list[Tensor]:
         """The state that each sequence ends with, [N, ...] each field. after: the state after every step, [B, T, ...]; before: what the sequences
         began with, [N, ...], which is left of those without a step."""
@@ -78,6 +82,9 @@ class Padded(Whole):
         inside = None if reset is None else super().resets(reset & self.real, backward)
         return ~self.real if inside is None else inside | ~self.real
 
+    def ends(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        return torch.arange(self.count, device=device), self.lengths
+
     def ended(self, after: Sequence[Tensor], before: Sequence[Tensor], backward: bool) -> list[Tensor]:
         rows = torch.arange(self.count, device=self.lengths.device)
         return _picked(after, before, rows, self.lengths - 1, self.lengths == 0)
@@ -97,9 +104,17 @@ class EndToEnd(Whole):
         begins = begins[: self.steps].unsqueeze(0)
         return super().resets(begins if reset is None else begins | reset, backward)
 
+    def ends(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(self.borders[1:]), self.borders[1:]
+
     def ended(self, after: Sequence[Tensor], before: Sequence[Tensor], backward: bool) -> list[Tensor]:
         at = self.steps - 1 - self.borders[:-1] if backward else self.borders[1:] - 1
         return _picked(after, before, torch.zeros_like(at), at, self.borders.diff() == 0)
+
+    def padded(self) -> Padded:
+        """The sequences of a batch that was set apart."""
+        lengths = self.borders.diff()
+        return Padded(lengths, int(lengths.max()) if self.count else 0)
 
     def apart(self, x: Tensor) -> Tensor:
         """x [1, T, ...] as a padded batch [N, longest, ...]."""
@@ -114,6 +129,22 @@ class EndToEnd(Whole):
         """A padded batch [N, longest, ...] as one row [1, T, ...]."""
         rows = torch.repeat_interleave(torch.arange(self.count, device=y.device), self.borders.diff(), output_size=self.steps)
         return y[rows, torch.arange(self.steps, device=y.device) - self.borders[rows]].unsqueeze(0)
+
+
+def sequences(lengths: Any, cu_seqlens: Any, batch: int, steps: int, device: torch.device) -> Whole:
+    """The sequences of a batch [B, T, ...], by `lengths` or `cu_seqlens`, as `padded` and `end_to_end` take them; whole rows if both are None. `lengths` may
+    be what this returned, as several layers over one batch share it. Raises what these do, TypeError where both are given."""
+    if isinstance(lengths, Whole):
+        return lengths
+    if lengths is not None and cu_seqlens is not None:
+        raise TypeError("lengths, cu_seqlens: one or the other says where sequences end, not both")
+    if lengths is not None:
+        return padded(lengths, batch, steps, device)
+    if cu_seqlens is not None:
+        if batch != 1:
+            raise ValueError(f"cu_seqlens: expected a batch of one, in which sequences stand end to end, got one of {batch}")
+        return end_to_end(cu_seqlens, steps, device)
+    return Whole(batch, steps)
 
 
 def padded(lengths: Any, batch: int, steps: int, device: torch.device) -> Padded:

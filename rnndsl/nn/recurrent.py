@@ -135,20 +135,10 @@ class Recurrent(nn.Module):
         inputs, state = self._parted(inputs, state)
         if any(isinstance(x, PackedSequence) for x in inputs):
             return self._packed(inputs, state, lengths, cu_seqlens, reset)
-        if lengths is not None and cu_seqlens is not None:
-            raise TypeError("lengths, cu_seqlens: one or the other says where sequences end, not both")
         laid = laid_out(inputs, self._declared, reset, self.batch_first)
         if laid.is_single and lengths is not None:
             raise ValueError("lengths: expected a batch, got one sequence")
-        batch, steps = laid.inputs[0].shape[:2]
-        device = laid.inputs[0].device
-        sequences = Whole(batch, steps)
-        if lengths is not None:
-            sequences = ragged.padded(lengths, batch, steps, device)
-        elif cu_seqlens is not None:
-            if batch != 1:
-                raise ValueError(f"cu_seqlens: expected a batch of one, in which sequences stand end to end, got one of {batch}")
-            sequences = ragged.end_to_end(cu_seqlens, steps, device)
+        sequences = ragged.sequences(lengths, cu_seqlens, *laid.inputs[0].shape[:2], laid.inputs[0].device)
         is_single = laid.is_single and cu_seqlens is None
         states = self._states.taken(state, sequences.count, is_single)
         y, ended = self._joined(laid, sequences, states)
@@ -183,7 +173,7 @@ class Recurrent(nn.Module):
         if isinstance(sequences, EndToEnd) and any(s is not None for s in states):
             batch = [sequences.apart(x) for x in laid.inputs]
             reset = None if laid.reset is None else sequences.apart(laid.reset)
-            y, ended = self._run(batch, ragged.Padded(sequences.borders.diff(), batch[0].shape[1]), states, reset)
+            y, ended = self._run(batch, sequences.padded(), states, reset)
             return _each(y, sequences.joined), ended
         return self._run(laid.inputs, sequences, states, laid.reset)
 
