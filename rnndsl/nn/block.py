@@ -111,7 +111,7 @@ class Block(nn.Module):
         """x: [B, T, dim]; state: what an earlier call returned; lengths: whole numbers [B], of sequences with padding behind them; reset: bool [B, T],
         before which steps a sequence starts anew; cu_seqlens: [N + 1], where each of N sequences begins that stand end to end in a batch of one, and where
         the last one ends. Returns (y, state), y as x, whose padding is of no use, the state that of each sequence's end."""
-        sequences = ragged.sequences(lengths, cu_seqlens, *x.shape[:2], x.device)
+        sequences = ragged.sequences(lengths, cu_seqlens, x.shape[0], x.shape[1], x.device)
         if isinstance(sequences, EndToEnd) and state is not None:  # a state cannot be given to a sequence inside a row
             y, after = self(sequences.apart(x), state, sequences.padded(), None if reset is None else sequences.apart(reset))
             return sequences.joined(y), after

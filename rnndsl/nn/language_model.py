@@ -65,7 +65,7 @@ class LanguageModel(nn.Module):
         document begins. cu_seqlens: [N + 1], where each of N documents begins that stand end to end in a batch of one, and where the last one ends; states
         are those of the documents then."""
         self._check(tokens, 2)
-        sequences = ragged.sequences(lengths, cu_seqlens, *tokens.shape, tokens.device)
+        sequences = ragged.sequences(lengths, cu_seqlens, tokens.shape[0], tokens.shape[1], tokens.device)
         if isinstance(sequences, EndToEnd) and state is not None:  # a state cannot be given to a document inside a row
             apart = self(sequences.apart(tokens), state, None, sequences.padded(), None if reset is None else sequences.apart(reset))
             logits = sequences.joined(apart.logits)

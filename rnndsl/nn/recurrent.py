@@ -138,7 +138,8 @@ class Recurrent(nn.Module):
         laid = laid_out(inputs, self._declared, reset, self.batch_first)
         if laid.is_single and lengths is not None:
             raise ValueError("lengths: expected a batch, got one sequence")
-        sequences = ragged.sequences(lengths, cu_seqlens, *laid.inputs[0].shape[:2], laid.inputs[0].device)
+        x = laid.inputs[0]
+        sequences = ragged.sequences(lengths, cu_seqlens, x.shape[0], x.shape[1], x.device)
         is_single = laid.is_single and cu_seqlens is None
         states = self._states.taken(state, sequences.count, is_single)
         y, ended = self._joined(laid, sequences, states)
