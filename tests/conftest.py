@@ -1,6 +1,8 @@
 """Options that all tests share."""
 
 import os
+import shlex
+import shutil
 
 # Processes that share the tests (`-n`) share the cores too: each gets one thread. This must stand before anything imports torch.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -17,6 +19,11 @@ from tests.ptx import plugin as ptx
 
 # Most tests are of the compiler and the reference; those of the kernels ask for them. What `auto` takes has a test of its own.
 os.environ["RNNDSL_BACKEND"] = "reference"
+
+# What is compared is what kernels compute, and most of the time is the compiler's: it optimises little. With `optimised` it does as for users.
+CXX = os.environ.get("RNNDSL_CXX") or shlex.join(list(filter(None, map(shutil.which, ("g++", "clang++", "c++"))))[:1])
+if CXX and " -O" not in CXX:
+    os.environ["RNNDSL_CXX"] = f"{CXX} -O1"
 
 # Random programs are the same in every run of CI; elsewhere each run tries new ones.
 settings.register_profile("ci", derandomize=True)
@@ -52,6 +59,17 @@ def pytest_collection_modifyitems(config, items):
     if left:
         config.hook.pytest_deselected(items=[item for item in items if id(item) in left])
         items[:] = [item for item in items if id(item) not in left]
+
+
+@pytest.fixture
+def optimised(monkeypatch):
+    """Kernels in C++ are built as users have them, not as for other tests; none built otherwise in this process is taken."""
+    from rnndsl.runtime import recurrence
+    from rnndsl.runtime.cpu import loaded
+
+    monkeypatch.setenv("RNNDSL_CXX", CXX)
+    monkeypatch.setattr(recurrence, "_known", {})
+    monkeypatch.setattr(loaded, "_steps", {})
 
 
 @pytest.fixture

@@ -164,10 +164,7 @@ def main() -> int:
     cache = tempfile.mkdtemp(prefix="random-programs-")
     os.environ["RNNDSL_CACHE"] = cache
     if not arguments.slow_compiler:
-        quick = Path(cache) / "c++"
-        quick.write_text('#!/bin/sh\nexec g++ "$@" -O1\n')
-        quick.chmod(0o700)
-        os.environ["RNNDSL_CXX"] = str(quick)
+        os.environ["RNNDSL_CXX"] = "g++ -O1"
     warm = RandomCell("cell Random(D):\n  input x: [D]\n  state h: [D]\n  h[t] = tanh(0.5 * h[t-1] + x)\n  output h\n", {"D": 2})
     for backend in backends:  # what is imported here, no child imports again
         judge(warm, backend, 0)

@@ -523,6 +523,13 @@ def test_a_named_cpu_is_kept(monkeypatch):
     assert not any("native" in flag for flag in compiler().flags)
 
 
+def test_a_named_optimisation_is_kept(monkeypatch):
+    monkeypatch.setenv("RNNDSL_CXX", "g++")
+    assert "-O3" in compiler().flags
+    monkeypatch.setenv("RNNDSL_CXX", "g++ -O1")
+    assert not any(flag.startswith("-O") for flag in compiler().flags)
+
+
 @pytest.fixture
 def ziglang(tmp_path, monkeypatch) -> Path:
     """The only compiler is one of PyPI's ziglang, which is g++ in truth; returns what it writes its calls to."""

@@ -103,14 +103,14 @@ def example(name: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
-def test_examples_in_float32(path):
+def test_examples_in_float32(path, optimised):
     text, cell = example(path.stem)
     assert_close(both(text, cell, sizes_of(text, cell), 3, 9, torch.float32), 1e-4)
 
 
 @pytest.mark.parametrize("name", ["para_lstm", "slstm", "gated_delta_net", "gru", "m2rnn"])
 @pytest.mark.parametrize("width", [1, 33, 64])
-def test_widths_around_those_of_vectors(name, width):
+def test_widths_around_those_of_vectors(name, width, optimised):
     """No block of channels, panel or vector divides these sizes, or just one does."""
     text, cell = example(name)
     sizes = {n: width if n in "HKV" else v for n, v in sizes_of(text, cell).items()}
@@ -315,7 +315,7 @@ def test_in_place_changes_of_what_was_saved_are_noticed():
 # Threads and processes
 
 
-def test_the_same_numbers_in_every_run_and_with_any_number_of_threads():
+def test_the_same_numbers_in_every_run_and_with_any_number_of_threads(optimised):
     layer = layer_of(*example("para_gru"), {"D": 8, "H": 96}, backend="cpu", dtype=torch.float32)
     x = torch.randn(6, 200, 8)
     outcomes = []

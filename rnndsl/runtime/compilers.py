@@ -15,7 +15,6 @@ from pathlib import Path
 
 FLAGS = (
     "-std=c++17",
-    "-O3",
     "-fPIC",
     "-shared",
     "-pthread",
@@ -27,6 +26,7 @@ FLAGS = (
     "-fno-trapping-math",
     "-fno-exceptions",  # none could leave a kernel; without them it needs no C++ library
 )
+_OPTIMISED = "-O3"
 _NATIVE = (("-march=native",), ("-mcpu=native",), ())  # the second for compilers that lack the first on their CPU
 _HELP = "no C++ compiler was found: install g++ or clang++, or `pip install rnndsl[cpu]`"
 _OF_WINDOWS = ("cl", "clang-cl", "icl", "icx-cl")
@@ -106,6 +106,8 @@ def _described(command: tuple[str, ...], version: str, native: tuple[str, ...], 
     if "ziglang" in version or {"zig", "ziglang"} & {Path(word).name for word in command}:
         kind = "zig"
     flags = FLAGS + native
+    if not any(word.startswith("-O") for word in command):
+        flags = (_OPTIMISED, *flags)
     if "__AVX512F__" in macros:
         flags += ("-mprefer-vector-width=512",)  # gcc 12 takes new CPUs for older ones, and would use half of their width
     if kind == "zig":

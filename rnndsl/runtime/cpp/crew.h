@@ -32,10 +32,11 @@ class Crew {
 
   // f(row) for every row
   template <class F> void rows(long count, F&& f) {
-    if (count == 1) return f(0);
-    each([&](long part, long parts) {
+    auto some = [&](long part, long parts) __attribute__((noinline)) {
       for (long r = part * count / parts; r < (part + 1) * count / parts; ++r) f(r);
-    });
+    };
+    if (count == 1) some(0, 1);
+    else each(some);
   }
 
   // What a member other than the leader does until the leader ends.

@@ -58,15 +58,10 @@ template <class T> INLINE void hide(Vec<T>& sum) {
 
 // ROWS rows by OUTS outputs, all sums in registers. The inputs are added in order, whatever the tile: a row has the
 // same result in any batch.
-template <class T, long IN, long OUTS, bool ADD, long ROWS>
+template <class T, long IN, long OUTS, long ROWS>
 void tile(const T* __restrict x, long x_stride, const T* __restrict panels, T* __restrict y, long y_stride) {
   constexpr long W = WIDTH<T>, FULL = OUTS / W, REST = OUTS % W, VECTORS = FULL + (REST > 0);
   Vec<T> sum[ROWS][FULL + 1] = {};
-  if (ADD)
-    UNROLL for (long r = 0; r < ROWS; ++r) {
-      UNROLL for (long v = 0; v < FULL; ++v) sum[r][v] = load<T, W>(y + r * y_stride + v * W);
-      sum[r][FULL] = load<T, REST>(y + r * y_stride + FULL * W);
-    }
   for (long i = 0; i < IN; ++i, ++x, panels += PANEL<T>) {
     if constexpr (ROWS * VECTORS == 1) hide<T>(sum[0][0]);
     if constexpr (ROWS < VECTORS) {  // holds an x of each row in registers
@@ -87,34 +82,39 @@ void tile(const T* __restrict x, long x_stride, const T* __restrict panels, T* _
   }
 }
 
+// Odd tiles above this height are not worth their code.
+constexpr long EACH = 6;
+
 // The tile of a height from SHORTEST to ROWS.
-template <class T, long IN, long OUTS, bool ADD, long SHORTEST, long ROWS>
+template <class T, long IN, long OUTS, long SHORTEST, long ROWS>
 INLINE void tile_of(long height, const T* x, long x_stride, const T* panels, T* y, long y_stride) {
   if constexpr (ROWS > SHORTEST)
-    if (height < ROWS) return tile_of<T, IN, OUTS, ADD, SHORTEST, ROWS - 1>(height, x, x_stride, panels, y, y_stride);
-  tile<T, IN, OUTS, ADD, ROWS>(x, x_stride, panels, y, y_stride);
+    if (height < ROWS) return tile_of<T, IN, OUTS, SHORTEST, ROWS - (ROWS > EACH ? 2 : 1)>(height, x, x_stride, panels, y, y_stride);
+  tile<T, IN, OUTS, ROWS>(x, x_stride, panels, y, y_stride);
 }
 
-// All rows by OUTS outputs, in tiles of nearly equal height: the panels come from L3 once, then from L1 or L2.
-template <class T, long IN, long OUTS, bool ADD, long SHORTEST, long HIGHEST>
+// All rows by OUTS outputs, in tiles of one height, of which the last may take rows of the one before again: the panels come from L3 once, then from
+// L1 or L2.
+template <class T, long IN, long OUTS, long SHORTEST, long HIGHEST>
 void columns(long rows, const T* x, long x_stride, const T* panels, T* y, long y_stride) {
-  const long tiles = ceil_div(rows, HIGHEST);
-  for (long t = 0; t < tiles; ++t) {
-    const long r = t * rows / tiles, height = (t + 1) * rows / tiles - r;
-    tile_of<T, IN, OUTS, ADD, SHORTEST, HIGHEST>(height, x + r * x_stride, x_stride, panels, y + r * y_stride,
-                                                 y_stride);
+  const long tiles = std::max(1l, ceil_div(rows, HIGHEST));
+  long height = ceil_div(rows, tiles);
+  if (height > EACH && height % 2) height = tiles == 1 ? ceil_div(rows, 2) : height + 1;
+  for (long begin = 0; begin < rows; begin += height) {
+    const long r = std::min(begin, rows - height);
+    tile_of<T, IN, OUTS, SHORTEST, HIGHEST>(height, x + r * x_stride, x_stride, panels, y + r * y_stride, y_stride);
   }
 }
 
 // All rows by one of the parts of all outputs, PANELS panels at a time.
-template <class T, long IN, long OUT, bool ADD, long PANELS, long SHORTEST, long HIGHEST>
+template <class T, long IN, long OUT, long PANELS, long SHORTEST, long HIGHEST>
 void sweep(long rows, const T* x, long x_stride, const T* panels, T* y, long y_stride, long part, long parts) {
   constexpr long OUTS = PANELS * PANEL<T>, REST = OUT % OUTS, END = OUT - REST, ALL = ceil_div(OUT, OUTS);
   const long first = part * ALL / parts * OUTS, last = (part + 1) * ALL / parts * OUTS;
   for (long o = first; o < std::min(last, END); o += OUTS)
-    columns<T, IN, OUTS, ADD, SHORTEST, HIGHEST>(rows, x, x_stride, panels + o * IN, y + o, y_stride);
+    columns<T, IN, OUTS, SHORTEST, HIGHEST>(rows, x, x_stride, panels + o * IN, y + o, y_stride);
   if (REST > 0 && last > END && first < last)
-    if constexpr (REST > 0) columns<T, IN, REST, ADD, SHORTEST, HIGHEST>(rows, x, x_stride, panels + END * IN, y + END, y_stride);
+    if constexpr (REST > 0) columns<T, IN, REST, SHORTEST, HIGHEST>(rows, x, x_stride, panels + END * IN, y + END, y_stride);
 }
 
 // ---- Packing ----
@@ -266,14 +266,14 @@ template <class T, long IN, long OUT> void pack(const T* matrix, long in_stride,
     gemm::pack_panel<T, IN, REST>(matrix + END * out_stride, in_stride, out_stride, panels + END * IN);
 }
 
-// y[r][o] (+)= sum of x[r][i] * P[i][o] over i, for r < rows. The panels are aligned to 64 bytes.
+// y[r][o] = sum of x[r][i] * P[i][o] over i, for r < rows. The panels are aligned to 64 bytes.
 // Few rows take several panels at once, for enough independent sums to hide the latency of an FMA. Of the outputs only one of some parts is taken.
-template <class T, long IN, long OUT, bool ADD = false>
+template <class T, long IN, long OUT>
 void multiply(long rows, const T* x, long x_stride, const T* panels, T* y, long y_stride, long part = 0, long parts = 1) {
   constexpr long TALLEST = gemm::TALLEST, SHORTEST = std::min<long>(4, (TALLEST + 1) / 2);
-  if (rows == 1) gemm::sweep<T, IN, OUT, ADD, 4, 1, 1>(rows, x, x_stride, panels, y, y_stride, part, parts);
-  else if (rows <= 3) gemm::sweep<T, IN, OUT, ADD, 2, 2, 3>(rows, x, x_stride, panels, y, y_stride, part, parts);
-  else gemm::sweep<T, IN, OUT, ADD, 1, SHORTEST, TALLEST>(rows, x, x_stride, panels, y, y_stride, part, parts);
+  if (rows == 1) gemm::sweep<T, IN, OUT, 4, 1, 1>(rows, x, x_stride, panels, y, y_stride, part, parts);
+  else if (rows <= 3) gemm::sweep<T, IN, OUT, 2, 2, 3>(rows, x, x_stride, panels, y, y_stride, part, parts);
+  else gemm::sweep<T, IN, OUT, 1, SHORTEST, TALLEST>(rows, x, x_stride, panels, y, y_stride, part, parts);
 }
 
 // The same product straight from an unpacked matrix, for calls too short to repay packing: fast with a stride of 1.

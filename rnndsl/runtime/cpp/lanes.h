@@ -684,7 +684,8 @@ template <class L> struct Block { using type = L; };
 // vectors, and of the remaining entries. A long body is inlined only if it says so: [&](auto tag, long i) INLINED {...}
 template <class T, long N, int UMAX = 8, class Body> INLINE void over(Body&& body) {
   constexpr long W = WIDTH<T>, LARGE = N / (UMAX * W) * (UMAX * W), WHOLE = N / W * W;
-  for (long i = 0; i < LARGE; i += UMAX * W) body(Block<Lanes<T, UMAX>>(), i);
+  if constexpr (LARGE > 0)
+    for (long i = 0; i < LARGE; i += UMAX * W) body(Block<Lanes<T, UMAX>>(), i);
   if constexpr (WHOLE > LARGE) body(Block<Lanes<T, int((WHOLE - LARGE) / W)>>(), LARGE);
   if constexpr (N > WHOLE) body(Block<Lanes<T, 1, int(N - WHOLE)>>(), WHOLE);
 }

@@ -44,10 +44,10 @@ class LoadedStep:
 _steps: dict[tuple, LoadedStep] = {}
 
 
-def source_of(kernels: Kernels, sizes: dict[str, int], dtype: torch.dtype) -> str:
-    """The C++ text of a cell's kernels at given sizes and dtype."""
+def source_of(kernels: Kernels, sizes: dict[str, int], dtype: torch.dtype, one_step: bool = False) -> str:
+    """The C++ text of a cell's kernels at given sizes and dtype: of its sweeps over time, or of a single step, so that who needs one waits for one."""
     constants = [f"constexpr long {kernels.sizes[n]} = {v};" for n, v in sizes.items()]
-    return "\n".join([f"using T = {TYPES[dtype]};", *constants, kernels.source])
+    return "\n".join([f"using T = {TYPES[dtype]};", *constants, *["#define ONE_STEP"] * one_step, kernels.source])
 
 
 def load(cls: Any, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> Loaded:
@@ -126,7 +126,7 @@ def step_of(layer: Layer, dtype: torch.dtype) -> LoadedStep:
     kernels: Kernels = layer._kernels["cpu"]
     key = (kernels.digest, tuple(layer._sizes.values()), tuple(map(repr, layer._hypers.values())), dtype)  # 0.0 and -0.0 differ
     if key not in _steps:
-        library = build.load(source_of(kernels, layer._sizes, dtype), type(layer).__name__)
+        library = build.load(source_of(kernels, layer._sizes, dtype, one_step=True), f"{type(layer).__name__}_step")
         assert kernels.step is not None
         name = kernels.step.name
         check_slices(_slices(table(library, f"{name}_slices")))

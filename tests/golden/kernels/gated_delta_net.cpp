@@ -4,6 +4,8 @@
 
 using namespace rnndsl;
 
+#ifndef ONE_STEP  // else only the function of a single step
+
 // S, forwards: the states of all steps from the streams.
 EXPORT void S_forward(const Call& call) {
   const Array Sd_in_ = call.arrays[0];
@@ -362,6 +364,8 @@ EXPORT const int64_t S_saves[] = { 0 };
 // sizes, order, and the stream whose gradient is the left factor, or -1.
 EXPORT const int64_t S_outers[] = { 0 };
 
+#else
+
 // One step of the whole cell, from inputs and params to outputs and new states.
 EXPORT void step(const Call& call) {
   const Array x_ = call.arrays[0];
@@ -621,3 +625,5 @@ EXPORT void step(const Call& call) {
 // Shapes of its outputs, and the slices of params that it asks for.
 EXPORT const int64_t step_shapes[] = { 1, N_*V_ };
 EXPORT const int64_t step_slices[] = { 0 };
+
+#endif

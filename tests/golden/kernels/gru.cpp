@@ -4,6 +4,8 @@
 
 using namespace rnndsl;
 
+#ifndef ONE_STEP  // else only the function of a single step
+
 // h, forwards: the states of all steps from the streams.
 EXPORT void h_forward(const Call& call) {
   const Array W_x_product_ = call.arrays[0];
@@ -289,6 +291,8 @@ EXPORT const int64_t h_saves[] = { 1, 3*H_, H_ };
 // sizes, order, and the stream whose gradient is the left factor, or -1.
 EXPORT const int64_t h_outers[] = { 1, 3, 0, 1, 1, 1, 3*H_, H_, 2, 3*H_, H_, 0, 1, -1 };
 
+#else
+
 // One step of the whole cell, from inputs and params to outputs and new states.
 EXPORT void step(const Call& call) {
   const Array x_ = call.arrays[0];
@@ -395,3 +399,5 @@ EXPORT void step(const Call& call) {
 // Shapes of its outputs, and the slices of params that it asks for.
 EXPORT const int64_t step_shapes[] = { 1, H_ };
 EXPORT const int64_t step_slices[] = { 0 };
+
+#endif

@@ -4,6 +4,8 @@
 
 using namespace rnndsl;
 
+#ifndef ONE_STEP  // else only the function of a single step
+
 // c, h, forwards: the states of all steps from the streams.
 EXPORT void c_h_forward(const Call& call) {
   const Array W_x_product_ = call.arrays[0];
@@ -244,6 +246,8 @@ EXPORT const int64_t c_h_saves[] = { 0 };
 // sizes, order, and the stream whose gradient is the left factor, or -1.
 EXPORT const int64_t c_h_outers[] = { 0 };
 
+#else
+
 // One step of the whole cell, from inputs and params to outputs and new states.
 EXPORT void step(const Call& call) {
   const Array x_ = call.arrays[0];
@@ -329,3 +333,5 @@ EXPORT void step(const Call& call) {
 // Shapes of its outputs, and the slices of params that it asks for.
 EXPORT const int64_t step_shapes[] = { 1, H_ };
 EXPORT const int64_t step_slices[] = { 0 };
+
+#endif

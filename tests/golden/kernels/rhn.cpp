@@ -4,6 +4,8 @@
 
 using namespace rnndsl;
 
+#ifndef ONE_STEP  // else only the function of a single step
+
 // s, forwards: the states of all steps from the streams.
 EXPORT void s_forward(const Call& call) {
   const Array W_x_product_ = call.arrays[0];
@@ -341,6 +343,8 @@ EXPORT const int64_t s_saves[] = { 0 };
 // sizes, order, and the stream whose gradient is the left factor, or -1.
 EXPORT const int64_t s_outers[] = { 2, 1, 1, L_ - 1 + 1, 1, 1, H_, H_, 2, H_, H_, 0, 1, -1, 0, 1, L_ - 1 + 1, 1, 1, H_, H_, 2, H_, H_, 0, 1, -1 };
 
+#else
+
 // One step of the whole cell, from inputs and params to outputs and new states.
 EXPORT void step(const Call& call) {
   const Array x_ = call.arrays[0];
@@ -441,3 +445,5 @@ EXPORT void step(const Call& call) {
 // Shapes of its outputs, and the slices of params that it asks for.
 EXPORT const int64_t step_shapes[] = { 1, H_ };
 EXPORT const int64_t step_slices[] = { 1, long(T(1)), long(T(L_)), L_ };
+
+#endif
