@@ -30,7 +30,9 @@ class Function(Scope):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.products = [n for n in sorted(self.used) if self.nodes[n].op == "product" and matrix_product(self, n) is not None]
-        self.has_rows = bool(self.products) or self.direction == "rows"
+        vectors = all(len(array.shape) == 1 for array, _ in self.step.carries)
+        self.in_blocks = self.block_size is not None and vectors and self.direction == "forward" and not self.products
+        self.has_rows = bool(self.products) or self.in_blocks or self.direction == "rows"
         self.has_crew = bool(self.products) and self.direction in _AHEAD
 
     def write(self) -> list[str]:
@@ -52,12 +54,14 @@ class Function(Scope):
         if self.has_crew:
             self.put(f"constexpr long MATRICES = {matrices(self, self.products)};", 1)
             rows = "rows_with(MATRICES)"
-        self.put(f"constexpr long ROWS = {rows};", 1)
+        if self.in_blocks:
+            rows = "rows_beside<T>(BLOCK)"
         if self.direction in _AHEAD:
             self.put(f"constexpr long AHEAD = {_AHEAD[self.direction]};", 1)
         if self.block_size is not None:
             size = self.dim(self.block_size)
             self.put(f"constexpr long BLOCK = block_of<T>({size}, {_VECTORS[self.direction]}), BLOCKS = ({size} + BLOCK - 1) / BLOCK, LAST = {size} - (BLOCKS - 1) * BLOCK;", 1)
+        self.put(f"constexpr long ROWS = {rows};", 1)
         coordinates = self.coordinates()
         if self.direction == "rows":
             self.put("const Units units(call.steps, call.threads, call.batch, ROWS);", 1)

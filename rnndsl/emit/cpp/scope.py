@@ -46,6 +46,7 @@ class Scope:
     saved: tuple[int, ...] = ()  # products that a call forwards may leave to the call backwards
     lines: list[str] = field(default_factory=list, init=False)
     has_rows: bool = field(default=False, init=False)  # whether a unit takes several rows of the batch, for a matrix that they share
+    in_blocks: bool = field(default=False, init=False)  # whether units divide channels alone and go forwards: a small block leaves room for further rows
     has_crew: bool = field(default=False, init=False)  # whether several threads may work on a unit
 
     def __post_init__(self) -> None:
@@ -137,7 +138,7 @@ class Scope:
             self.put("crew.rows(rows, [&](long r) {", depth)
             return "});"
         else:
-            self.put("for (long r = 0; r < rows; ++r) {", depth)
+            self.put(f"for (long r = 0; r < {'(ROWS == 1 ? 1 : rows)' if self.in_blocks else 'rows'}; ++r) {{", depth)
         return "}"
 
     # Where values lie

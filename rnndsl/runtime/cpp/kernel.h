@@ -115,6 +115,13 @@ inline long rows_of(long batch, long threads, long others, long most) {
   return std::max<long>(1, std::min(most, (batch + parts - 1) / parts));
 }
 
+// Rows of a unit with blocks of so many channels, forwards: a step waits for the one before it, and steps of other rows fill the time. (Backwards most of
+// a step waits for nothing.)
+template <class T> constexpr long rows_beside(long block) {
+  constexpr long VECTORS = 4;
+  return std::max<long>(1, VECTORS * WIDTH<T> / std::max<long>(block, WIDTH<T>));
+}
+
 // What of a thread's own cache, the second level's, matrices may fill, in bytes.
 constexpr long OWN_CACHE = 1 << 19;
 

@@ -18,9 +18,9 @@ EXPORT void S_forward(const Call& call) {
   const Array S_all_ = call.arrays[7];
   const Array S_1_final_ = call.arrays[8];
   const Array y_read_out_ = call.arrays[9];
-  constexpr long ROWS = 1;
   constexpr long AHEAD = 8;
   constexpr long BLOCK = block_of<T>(V_, 8), BLOCKS = (V_ + BLOCK - 1) / BLOCK, LAST = V_ - (BLOCKS - 1) * BLOCK;
+  constexpr long ROWS = 1;
   const Units units(call, N_ * BLOCKS, ROWS);
   parallel(call, units.count(), [&](long unit, Memory& memory) {
     const long block = unit % BLOCKS;
@@ -138,9 +138,9 @@ EXPORT void S_backward(const Call& call) {
   const Array d_y_read_0_ = call.arrays[15];
   const Array d_S_1_first_ = call.arrays[16];
   T* d_S_1_initial_ = call.arrays[17].at<T>(0, 0);
-  constexpr long ROWS = 1;
   constexpr long AHEAD = -8;
   constexpr long BLOCK = block_of<T>(V_, 4), BLOCKS = (V_ + BLOCK - 1) / BLOCK, LAST = V_ - (BLOCKS - 1) * BLOCK;
+  constexpr long ROWS = 1;
   const Units units(call, N_ * BLOCKS, ROWS);
   Memory all;
   T* d_S_1_initial_parts_ = all.zeros<T>(units.parts * ((N_ * K_) * V_));

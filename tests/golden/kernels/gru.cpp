@@ -20,8 +20,8 @@ EXPORT void h_forward(const Call& call) {
   const Array h_1_final_ = call.arrays[9];
   const Array W_h_h_1_saved_ = call.arrays[10];
   constexpr long MATRICES = (packed_size<T, H_, 3*H_>()) * sizeof(T);
-  constexpr long ROWS = rows_with(MATRICES);
   constexpr long AHEAD = 8;
+  constexpr long ROWS = rows_with(MATRICES);
   const Units units(call, 1, ROWS, MATRICES);
   const Panels<T, H_, 3*H_> W_h_panels_(W_h_, 1, (3*H_) * H_, 1, H_);
   parallel(call, units, [&](long unit, Memory& memory, Crew& crew) {
@@ -103,8 +103,8 @@ EXPORT void h_backward(const Call& call) {
   const Array right0_ = call.arrays[20];
   const Array W_h_h_1_saved_ = call.arrays[21];
   constexpr long MATRICES = (packed_size<T, H_, 3*H_>() + packed_size<T, 3*H_, H_>()) * sizeof(T);
-  constexpr long ROWS = rows_with(MATRICES);
   constexpr long AHEAD = -8;
+  constexpr long ROWS = rows_with(MATRICES);
   const Units units(call, 1, ROWS, MATRICES);
   const Panels<T, H_, 3*H_> W_h_panels_(W_h_, 1, (3*H_) * H_, 1, H_);
   const Panels<T, 3*H_, H_> W_h_panels_2_(W_h_, 1, (3*H_) * H_, H_, 1);

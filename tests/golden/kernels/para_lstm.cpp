@@ -22,9 +22,9 @@ EXPORT void c_h_forward(const Call& call) {
   const Array h_all_ = call.arrays[11];
   const Array c_1_final_ = call.arrays[12];
   const Array h_1_final_ = call.arrays[13];
-  constexpr long ROWS = 1;
   constexpr long AHEAD = 8;
   constexpr long BLOCK = block_of<T>(H_, 8), BLOCKS = (H_ + BLOCK - 1) / BLOCK, LAST = H_ - (BLOCKS - 1) * BLOCK;
+  constexpr long ROWS = rows_beside<T>(BLOCK);
   const Units units(call, BLOCKS, ROWS);
   parallel(call, units.count(), [&](long unit, Memory& memory) {
     const long block = unit % BLOCKS;
@@ -33,8 +33,7 @@ EXPORT void c_h_forward(const Call& call) {
     auto run = [&](auto extent) {
       constexpr long EXTENT = decltype(extent)::value;
       for (long t = 0; t < call.steps; ++t) {
-        {
-          constexpr long r = 0;
+        for (long r = 0; r < (ROWS == 1 ? 1 : rows); ++r) {
           const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
           const T* W_x_product_r_ = W_x_product_.at<const T>(b + r, t);
           const T* c_1_r_ = old<T>(call, c_all_, c_first_, c_1_initial_, 1, b + r, t);
@@ -103,9 +102,9 @@ EXPORT void c_h_backward(const Call& call) {
   const Array d_h_1_first_ = call.arrays[23];
   T* d_c_1_initial_ = call.arrays[24].at<T>(0, 0);
   T* d_h_1_initial_ = call.arrays[25].at<T>(0, 0);
-  constexpr long ROWS = 1;
   constexpr long AHEAD = -8;
   constexpr long BLOCK = block_of<T>(H_, 4), BLOCKS = (H_ + BLOCK - 1) / BLOCK, LAST = H_ - (BLOCKS - 1) * BLOCK;
+  constexpr long ROWS = 1;
   const Units units(call, BLOCKS, ROWS);
   Memory all;
   T* d_a_f_parts_ = all.zeros<T>(units.parts * H_);

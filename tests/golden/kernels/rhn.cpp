@@ -16,8 +16,8 @@ EXPORT void s_forward(const Call& call) {
   const Array s_all_ = call.arrays[5];
   const Array s_1_final_ = call.arrays[6];
   constexpr long MATRICES = (packed_size<T, H_, H_>() + packed_size<T, H_, H_>()) * sizeof(T);
-  constexpr long ROWS = rows_with(MATRICES);
   constexpr long AHEAD = 8;
+  constexpr long ROWS = rows_with(MATRICES);
   const Units units(call, 1, ROWS, MATRICES);
   const Panels<T, H_, H_> R_t_panels_(R_t_, L_, L_ * (H_ * H_) / L_, 1, H_);
   const Panels<T, H_, H_> R_h_panels_(R_h_, L_, L_ * (H_ * H_) / L_, 1, H_);
@@ -111,8 +111,8 @@ EXPORT void s_backward(const Call& call) {
   const Array left1_ = call.arrays[15];
   const Array right1_ = call.arrays[16];
   constexpr long MATRICES = (packed_size<T, H_, H_>() + packed_size<T, H_, H_>() + packed_size<T, H_, H_>() + packed_size<T, H_, H_>()) * sizeof(T);
-  constexpr long ROWS = rows_with(MATRICES);
   constexpr long AHEAD = -8;
+  constexpr long ROWS = rows_with(MATRICES);
   const Units units(call, 1, ROWS, MATRICES);
   const Panels<T, H_, H_> R_t_panels_(R_t_, L_, L_ * (H_ * H_) / L_, 1, H_);
   const Panels<T, H_, H_> R_h_panels_(R_h_, L_, L_ * (H_ * H_) / L_, 1, H_);
