@@ -62,7 +62,8 @@ def said_of(layer: Any, shards: Shards, steps: int, batch: int, kind: dict[str, 
     return {
         "steps": steps, "first": first, "together": positions is None or bool((positions.diff() == 1).all()), "grad": grads,
         "program": program_key(layer), "batch": batch, "dtype": str(kind["dtype"]), "products": str(products), "schedule": layer.schedule, "training": layer.training,
-        "gradients enabled": torch.is_grad_enabled(), "final_state": shards.final_state, "reduce": shards.reduce, **further,
+        "gradients enabled": torch.is_grad_enabled(), "final_state": shards.final_state, "reduce": shards.reduce, "way": shards.way,
+        "inference": torch.is_inference_mode_enabled(), **further,
     }  # fmt: skip
 
 

@@ -1,16 +1,20 @@
 """A call of a layer over ranks: what is agreed before, and what runs its recurrences."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from rnndsl.runtime.backend import Results
 from rnndsl.runtime.call import Call
+from rnndsl.runtime.choice import backend_for
 from rnndsl.runtime.ranks.agreement import agreed, any_grad, said_of
 from rnndsl.runtime.ranks.borders import Borders
+from rnndsl.runtime.ranks.choice import remember, way_of
 from rnndsl.runtime.ranks.options import Shards
 from rnndsl.runtime.ranks.pipeline import piped
+from rnndsl.runtime.ranks.rounds import Solved, shot
 from rnndsl.runtime.ranks.shard import FromLast, Reduced, Shard
 from rnndsl.runtime.ranks.wire import wire_of
 
@@ -66,14 +70,42 @@ class OverRanks:
         return all_values[:n], all_values[n:m] if has_state else None, dict(zip(states, all_values[m:], strict=True))
 
 
+@dataclass(frozen=True)
+class RankReport:
+    """How a recurrence crossed the borders between ranks in the last call. rounds, gap: of `rounds`, how often all states at borders were corrected, and the
+    largest gap that was left; sent: the bytes that this rank gave to others forwards; local: how this rank's shard was solved, if that says something."""
+
+    recurrence: str
+    way: str
+    ranks: int
+    rounds: int
+    gap: float
+    sent: int
+    local: Any = None
+
+    def __str__(self) -> str:
+        how = f"{self.rounds} round{'s' * (self.rounds != 1)}, gap {self.gap:.1e}" if self.way == "rounds" else "a pipeline"
+        return f"{self.recurrence}: over {self.ranks} ranks, {how}, {self.sent:,} bytes sent" + (f"; {self.local}" if self.local else "")
+
+
 def scanned(layer: Any, name: str, call: Call, kind: dict[str, Any]) -> Results:
     """A recurrence over ranks. call: `first` are borders."""
     borders = call.first
     shard: Shard = borders[0].shard  # type: ignore[attr-defined]
     given = call._replace(first=tuple(b.given for b in borders))  # type: ignore[attr-defined]
-    results, first = piped(shard, lambda part: layer._scan(name, part, kind), given)
+    way, sent, solved = way_of(layer, name, given.first, shard.size, shard.shards.way), shard.wire.sent, Solved()
+
+    def local(part: Call) -> Results:
+        return layer._scan(name, part, kind)
+
+    if way.units is not None:
+        results, first = shot(shard, way.units, local, given, solved)
+        remember(layer, name, solved.rounds)
+    else:
+        results, first = piped(shard, local, given)
     for border, value in zip(borders, first, strict=True):
         border.found = value  # type: ignore[attr-defined]
+    report = RankReport(name, way.name, shard.size, solved.rounds, solved.gap, shard.wire.sent - sent)
+    last = layer._reports.get(name)
+    layer._reports[name] = (backend_for(layer, name, kind["device"], (given.first[0].shape[0], call.steps)).name, lambda: replace(report, local=last[1]() if last else None))
     return results
-
-

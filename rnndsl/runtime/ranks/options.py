@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 FINAL = ("last", "all")
+WAYS = ("auto", "pipeline", "rounds")
 
 
 @dataclass(frozen=True)
@@ -19,17 +20,21 @@ class Shards:
     group: a `torch.distributed` process group, or a DeviceMesh of one axis. final_state: on which ranks a call returns the state that the whole
     sequence leaves, `last` (None on the others) or `all`. reduce: whether the gradients of a layer's params are summed over the group in the backward
     pass; else each rank has the part of its own steps. positions: the numbers of a rank's steps in the whole sequence, whole numbers [T], by which a
-    wrong order of shards is noticed. Raises TypeError or ValueError for what cannot be.
+    wrong order of shards is noticed. way: how states cross borders, `pipeline` (a rank after the other, over slices of the batch), `rounds` (all at once, where
+    a cell's channels do not meet), or `auto`, what is predicted to be quicker. Raises TypeError or ValueError for what cannot be.
     """
 
     group: Any
     final_state: str = "last"
     reduce: bool = True
     positions: Tensor | None = None
+    way: str = "auto"
 
     def __post_init__(self) -> None:
         if self.final_state not in FINAL:
             raise ValueError(f"final_state: expected one of {', '.join(FINAL)}, got {self.final_state!r}")
+        if self.way not in WAYS:
+            raise ValueError(f"way: expected one of {', '.join(WAYS)}, got {self.way!r}")
         if not torch.distributed.is_available() or not torch.distributed.is_initialized():
             raise ValueError("group: torch.distributed is not initialised; torchrun starts ranks, and init_process_group joins them")
         if isinstance(self.group, torch.distributed.DeviceMesh):
@@ -48,10 +53,10 @@ _last: WeakKeyDictionary[Any, Shards] = WeakKeyDictionary()  # of each layer, wh
 
 
 @contextmanager
-def context_parallel(group: Any, final_state: str = "last", reduce: bool = True, positions: Tensor | None = None) -> Iterator[Shards]:
-    """Within it, every generated layer runs its sequences over the ranks of a group; the arguments are those of `Shards`. A block that activation
+def context_parallel(group: Any, **options: Any) -> Iterator[Shards]:
+    """Within it, every generated layer runs its sequences over the ranks of a group; the options are those of `Shards`. A block that activation
     checkpointing computes again in a backward pass behind it runs over them too."""
-    _contexts.append(Shards(group, final_state, reduce, positions))
+    _contexts.append(Shards(group, **options))
     try:
         yield _contexts[-1]
     finally:

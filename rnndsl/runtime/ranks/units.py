@@ -1,0 +1,85 @@
+"""The map that a shard makes of the state at its beginning: its Jacobian, unit by unit, where units do not meet inside a step.
+
+A unit is a channel with its slots, or a column (row) of a matrix state that is multiplied from the left (right). Of all carried values of a
+recurrence, real and imaginary parts apart, there is one tensor [B, units, entries]; a Jacobian is [B, units, entries, entries]. It is read off the
+backward pass of a sweep, an entry at a time, with whatever kernels the sweep has.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_CHANNELWISE = {"diagonal": None, "block": None, "left": -2, "right": -1}
+
+
+@dataclass(frozen=True)
+class Units:
+    """How carried values fall into units. axis: of their own axes the one whose entries meet; None where only slots do. like: a row of each value, without memory."""
+
+    axis: int | None
+    like: tuple[Tensor, ...]
+
+    @property
+    def entries(self) -> int:
+        """Of a unit."""
+        slots = sum(1 + f.is_complex() for f in self.like)
+        return slots if self.axis is None else slots * self.like[0].shape[self.axis]
+
+    def packed(self, values: Sequence[Tensor]) -> Tensor:
+        """[B, units, entries]."""
+        arrays = [a for v in values for a in (torch.view_as_real(v).unbind(-1) if v.is_complex() else (v,))]
+        if self.axis is None:
+            return torch.stack([a.flatten(1) for a in arrays], -1)
+        turned = [a.transpose(-1, self.axis) for a in arrays]
+        return torch.cat([a.reshape(a.shape[0], math.prod(a.shape[1:-1]), a.shape[-1]) for a in turned], -1)
+
+    def unpacked(self, packed: Tensor) -> list[Tensor]:
+        """The values that `packed` took."""
+        slots = sum(1 + f.is_complex() for f in self.like)
+        left = iter(packed.unbind(-1) if self.axis is None else packed.chunk(slots, -1))
+        found = []
+        for f in self.like:
+            arrays = []
+            for _ in range(1 + f.is_complex()):
+                shape = f.shape[1:] if self.axis is None else f.transpose(-1, self.axis).shape[1:]
+                a = next(left).reshape(packed.shape[0], *shape)
+                arrays.append(a if self.axis is None else a.transpose(-1, self.axis))
+            found.append(torch.complex(*arrays) if f.is_complex() else arrays[0])
+        return found
+
+
+def units_of(structure: str, first: Sequence[Tensor]) -> Units | None:
+    """The units of a recurrence; None where all of it meets, or its values are of more shapes than one."""
+    if structure not in _CHANNELWISE or any(f.shape != first[0].shape for f in first):
+        return None
+    axis = _CHANNELWISE[structure]
+    if axis is not None and first[0].dim() < 3:
+        return None
+    return Units(axis, tuple(f[:1].to("meta") for f in first))
+
+
+def jacobian(after: Tensor, before: Tensor) -> Tensor:
+    """∂after/∂before, [B, units, entries, entries], of which units do not meet. `after` keeps its graph."""
+    rows = []
+    for i in range(after.shape[-1]):
+        seed = torch.zeros_like(after)
+        seed[..., i] = 1
+        rows.append(pulled([after], [before], [seed])[0])
+    return torch.stack(rows, -2)
+
+
+def pulled(outputs: Sequence[Tensor], inputs: Sequence[Tensor], seeds: Sequence[Tensor | None], keep: bool = True) -> list[Tensor]:
+    """The gradients of inputs, zeros where none come; the graph is kept."""
+    pairs = [(o, s) for o, s in zip(outputs, seeds, strict=True) if s is not None and o.requires_grad]
+    if not pairs:
+        return [torch.zeros_like(i) for i in inputs]
+    return list(torch.autograd.grad([o for o, _ in pairs], inputs, [s for _, s in pairs], retain_graph=keep, allow_unused=True, materialize_grads=True))
+
+
+def product(matrix: Tensor, vector: Tensor) -> Tensor:
+    """matrix · vector, unit by unit; nothing comes of an entry that is zero, whatever it meets: an infinite state moves nothing that does not read it."""
+    v = vector.unsqueeze(-2)
+    return torch.where((matrix == 0) | (v == 0), 0.0, matrix * v).sum(-1)
