@@ -2,18 +2,25 @@
 
 import datetime
 import inspect
+import multiprocessing
 import os
+import time
 import traceback
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.utils.checkpoint import checkpoint
 
 import rnndsl
+from rnndsl.nn import Recurrent
 
 SIZE = 4
-SECONDS = 60
+SECONDS = 120
 
 LAGS = """
 cell Lags(D, H):
@@ -81,7 +88,7 @@ def differ(found, wanted) -> float:
     return worst
 
 
-def check_equal(group, name: str, bound: float, steps: int = 13, batch: int = 3, **further) -> None:
+def check_equal(group, name: str, bound: float, way: str = "auto", steps: int = 13, batch: int = 3, **further) -> None:
     """Over ranks a layer gives what it gives in one process: uneven shards, resets, a carried state, outputs and all gradients."""
     rank, size = dist.get_rank(group), dist.get_world_size(group)
     layer = layer_of(name, **further)
@@ -95,9 +102,11 @@ def check_equal(group, name: str, bound: float, steps: int = 13, batch: int = 3,
         for reset in (None, resets):
             low, high = cuts[rank], cuts[rank + 1]
             whole = results(layer, inputs, begin, reset, 0, steps)
-            shards = rnndsl.Shards(group, "all") if kind == "short" else group
+            shards = rnndsl.Shards(group, "all" if kind == "short" else "last", way=way)
             outputs, final, of_inputs, of_state, of_params = results(layer, inputs, begin, reset, low, high, group=shards)
             errors = {"outputs": differ(outputs, [o[:, low:high] for o in whole[0]]), "inputs": differ(of_inputs, [torch.cat([torch.zeros_like(g[:, :low]), g[:, low:high], torch.zeros_like(g[:, high:])], 1) for g in whole[2]])}
+            ways = {r.way for r in layer.solve_report()}
+            assert way == "auto" or ways == {way}
             assert (final is not None) == (rank == size - 1 or kind == "short")
             if final is not None:
                 errors["state"] = differ(final, whole[1])
@@ -107,23 +116,222 @@ def check_equal(group, name: str, bound: float, steps: int = 13, batch: int = 3,
             assert not wrong, (kind, reset is not None, rank, wrong)
 
 
+@contextmanager
+def counted():
+    """Counts the bytes that this rank hands to torch.distributed."""
+    total, own = [0], {name: getattr(dist, name) for name in ("all_gather", "isend", "all_reduce")}
+
+    def counting(name):
+        def call(*given, **named):
+            sent = given[1] if name == "all_gather" else given[0]
+            total[0] += sent.numel() * sent.element_size()
+            return own[name](*given, **named)
+
+        return call
+
+    try:
+        for name in own:
+            setattr(dist, name, counting(name))
+        yield total
+    finally:
+        for name, function in own.items():
+            setattr(dist, name, function)
+
+
+def check_bytes(group, name: str, way: str) -> None:
+    """What is sent does not grow with the number of steps, and is what the report says, forwards."""
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    layer, found = layer_of(name), []
+    for steps in (8, 80):
+        draws = torch.Generator().manual_seed(5)
+        inputs = [torch.randn(2, steps * size, *map(int, shape), dtype=torch.float64, generator=draws) for _, shape, _ in layer._inputs]
+        with counted() as total:
+            results(layer, inputs, layer.initial_state(2), None, rank * steps, (rank + 1) * steps, group=rnndsl.Shards(group, way=way))
+        found.append(total[0])
+    assert found[0] == found[1] > sum(r.sent for r in layer.solve_report()) >= 0, found
+
+
+def check_ways_of_calling(group) -> None:
+    """No gradients, the states of all steps, `recompute`, a context, half inputs, two calls one behind the other, a second backward pass."""
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    layer = layer_of("ParaLSTM")
+    x = torch.randn(2, 4 * size, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    part = x[:, 4 * rank : 4 * rank + 4]
+    whole, last, every = layer(x, all_states=True)
+    for way in ("pipeline", "rounds"):
+        shards = rnndsl.Shards(group, "all", way=way)
+        with torch.no_grad():
+            y, state, states = layer(part, group=shards, all_states=True)
+        assert differ([y, *state, states["c"]], [whole[:, 4 * rank : 4 * rank + 4], *last, every["c"][:, 4 * rank : 4 * rank + 4]]) < 1e-10
+        again, _ = layer(part, state=state, group=shards)
+        assert differ([again], [layer(x, state=last)[0][:, 4 * rank : 4 * rank + 4]]) < 1e-10
+        gradients = []
+        for recompute in (False, True):
+            layer.recompute = recompute
+            layer.zero_grad()
+            with rnndsl.context_parallel(group, way=way):
+                y, _ = layer(part)
+            y.square().sum().backward(retain_graph=not recompute)
+            gradients.append([p.grad.clone() for p in layer.parameters()])
+            if not recompute:
+                layer.zero_grad()
+                y.square().sum().backward()
+                gradients.append([p.grad.clone() for p in layer.parameters()])
+        layer.recompute = False
+        assert all(torch.equal(a, b) for other in gradients[1:] for a, b in zip(gradients[0], other, strict=True))
+        with raises(RuntimeError):
+            torch.autograd.grad(torch.autograd.grad(layer(part, group=shards)[0].square().sum(), layer.W_f, create_graph=True)[0].sum(), layer.W_f)
+
+
+def check_disagreements(group) -> None:
+    """Ranks that do not fit one another say so, all of them, and the next call is right."""
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    layer = layer_of("MinGRU")
+    x = torch.randn(2, 5, 3, dtype=torch.float64)
+    odd = rank == size - 1
+    wrong = torch.arange(5) + 5 * (size - 1 - rank)
+    zigzag = torch.tensor([0, 1, 2, 8, 9]) if odd else torch.arange(5) + 5 * rank
+    with_state = {"state": (x,)} if odd else {}
+    cases = [
+        ("batch is 2 on rank 0, and 1 on rank", layer, x[:1] if odd else x, {}),
+        ("program is", layer_of("ParaGRU") if odd else layer, x, {}),
+        ("dtype is", layer_of("MinGRU").float() if odd else layer, x.float() if odd else x, {}),
+        ("training is", layer_of("MinGRU").train(odd), x, {}),
+        ("wrong order of shards", layer, x, {"group": rnndsl.Shards(group, positions=wrong)}),
+        ("zigzag", layer, x, {"group": rnndsl.Shards(group, positions=zigzag)}),
+        ("state.h", layer, x, with_state),
+    ]
+    for message, own, given, named in cases:
+        with raises(ValueError if odd and named is with_state else rnndsl.RankError, message):
+            own(given, **{"group": group, **named})
+    layer(x, group=rnndsl.Shards(group, positions=torch.arange(5) + 5 * rank))
+    with raises(ValueError, "way"):
+        rnndsl.Shards(group, way="other")
+    with raises(TypeError, "group"):
+        layer(x, group=3)
+
+
+def check_stacks(group) -> None:
+    """A stack of two layers, over sequences of different lengths, padded or end to end, some of which end on other ranks, and some empty."""
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    torch.manual_seed(3)
+    stack = Recurrent(rnndsl.zoo.ParaLSTM, {"D": 3, "H": 3}, num_layers=2, dtype=torch.float64)
+    steps = 4 * size
+    low, high = (0, 2) if rank == 0 else (4 * rank - 2, 4 * rank + 2 + 2 * (rank == size - 1))
+    draws = torch.Generator().manual_seed(5)
+    padded, row = torch.randn(4, steps, 3, dtype=torch.float64, generator=draws), torch.randn(1, steps, 3, dtype=torch.float64, generator=draws)
+    for x, named in ((padded, {"lengths": [steps, 2, 0, 5]}), (row, {"cu_seqlens": [0, 2, 2, 7, steps]}), (padded, {})):
+        found = []
+        for own, over in ((x, {}), (x[:, low:high], {"group": rnndsl.Shards(group, "all")})):
+            stack.zero_grad()
+            y, state = stack(own, **named, **over)
+            share = size if over else 1
+            (y.sin().sum() + sum(s.square().sum() for layer in state for s in layer) / share).backward()
+            found.append(([y], [s for layer in state for s in layer], [p.grad for p in stack.parameters()]))
+        (y, state, grads), (own, own_state, own_grads) = found
+        errors = differ(own, [y[0][:, low:high]]), differ(own_state, state), differ(own_grads, grads)
+        assert max(errors) < 1e-9, (named, errors)
+    with raises(ValueError, "one direction"):
+        Recurrent(rnndsl.zoo.ParaLSTM, {"D": 3, "H": 3}, bidirectional=True, dtype=torch.float64)(x, group=group)
+
+
+def check_mesh(group) -> None:
+    """Two ranks of each sequence, two of the batch: the compiled layer, FSDP2 with activation checkpointing or DDP over the batch, and time over the others."""
+    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "cp"))
+    dp, cp = mesh["dp"].get_local_rank(), mesh["cp"].get_local_rank()
+    x = torch.randn(4, 8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    whole = Two()
+    (whole(x).square().sum() / 2).backward()
+    wanted = [p.grad for p in whole.parameters()]
+    own = x[2 * dp : 2 * dp + 2, 3 * cp : 3 + 5 * cp]
+    for way in ("pipeline", "rounds"):
+        for wrap in ("ddp", "fsdp"):
+            model = Two()
+            model.one.compile(backend="eager")
+            if wrap == "fsdp":
+                for layer in (model.one, model.two):
+                    fully_shard(layer, mesh=mesh["dp"])
+                fully_shard(model, mesh=mesh["dp"])
+                model.checkpointed = True
+                run = model
+            else:
+                run = torch.nn.parallel.DistributedDataParallel(model, process_group=mesh["dp"].get_group())
+            with rnndsl.context_parallel(mesh["cp"], way=way):
+                loss = run(own).square().sum()
+            loss.backward()  # behind the context: what is computed again finds it
+            found = [p.grad.full_tensor() if wrap == "fsdp" else p.grad for p in model.parameters()]
+            assert differ(found, wanted) < 1e-9, (way, wrap, [float((a - b).abs().max()) for a, b in zip(found, wanted)])
+
+
+def check_lost(group) -> None:
+    """A rank that hangs, one that does not come to the backward pass, and one that dies: an error on each other one, within the timeout."""
+    rank = dist.get_rank(group)
+    layer = layer_of("MinGRU")
+    x = torch.randn(2, 5, 3, dtype=torch.float64)
+    groups = [dist.new_group([0, 1, 2, 3], timeout=datetime.timedelta(seconds=4)) for _ in range(3)]
+    for own, how in zip(groups, ("hangs", "has no backward pass", "dies"), strict=True):
+        for way in ("pipeline", "rounds")[: 1 + (how == "dies")]:
+            if rank == 1 and how == "dies":
+                os._exit(0)
+            if rank == 1 and how == "hangs":
+                continue
+            begin = time.monotonic()
+            with raises(rnndsl.RankError if rank != 1 else (rnndsl.RankError, KeyError), f"rank {rank} of 4"):
+                y, _ = layer(x, group=rnndsl.Shards(own, way=way))
+                if rank == 1:
+                    raise KeyError(f"rank {rank} of 4")
+                y.sum().backward()
+            assert time.monotonic() - begin < 60
+        if how != "dies":
+            dist.barrier(group)
+
+
+class Two(torch.nn.Module):
+    """Two layers, one behind the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.checkpointed = layer_of("ParaGRU"), layer_of("MinGRU"), False
+
+    def forward(self, x):
+        for layer in (self.one, self.two):
+            x, _ = checkpoint(layer, x, use_reentrant=False) if self.checkpointed else layer(x)
+        return x
+
+
+@contextmanager
+def raises(kind, message: str = ""):
+    try:
+        yield
+    except kind as e:
+        assert message in str(e), f"{message!r} is not in: {e}"
+    else:
+        raise AssertionError(f"nothing was raised where {message!r} was to be")
+
+
 def start(rank: int, folder: str, checks: list) -> None:
     """What each process does: all checks, whose errors it writes down."""
     os.environ["RNNDSL_BACKEND"] = "reference"
     torch.set_num_threads(1)
+    import faulthandler; faulthandler.dump_traceback_later(75, exit=False)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=SIZE, timeout=datetime.timedelta(seconds=SECONDS))
     groups = {n: dist.new_group(list(range(n)), timeout=datetime.timedelta(seconds=SECONDS)) for n in (2, 3, 4)}
     for number, (name, size, arguments) in enumerate(checks):
         if rank < size:
+            begin = time.time()
             try:
                 globals()[name](groups[size], **arguments)
             except Exception:
                 (Path(folder) / f"{number}.{rank}").write_text(traceback.format_exc())
+            print(rank,name,arguments,round(time.time()-begin,1),flush=True)
+        if name == "check_lost":
+            os._exit(0)
         dist.barrier()
     dist.destroy_process_group()
 
 
 def run(folder: Path, checks: list) -> list[str]:
     """What went wrong in each check: (name, ranks, arguments)."""
-    mp.spawn(start, (str(folder), checks), nprocs=SIZE)
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["torch._dynamo", "tests.many_ranks"])  # what takes long is imported once
+    mp.start_processes(start, (str(folder), checks), nprocs=SIZE, start_method="forkserver")
     return ["\n".join(p.read_text() for p in sorted(folder.glob(f"{n}.*"))) for n in range(len(checks))]

@@ -3,6 +3,7 @@
 import numbers
 import warnings
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from rnndsl.nn.ragged import EndToEnd, Whole
 from rnndsl.nn.shapes import cell_class, outputs_of, sizes_above, sizes_of
 from rnndsl.nn.states import States
 from rnndsl.runtime.arguments import check_dense
+from rnndsl.runtime.sharded import shards_of
 from rnndsl.runtime.sizes import axes_text
 
 
@@ -119,7 +121,7 @@ class Recurrent(nn.Module):
     # Calls
 
     def forward(
-        self, *inputs: Any, state: Any = None, lengths: Any = None, cu_seqlens: Any = None, reset: Tensor | None = None
+        self, *inputs: Any, state: Any = None, lengths: Any = None, cu_seqlens: Any = None, reset: Tensor | None = None, group: Any = None
     ) -> tuple[Any, Any]:
         """Runs the stack over sequences.
 
@@ -128,21 +130,32 @@ class Recurrent(nn.Module):
         cu_seqlens: [N + 1], where each of N sequences begins that stand end to end in a batch of one, and where the last one ends. reset: bool
         [B, T] in the layout of the inputs; where true, a sequence starts anew before that step.
 
+        group: ranks over which time is divided, as a layer takes it; lengths and cu_seqlens are then those of whole sequences, in one direction.
         Returns (output, state): the outputs of the last layer, both directions side by side along the last axis, zero at padding; the state of each
         layer and direction where each sequence ends, in a tuple: layer 0, its backward direction, layer 1 and so on. The backward
         direction starts at each sequence's end. Raises TypeError or ValueError for what does not fit.
         """
         inputs, state = self._parted(inputs, state)
+        shards = shards_of(self, group)
+        if shards is not None and (self.bidirectional or any(isinstance(x, PackedSequence) for x in inputs)):
+            raise ValueError(f"group: over ranks there are {'no PackedSequences; lengths= says where sequences end' if not self.bidirectional else 'stacks of one direction only'}")
         if any(isinstance(x, PackedSequence) for x in inputs):
             return self._packed(inputs, state, lengths, cu_seqlens, reset)
         laid = laid_out(inputs, self._declared, reset, self.batch_first)
         if laid.is_single and lengths is not None:
             raise ValueError("lengths: expected a batch, got one sequence")
         x = laid.inputs[0]
-        sequences = ragged.sequences(lengths, cu_seqlens, x.shape[0], x.shape[1], x.device)
+        if shards is None:
+            sequences = ragged.sequences(lengths, cu_seqlens, x.shape[0], x.shape[1], x.device)
+        elif cu_seqlens is not None and (lengths is not None or state is not None or x.shape[0] != 1):
+            raise ValueError("cu_seqlens: over ranks expected a batch of one, in which sequences stand end to end, no lengths and no state")
+        else:
+            sequences = import_module("rnndsl.nn.ranks").part_of(shards, x.shape[0], x.shape[1], lengths, cu_seqlens, x.device)
         is_single = laid.is_single and cu_seqlens is None
         states = self._states.taken(state, sequences.count, is_single)
-        y, ended = self._joined(laid, sequences, states)
+        y, ended = self._joined(laid, sequences, states) if shards is None else self._run(laid.inputs, sequences, states, laid.reset, shards)
+        if None in ended:  # another rank has it
+            return _each(y, lambda o: as_given(o, laid.is_single, self.batch_first)), None
         return _each(y, lambda o: as_given(o, laid.is_single, self.batch_first)), self._states.shown(ended, is_single)
 
     def step(self, *inputs_and_state: Any, state: Any = None) -> tuple[Any, Any]:
@@ -178,7 +191,7 @@ class Recurrent(nn.Module):
             return _each(y, sequences.joined), ended
         return self._run(laid.inputs, sequences, states, laid.reset)
 
-    def _run(self, inputs: Sequence[Tensor], sequences: Whole, states: list, reset: Tensor | None) -> tuple[Any, list]:
+    def _run(self, inputs: Sequence[Tensor], sequences: Whole, states: list, reset: Tensor | None, shards: Any = None) -> tuple[Any, list]:
         """All layers over a batch [B, T, ...]: the outputs of the last one, and the state of each layer and direction."""
         further = dict(zip(self.inputs[1:], inputs[1:], strict=True))
         ended: list[Any] = []
@@ -189,7 +202,7 @@ class Recurrent(nn.Module):
             for backward in range(self.directions):
                 cell = self._cell(i, bool(backward))
                 own = [x, *(further[n] for n, _, _ in cell._inputs[1:])]
-                out, after = _directed(cell, own, sequences, states[len(ended)], reset, bool(backward))
+                out, after = _directed(cell, own, sequences, states[len(ended)], reset, bool(backward), shards)
                 found.append(out)
                 ended.append(after)
             y = found[0] if len(found) == 1 else _side_by_side(*found)
@@ -234,18 +247,20 @@ class Recurrent(nn.Module):
         return _each(y, packed), self._states.shown(ended, False)
 
 
-def _directed(cell: Any, inputs: list[Tensor], sequences: Whole, state: Any, reset: Tensor | None, backward: bool) -> tuple[Any, Any]:
+def _directed(cell: Any, inputs: list[Tensor], sequences: Whole, state: Any, reset: Tensor | None, backward: bool, shards: Any) -> tuple[Any, Any]:
     """A layer over sequences in one direction of time: its outputs in the order of time, and the state that each sequence ends with."""
     if backward:
         inputs = [sequences.turned(x) for x in inputs]
     inputs = [sequences.filled(x) for x in inputs]
+    over = {} if shards is None else {"group": shards}
     resets = sequences.resets(reset, backward)
     if sequences.is_ragged:
-        y, _, after = cell(*inputs, state=state, reset=resets, all_states=True)
+        y, left, after = cell(*inputs, state=state, reset=resets, all_states=True, **over)
         before = cell.initial_state(sequences.count) if state is None else state
-        ended = cell.State(*sequences.ended([after[n] for n in cell.State._fields], before, backward))
+        found = sequences.ended([after[n] for n in cell.State._fields], before, backward)
+        ended = None if left is None else cell.State(*found)
     else:
-        y, ended = cell(*inputs, state=state, reset=resets)
+        y, ended = cell(*inputs, state=state, reset=resets, **over)
     return _each(y, lambda o: sequences.masked(sequences.turned(o) if backward else o)), ended
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rnndsl.runtime.ranks.shard import BACKWARD, FORWARD, Handed, Shard
+from rnndsl.runtime.ranks.shard import BACKWARD, FORWARD, Handed, Shard, make_anew
 
 
 class Border:
@@ -64,10 +64,12 @@ class _FromFirst(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, shard: Shard, anchor: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         ctx.shard, ctx.tag = shard, shard.tag()
+        ctx.save_for_backward(anchor)
         return shard.wire.gather((*ctx.tag, FORWARD), [value], "drawing noise once")[0][0], anchor.new_zeros(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple:
+        make_anew(ctx)
         found = ctx.shard.wire.gather((*ctx.tag, BACKWARD), [grad], "collecting the gradients of noise")
         return None, None, sum((g for (g,) in found[1:]), found[0][0]) if ctx.shard.rank == 0 else torch.zeros_like(grad)

@@ -15,7 +15,7 @@ from rnndsl.runtime.ranks.choice import remember, way_of
 from rnndsl.runtime.ranks.options import Shards
 from rnndsl.runtime.ranks.pipeline import piped
 from rnndsl.runtime.ranks.rounds import Solved, shot
-from rnndsl.runtime.ranks.shard import FromLast, Reduced, Shard
+from rnndsl.runtime.ranks.shard import FromLast, Shard
 from rnndsl.runtime.ranks.wire import wire_of
 
 
@@ -49,11 +49,7 @@ class OverRanks:
         self.has_begun = True
         everyone = agreed(wire_of(self.shards.group), said)
         self.shard = Shard(self.shards, kind["device"], [s["steps"] for s in everyone], any(s["grad"] for s in everyone))
-        places = [i for i, v in enumerate(values) if v.requires_grad]
-        if not (places and self.shard.grads and self.shards.reduce):
-            return values
-        shared = dict(zip(places, self.shard.recorded(Reduced, *(values[i] for i in places)), strict=True))
-        return tuple(shared.get(i, v) for i, v in enumerate(values))
+        return self.shard.opened(values, given)
 
     def carried(self, carried: Sequence[Tensor]) -> Borders:
         """The state that the first step of this rank sees."""

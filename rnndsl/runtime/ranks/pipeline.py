@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from rnndsl.runtime.backend import Results
 from rnndsl.runtime.call import Call
-from rnndsl.runtime.ranks.shard import BACKWARD, FORWARD, Shard
+from rnndsl.runtime.ranks.shard import BACKWARD, FORWARD, Shard, make_anew
 
 _SLICES = 4  # for each rank: then a rank is idle for a fifth of its time at most
 
@@ -68,11 +68,13 @@ class _Received(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, shard: Shard, anchor: Tensor, tag: tuple[int, ...], *like: Tensor) -> tuple[Tensor, ...]:
         ctx.shard, ctx.tag = shard, tag
+        ctx.save_for_backward(anchor)
         return *shard.wire.receive((*ctx.tag, FORWARD), like, shard.rank - 1, "waiting for the state of the rank before"), anchor.new_zeros(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple:
+        make_anew(ctx)
         shard = ctx.shard
         shard.wire.send((*ctx.tag, BACKWARD), grads[:-1], shard.rank - 1, "sending gradients to the rank before")
         if ctx.tag[-1] == 0:  # the last to be run
@@ -86,6 +88,7 @@ class _Sent(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, shard: Shard, anchor: Tensor, tag: tuple[int, ...], *finals: Tensor) -> tuple[Tensor]:
         ctx.shard, ctx.tag = shard, tag
+        ctx.save_for_backward(anchor)
         ctx.like = [torch.empty(f.shape, dtype=f.dtype, device="meta") for f in finals]
         ctx.device = finals[0].device
         shard.wire.send((*ctx.tag, FORWARD), finals, shard.rank + 1, "sending states to the next rank")
@@ -94,6 +97,7 @@ class _Sent(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, _: Tensor) -> tuple:
+        make_anew(ctx)
         like = [torch.empty_like(f, device=ctx.device) for f in ctx.like]
         found = ctx.shard.wire.receive((*ctx.tag, BACKWARD), like, ctx.shard.rank + 1, "waiting for the gradients of the next rank")
         return None, None, None, *found

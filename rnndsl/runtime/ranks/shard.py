@@ -25,6 +25,7 @@ class Shard:
         self.wire: Wire = wire_of(shards.group)
         self.rank, self.size, self.call = self.wire.rank, self.wire.size, self.wire.calls
         self.passed = 0
+        self.anchor = torch.zeros((), dtype=torch.float32, device=device, requires_grad=grads)  # what is recorded depends on it
         self.tokens: list[Tensor] = []
 
     def tag(self) -> tuple[int, int]:
@@ -38,11 +39,20 @@ class Shard:
 
     def recorded(self, function: Any, *arguments: Any) -> Any:
         """The results of an autograd function of a shard, a token of which is kept."""
-        anchor = torch.zeros((), dtype=torch.float32, device=self.device, requires_grad=self.grads)
-        *found, token = function.apply(self, anchor, *arguments)
+        *found, token = function.apply(self, self.anchor, *arguments)
         if self.grads:
             self.tokens.append(token)
         return found
+
+    def opened(self, values: Sequence[Tensor], further: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Params and consts as the call uses them. further: what else gradients may be asked of."""
+        if not self.grads:
+            return tuple(values)
+        places = [i for i, v in enumerate(values) if v.requires_grad]
+        given = [*(values[i] for i in places), *(t for t in further if t.requires_grad)]
+        found = dict(zip(places, self.recorded(Opened, len(places), *given), strict=True))
+        (self.anchor,) = self.tokens
+        return tuple(found.get(i, v) for i, v in enumerate(values))
 
     def attached(self, values: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Results of the call, which depend on all that was recorded."""
@@ -51,6 +61,12 @@ class Shard:
         places = [i for i, v in enumerate(values) if v.is_floating_point() or v.is_complex()]
         found = dict(zip(places, _Attached.apply(len(places), *(values[i] for i in places), *self.tokens), strict=True))
         return tuple(found.get(i, v) for i, v in enumerate(values))
+
+
+def make_anew(ctx: Any) -> None:
+    """Has activation checkpointing, where it is at work, run forwards again now: on every rank before anything is sent backwards, since that is sent forwards
+    once more too, and ranks would wait for each other."""
+    _ = ctx.saved_tensors
 
 
 class _Attached(torch.autograd.Function):
@@ -72,6 +88,7 @@ class Handed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, shard: Shard, anchor: Tensor, last: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
         ctx.shard, ctx.tag = shard, shard.tag()
+        ctx.save_for_backward(anchor)
         mine = last if shard.steps[shard.rank] else first
         found = shard.wire.gather((*ctx.tag, FORWARD), [mine], "handing values to the next rank")
         source = source_of(shard, shard.rank)
@@ -80,6 +97,7 @@ class Handed(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple:
+        make_anew(ctx)
         shard = ctx.shard
         found = shard.wire.gather((*ctx.tag, BACKWARD), [grad], "handing gradients to the rank before")
         theirs = [g for r, (g,) in enumerate(found) if source_of(shard, r) == shard.rank]
@@ -100,6 +118,7 @@ class FromLast(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, shard: Shard, anchor: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
         ctx.shard, ctx.tag = shard, shard.tag()
+        ctx.save_for_backward(anchor)
         found = shard.wire.gather((*ctx.tag, FORWARD), values, "handing out the final state")
         ctx.mark_non_differentiable(*(f for f in found[-1] if not (f.is_floating_point() or f.is_complex())))
         return *found[-1], anchor.new_zeros(())
@@ -107,22 +126,28 @@ class FromLast(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple:
+        make_anew(ctx)
         shard, given = ctx.shard, list(grads[:-1])
         found = shard.wire.gather((*ctx.tag, BACKWARD), given, "collecting the gradients of the final state")
         is_last = shard.rank == shard.size - 1
         return None, None, *(sum(g[1:], g[0]) if is_last else torch.zeros_like(g[0]) for g in zip(*found, strict=True))
 
 
-class Reduced(torch.autograd.Function):
-    """Params as they are; their gradients are summed over the ranks."""
+class Opened(torch.autograd.Function):
+    """Params as they are, whose gradients are summed over the ranks where that is wanted. Its token depends on all that gradients may be asked of, so that
+    whoever asks for those of some, by torch.autograd.grad, has what crosses borders run too."""
 
     @staticmethod
-    def forward(ctx: Any, shard: Shard, anchor: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
-        ctx.shard = shard
-        return *(v.view_as(v) for v in values), anchor.new_zeros(())
+    def forward(ctx: Any, shard: Shard, anchor: Tensor, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.shard, ctx.further = shard, len(tensors) - count
+        ctx.save_for_backward(anchor)
+        return *(v.view_as(v) for v in tensors[:count]), anchor.new_zeros(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple:
-        return None, None, *ctx.shard.wire.summed(grads[:-1], "summing the gradients of params")
-
+        make_anew(ctx)
+        of_values: Sequence[Tensor] = grads[:-1]
+        if of_values and ctx.shard.shards.reduce:
+            of_values = ctx.shard.wire.summed(of_values, "summing the gradients of params")
+        return None, None, None, *of_values, *(None for _ in range(ctx.further))
