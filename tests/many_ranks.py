@@ -260,7 +260,7 @@ def check_mesh(group) -> None:
                 loss = run(own).square().sum()
             loss.backward()  # behind the context: what is computed again finds it
             found = [p.grad.full_tensor() if wrap == "fsdp" else p.grad for p in model.parameters()]
-            assert differ(found, wanted) < 1e-9, (way, wrap, [float((a - b).abs().max()) for a, b in zip(found, wanted)])
+            assert differ(found, wanted) < 1e-9, (way, wrap)
 
 
 def check_lost(group) -> None:
@@ -313,17 +313,14 @@ def start(rank: int, folder: str, checks: list) -> None:
     """What each process does: all checks, whose errors it writes down."""
     os.environ["RNNDSL_BACKEND"] = "reference"
     torch.set_num_threads(1)
-    import faulthandler; faulthandler.dump_traceback_later(75, exit=False)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=SIZE, timeout=datetime.timedelta(seconds=SECONDS))
     groups = {n: dist.new_group(list(range(n)), timeout=datetime.timedelta(seconds=SECONDS)) for n in (2, 3, 4)}
     for number, (name, size, arguments) in enumerate(checks):
         if rank < size:
-            begin = time.time()
             try:
                 globals()[name](groups[size], **arguments)
             except Exception:
                 (Path(folder) / f"{number}.{rank}").write_text(traceback.format_exc())
-            print(rank,name,arguments,round(time.time()-begin,1),flush=True)
         if name == "check_lost":
             os._exit(0)
         dist.barrier()

@@ -27,7 +27,7 @@ class Stepped(NamedTuple):
 class Plan:
     """What runs one recurrence, and why. channels: of all rows together; forward, backward: how the kernels are cut, on the Triton backend; family,
     structure, slots (the real numbers of a channel): what the compiler found, as `rnndsl explain` says it; model: what a model that chose the
-    tiles knows of the device, and from where."""
+    tiles knows of the device, and from where; ranks: how states would cross the borders between ranks."""
 
     recurrence: str
     backend: str
@@ -40,6 +40,7 @@ class Plan:
     structure: str = ""
     slots: int = 0
     model: str = ""
+    ranks: str = ""
 
     def __str__(self) -> str:
         lines = [f"{self.recurrence}: {self.schedule} on {self.backend}; {self.why}"]
@@ -49,6 +50,8 @@ class Plan:
             lines += [f"  {self.channels:,} channels in all", f"  forward   {self.forward}", f"  backward  {self.backward}"]
         if self.model:
             lines.append(f"  model     {self.model}")
+        if self.ranks:
+            lines.append(f"  ranks     {self.ranks}")
         return "\n".join(lines)
 
 

@@ -36,7 +36,7 @@ from rnndsl.runtime.dtypes import (
 from rnndsl.runtime.ops import fill
 from rnndsl.runtime.params import ParamModule, _Declared, constrained_param, header_value  # noqa: F401, earlier pickles name `_Declared` here
 from rnndsl.runtime.seen import Seen, looks
-from rnndsl.runtime.sharded import over_ranks, scanned, shards_of
+from rnndsl.runtime.sharded import over_ranks, planned, scanned, shards_of
 from rnndsl.runtime.sizes import Size  # noqa: F401, and this
 
 
@@ -147,16 +147,17 @@ class Layer(ParamModule):
         check_tiles(value or {})
         self._tiles = dict(value) if value else None
 
-    def plan_for(self, *inputs: Tensor) -> tuple[Any, ...]:
+    def plan_for(self, *inputs: Tensor, ranks: int = 1) -> tuple[Any, ...]:
         """What would run each recurrence for these inputs, [B, T, ...] each, and why: a tuple of plans, in the order in which they are solved.
-        `print` shows one in words. Raises what `forward` does for inputs that do not fit."""
+        `print` shows one in words. ranks: how many share the time, each with inputs as these. Raises what `forward` does for inputs that do not fit."""
         batch, steps = check_inputs(inputs, self._inputs, ("B", "T"))
         kind, products, _, _ = self._begin(inputs)
         plans = []
         for name in self._states:
             plan = backend_for(self, name, kind["device"], (batch, steps)).plan_for(self, name, batch, steps, {**kind, "products": products})
             family, structure, slots = self._found[name]
-            plans.append(replace(plan, family=family, structure=structure, slots=slots))
+            over = "" if ranks == 1 else planned(self, name, batch, ranks, kind["dtype"])
+            plans.append(replace(plan, family=family, structure=structure, slots=slots, ranks=over))
         return tuple(plans)
 
     def solve_report(self) -> tuple[Any, ...]:

@@ -19,12 +19,22 @@ def shards_of(layer: Any, group: Any) -> Any:
 
 def over_ranks(layer: Any, shards: Any, inputs: tuple, **named: Any) -> tuple[Any, ...]:
     """A call over ranks."""
-    return _ranks("call").over_ranks(layer, shards, inputs, **named)
+    own = _ranks("call")
+    run = own.as_it_is() if "torch._dynamo" in sys.modules else own.over_ranks  # else nothing is compiled
+    return run(layer, shards, inputs, **named)
+
+
+over_ranks._torchdynamo_disable = True  # type: ignore[attr-defined]
 
 
 def scanned(layer: Any, name: str, call: Call, kind: dict[str, Any]) -> Any:
     """A recurrence of such a call."""
     return _ranks("call").scanned(layer, name, call, kind)
+
+
+def planned(layer: Any, name: str, batch: int, ranks: int, dtype: Any) -> str:
+    """How a recurrence would cross the borders between ranks, in words."""
+    return str(_ranks("choice").planned(layer, name, batch, ranks, dtype))
 
 
 def _ranks(name: str) -> Any:

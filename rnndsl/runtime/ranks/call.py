@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rnndsl.runtime.backend import Results
@@ -30,7 +32,10 @@ def over_ranks(layer: Any, shards: Shards, inputs: tuple, **named: Any) -> tuple
         raise
 
 
-over_ranks._torchdynamo_disable = True  # type: ignore[attr-defined]  # a compiled program calls it as it is
+@cache
+def as_it_is() -> Any:
+    """`over_ranks` as a compiled program calls it: neither it nor what it calls is looked into."""
+    return torch.compiler.disable(over_ranks)
 
 
 class OverRanks:

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from rnndsl.runtime.arguments import dtypes_of_fields
 from rnndsl.runtime.ranks.pipeline import slices_of
 from rnndsl.runtime.ranks.units import Units, units_of
 
@@ -30,9 +31,14 @@ class Way:
     bytes: int
     units: Units | None = None
 
-    def gain(self, ranks: int) -> float:
-        """How many times as fast as one rank alone, as predicted, where steps are shared evenly."""
-        return ranks / self.turns
+    def text(self, ranks: int) -> str:
+        """In words, with the predicted gain over one rank, where steps are shared evenly."""
+        other = "" if self.other is None else f", the other way {self.other:.1f}"
+        rounds = f"{self.rounds} round{'s' * (self.rounds != 1)}, " if self.name == "rounds" else ""
+        return (
+            f"{self.name} over {ranks} ranks; {self.why}; {rounds}{self.bytes:,} bytes sent by a rank forwards; "
+            f"predicted: {self.turns:.1f} sweeps over a shard{other}, {ranks / self.turns:.1f} times as fast as one rank"
+        )
 
 
 def way_of(layer: Any, name: str, first: Sequence[Tensor], ranks: int, wish: str) -> Way:
@@ -51,7 +57,7 @@ def way_of(layer: Any, name: str, first: Sequence[Tensor], ranks: int, wish: str
     sweeps = 1 + rounds * (1 + _BACK * units.entries)
     numbers = sum(f.numel() * (1 + f.is_complex()) for f in first)
     sent = rounds * (2 + units.entries) * numbers * torch.finfo(first[0].dtype).bits // 8
-    of_rounds = Way("rounds", f"{family}, {structure}: {units.entries} sweep{'s' * (units.entries != 1)} backwards give a shard's map", sweeps, turns, rounds, sent, units)
+    of_rounds = Way("rounds", f"{family}, {structure}: {units.entries} sweep{'s' * (units.entries != 1)} backwards for a shard's map", sweeps, turns, rounds, sent, units)
     of_turns = Way("pipeline", f"quicker than {rounds} round{'s' * (rounds != 1)}, as predicted", turns, sweeps, 0, state)
     if wish == "auto":
         return of_rounds if sweeps <= turns else of_turns
@@ -61,3 +67,13 @@ def way_of(layer: Any, name: str, first: Sequence[Tensor], ranks: int, wish: str
 def remember(layer: Any, name: str, rounds: int) -> None:
     """Keeps how many rounds a recurrence took."""
     _seen.setdefault(layer, {})[name] = rounds
+
+
+def planned(layer: Any, name: str, batch: int, ranks: int, dtype: torch.dtype) -> str:
+    """How a recurrence of a layer would cross borders, in words. Raises ValueError for what is no number of ranks."""
+    if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
+        raise ValueError(f"ranks: expected a whole number from 1 on, got {ranks!r}")
+    states = layer._states[name]
+    fields = [f for f in layer._fields if f[0] in states or any(f[0].removeprefix(f"{s}_").isdigit() for s in states)]
+    first = [torch.empty((batch, *map(int, shape)), dtype=dtypes_of_fields(dtype)[number], device="meta") for _, shape, number in fields]
+    return way_of(layer, name, first, ranks, "auto").text(ranks)

@@ -7,7 +7,7 @@ a gap above the tolerance; after k rounds the first k + 1 ranks are exact, so th
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import Any
 
 import torch
@@ -21,6 +21,8 @@ from rnndsl.runtime.ranks.shard import BACKWARD, FORWARD, Shard
 from rnndsl.runtime.ranks.units import Units, jacobian, product, pulled
 
 TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13}  # of a gap at a border, in units of 1 + the state there
+
+_NOTHING: Any = None  # in place of a tensor
 
 
 @dataclass
@@ -61,8 +63,8 @@ class Task:
     @property
     def emptied(self) -> "Task":
         """The same without the tensors of `groups`, which activation checkpointing may want to be rid of."""
-        streams, statics, initial, *further = ([None] * len(g) for g in self.groups)
-        call = self.call._replace(streams=streams, statics=statics, initial=initial, first=(), guess=(), further=None if self.call.further is None else tuple(further))
+        streams, statics, initial, *further = ([_NOTHING] * len(g) for g in self.groups)
+        call = self.call._replace(streams=streams, statics=statics, initial=initial, first=(), guess=(), further=self.call.further and (further[0], further[1]))
         return replace(self, call=call)
 
     def sweep(self, before: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> Sweep:
@@ -73,7 +75,7 @@ class Task:
             left = iter(inputs)
             streams, statics, initial, *further = (list(islice(left, len(g))) for g in self.groups)
             first = self.units.unpacked(own)
-            call = self.call._replace(streams=streams, statics=statics, first=first, initial=initial, further=None if self.call.further is None else tuple(further))
+            call = self.call._replace(streams=streams, statics=statics, first=first, initial=initial, further=self.call.further and (further[0], further[1]))
             found = self.local(call)
             outputs = (*chain.from_iterable(found), *first)
             return Sweep(own, self.units.packed(found[1]), inputs, outputs, (*map(len, found), len(first)))
@@ -81,7 +83,8 @@ class Task:
 
 def shot(shard: Shard, units: Units, local: Callable[[Call], Results], call: Call, solved: Solved) -> tuple[Results, tuple[Tensor, ...]]:
     """The results of a recurrence on this rank, and what its first step saw. local: what runs it on one rank; call: `first` is right on rank 0."""
-    task, counts = Task(shard, units, local, call, solved), []
+    counts: list[int] = []
+    task = Task(shard, units, local, call, solved)
     found = shard.recorded(_Shot, task, counts, shard.tag(), len(call.first), *call.first, *chain.from_iterable(task.groups))
     left = iter(found)
     sequences, finals, follows, first = (tuple(islice(left, n)) for n in counts)
@@ -141,7 +144,7 @@ def _solved(task: Task, given: Tensor, tensors: Sequence[Tensor], wanted: Sequen
         k = 2 * solved.rounds
         if solved.rounds:
             found = shard.wire.gather((*tag, k, FORWARD), [sweep.before, sweep.after], "comparing states at borders")
-            solved.gap = max((_gap(a[1], b[0]) for a, b in zip(found, found[1:], strict=False)), default=0.0)
+            solved.gap = max((_gap(a[1], b[0]) for a, b in pairwise(found)), default=0.0)
             if solved.gap <= tolerance:
                 return sweep
             maps = shard.wire.gather((*tag, k + 1, FORWARD), [jacobian(sweep.after, sweep.before)], "gathering the maps of shards")
