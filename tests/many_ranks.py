@@ -244,23 +244,22 @@ def check_mesh(group) -> None:
     (whole(x).square().sum() / 2).backward()
     wanted = [p.grad for p in whole.parameters()]
     own = x[2 * dp : 2 * dp + 2, 3 * cp : 3 + 5 * cp]
-    for way in ("pipeline", "rounds"):
-        for wrap in ("ddp", "fsdp"):
-            model = Two()
+    for way, wrap, is_compiled in (("pipeline", "ddp", False), ("pipeline", "fsdp", False), ("rounds", "fsdp", True)):
+        model = Two()
+        if is_compiled:
             model.one.compile(backend="eager")
-            if wrap == "fsdp":
-                for layer in (model.one, model.two):
-                    fully_shard(layer, mesh=mesh["dp"])
-                fully_shard(model, mesh=mesh["dp"])
-                model.checkpointed = True
-                run = model
-            else:
-                run = torch.nn.parallel.DistributedDataParallel(model, process_group=mesh["dp"].get_group())
-            with rnndsl.context_parallel(mesh["cp"], way=way):
-                loss = run(own).square().sum()
-            loss.backward()  # behind the context: what is computed again finds it
-            found = [p.grad.full_tensor() if wrap == "fsdp" else p.grad for p in model.parameters()]
-            assert differ(found, wanted) < 1e-9, (way, wrap)
+        if wrap == "fsdp":
+            for part in (model.one, model.two, model):
+                fully_shard(part, mesh=mesh["dp"])
+            model.checkpointed = True
+            run = model
+        else:
+            run = torch.nn.parallel.DistributedDataParallel(model, process_group=mesh["dp"].get_group())
+        with rnndsl.context_parallel(mesh["cp"], way=way):
+            loss = run(own).square().sum()
+        loss.backward()  # behind the context: what is computed again finds it
+        found = [p.grad.full_tensor() if wrap == "fsdp" else p.grad for p in model.parameters()]
+        assert differ(found, wanted) < 1e-9, (way, wrap)
 
 
 def check_lost(group) -> None:
@@ -313,6 +312,7 @@ def start(rank: int, folder: str, checks: list) -> None:
     """What each process does: all checks, whose errors it writes down."""
     os.environ["RNNDSL_BACKEND"] = "reference"
     torch.set_num_threads(1)
+    import faulthandler; faulthandler.dump_traceback_later(100, exit=False)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=SIZE, timeout=datetime.timedelta(seconds=SECONDS))
     groups = {n: dist.new_group(list(range(n)), timeout=datetime.timedelta(seconds=SECONDS)) for n in (2, 3, 4)}
     for number, (name, size, arguments) in enumerate(checks):

@@ -4,17 +4,33 @@ import sys
 from importlib import import_module
 from typing import Any
 
+import torch
+
 from rnndsl.runtime.call import Call
 
 _RANKS = "rnndsl.runtime.ranks"
+_used: list[bool] = torch.__dict__.setdefault("_rnndsl_over_ranks", [])  # whether calls of this process have gone over ranks; standalone modules share it
 
 
 def shards_of(layer: Any, group: Any) -> Any:
     """The ranks over which a call runs, as `rnndsl.Shards`; None for a whole sequence. group: what the call was given. Raises TypeError in a standalone
     module where rnndsl is not installed."""
-    if group is None and _RANKS not in sys.modules:  # nobody has made a context
+    if group is None and not _used:
         return None
+    return _found(layer, group)
+
+
+def _found(layer: Any, group: Any) -> Any:
     return _ranks("options").shards_of(layer, group)
+
+
+_found._torchdynamo_disable = True  # type: ignore[attr-defined]  # torch.compile does not look into it
+
+
+def use() -> None:
+    """Calls may go over ranks from now on."""
+    if not _used:
+        _used.append(True)
 
 
 def over_ranks(layer: Any, shards: Any, inputs: tuple, **named: Any) -> tuple[Any, ...]:

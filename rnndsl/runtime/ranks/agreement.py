@@ -12,7 +12,6 @@ from rnndsl.runtime.ranks.options import Shards
 from rnndsl.runtime.ranks.wire import RankError, Wire
 
 _BYTES = 2048  # of what a rank says
-_WORDS = 800  # of an error
 _OWN = ("steps", "first", "together", "grad", "problem")  # what ranks may differ in
 
 
@@ -25,11 +24,11 @@ def agreed(wire: Wire, said: dict[str, Any]) -> list[dict[str, Any]]:
     mine = torch.frombuffer(bytearray(text.ljust(_BYTES)), dtype=torch.uint8)
     found = wire.gather((), [mine], "before a call of a layer")
     all_said = [json.loads(bytes(t.tolist()).decode()) for (t,) in found]
-    for r, one in enumerate(all_said):
-        if one.get("problem") and r != wire.rank:
-            raise RankError(f"rank {r} of {wire.size} could not make its call: {one['problem']}")
-    if said.get("problem"):
+    if said.get("problem"):  # which is raised as it is
         return all_said
+    for r, one in enumerate(all_said):
+        if one.get("problem"):
+            raise RankError(f"rank {r} of {wire.size} could not make its call: {one['problem']}")
     for what in all_said[0]:
         values = [one.get(what) for one in all_said]
         if what not in _OWN and any(v != values[0] for v in values):

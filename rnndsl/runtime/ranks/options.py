@@ -9,6 +9,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from rnndsl.runtime.sharded import use
+
 FINAL = ("last", "all")
 WAYS = ("auto", "pipeline", "rounds")
 
@@ -31,6 +33,7 @@ class Shards:
     way: str = "auto"
 
     def __post_init__(self) -> None:
+        use()
         if self.final_state not in FINAL:
             raise ValueError(f"final_state: expected one of {', '.join(FINAL)}, got {self.final_state!r}")
         if self.way not in WAYS:
