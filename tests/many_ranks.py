@@ -312,7 +312,6 @@ def start(rank: int, folder: str, checks: list) -> None:
     """What each process does: all checks, whose errors it writes down."""
     os.environ["RNNDSL_BACKEND"] = "reference"
     torch.set_num_threads(1)
-    import faulthandler; faulthandler.dump_traceback_later(100, exit=False)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=SIZE, timeout=datetime.timedelta(seconds=SECONDS))
     groups = {n: dist.new_group(list(range(n)), timeout=datetime.timedelta(seconds=SECONDS)) for n in (2, 3, 4)}
     for number, (name, size, arguments) in enumerate(checks):
