@@ -1,0 +1,99 @@
+"""Time of one long sequence over 1 to 512 ranks, simulated from what a shard takes here and a network that is stated.
+
+    python benchmarks/ranks.py                     # measures, writes benchmarks/results/ranks.json and docs/long_sequences.svg
+    python benchmarks/ranks.py --latency 5e-6 --bandwidth 2e10 --steps 1048576
+
+Measured: processor time of a recurrence's sweep forwards and backwards, a step, at B = 1, the least of some repeats. Simulated: everything else, by the counts of
+`rnndsl.runtime.ranks.choice`; a gather among R ranks takes log2(R) latencies and R - 1 messages. It is no measurement of many ranks. Needs matplotlib.
+"""
+
+import argparse
+import json
+import math
+import platform
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import rnndsl  # noqa: E402
+from rnndsl.tools.colours import BLUE, INK, RED  # noqa: E402
+
+CELLS = {"MinGRU": (1, BLUE, "affine: 1 round"), "ParaGRU": (3, RED, "nonlinear, by channel: 3 rounds"), "GRU": (0, INK, "dense: pipeline")}  # and rounds that are assumed
+RANKS = [2**k for k in range(10)]
+H, MEASURED = 64, 4096
+
+
+def measured(name: str, repeats: int = 7) -> tuple[float, float]:
+    """Seconds of a layer's step forwards and backwards, products included."""
+    layer = getattr(rnndsl.zoo, name)(D=H, H=H)
+    x = torch.randn(1, MEASURED, H)
+    forwards, backwards = [], []
+    for _ in range(repeats):
+        begin = time.process_time()
+        y, _ = layer(x)
+        middle = time.process_time()
+        y.sum().backward()
+        forwards.append(middle - begin)
+        backwards.append(time.process_time() - middle)
+    return min(forwards) / MEASURED, min(backwards) / MEASURED
+
+
+def simulated(there: tuple[float, float], rounds: int, ranks: int, given: argparse.Namespace) -> float:
+    """Seconds of a training step of one sequence, of one slot a channel."""
+    forward, backward = (t * given.steps / ranks for t in there)
+    state = 4 * H
+    if ranks == 1:
+        return forward + backward
+    if not rounds:
+        return ranks * (forward + backward) + 2 * (ranks - 1) * (given.latency + state / given.bandwidth)
+    gather = lambda n: math.ceil(math.log2(ranks)) * given.latency + (ranks - 1) * n * state / given.bandwidth  # noqa: E731
+    rounds = min(rounds, ranks - 1)
+    forwards = (1 + rounds) * forward + rounds * backward + rounds * gather(3) + gather(2)
+    return forwards + 3 * backward + gather(2)  # a sweep for what is handed back, one for the map, one for gradients
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=2**20)
+    parser.add_argument("--latency", type=float, default=5e-6, help="seconds of a message")
+    parser.add_argument("--bandwidth", type=float, default=2e10, help="bytes a second")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "ranks.json")
+    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "long_sequences.svg")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    found = {}
+    for name, (rounds, _, _) in CELLS.items():
+        there = measured(name)
+        found[name] = {"forward": there[0], "backward": there[1], "rounds": rounds, "seconds": [simulated(there, rounds, r, given) for r in RANKS]}
+    data = {"simulated": True, "machine": platform.processor() or platform.machine(), "threads": 1, "torch": torch.__version__, "H": H, "B": 1, "steps": given.steps,
+            "latency": given.latency, "bandwidth": given.bandwidth, "ranks": RANKS, "cells": found}  # fmt: skip
+    given.out.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    draw(data, given.picture)
+
+
+def draw(data: dict, path: Path) -> None:
+    """Time against ranks, each cell a line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, found in data["cells"].items():
+        _, colour, label = CELLS[name]
+        axes.loglog(data["ranks"], found["seconds"], "o-", base=2, color=colour, markersize=3, label=f"{name}, {label}")
+    axes.set_yscale("log", base=10)
+    axes.set_xlabel("ranks")
+    axes.set_ylabel("seconds of a training step, simulated")
+    axes.set_title(f"B = 1, T = {data['steps']:,}, H = {data['H']}; {1e6 * data['latency']:g} µs, {data['bandwidth'] / 1e9:g} GB/s", fontsize=10)
+    axes.legend(frameon=False, fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
