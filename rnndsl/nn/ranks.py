@@ -14,7 +14,9 @@ from rnndsl.runtime.ranks.wire import wire_of
 
 def part_of(shards: Any, batch: int, steps: int, lengths: Any, cu_seqlens: Any, device: torch.device) -> Whole:
     """The part that a rank has of sequences. steps: its own; lengths, cu_seqlens: of the whole sequences, the same on every rank, one of them or none. Raises
-    what `ragged.padded` and `end_to_end` raise of all steps."""
+    what `ragged.padded` and `end_to_end` raise of all steps, and ValueError for what a block gives."""
+    if isinstance(lengths, Whole):
+        raise ValueError("group: blocks and language models run in one process; their convolutions would look over borders between ranks")
     wire = wire_of(shards.group)
     wire.calls += 1
     each = [int(n) for (n,) in wire.gather((wire.calls,), [torch.tensor(steps)], "before a call of a stack")]
@@ -27,15 +29,15 @@ def part_of(shards: Any, batch: int, steps: int, lengths: Any, cu_seqlens: Any, 
 
 
 class PaddedPart(Padded):
-    """A rank's part of sequences with padding behind. ends: how long they are in all; offset: the number of the rank's first step."""
+    """A rank's part of sequences with padding behind. until: how long they are in all; offset: the number of the rank's first step."""
 
-    def __init__(self, shards: Any, each: list[int], ends: Tensor, offset: int):
+    def __init__(self, shards: Any, each: list[int], until: Tensor, offset: int):
         steps = each[wire_of(shards.group).rank]
-        super().__init__((ends - offset).clamp(0, steps), steps)
-        self.shards, self.each, self.ends, self.offset = shards, each, ends, offset
+        super().__init__((until - offset).clamp(0, steps), steps)
+        self.shards, self.each, self.until, self.offset = shards, each, until, offset
 
     def ended(self, after: Sequence[Tensor], before: Sequence[Tensor], backward: bool) -> list[Tensor]:
-        return _collected(self, after, before, torch.arange(self.count, device=self.ends.device), self.ends - 1, self.ends == 0)
+        return _collected(self, after, before, torch.arange(self.count, device=self.until.device), self.until - 1, self.until == 0)
 
 
 class EndToEndPart(EndToEnd):
