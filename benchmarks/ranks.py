@@ -1,6 +1,6 @@
 """Time of one long sequence over 1 to 512 ranks, simulated from what a shard takes here and a network that is stated.
 
-    python benchmarks/ranks.py                     # measures, writes benchmarks/results/ranks.json and docs/long_sequences.svg
+    python benchmarks/ranks.py                     # measures, writes benchmarks/simulated/ranks.json and docs/long_sequences.svg
     python benchmarks/ranks.py --latency 5e-6 --bandwidth 2e10 --steps 1048576
 
 Measured: processor time of a recurrence's sweep forwards and backwards, a step, at B = 1, the least of some repeats. Simulated: everything else, by the counts of
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2**20)
     parser.add_argument("--latency", type=float, default=5e-6, help="seconds of a message")
     parser.add_argument("--bandwidth", type=float, default=2e10, help="bytes a second")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "ranks.json")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "simulated" / "ranks.json")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "long_sequences.svg")
     given = parser.parse_args()
     torch.set_num_threads(1)

@@ -40,6 +40,8 @@ NOT_RUN = {
     ("index.md", "mkdocs build"): "it installs; tests/test_site.py builds the site, CI all of it",
     ("language_models.md", "import HubLanguageModel"): "needs huggingface_hub; tests/test_nn_models.py runs it, where that is installed",
     ("language_models.md", "import rnndsl.nn.transformers"): "needs transformers; tests/test_nn_models.py runs it, where that is installed",
+    ("long_sequences.md", "init_process_group"): "needs ranks; tests/test_ranks.py calls layers so",
+    ("long_sequences.md", "init_device_mesh"): "needs ranks; tests/test_ranks.py has such a mesh",
     ("tutorial.md", "pip install"): "it installs, as CI does",
 }
 # What a console block shows of these commands need not come out to the digit: how far its decimal numbers may lie off, and why.
