@@ -38,8 +38,10 @@ pytestmark = pytest.mark.skipif(build.compiler() is None, reason="there is no C+
 
 
 @pytest.fixture(scope="module", autouse=True)
-def built_ahead():
-    """Builds the kernels of the published cells in the background: a build is most of the time of their tests."""
+def built_ahead(request):
+    """Builds the kernels of the published cells whose tests are run in the background: a build is most of their time."""
+    items = [i for i in request.session.items if getattr(i, "module", None) is request.module and i.originalname.startswith("test_published_")]
+    asked = {i.callspec.params["name"] for i in items}
 
     def make(name: str) -> None:
         text = ZOO[name].text
@@ -48,7 +50,7 @@ def built_ahead():
             build.build(loaded.source_of(kernels, sizes_of(text, name), torch.float64), name)
 
     with ThreadPoolExecutor(1) as pool:
-        futures = [pool.submit(make, name) for name in ZOO]
+        futures = [pool.submit(make, name) for name in ZOO if name in asked]
         yield
         for f in futures:
             f.cancel()
