@@ -3,7 +3,7 @@
     torchrun --nproc-per-node 2 examples/long_sequence.py
     python examples/long_sequence.py                          # the same in one process
 
-The task: two of the steps are marked, and the layer says at each step what was read at the last mark. Prints the loss, and the most memory that each rank held.
+The task: some steps are marked, and the layer says at each step what was read at the last mark. Prints the loss, and the most memory that each rank held.
 """
 
 import argparse
@@ -30,6 +30,11 @@ def sequence(steps: int, marks: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.stack([noise, is_marked], -1).unsqueeze(0), noise[last].reshape(1, -1, 1)
 
 
+def held() -> float:
+    """The most memory that this process has held so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=2**20)
@@ -50,6 +55,7 @@ def main() -> None:
     layer, readout = rnndsl.zoo.MinGRU(D=2, H=given.hidden), torch.nn.Linear(given.hidden, 1)
     params = [*layer.parameters(), *readout.parameters()]
     optimizer = torch.optim.Adam(params, lr=0.03)
+    before = held()
     for epoch in range(given.epochs):
         begin = time.perf_counter()
         y, _ = layer(x, **group)
@@ -63,8 +69,9 @@ def main() -> None:
         optimizer.step()
         if rank == 0:
             print(f"epoch {epoch}: loss {loss.item():.4f}, {time.perf_counter() - begin:.1f} s", flush=True)
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    print(f"rank {rank} of {ranks}: {high - low:,} steps, at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:,.0f} MB; {'; '.join(map(str, layer.solve_report()))}", flush=True)
+    print(f"rank {rank} of {ranks}: {high - low:,} steps, at most {held():,.0f} MB, of them {before:,.0f} before training", flush=True)
+    for report in layer.solve_report():
+        print(f"  {report}", flush=True)
     if ranks > 1:
         dist.destroy_process_group()
 
