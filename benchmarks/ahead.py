@@ -4,10 +4,11 @@ seconds of processor time to compile (with a fresh TRITON_CACHE_DIR; next to non
     python benchmarks/ahead.py                              every kernel of the examples, for sm_80, sm_90 and gfx942
     python benchmarks/ahead.py --zoo                        and of the published cells
     python benchmarks/ahead.py --target sm_90 para_gru      of some
+    python benchmarks/ahead.py --rows gru                   and kernels over rows, of stages and of rounds
     python benchmarks/ahead.py --json table.json            as data too
     python benchmarks/ahead.py --zoo --counts               into counts/ahead.json, where what an older commit needed stands beside it; then tables.py
-    python benchmarks/ahead.py --zoo --tiles                kernels of whole steps and of single ones into counts/tiles.json, but those that stand there as they are: what was
-                                                            interrupted goes on; then tables.py
+    python benchmarks/ahead.py --zoo --tiles                kernels of whole steps, of single ones, and over rows into counts/tiles.json, but those that stand there as they are: what
+                                                            was interrupted goes on; then tables.py
 """
 
 import argparse
@@ -30,6 +31,9 @@ from rnndsl.devices import USUAL, of_architecture
 from rnndsl.runtime.triton.ahead import TARGETS, binary, kernels_of, key_of
 from rnndsl.runtime.triton.channels import Channels
 from rnndsl.runtime.triton.files import module_of, text_of
+from rnndsl.runtime.triton.rounds import cut_of_scan
+from rnndsl.runtime.triton.row_launch import cut_of
+from rnndsl.runtime.triton.rows import RowRounds
 from rnndsl.runtime.triton.step import CUT
 from rnndsl.runtime.triton.tile_launch import WIDEST, Asked, steps_at_once, usual_cut
 from rnndsl.runtime.triton.tiled import Tiled, TiledStep
@@ -40,6 +44,7 @@ COLUMNS = ("registers", "spills", "shared", "barriers", "special", "shuffles", "
 COUNTS, TILES = (ROOT / "benchmarks" / "counts" / f"{name}.json" for name in ("ahead", "tiles"))
 ONE_ROW = Asked(1, of_architecture(USUAL), "ieee", 4)
 _PLACE = ("file", "recurrence", "kernel", "target")
+_STEPS = 4096  # of a scan
 SIZES = {"D": 64, "H": 256, "N": 4, "K": 16, "V": 16}
 
 
@@ -59,18 +64,32 @@ def steps_of(path: Path) -> Iterator[tuple[str, object]]:
     yield from ((cell, getattr(module, cls._kernels["triton"].step.name)) for cell, cls, module in modules_of(path) if cls._kernels["triton"].step)
 
 
-def modules_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tuple[str, Any, ModuleType]]:
-    """The cells of a program that have kernels: what each is called, its class, and the module of its kernels."""
+def rows_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tuple[str, str, Any, Any]]:
+    """The kernels over rows of a program, of stages and of scans: what each is of, what it is called, and how it is cut; none of a stage of these sizes
+    that is too large for a program."""
+    for cell, cls, module in modules_of(path, real, rows=True):
+        for label, rounds in cls._kernels["triton"].rounds.items():
+            said: RowRounds = getattr(module, rounds)
+            for part in ("advance", "look", "linear", "pull", "gradients"):
+                stages = [(k, stage) for k, stage in enumerate(getattr(said, part), 1) if stage.kernel is not None and stage.widest <= WIDEST]
+                yield from ((f"{cell}.{label}", f"{part} {k}", stage.kernel, cut_of(stage, {}, ONE_ROW)) for k, stage in stages)
+            for k, scan in enumerate(said.scans, 1):
+                cut = cut_of_scan(scan, _STEPS)
+                yield from ((f"{cell}.{label}", f"{kind} {k}", kernel, cut) for kind, kernel in (("scan", scan.forward), ("scan-back", scan.backward)))
+
+
+def modules_of(path: Path, real: torch.dtype = torch.float32, rows: bool = False) -> Iterator[tuple[str, Any, ModuleType]]:
+    """The cells of a program that have kernels: what each is called, its class, and the module of its kernels. rows: that of those over rows."""
     text = path.read_text(encoding="utf-8")
     loaded = rnndsl.load(text)
     for cell in re.findall(r"^cell (\w+)", text, re.M):
         cls = getattr(loaded, cell)
-        if not cls._kernels["triton"].kernels:
+        if not (cls._kernels["triton"].rounds if rows else cls._kernels["triton"].kernels):
             continue
         known = inspect.signature(cls.__init__).parameters
         sizes = {n: SIZES.get(n, 8) for n in cls._kernels["triton"].sizes}
         hypers = {n: float(known[n].default) for n in cls._kernels["triton"].hypers}
-        yield cell, cls, module_of(text_of(cls._kernels["triton"], sizes, hypers, real), cell)
+        yield cell, cls, module_of(text_of(cls._kernels["triton"], sizes, hypers, real, rows), cell)
 
 
 def tiles_of(kernels, parallel: bool):
@@ -101,7 +120,7 @@ def counted(rows: dict[tuple[str, ...], dict]) -> str:
 
 
 def tiled_kinds(path: Path) -> Iterator[tuple[str, str, Any, Any]]:
-    """Kernels of whole steps, and those of a single step of a cell: what each is of, what it is called, and how it is cut."""
+    """Kernels of whole steps, those of a single step of a cell, and those over rows: what each is of, what it is called, and how it is cut."""
     for name, kernels in recurrences_of(path):
         if isinstance(kernels, Tiled):
             yield from ((name, *kind) for kind in kinds(kernels))
@@ -110,6 +129,7 @@ def tiled_kinds(path: Path) -> Iterator[tuple[str, str, Any, Any]]:
             yield cell, "step", kernel, CUT
         elif steps_at_once(kernel):
             yield cell, "step", kernel.kernel, usual_cut(kernel, {}, ONE_ROW)
+    yield from rows_of(path)
 
 
 def count_tiles(paths: list[Path], targets: list[str]) -> int:
@@ -118,6 +138,7 @@ def count_tiles(paths: list[Path], targets: list[str]) -> int:
     known = {tuple(k[c] for c in _PLACE): k for k in data["kernels"]}
     failed = 0
     found = [(f"{path.parent.name}/{path.stem}", *kind) for path in paths for kind in tiled_kinds(path)]
+    found.sort(key=lambda f: " " in f[2])  # those over rows come last
     for target in targets:
         for file, name, kernel, function, cut in found:
             place = (file, name, kernel, target)
@@ -143,10 +164,11 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="examples, without .rnn (default: all of examples/)")
     parser.add_argument("--zoo", action="store_true", help="also those of examples/zoo/")
     parser.add_argument("--target", action="append", choices=TARGETS, help="may be given again (default: all)")
+    parser.add_argument("--rows", action="store_true", help="also kernels over rows, of stages and of rounds")
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64", "bfloat16"), help="of the streams")
     parser.add_argument("--json", type=Path, help="where to put the table")
     parser.add_argument("--counts", action="store_true", help="put what is found into benchmarks/counts/ahead.json")
-    parser.add_argument("--tiles", action="store_true", help="kernels of whole steps and of single ones into benchmarks/counts/tiles.json")
+    parser.add_argument("--tiles", action="store_true", help="kernels of whole steps, of single ones, and over rows into benchmarks/counts/tiles.json")
     options = parser.parse_args()
     paths = sorted((ROOT / "examples").glob("*.rnn")) + sorted((ROOT / "examples" / "zoo").glob("*.rnn") if options.zoo else [])
     chosen = [p for p in paths if not options.names or p.stem in options.names]
@@ -158,6 +180,7 @@ def main() -> int:
     by_kernel: dict[tuple[str, ...], dict] = {}
     print("  ".join([f"{'recurrence':32} {'kernel':18} {'target':7}", *COLUMNS]))
     found = [(p, name, *k) for p in chosen for name, kernels in recurrences_of(p, real) for k in kinds(kernels)]
+    found += [(p, *k) for p in chosen if options.rows for k in rows_of(p, real)]
     for target in options.target or TARGETS:
         for path, name, kernel, function, tiles in found:
             title = f"{name:32} {kernel:18} {target:7}"

@@ -18,7 +18,9 @@ from rnndsl.tools.bench.report import percent_text, seconds_text, times_text  # 
 
 PAGE, RESULTS = ROOT / "docs" / "benchmarks.md", ROOT / "benchmarks" / "results"
 MACHINE_CODE, COUNTS = ROOT / "docs" / "gpu.md", ROOT / "benchmarks" / "counts"
-TARGETS, _KINDS = ("sm_80", "sm_90", "gfx942"), ("forward", "backward", "step")
+TARGETS = ("sm_80", "sm_90", "gfx942")
+_WHOLE, _ROWS = ("forward", "backward", "step"), ("advance", "look", "linear", "pull", "gradients", "scan", "scan-back")  # kinds of kernels
+_KINDS = (*_WHOLE, *_ROWS)
 _TABLE = re.compile(r"(<!-- table of (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _SCOPES = {"recurrence": "recurrence", "layer": "layer", "step": "one step"}
 _DIRECTIONS = {"forward": "forward", "both": "forward and backward"}
@@ -136,18 +138,18 @@ def machine_code(data: dict[str, Any]) -> str:
 
 
 def tiles(data: dict[str, Any]) -> str:
-    """What kernels of whole steps and of single ones need: all of them in sums, those of the examples one by one, and those that spill."""
-    kernels = [k | dict(zip(data["columns"], k["needs"], strict=True)) for k in data["kernels"]]
-    places = sorted({(k["target"], k["kernel"]) for k in kernels}, key=lambda p: (p[0], _KINDS.index(p[1])))
+    """What kernels of whole steps, of single ones, and over rows need: all of them in sums, the first of the examples one by one, and those that spill."""
+    kernels = [k | {"kind": k["kernel"].split()[0]} | dict(zip(data["columns"], k["needs"], strict=True)) for k in data["kernels"]]
+    places = sorted({(k["target"], k["kind"]) for k in kernels}, key=lambda p: (p[0], _KINDS.index(p[1])))
     sums = []
     for target, kind in places:
-        found = [k for k in kernels if (k["target"], k["kernel"]) == (target, kind)]
+        found = [k for k in kernels if (k["target"], k["kind"]) == (target, kind)]
         row = [target, kind, str(len(found))]
         for column in ("registers", "shared", "barriers", "instructions"):
             values = [k[column] for k in found]
             row.append(f"{statistics.median(values):.0f}, {max(values)}")
         sums.append([*row, str(sum(k["spills"] > 0 for k in found)), f"{statistics.median(k['seconds'] for k in found):.1f} s"])
-    examples = sorted({(k["recurrence"], k["kernel"]) for k in kernels if k["file"].startswith("examples/")}, key=lambda p: (p[0].split(".")[0], _KINDS.index(p[1])))
+    examples = sorted({(k["recurrence"], k["kernel"]) for k in kernels if k["file"].startswith("examples/") and k["kind"] in _WHOLE}, key=lambda p: (p[0].split(".")[0], _KINDS.index(p[1])))
     rows = []
     for recurrence, kind in examples:
         by_target = {k["target"]: k for k in kernels if (k["recurrence"], k["kernel"]) == (recurrence, kind) and k["file"].startswith("examples/")}

@@ -104,9 +104,12 @@ def test_small_calls(batch, steps):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_other_types(dtype):
-    """Where streams are half, everything else is float32."""
+def test_other_types(dtype, monkeypatch):
+    """Where streams are half, which kernels read as they are, everything else is float32."""
     layer = gpu_layer("ATR", dtype=torch.float32)
+    read = []
+    given = rounds.TritonRounds.given
+    monkeypatch.setattr(rounds.TritonRounds, "given", lambda self, call: (read.append(call.streams[0].dtype), given(self, call))[1])
     x = random_inputs(layer, 2, 2)[0].detach().to(DEVICE, dtype)
     found = []
     for backend in ("triton", "reference"):
@@ -114,7 +117,9 @@ def test_other_types(dtype):
         leaf = x.clone().requires_grad_()
         y, _ = layer(leaf)
         found.append([y, *torch.autograd.grad(y.float().square().sum(), [leaf, *layer.parameters()])])
+    assert set(read) == {dtype}
     for got, want in zip(*found, strict=True):
+        assert got.dtype == want.dtype
         torch.testing.assert_close(got.float(), want.float(), rtol=2e-5 if dtype == torch.float32 else 0.05, atol=2e-5 if dtype == torch.float32 else 0.1)
 
 

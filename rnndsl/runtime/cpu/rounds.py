@@ -7,7 +7,7 @@ import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -54,6 +54,7 @@ class CppRounds:
     """The functions of a recurrence, `once`, `look`, `linear` and `pull`; see `newton.Rounds`. block: of each entry of D the number of its output, -1 where it is zero; swept: what gives
     gradients of a step, a `recurrence.Runnable`."""
 
+    halves: ClassVar[tuple[torch.dtype, ...]] = ()
     functions: dict[str, RowFunction]
     block: tuple[tuple[int, ...], ...]
     hypers: Any  # double*

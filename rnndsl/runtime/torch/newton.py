@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -69,7 +69,9 @@ class ChunkBack(Protocol):
 
 
 class Rounds(Protocol):
-    """The rounds of a recurrence, in whatever computes them."""
+    """The rounds of a recurrence, in whatever computes them. halves: further dtypes of the streams that they read."""
+
+    halves: ClassVar[tuple[torch.dtype, ...]]
 
     def given(self, call: Call) -> Call:
         """A call whose streams and statics are what chunks are given: what no round changes is made."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ class TorchRounds:
     """The functions of a recurrence, as its module has them; see `newton.Rounds`. before: of streams and statics, what no round changes, of every step
     and once; at: of old values and that, new values and D."""
 
+    halves: ClassVar[tuple[torch.dtype, ...]] = ()
     before: Callable[..., tuple[Sequence[Tensor], Sequence[Tensor]]]
     at: Callable[..., tuple[Sequence[Tensor], Block]]
     sizes: dict[str, int]

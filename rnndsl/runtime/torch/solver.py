@@ -10,6 +10,7 @@ from torch import Tensor
 from rnndsl.runtime import recurrence
 from rnndsl.runtime.backend import BACKENDS, Backend
 from rnndsl.runtime.call import Call
+from rnndsl.runtime.dtypes import cast_to
 from rnndsl.runtime.key import Key
 from rnndsl.runtime.solved import SolveReport
 from rnndsl.runtime.torch import newton, stepwise
@@ -70,7 +71,7 @@ class Solver:
         return self.carries.lags
 
     def cast(self, t: Tensor, is_stream: bool) -> Tensor:
-        return t if t.dtype == self.key.dtype else t.to(self.key.dtype)
+        return t if is_stream and t.dtype in self.rounds.halves else cast_to(t, self.key.dtype)
 
     def forward(self, call: Call) -> list[Tensor]:
         self.memory = self.memories[bool(call.guess)]
@@ -91,7 +92,7 @@ class Solver:
             return self.stepwise.backward(call, sequences, grads, [True] * len(wanted))
         found, failed = newton.backward(self.rounds, self.carries, call, sequences, grads, self.patience, self.stepwise.backward)
         memory.remember(failed)
-        return found
+        return [*(cast_to(g, s.dtype) for g, s in zip(found, call.streams, strict=False)), *found[len(call.streams) :]]
 
     @property
     def patience(self) -> int:
@@ -120,11 +121,19 @@ class Stepwise:
     def forward(self, call: Call) -> list[Tensor]:
         kernels = self.kernels(call.first[0].device)
         if kernels is not None:
-            return kernels.forward(call)
-        return [t for group in self.solver.reference(call) for t in group]
+            return kernels.forward(_read_by(kernels, call))
+        return [t for group in self.solver.reference(self._widened(call)) for t in group]
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool] | None = None) -> list[Tensor]:
         kernels = self.kernels(call.first[0].device)
         if kernels is not None:
-            return kernels.backward(call, sequences, grads, [True] * sum(map(len, (call.streams, call.statics, call.first, call.initial))))
-        return stepwise.gradients(self.solver, call, grads)
+            return kernels.backward(_read_by(kernels, call), sequences, grads, [True] * sum(map(len, (call.streams, call.statics, call.first, call.initial))))
+        return stepwise.gradients(self.solver, self._widened(call), grads)
+
+    def _widened(self, call: Call) -> Call:
+        return call._replace(streams=[cast_to(s, self.solver.key.dtype) for s in call.streams])
+
+
+def _read_by(kernels: Any, call: Call) -> Call:
+    """A call whose streams some kernels read."""
+    return call._replace(streams=[kernels.cast(s, True) for s in call.streams])

@@ -33,19 +33,29 @@ class Graph:
 
 
 def recorded(memory: Callable[[], list[list[Any]]], work: Work, device: torch.device) -> Graph:
-    """Makes memory on a device, and records what some work there launches. In a thread and on a stream of their own: neither a graph that is being made elsewhere nor
-    what other threads do has a part in it."""
+    """Makes memory on a device, and records what some work there launches, which has run there once, so that all of it is compiled and loaded. In a thread
+    and on a stream of their own: neither a graph that is being made elsewhere nor what other threads do has a part in it."""
 
     def record() -> Graph:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(device), torch.cuda.stream(torch.cuda.Stream(device)), torch.no_grad():
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
+        with torch.cuda.device(device), torch.cuda.stream(stream), torch.no_grad():
             fixed, given, made = memory()
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            work(fixed, given, made)
+            _forget_workspaces()
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 work(fixed, given, made)
+            _forget_workspaces()
         return Graph(fixed, given, made, graph.replay)
 
     with ThreadPoolExecutor(1) as apart:
         return apart.submit(record).result()
+
+
+def _forget_workspaces() -> None:
+    """The memory that products take while they run is the graph's own: none that others have had or will get."""
+    forget = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)
+    if forget is not None:
+        forget()
 
 
 @dataclass
@@ -88,7 +98,7 @@ class Graphs:
             self.made[looks] = None
             return None
         if self.made[looks] is None:
-            self.made[looks] = recorded(lambda: [[None if t is None else torch.empty(t.shape, dtype=t.dtype, device=device) for t in g] for g in groups], work, device)
+            self.made[looks] = recorded(lambda: [[None if t is None else torch.zeros(t.shape, dtype=t.dtype, device=device) for t in g] for g in groups], work, device)
         self.made.move_to_end(looks)
         return self.made[looks]
 

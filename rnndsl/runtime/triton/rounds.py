@@ -5,12 +5,13 @@ Products with matrices are PyTorch's, each of all rows; what stands between them
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from rnndsl.runtime.call import Call
+from rnndsl.runtime.dtypes import HALF
 from rnndsl.runtime.memory import rows
 from rnndsl.runtime.torch.buffers import Buffers
 from rnndsl.runtime.torch.by_kernels import KernelBack, KernelChunk
@@ -31,6 +32,7 @@ _AT_ONCE = 256  # channels at a time of a program that says what gradients a ste
 class TritonRounds:
     """The rounds of a recurrence; see `newton.Rounds`. swept: what gives gradients of a step where no stages do, a `recurrence.Runnable`."""
 
+    halves: ClassVar[tuple[torch.dtype, ...]] = HALF
     stages: RowLaunch
     carries: Carries
     swept: Callable[[], Any] = field(repr=False)
