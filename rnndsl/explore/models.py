@@ -1,0 +1,109 @@
+"""Models for a task: an embedding, blocks, a head. Around a cell the blocks are those of rnndsl.nn; baselines stand in the same places."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rnndsl.explore.candidates import Candidate
+from rnndsl.explore.shapes import HEADS, Shape
+from rnndsl.nn.block import Block, CausalConv, GatedMLP
+from rnndsl.tasks import Task
+from rnndsl.tools import Unfit
+
+if TYPE_CHECKING:
+    from rnndsl.explore.plan import Training
+
+MLP = 2.0  # how many times as wide as the model
+TAPS = 4
+
+
+class Model(nn.Module):
+    """inputs: tokens [B, T] or values [B, T, width]; outputs: [B, T, answers]."""
+
+    def __init__(self, task: Task, dim: int, blocks: list[nn.Module], device: Any = None):
+        super().__init__()
+        self.embedding = nn.Embedding(task.symbols, dim, device=device) if task.symbols else nn.Linear(task.width, dim, device=device)
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.RMSNorm(dim, eps=1e-6, device=device)
+        self.head = nn.Linear(dim, task.answers, device=device)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        x = self.embedding(inputs)
+        for block in self.blocks:
+            y = block(x)
+            x = y[0] if isinstance(y, tuple) else y
+        return self.head(self.norm(x))
+
+
+def model(candidate: Candidate, task: Task, training: "Training", shape: Shape, device: Any = None) -> Model:
+    """A model around a candidate. Raises Unfit for a cell that stands in no block."""
+    is_full, sizes = training.block == "full", dict(shape.sizes)
+
+    def block() -> nn.Module:
+        if candidate.cell == "transformer":
+            return Transformer(shape.dim, sizes["mlp"], device)
+        if candidate.source is None:
+            return TorchBlock(candidate.cell, shape.dim, sizes["H"], is_full, device)
+        try:
+            return Block(candidate.cls, shape.dim, sizes, taps=TAPS if is_full else 0, has_gate=is_full, mlp=MLP if is_full else 0.0, device=device)
+        except (TypeError, ValueError) as e:
+            raise Unfit(f"{candidate.label} with {shape.text}: {str(e).removeprefix('cell: ')}") from None
+
+    return Model(task, shape.dim, [block() for _ in range(training.layers)], device)
+
+
+class TorchBlock(nn.Module):
+    """rnndsl.nn's Block around a layer of torch.nn. kind: as `torch.nn.GRU`."""
+
+    def __init__(self, kind: str, dim: int, hidden: int, is_full: bool, device: Any = None):
+        super().__init__()
+        self.norm = nn.RMSNorm(dim, eps=1e-6, device=device)
+        self.up = nn.Linear(dim, dim, bias=False, device=device)
+        self.conv = CausalConv(dim, TAPS, device) if is_full else None
+        self.cell = getattr(nn, kind.rpartition(".")[2])(dim, hidden, batch_first=True, device=device)
+        self.gate = nn.Linear(dim, hidden, bias=False, device=device) if is_full else None
+        self.down = nn.Linear(hidden, dim, bias=False, device=device)
+        self.mlp_norm = nn.RMSNorm(dim, eps=1e-6, device=device) if is_full else None
+        self.mlp = GatedMLP(dim, round(MLP * dim), device) if is_full else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = self.norm(x)
+        u = self.up(n)
+        if self.conv is not None:
+            u = F.silu(self.conv(u, u.new_zeros(u.shape[0], TAPS - 1, u.shape[2]))[0])
+        r, _ = self.cell(u)
+        if self.gate is not None:
+            r = r * F.silu(self.gate(n))
+        x = x + self.down(r)
+        return x if self.mlp is None or self.mlp_norm is None else x + self.mlp(self.mlp_norm(x))
+
+
+class Transformer(nn.Module):
+    """Causal attention of four heads with rotary positions (Su et al. 2021, RoFormer, arXiv:2104.09864), and an MLP; norms before both."""
+
+    def __init__(self, dim: int, inside: int, device: Any = None):
+        super().__init__()
+        if dim % (2 * HEADS):
+            raise Unfit(f"transformer: dim is {dim}; {HEADS} heads with rotary positions need a multiple of {2 * HEADS}")
+        self.norm, self.mlp_norm = (nn.RMSNorm(dim, eps=1e-6, device=device) for _ in range(2))
+        self.inward = nn.Linear(dim, 3 * dim, bias=False, device=device)
+        self.outward = nn.Linear(dim, dim, bias=False, device=device)
+        self.mlp = GatedMLP(dim, inside, device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = self.inward(self.norm(x)).unflatten(-1, (3, HEADS, -1)).movedim(2, 0).transpose(2, 3)  # [3, B, heads, T, width]
+        q, k, v = _turned(parts[0]), _turned(parts[1]), parts[2]
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.outward(y.transpose(1, 2).flatten(2))
+        return x + self.mlp(self.mlp_norm(x))
+
+
+def _turned(x: Tensor) -> Tensor:
+    """x: [..., T, width]; each pair of channels turned by an angle that grows with the step."""
+    half = x.shape[-1] // 2
+    rates = 10_000.0 ** -(torch.arange(half, device=x.device, dtype=torch.float32) / half)
+    angle = torch.outer(torch.arange(x.shape[-2], device=x.device, dtype=torch.float32), rates)
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], -1).to(x.dtype)

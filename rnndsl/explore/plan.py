@@ -1,0 +1,103 @@
+"""What is to be run: each cell on each task at each size, seed and rate, all trained in the same way."""
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rnndsl.explore.candidates import Candidate
+from rnndsl.explore.shapes import Request, Shape, shape_of
+from rnndsl.tasks import Task
+
+
+@dataclass(frozen=True)
+class Training:
+    """How every model of a study is made and trained. layers: blocks; block: `plain`, a norm, the cell between two projections, and what
+    came in added, or `full`, with a convolution of four steps before the cell, a gate behind it, and an MLP of twice the width. decay: of weights that are matrices. warmup: the share of
+    the steps in which the rate rises; rate_end: the share of it that a cosine leaves. looks: how often it is validated."""
+
+    steps: int = 1600
+    batch: int = 128
+    layers: int = 1
+    block: str = "plain"
+    clip: float = 1.0
+    decay: float = 0.01
+    warmup: float = 0.05
+    rate_end: float = 0.1
+    looks: int = 20
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run: what is trained on what, and with which numbers."""
+
+    candidate: Candidate
+    task: Task
+    shape: Shape
+    rate: float
+    seed: int
+
+    @property
+    def identity(self) -> str:
+        """What tells it from the others of its cell and task."""
+        return json.dumps([self.shape.text, self.rate, self.seed])
+
+    def settled(self, suggest: Any) -> "Case":
+        """Itself: nothing is open."""
+        return self
+
+
+@dataclass(frozen=True)
+class Open:
+    """A run whose rate and shape the study chooses, from what it has seen. suggest: Optuna's Trial."""
+
+    candidate: Candidate
+    task: Task
+    shapes: tuple[Shape, ...]
+    rates: tuple[float, float]
+    number: int
+
+    @property
+    def identity(self) -> str:
+        """What tells it from the others of its cell and task."""
+        return json.dumps(["search", self.number])
+
+    def settled(self, suggest: Any) -> Case:
+        """The run that was chosen."""
+        rate = suggest.suggest_float("lr", *self.rates, log=True)
+        by_text = {s.text: s for s in self.shapes}
+        shape = by_text[suggest.suggest_categorical("size", list(by_text))]
+        return Case(self.candidate, self.task, shape, rate, seed=self.number)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A command: what to try. requests: the sizes of each model, as they were asked for; rates: each of them, or the lowest and the highest of a search;
+    search: how many runs of each cell on each task choose their rate and size, None for all of them at every rate."""
+
+    candidates: tuple[Candidate, ...]
+    tasks: tuple[Task, ...]
+    requests: tuple[Request, ...]
+    rates: tuple[float, ...]
+    seeds: int
+    training: Training
+    search: int | None = None
+
+    def cases(self, say: Callable[[str], None] = lambda _: None) -> list[Case | Open]:
+        """Every run, each once; the first seed of all comes first, so that there is something to see early. Raises Unfit for sizes that a cell cannot have."""
+        shapes: dict[Any, tuple[Shape, ...]] = {}
+        for task, candidate in itertools.product(self.tasks, self.candidates):
+            say(f"compiling {candidate.label}")
+            fitting = (shape_of(candidate, task, self.training, r, self.candidates) for r in self.requests)
+            shapes[task.name, candidate.key] = tuple(dict.fromkeys(fitting))
+        pairs = [(t, c, shapes[t.name, c.key]) for t in self.tasks for c in self.candidates]
+        if self.search is not None:
+            low, high = min(self.rates), max(self.rates)
+            return [Open(c, t, s, (low, high), n) for n in range(self.search) for t, c, s in pairs]
+        return [Case(c, t, one, rate, seed) for seed in range(self.seeds) for t, c, s in pairs for one in s for rate in self.rates]

@@ -1,0 +1,59 @@
+"""What a study holds, as plain data: an object a run."""
+
+from collections import Counter
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from rnndsl.explore.store import ERROR, Group, Store
+
+SETTINGS, RECORD = "settings", "record"  # the attributes of a trial: what was run, and how it ended
+_STATES = {TrialState.WAITING: "waiting", TrialState.RUNNING: "running", TrialState.FAIL: "failed"}
+
+
+def records(store: Store) -> list[dict[str, Any]]:
+    """Every run of a store that counts. Each has
+
+    cell, key, family, structure, growth    the cell's label, a few letters for what its program says, what the compiler finds; None for a baseline
+    task, metric_name, chance, train, test  the task, what is measured, the score by chance, the lengths of training and testing
+    size, dim, sizes, seed, lr              as text, and by name
+    status                                  waiting, running, done, solved (before its last step), diverged, failed
+    steps, metric, beyond, by_length        steps taken; the score at the longest length of training, the mean over those beyond, and each: a length and a score
+    solved, solved_at                       whether the metric counts as learned; at which step it first did, on unseen sequences
+    parameters, seconds, step_seconds       of the model; of the run; the median of a step
+    looks                                   on its way: step, loss, score, beyond
+    error                                   of one that failed
+    training, device, machine, threads, torch, python, rnndsl
+
+    and None where that is not known yet."""
+    groups = store.groups()
+    keys = {(g.attributes["cell"]["label"], g.attributes["cell"]["key"]) for g in groups if "cell" in g.attributes}
+    several = Counter(label for label, _ in keys)
+    found = []
+    for group in groups:
+        if "training" not in group.attributes:  # the last of what is said of it: it is being made
+            continue
+        cell = group.attributes["cell"]
+        label = cell["label"] if several[cell["label"]] == 1 else f"{cell['label']}@{cell['key']}"
+        counting = [*group.counting().values(), *group.given_up().values()]
+        found += [_record(group, label, t) for t in sorted(counting, key=lambda t: t.number)]
+    return found
+
+
+def _record(group: Group, label: str, trial: FrozenTrial) -> dict[str, Any]:
+    cell, task, said = group.attributes["cell"], group.attributes["task"], trial.user_attrs
+    settings, ended = said.get(SETTINGS, {}), said.get(RECORD, {})
+    by_length = ended.get("by_length")
+    return {
+        "cell": label, "key": cell["key"], **{n: cell.get(n) for n in ("family", "structure", "growth")},
+        "task": task["name"], "metric_name": task["metric"], "chance": task["chance"], "train": task["train"], "test": task["test"],
+        **{n: settings.get(n) for n in ("size", "dim", "sizes", "seed", "lr")},
+        "status": ended.get("status") or _STATES.get(trial.state, "failed"),
+        **{n: ended.get(n) for n in ("steps", "metric", "beyond")},
+        "by_length": None if by_length is None else [[int(n), score] for n, score in by_length.items()],
+        "solved": ended.get("is_solved"),
+        **{n: ended.get(n) for n in ("solved_at", "parameters", "seconds", "step_seconds", "looks")},
+        "error": said.get(ERROR) or ("its workers died" if trial.state == TrialState.FAIL else None),
+        "training": group.attributes["training"],
+        **{n: settings.get(n) for n in ("device", "machine", "threads", "torch", "python", "rnndsl")},
+    }  # fmt: skip

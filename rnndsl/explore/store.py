@@ -1,0 +1,221 @@
+"""Where runs are queued and kept: Optuna's storage, a journal in a folder, or a database by its URL. Several processes and machines may share it.
+
+A run is a trial of Optuna's study of its cell and task. What must hold whatever dies, and whenever: each case has one trial that counts. That is the first, by
+number, that has not failed without an error, as one whose worker died. So queueing may be repeated, and is; a case whose only trial was left is queued again; and a
+trial that two processes queued at once counts once. That a worker lives is told by a lock that it holds on its trial's file, which the system lets go of when the
+worker ends, or, in a database, by the heartbeats that Optuna keeps.
+"""
+
+import os
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from rnndsl.explore.plan import Case, Open
+from rnndsl.tools import Unfit
+
+BEAT = 20  # seconds between heartbeats in a database
+ERROR = "error"  # the attribute of a trial that failed by itself
+ATTEMPTS = 3  # so often a case is taken up whose workers die
+JOURNAL = "journal.log"
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Optuna's study of one cell on one task, and all its trials as they are now."""
+
+    study: Any
+    trials: tuple[FrozenTrial, ...]
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What was said of it when it was made: cell, task, training."""
+        return self.study.user_attrs
+
+    def counting(self) -> dict[str, FrozenTrial]:
+        """The trial that counts, of each case that has one."""
+        found: dict[str, FrozenTrial] = {}
+        for trial in self.trials:
+            if not was_left(trial):
+                found.setdefault(trial.user_attrs["case"], trial)
+        return found
+
+    def given_up(self) -> dict[str, FrozenTrial]:
+        """The last trial of each case whose workers died too often."""
+        left = {t.number: t.user_attrs["case"] for t in self.trials if was_left(t)}
+        often = Counter(left.values())
+        counting = self.counting()
+        return {case: self.trials[n] for n, case in left.items() if often[case] >= ATTEMPTS and case not in counting}
+
+
+def was_left(trial: FrozenTrial) -> bool:
+    """Whether its worker died."""
+    return trial.state == TrialState.FAIL and ERROR not in trial.user_attrs
+
+
+class _Lock:
+    """Optuna's journal is written by one process at a time; a lock of the system's is let go of when its holder dies."""
+
+    def __init__(self, path: Path):
+        self._lock = FileLock(path)
+
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+class Store:
+    """Optuna's storage, and who of its workers lives."""
+
+    def __init__(self, where: str, is_new: bool):
+        """where: a folder, or the URL of a database. is_new: whether it may be made. Raises Unfit where there is none, or no database of such a URL."""
+        self.where = where
+        self._folder = None if "://" in where else Path(where)
+        if self._folder is None:
+            try:
+                self._storage: Any = RDBStorage(where, heartbeat_interval=BEAT)
+            except Exception as e:  # of the database's driver, whatever that is
+                raise Unfit(f"{where}: {str(e).splitlines()[0]}") from None
+            return
+        journal = self._folder / JOURNAL
+        if not is_new and not journal.is_file():
+            raise Unfit(f"{where}: there is no study in it")
+        if self._folder.exists() and not self._folder.is_dir():
+            raise Unfit(f"{where}: a study is a folder, and this is a file")
+        (self._folder / "running").mkdir(parents=True, exist_ok=True)
+        _mend(journal)
+        self._storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_Lock(_beside(journal))))  # type: ignore[arg-type]
+
+    def groups(self) -> list[Group]:
+        """Everything that is in it."""
+        found = []
+        for frozen in self._storage.get_all_studies():
+            study = optuna.load_study(study_name=frozen.study_name, storage=self._storage)
+            found.append(Group(study, tuple(self._storage.get_all_trials(frozen._study_id, deepcopy=False))))
+        return found
+
+    def group(self, name: str, direction: str, attributes: dict[str, Any]) -> Group:
+        """The group of this name, made where there is none."""
+        study = optuna.create_study(storage=self._storage, study_name=name, direction=direction, load_if_exists=True)
+        known = study.user_attrs
+        for key, value in attributes.items():
+            if key not in known:
+                study.set_user_attr(key, value)
+        return self.now(Group(study, ()))
+
+    def now(self, group: Group) -> Group:
+        """The group as it is at this moment."""
+        return Group(group.study, tuple(self._storage.get_all_trials(group.study._study_id, deepcopy=False)))
+
+    def queue(self, group: Group, cases: Sequence[Case | Open]) -> None:
+        """Sees that each of these cases of a group has a trial that counts, or was given up."""
+        self._fail_those_left(group)
+        group = self.now(group)
+        known = {**group.counting(), **group.given_up()}
+        for case in cases:
+            if case.identity not in known:
+                group.study.enqueue_trial({}, user_attrs={"case": case.identity})
+
+    @contextmanager
+    def taken(self, group: Group, case: Case | Open) -> Iterator[Trial | None]:
+        """The trial of a case, to be run by this process alone; None where another process has it, or it has ended."""
+        waiting = group.counting().get(case.identity)
+        if waiting is None or waiting.state != TrialState.WAITING:
+            yield None
+            return
+        with self._held(group, waiting) as has_it:
+            now = self.now(group).counting().get(case.identity) if has_it else None
+            if now is None or now.number != waiting.number or not self._begin(group, now):
+                yield None
+                return
+            yield Trial(group.study, self._id(group, now))
+
+    def _begin(self, group: Group, trial: FrozenTrial) -> bool:
+        """Whether this process is the one that begins it."""
+        try:
+            return self._storage.set_trial_state_values(self._id(group, trial), state=TrialState.RUNNING)
+        except optuna.exceptions.UpdateFinishedTrialError:  # another was faster, and has ended it already
+            return False
+
+    def _fail_those_left(self, group: Group) -> None:
+        """Ends the trials whose workers died."""
+        if self._folder is None:
+            with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+                optuna.storages.fail_stale_trials(group.study)
+            return
+        for trial in group.trials:
+            if trial.state != TrialState.RUNNING:
+                continue
+            with self._held(group, trial) as is_left, suppress(optuna.exceptions.UpdateFinishedTrialError):  # it may have ended in the meantime
+                if is_left:
+                    self._storage.set_trial_state_values(self._id(group, trial), state=TrialState.FAIL)
+
+    def _id(self, group: Group, trial: FrozenTrial) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(group.study._study_id, trial.number)
+
+    def _file(self, group: Group, trial: FrozenTrial) -> Path:
+        assert self._folder is not None
+        return self._folder / "running" / f"{group.study._study_id}-{trial.number}"
+
+    @contextmanager
+    def _held(self, group: Group, trial: FrozenTrial) -> Iterator[bool]:
+        """Holds a trial for this process, as long as it lives; whether no other does."""
+        if self._folder is None:
+            with _beating(self._storage, self._id(group, trial)):
+                yield True
+            return
+        lock = FileLock(self._file(group, trial), timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+
+@contextmanager
+def _beating(storage: Any, trial: int) -> Iterator[None]:
+    """Keeps a trial's heart beating."""
+    is_over = threading.Event()
+
+    def beat() -> None:
+        while not is_over.wait(BEAT):
+            storage.record_heartbeat(trial)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _beside(journal: Path) -> Path:
+    return journal.with_name("journal.lock")
+
+
+def _mend(journal: Path) -> None:
+    """Takes away what a process that died has written of a line."""
+    with FileLock(_beside(journal)):
+        if journal.is_file() and (text := journal.read_bytes()) and not text.endswith(b"\n"):
+            os.truncate(journal, text.rfind(b"\n") + 1)
