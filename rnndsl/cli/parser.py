@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rnndsl.cli import bench, cache, check, compile, completion, explain, export, fmt, lsp, new, tune, verify, zoo
+from rnndsl.cli import bench, cache, check, compile, completion, explain, explore, export, fmt, lsp, new, tune, verify, zoo
 from rnndsl.cli.terminal import width
 from rnndsl.version import VERSION
 
 WIDTH = 118  # of help that goes to no terminal
 
-COMMANDS = (compile, check, fmt, explain, verify, bench, tune, export, new, zoo, completion, lsp, cache)  # in the order of --help
+COMMANDS = (compile, check, fmt, explain, verify, bench, tune, explore, export, new, zoo, completion, lsp, cache)  # in the order of --help
 
 
 class _Parser(argparse.ArgumentParser):
@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
         "  rnndsl verify my_cell.rnn     says whether its layers are right here\n"
         "  rnndsl bench my_cell.rnn      says how fast it is here\n"
         "  rnndsl tune my_cell.rnn --shape 8,4096    looks for the fastest kernels on this GPU\n"
+        "  rnndsl explore my_cell.rnn GRU --task parity,mqar       trains it, and says what it has learned\n"
         "  rnndsl export my_cell.rnn --c -o src --size D=3 H=16      writes it as a C header\n",
     )
     main.set_defaults(main=main)

@@ -24,8 +24,12 @@ class Progress:
             return
         self._last = now
         count = f"{done}/{total}" if total else "warm-up"
+        self.share(done, total, f"{task}: {name} {count}, {now - self._start:.0f} s")
+
+    def share(self, done: int, total: int, what: str) -> None:
+        """Says how much of something is done."""
         filled = 20 * done // total if total else 0
-        self._write(f"[{'#' * filled}{'.' * (20 - filled)}] {task}: {name} {count}, {now - self._start:.0f} s")
+        self._write(f"[{'#' * filled}{'.' * (20 - filled)}] {what}")
 
     def clear(self) -> None:
         """Takes the line away."""

@@ -27,12 +27,10 @@ def records(store: Store) -> list[dict[str, Any]]:
 
     and None where that is not known yet."""
     groups = store.groups()
-    keys = {(g.attributes["cell"]["label"], g.attributes["cell"]["key"]) for g in groups if "cell" in g.attributes}
+    keys = {(g.attributes["cell"]["label"], g.attributes["cell"]["key"]) for g in groups}
     several = Counter(label for label, _ in keys)
     found = []
     for group in groups:
-        if "training" not in group.attributes:  # the last of what is said of it: it is being made
-            continue
         cell = group.attributes["cell"]
         label = cell["label"] if several[cell["label"]] == 1 else f"{cell['label']}@{cell['key']}"
         counting = [*group.counting().values(), *group.given_up().values()]

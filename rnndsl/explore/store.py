@@ -10,7 +10,7 @@ import os
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from rnndsl.tools import Unfit
 
 BEAT = 20  # seconds between heartbeats in a database
 ERROR = "error"  # the attribute of a trial that failed by itself
+COMPLETE = "complete"  # the attribute of a group of which everything has been said
 ATTEMPTS = 3  # so often a case is taken up whose workers die
 JOURNAL = "journal.log"
 
@@ -42,7 +43,7 @@ class Group:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What was said of it when it was made: cell, task, training."""
+        """What it says of itself: cell, task, training."""
         return self.study.user_attrs
 
     def counting(self) -> dict[str, FrozenTrial]:
@@ -103,21 +104,22 @@ class Store:
         self._storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_Lock(_beside(journal))))  # type: ignore[arg-type]
 
     def groups(self) -> list[Group]:
-        """Everything that is in it."""
-        found = []
-        for frozen in self._storage.get_all_studies():
-            study = optuna.load_study(study_name=frozen.study_name, storage=self._storage)
-            found.append(Group(study, tuple(self._storage.get_all_trials(frozen._study_id, deepcopy=False))))
-        return found
+        """Every group that is in it, but for those that are only being made."""
+        names = optuna.get_all_study_names(self._storage)
+        found = [self.find(n) for n in names]
+        return [self.now(g) for g in found if COMPLETE in g.attributes]
 
-    def group(self, name: str, direction: str, attributes: dict[str, Any]) -> Group:
-        """The group of this name, made where there is none."""
+    def group(self, name: str, direction: str, attributes: Callable[[], dict[str, Any]]) -> Group:
+        """The group of this name, made where there is none, and told what it says of itself."""
         study = optuna.create_study(storage=self._storage, study_name=name, direction=direction, load_if_exists=True)
-        known = study.user_attrs
-        for key, value in attributes.items():
-            if key not in known:
+        if COMPLETE not in study.user_attrs:
+            for key, value in {**attributes(), COMPLETE: True}.items():
                 study.set_user_attr(key, value)
         return self.now(Group(study, ()))
+
+    def find(self, name: str) -> Group:
+        """The group of this name, which has been made."""
+        return Group(optuna.load_study(study_name=name, storage=self._storage), ())
 
     def now(self, group: Group) -> Group:
         """The group as it is at this moment."""

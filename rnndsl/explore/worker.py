@@ -1,133 +1,90 @@
-"""A worker: takes one run after the other, trains, and writes down how it ended."""
+"""A worker: sees that everything of a plan is queued, and takes one run after the other until all have ended."""
 
-import platform
+import hashlib
 import time
-import traceback
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import optuna
-import torch
+from optuna.trial import FrozenTrial
 
 from rnndsl.explore.plan import Case, Open, Plan
-from rnndsl.explore.store import ERROR, Group, Store
-from rnndsl.explore.training import Look, Outcome, Run
+from rnndsl.explore.runs import Watch, carry_out
+from rnndsl.explore.store import Group, Store
+from rnndsl.tasks import Task
 from rnndsl.tools import Unfit
-from rnndsl.version import VERSION
 
-SETTINGS = "settings"  # the attributes of a trial: what was run, and how it ended
-RECORD = "record"
+PAUSE = 1.0  # seconds between looks at what others do
 
 
-class Watch(Protocol):
-    """Who looks on. Each call may take no long time."""
+@dataclass(frozen=True)
+class Work:
+    """A plan's cases, in their order, each with the group that it belongs to."""
 
-    def look(self, case: Case, look: Look) -> None: ...
-    def ended(self, case: Case, what: Any) -> None: ...
+    plan: Plan
+    cases: tuple[Case | Open, ...]
+    store: Store
+    names: tuple[str, ...]
+
+    def queued(self) -> dict[str, Group]:
+        """The groups by name, as they are now, where every case is queued."""
+        found = {}
+        for name in dict.fromkeys(self.names):
+            own = [c for c, n in zip(self.cases, self.names, strict=True) if n == name]
+            direction = "maximize" if own[0].task.metric == "accuracy" else "minimize"
+            group = self.store.group(name, direction, lambda own=own: _attributes(self.plan, own[0]))  # type: ignore[misc]
+            self.store.queue(group, own)
+            found[name] = self.store.now(group)
+        return found
+
+    def ended(self, groups: dict[str, Group]) -> dict[int, FrozenTrial]:
+        """The trial that counts of each case that has ended, by the case's number."""
+        counting = {name: {**g.given_up(), **g.counting()} for name, g in groups.items()}
+        found = {i: counting[name].get(case.identity) for i, (case, name) in enumerate(zip(self.cases, self.names, strict=True))}
+        return {i: t for i, t in found.items() if t is not None and t.state.is_finished()}
 
 
-def groups_of(plan: Plan, cases: Iterable[Case | Open], store: Store) -> list[tuple[Group, list[Case | Open]]]:
-    """The cases of a plan by the groups that they belong to, which are made where they are missing. Raises Unfit where the store trains otherwise."""
+def work_of(plan: Plan, cases: Sequence[Case | Open], store: Store) -> Work:
+    """What is to be done in a store. Raises Unfit where it trains otherwise."""
     for group in store.groups():
         _check_training(group, plan, store.where)
-    found: dict[str, tuple[Group, list[Case | Open]]] = {}
-    for case in cases:
-        name = f"{case.candidate.label} · {case.task.name} · {case.candidate.key}"
-        if name not in found:
-            direction = "maximize" if case.task.metric == "accuracy" else "minimize"
-            found[name] = store.group(name, direction, _attributes(plan, case)), []
-        found[name][1].append(case)
-    for group, own in found.values():
-        store.queue(group, own)
-    return list(found.values())
+    drawn = {t.name: fingerprint(t) for t in plan.tasks}
+    names = [f"{c.candidate.label} {c.candidate.key} · {c.task.name} {drawn[c.task.name]}" for c in cases]
+    return Work(plan, tuple(cases), store, tuple(names))
+
+
+def fingerprint(task: Task) -> str:
+    """A few letters that change with what a task draws."""
+    drawn = [task.batch(2, 0, split=split, length=task.train[1]) for split in ("train", "test")]
+    said = repr((task.train, task.test, task.metric, task.answers, [t.tolist() for b in drawn for t in b]))
+    return hashlib.sha256(said.encode()).hexdigest()[:8]
+
+
+def do(work: Work, device: str, until: float, watch: Watch) -> None:
+    """Takes runs until all have ended, those of workers that die too; or until the clock, time.monotonic, passes `until`, behind which none is begun."""
+    while True:
+        groups = work.queued()
+        for case, name in zip(work.cases, work.names, strict=True):
+            if time.monotonic() > until:
+                return
+            with work.store.taken(work.store.now(groups[name]), case) as trial:
+                if trial is not None:
+                    carry_out(case, trial, work.plan.training, device, watch)
+        if len(work.ended(work.queued())) == len(work.cases):
+            return
+        time.sleep(PAUSE)
 
 
 def _attributes(plan: Plan, case: Case | Open) -> dict[str, Any]:
     """What a group says of itself."""
     candidate, task = case.candidate, case.task
-    source = candidate.source
-    return {
-        "cell": {"label": candidate.label, "key": candidate.key, "program": source.text if source else None, **candidate.facts},
-        "task": {"name": task.name, "about": task.about, "source": task.source, "metric": task.metric, "chance": task.chance, "train": task.train, "test": task.test},
-        "training": plan.training.data,
-    }
+    program = candidate.source.text if candidate.source else None
+    told = {name: getattr(task, name) for name in ("name", "about", "source", "metric", "chance", "train", "test")}
+    return {"cell": {"label": candidate.label, "key": candidate.key, "program": program, **candidate.facts}, "task": told, "training": plan.training.data}
 
 
 def _check_training(group: Group, plan: Plan, where: str) -> None:
-    known, wanted = group.attributes.get("training"), plan.training.data
-    if known is not None and known != wanted:
-        other = ", ".join(f"{n} {known.get(n)} and not {v}" for n, v in wanted.items() if known.get(n) != v)
+    known, wanted = group.attributes["training"], plan.training.data
+    other = ", ".join(f"{n} {known.get(n)} and not {v}" for n, v in wanted.items() if known.get(n) != v)
+    if other:
         raise Unfit(f"{where}: the study trains with {other}; what is trained otherwise needs another study")
-
-
-def work(plan: Plan, cases: list[Case | Open], store: Store, watch: Watch, device: str, until: float) -> None:
-    """Takes runs until all have ended, also those of workers that die, or the clock stands at `until`, behind which none is begun."""
-    while True:
-        groups = groups_of(plan, cases, store)
-        are_all_over = True
-        for case, group in _in_order(cases, groups):
-            if time.monotonic() > until:
-                return
-            with store.taken(store.now(group), case) as trial:
-                if trial is not None:
-                    _run(case, trial, plan, watch, device)
-        counted = [t for group, own in groups for t in _counted(store.now(group), own)]
-        are_all_over = all(t.state.is_finished() for t in counted)
-        if are_all_over or time.monotonic() > until:
-            return
-        time.sleep(1.0)
-
-
-def _in_order(cases: list[Case | Open], groups: list[tuple[Group, list[Case | Open]]]) -> list[tuple[Case | Open, Group]]:
-    """Each case of a plan, in its order, with its group."""
-    group_of = {id(case): group for group, own in groups for case in own}
-    return [(case, group_of[id(case)]) for case in cases]
-
-
-def _counted(group: Group, own: list[Case | Open]) -> list[Any]:
-    known = {**group.given_up(), **group.counting()}
-    return [known[c.identity] for c in own if c.identity in known]
-
-
-def _run(open_case: Case | Open, trial: optuna.trial.Trial, plan: Plan, watch: Watch, device: str) -> None:
-    """Runs a trial that this process has taken."""
-    tell: Callable[..., Any] = trial.study.tell
-    case = open_case.settled(trial)
-    trial.set_user_attr(SETTINGS, settings_of(case, device))
-    try:
-        run = Run(case, plan.training, device)
-        for look in run:
-            trial.report(look.score, look.step)
-            watch.look(case, look)
-            if isinstance(open_case, Open) and trial.should_prune():
-                break
-        outcome = run.outcome()
-    except Exception as e:  # of whatever is wrong with a cell or a task; the others go on
-        message = "".join(traceback.format_exception_only(e)).strip()
-        trial.set_user_attr(ERROR, message)
-        trial.set_user_attr("traceback", traceback.format_exc())
-        tell(trial, state=optuna.trial.TrialState.FAIL)
-        watch.ended(case, message)
-        return
-    trial.set_user_attr(RECORD, asdict(outcome))
-    tell(trial, case.task.chance if outcome.metric is None else outcome.metric)
-    watch.ended(case, outcome)
-
-
-def settings_of(case: Case, device: str) -> dict[str, Any]:
-    """What a run was, and where, as plain data."""
-    return {
-        "dim": case.shape.dim, "sizes": dict(case.shape.sizes), "size": case.shape.text, "seed": case.seed, "lr": case.rate, "device": device,
-        "rnndsl": VERSION, "torch": torch.__version__, "python": platform.python_version(), "machine": machine(device), "threads": torch.get_num_threads(),
-    }  # fmt: skip
-
-
-def machine(device: str) -> str:
-    """The processor's name."""
-    from rnndsl.tools.bench.machine import cpu_name
-
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name()
-
-
-__all__ = ["Outcome", "Watch", "groups_of", "work"]

@@ -5,6 +5,7 @@
     values        sums, a chaotic system, spikes       digits   images, a pixel a step          texts   the bytes of a file
 """
 
+import runpy
 from pathlib import Path
 
 from rnndsl.checks.suggest import closest
@@ -12,7 +13,7 @@ from rnndsl.tasks import digits, formal, recall, values
 from rnndsl.tasks.task import IGNORE, Batch, Draw, Task, at_end
 from rnndsl.tasks.texts import text
 
-__all__ = ["IGNORE", "TASKS", "Batch", "Draw", "Task", "at_end", "task", "text"]
+__all__ = ["IGNORE", "TASKS", "Batch", "Draw", "Task", "at_end", "task", "tasks_of", "text"]
 
 TASKS: dict[str, Task] = {t.name: t for part in (formal, recall, values, digits) for t in part.TASKS}
 
@@ -26,3 +27,17 @@ def task(name: str) -> Task:
         near = closest(name, [*TASKS, "text"])
         raise ValueError(f"there is no task {name!r}; " + (f"did you mean {near}?" if near else f"there are {', '.join([*TASKS, 'text'])}"))
     return TASKS[name]
+
+
+def tasks_of(name: str) -> list[Task]:
+    """The tasks of a command line: `task`'s, or those of a Python file, `mine.py`, which is run for them; `mine.py:NAME` is one of several. Raises ValueError where
+    there is none, OSError for a file that cannot be read."""
+    file, dot, chosen = name.partition(".py")
+    if not dot or (chosen and not chosen.startswith(":")) or name.startswith("text:"):
+        return [task(name)]
+    values = [v for v in runpy.run_path(f"{file}.py").values() if isinstance(v, Task | list | tuple | dict)]
+    flat = [t for v in values for t in ([v] if isinstance(v, Task) else v.values() if isinstance(v, dict) else v) if isinstance(t, Task)]
+    found = [t for t in dict.fromkeys(flat) if chosen[1:] in ("", t.name)]
+    if not found:
+        raise ValueError(f"{file}.py has no {'Task' if not chosen else f'task {chosen[1:]}'}" + (f"; it has {', '.join(t.name for t in flat)}" if flat else ""))
+    return found

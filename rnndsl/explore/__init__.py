@@ -1,0 +1,9 @@
+"""Many cells, many tasks, one leaderboard: what can a cell learn, how far back does its memory reach, at what cost?
+
+    candidates   cells of files, folders, the zoo; baselines      shapes    their sizes        models     a model around one
+    plan         what is to be run: cases                         training  one run            runs       from the queue to a record
+    store        the queue, on Optuna's storage                   worker    takes runs         console    what one sees of it
+    session      several workers on one plan                      records   runs as plain data
+
+Needs `pip install "rnndsl[explore]"`.
+"""

@@ -1,0 +1,43 @@
+"""A command at work: this process as a worker, and others of the same command beside it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from rnndsl.explore.console import Console
+from rnndsl.explore.plan import Plan
+from rnndsl.explore.store import Store
+from rnndsl.explore.worker import do, work_of
+
+
+def explore(plan: Plan, where: str, device: str, minutes: float | None, workers: int, again: Sequence[str], say: Callable[[str], None], is_shown: bool) -> None:
+    """Carries out a plan in the store at `where`. again: the arguments of this command, with which more workers are started. Raises Unfit for a plan that
+    cannot be carried out, or not in this store."""
+    until = time.monotonic() + (60 * minutes if minutes is not None else float("inf"))
+    cases = plan.cases(say)
+    work = work_of(plan, cases, Store(where, is_new=True))
+    work.queued()
+    threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else torch.get_num_threads()
+    torch.set_num_threads(threads)
+    others = [_start(again, threads, minutes) for _ in range(workers - 1)]
+    console = Console(work, workers, is_shown)
+    try:
+        console.refresh()
+        do(work, device, until, console)
+        for other in others:  # each ends after the run that it has begun
+            other.wait()
+        console.refresh(is_last=True)
+    finally:
+        for other in others:
+            other.terminate()
+        console.clear()
+
+
+def _start(arguments: Sequence[str], threads: int, minutes: float | None) -> subprocess.Popen[bytes]:
+    """One more worker, which says nothing unless something is wrong."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    return subprocess.Popen([sys.executable, "-m", "rnndsl", "explore", *arguments, "--workers", "1", "--helper"], env=environment, stdin=subprocess.DEVNULL)
