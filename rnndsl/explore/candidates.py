@@ -2,12 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rnndsl import zoo
-from rnndsl.checks.suggest import closest
 from rnndsl.diagnostics import Source
 from rnndsl.tools import Unfit
 
@@ -96,8 +96,9 @@ def _of(name: str) -> list[Candidate]:
     try:
         return _cells(zoo.entry(name).path, None)
     except KeyError:
-        near = closest(name, [*BASELINES, *(e.name for e in zoo.entries())])
-        hint = f"; did you mean {near}?" if near else ""
+        known = {n.lower(): n for n in (*BASELINES, *(e.name for e in zoo.entries()))}
+        near = get_close_matches(name.lower(), known, n=1)
+        hint = f"; did you mean {known[near[0]]}?" if near else ""
         raise Unfit(f"there is no cell {name}: give a .rnn file, a folder of them, a cell of `rnndsl zoo`, or one of {', '.join(BASELINES)}{hint}") from None
 
 
