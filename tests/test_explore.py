@@ -197,8 +197,8 @@ def test_what_one_worker_has_no_other_takes(tmp_path, where):
                 assert theirs is None
         with stores[1].taken(groups[1], second) as theirs:
             assert theirs is not None
-        stores[1].queue(stores[1].now(groups[1]), works[1].cases)
-        assert [t.state for t in stores[1].now(groups[1]).trials] == [TrialState.RUNNING] * 2, "who lives keeps what he has"
+            stores[1].queue(stores[1].now(groups[1]), works[1].cases)
+            assert [t.state for t in stores[1].now(groups[1]).trials] == [TrialState.RUNNING] * 2, "who lives keeps what he has"
         mine.study.tell(mine, 0.5)
     with stores[1].taken(stores[1].now(groups[1]), first) as theirs:
         assert theirs is None

@@ -179,4 +179,4 @@ def _show(options: Namespace, where: str) -> None:
     if options.json:
         print(json.dumps(found, indent=1))
         return
-    raise NotImplementedError
+    raise NotImplementedError  # board

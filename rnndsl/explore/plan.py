@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rnndsl.explore.candidates import Candidate
-from rnndsl.explore.shapes import Request, Shape, shape_of
+from rnndsl.explore.shapes import Request, Shape, parameters, shape_of
 from rnndsl.tasks import Task
 
 
@@ -94,8 +94,10 @@ class Plan:
         shapes: dict[Any, tuple[Shape, ...]] = {}
         for task, candidate in itertools.product(self.tasks, self.candidates):
             say(f"compiling {candidate.label}")
-            fitting = (shape_of(candidate, task, self.training, r, self.candidates) for r in self.requests)
-            shapes[task.name, candidate.key] = tuple(dict.fromkeys(fitting))
+            fitting = tuple(dict.fromkeys(shape_of(candidate, task, self.training, r, self.candidates) for r in self.requests))
+            for shape in fitting:  # what has no parameters is no model, and is told now
+                parameters(candidate, task, self.training, shape)
+            shapes[task.name, candidate.key] = fitting
         pairs = [(t, c, shapes[t.name, c.key]) for t in self.tasks for c in self.candidates]
         if self.search is not None:
             low, high = min(self.rates), max(self.rates)

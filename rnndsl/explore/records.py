@@ -1,6 +1,7 @@
 """What a study holds, as plain data: an object a run."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -11,8 +12,8 @@ SETTINGS, RECORD = "settings", "record"  # the attributes of a trial: what was r
 _STATES = {TrialState.WAITING: "waiting", TrialState.RUNNING: "running", TrialState.FAIL: "failed"}
 
 
-def records(store: Store) -> list[dict[str, Any]]:
-    """Every run of a store that counts. Each has
+def records(where: str | Path | Store) -> list[dict[str, Any]]:
+    """Every run of a study that counts: of a folder, or of a database by its URL. Each has
 
     cell, key, family, structure, growth    the cell's label, a few letters for what its program says, what the compiler finds; None for a baseline
     task, metric_name, chance, train, test  the task, what is measured, the score by chance, the lengths of training and testing
@@ -25,8 +26,8 @@ def records(store: Store) -> list[dict[str, Any]]:
     error                                   of one that failed
     training, device, machine, threads, torch, python, rnndsl
 
-    and None where that is not known yet."""
-    groups = store.groups()
+    and None where that is not known yet. Raises Unfit where there is no study."""
+    groups = (where if isinstance(where, Store) else Store(str(where), is_new=False)).groups()
     keys = {(g.attributes["cell"]["label"], g.attributes["cell"]["key"]) for g in groups}
     several = Counter(label for label, _ in keys)
     found = []
