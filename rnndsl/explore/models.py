@@ -81,12 +81,11 @@ class TorchBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Causal attention of four heads with rotary positions (Su et al. 2021, RoFormer, arXiv:2104.09864), and an MLP; norms before both."""
+    """Causal attention of four heads with rotary positions (Su et al. 2021, RoFormer, arXiv:2104.09864), and an MLP; norms before both.
+    dim: a multiple of 8."""
 
     def __init__(self, dim: int, inside: int, device: Any = None):
         super().__init__()
-        if dim % (2 * HEADS):
-            raise Unfit(f"transformer: dim is {dim}; {HEADS} heads with rotary positions need a multiple of {2 * HEADS}")
         self.norm, self.mlp_norm = (nn.RMSNorm(dim, eps=1e-6, device=device) for _ in range(2))
         self.inward = nn.Linear(dim, 3 * dim, bias=False, device=device)
         self.outward = nn.Linear(dim, dim, bias=False, device=device)

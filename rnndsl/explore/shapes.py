@@ -45,13 +45,13 @@ def shape_of(candidate: Candidate, task: Task, training: "Training", request: Re
     given = dict(request.sizes)
     dim = request.dim or given.get("H", 64)
     cells = [c for c in among if c.source]
-    if candidate.source is None and cells:
-        like = shape_of(cells[0], task, training, request, among)
-        wanted = parameters(cells[0], task, training, like)
-        return _matched(candidate, task, training, wanted, lambda n: _baseline(candidate, like.dim, n))
     if candidate.source is None:
-        shape = _baseline(candidate, dim, given.get("H", dim) if candidate.cell != "transformer" else dim)
-        return shape if request.parameters is None else _matched(candidate, task, training, request.parameters, lambda n: _baseline(candidate, dim, n))
+        wanted = request.parameters
+        if cells:
+            like = shape_of(cells[0], task, training, request, among)
+            dim, wanted = like.dim, parameters(cells[0], task, training, like)
+        shape = _baseline(candidate, dim, given.get("H", dim))
+        return shape if wanted is None else _matched(candidate, task, training, wanted, lambda n: _baseline(candidate, dim, n))
     if request.parameters is None:
         return _of_cell(candidate, dim, given)
     return _matched(candidate, task, training, request.parameters, lambda n: _of_cell(candidate, HEADS * n, given))
@@ -78,7 +78,9 @@ def _of_cell(candidate: Candidate, dim: int, given: Mapping[str, int]) -> Shape:
 
 
 def _baseline(candidate: Candidate, dim: int, inside: int) -> Shape:
-    return Shape(dim, (("mlp" if candidate.cell == "transformer" else "H", inside),))
+    if candidate.cell == "transformer":  # whose heads have pairs of channels
+        return Shape(max(1, round(dim / (2 * HEADS))) * 2 * HEADS, (("mlp", inside),))
+    return Shape(dim, (("H", inside),))
 
 
 def _matched(candidate: Candidate, task: Task, training: "Training", wanted: int, shape: Callable[[int], Shape]) -> Shape:
