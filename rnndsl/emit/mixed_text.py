@@ -32,6 +32,8 @@ class MixedText(TorchText):
         """Whether it is a product of a param, or what is made of params alone, and a sequence, which torch takes as one of matrices."""
         if not isinstance(expr, Apply) or expr.type.is_complex or len(expr.args) != 2 or self.lead(expr.args[0]) == self.lead(expr.args[1]):
             return False
+        if self.is_scaling(expr):
+            return False
         if any(a.type.is_complex or self.is_number(a) for a in expr.args):
             return False
         return self.is_linear(expr) if expr.op == "dot" else expr.op == "@" and any(a.type.rank == 2 for a in expr.args)

@@ -190,7 +190,23 @@ class TorchText:
             return left, Text(f"cast_complex({right.code})")
         return Text(f"cast_complex({left.code})"), right
 
+    def is_scaling(self, expr: Apply) -> bool:
+        """Whether it is diag(a) @ b, which scales the rows of b, or a @ diag(b), which scales the columns of a: no product of matrices."""
+        return expr.op == "@" and any(isinstance(x, Apply) and x.op == "diag" and not self.is_number(x.args[0]) for x in expr.args)
+
+    def _scaling(self, expr: Apply) -> Text:
+        a, b = expr.args
+        is_left = isinstance(a, Apply) and a.op == "diag"
+        diag, other = (a, b) if is_left else (b, a)
+        (vector,) = diag.args  # type: ignore[union-attr]
+        factor, scaled = (self.aligned(x, Type(expr.type.heads, x.type.axes)) for x in (vector, other))
+        if other.type.rank == 2:
+            factor = Text(f"{factor.within(ATOM)}.unsqueeze({-1 if is_left else -2})")
+        return Text(f"{factor.within(MUL)} * {scaled.within(MUL + 1)}", MUL)
+
     def _matmul(self, expr: Apply) -> Text:
+        if self.is_scaling(expr):
+            return self._scaling(expr)
         a, b = expr.args
         heads = expr.type.heads
         left, right = self.operand(expr, a, Type(heads, a.type.axes)), self.operand(expr, b, Type(heads, b.type.axes))
