@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rnndsl.explore.board import Board, Column
+from rnndsl.explore.lines import BANDS, Style, style_of
 from rnndsl.explore.wording import chance_text, plain
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 200, 18, 40  # around the plot
 _PLOT_WIDE, _PLOT_HIGH = 440, 210
 _LINE_HIGH = 14
 _LONGEST = 22  # letters of a label
-COLOURS, DASHES, MARKS = 8, 3, 4  # what tells lines apart, besides their labels
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Series:
-    """A line in the units of what is shown. number: which colour, dash and mark; band: lowest and highest at each point."""
+    """A line in the units of what is shown. number: of the row; band: lowest and highest at each point."""
 
     label: str
     number: int
@@ -30,9 +30,7 @@ class Line:
     """A line in the picture. path, band: of an SVG; marks: where a point is; end: its last; at: the height of its label."""
 
     label: str
-    colour: int
-    dash: int
-    mark: int
+    style: Style
     path: str
     band: str
     marks: tuple[Point, ...]
@@ -77,7 +75,7 @@ class _Axis:
 def charts(board: Board, column: Column) -> list[Chart]:
     """What is to be seen of a task: scores by length, where there are longer sequences than in training; scores and losses on the way."""
     entries = [(i, r, r.entries[column.name]) for i, r in enumerate(board.rows) if column.name in r.entries]
-    has_bands = len(entries) <= 6
+    has_bands = len(entries) <= BANDS
     far = [Series(r.label, i, tuple((n, mean) for n, mean, _, _ in e.by_length), tuple((n, low, high) for n, _, low, high in e.by_length) if has_bands else ()) for i, r, e in entries]
     score, loss = ([Series(r.label, i, tuple(e.curve(name))) for i, r, e in entries] for name in ("score", "loss"))
     name, up_to = column.metric, column.train[1]
@@ -136,7 +134,7 @@ def _lines(series: Sequence[Series], x: _Axis, y: _Axis) -> tuple[Line, ...]:
         name = plain(s.label)
         label = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 9]}…{name[-8:]}"
         marks = tuple(places[s]) if len(places[s]) <= 8 else (places[s][-1],)
-        found.append(Line(label, s.number % COLOURS, s.number // COLOURS % DASHES, s.number % MARKS, path, band, marks, places[s][-1], round(at[s], 1)))
+        found.append(Line(label, style_of(s.number), path, band, marks, places[s][-1], round(at[s], 1)))
     return tuple(found)
 
 

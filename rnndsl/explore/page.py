@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rnndsl.explore import wording
 from rnndsl.explore.board import ENDED, Board, Column, Record, board_of
 from rnndsl.explore.chart import Chart, charts
+from rnndsl.explore.lines import DARK, DASHES, LIGHT, MARKS, style_of
 from rnndsl.resources import resource_folder
 from rnndsl.tools.bench.report import seconds_text
 
@@ -42,6 +43,9 @@ def page(records: Sequence[Record], title: str) -> str:
         ended=sum(r["status"] in ENDED for r in records),
         say=wording,
         seconds=_seconds,
+        light=LIGHT,
+        dark=DARK,
+        dashes=DASHES,
     )  # fmt: skip
 
 
@@ -60,4 +64,6 @@ def _environment() -> Environment:
     found.filters["plain"] = wording.plain
     found.filters["order"] = lambda column: "down" if column.is_rising else "up"
     found.filters["zip"] = zip
+    found.filters["style"] = style_of
+    found.filters["mark"] = lambda style: MARKS[style.mark]
     return found

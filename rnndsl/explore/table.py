@@ -99,7 +99,7 @@ def _blocks(board: Board, names: dict[str, str], columns: int) -> list[dict[Colu
 
 def _figures(column: Column, more: int) -> tuple[_Figure, ...]:
     """The figures of a task, those that must be and so many more."""
-    first = _ACCURACY if column.is_rising else _GOAL if column.has_goal else _VALUE
+    first: tuple[_Figure, ...] = _ACCURACY if column.is_rising else _GOAL if column.has_goal else _VALUE
     if column.is_rising and column.test[1] <= column.train[1]:
         first = tuple(f for f in first if f.title != "beyond")
     further = (_FAR,) if column.test[1] > column.train[1] else ()

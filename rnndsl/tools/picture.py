@@ -19,10 +19,18 @@ _LARGEST = 1500  # square inches of a picture
 
 def draw(system: System, path: str | Path) -> None:
     """Writes the picture, in the format of the path's suffix: .png or .svg. Raises Unfit, NoMatplotlib, OSError."""
-    path = Path(path)
-    if path.suffix.lower() not in (".png", ".svg"):
-        raise Unfit(f"{path}: a picture is a .png or a .svg file")
+    check_path(path)
     save(figure_of(system), path)
+
+
+def check_path(path: str | Path) -> None:
+    """Raises Unfit for a file that is no picture, NoMatplotlib where it is not installed."""
+    if Path(path).suffix.lower() not in (".png", ".svg"):
+        raise Unfit(f"{path}: a picture is a .png or a .svg file")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise NoMatplotlib from None
 
 
 def as_svg(system: System, bare: bool = False) -> str:

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from rnndsl.tools import NoMatplotlib, Unfit
+from rnndsl.tools import Unfit
 from rnndsl.tools.bench.report import heading, seconds_text
 from rnndsl.tools.bench.run import COPY, Group, Result
 from rnndsl.tools.colours import BLUE, GREY, INK, PAPER, RED
-from rnndsl.tools.picture import save
+from rnndsl.tools.picture import check_path, save
 
 _OURS = (BLUE, "#1f8a70", "#6b4fbb")
 _OTHERS = {"loop": INK, "compile": "#b7791f", "nn": RED, "pararnn": "#a23b72", COPY: GREY}
@@ -19,12 +19,7 @@ def check_picture(path: str | Path, over: Any) -> None:
     """Raises Unfit where there is nothing to draw, or for a file that is no picture; NoMatplotlib where it is not installed."""
     if over is None:
         raise Unfit("a picture shows time against what is varied; give it with --over, as in --over T=64,256,1024")
-    if Path(path).suffix.lower() not in (".png", ".svg"):
-        raise Unfit(f"{path}: a picture is a .png or a .svg file")
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise NoMatplotlib from None
+    check_path(path)
 
 
 def draw(result: Result, path: str | Path) -> None:
