@@ -76,6 +76,12 @@ class Open:
         return Case(self.candidate, self.task, shape, rate, seed=self.number)
 
 
+def said_by(identity: str) -> dict[str, Any]:
+    """What an identity says of a run that has not begun: size, rate and seed; of one that the study will choose, the seed alone."""
+    parts = json.loads(identity)
+    return {"seed": parts[1]} if len(parts) == 2 else dict(zip(("size", "lr", "seed"), parts, strict=True))
+
+
 @dataclass(frozen=True)
 class Plan:
     """A command: what to try. requests: the sizes of each model, as they were asked for; rates: each of them, or the lowest and the highest of a search;

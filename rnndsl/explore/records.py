@@ -6,6 +6,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from rnndsl.explore.plan import said_by
 from rnndsl.explore.store import ERROR, Group, Store
 
 SETTINGS, RECORD = "settings", "record"  # the attributes of a trial: what was run, and how it ended
@@ -41,7 +42,7 @@ def records(where: str | Path | Store) -> list[dict[str, Any]]:
 
 def _record(group: Group, label: str, trial: FrozenTrial) -> dict[str, Any]:
     cell, task, said = group.attributes["cell"], group.attributes["task"], trial.user_attrs
-    settings, ended = said.get(SETTINGS, {}), said.get(RECORD, {})
+    settings, ended = said.get(SETTINGS) or said_by(said["case"]), said.get(RECORD, {})
     by_length = ended.get("by_length")
     return {
         "cell": label, "key": cell["key"], **{n: cell.get(n) for n in ("family", "structure", "growth")},
