@@ -16,7 +16,7 @@ from rnndsl.syntax.parser import parse, tokens_of
 
 ROOT = Path(__file__).resolve().parent.parent
 _RICH = ("gru", "para_lstm", "rhn", "slstm", "lru", "lif", "m2rnn", "zoo/sru", "zoo/gru_d", "zoo/linoss", "zoo/kalman")  # every kind of kernel
-_FIXED = ("rnndsl/runtime/cpp/*.h", "rnndsl/runtime/triton/*.py", "rnndsl/runtime/ops.py", "templates/**/*.jinja", "templates/*.jinja")
+_FIXED = ("rnndsl/runtime/cpp/*.h", "rnndsl/runtime/triton/*.py", "rnndsl/runtime/ops.py", "templates/*.jinja", *(f"templates/{of}/**/*.jinja" for of in ("c", "cpp", "triton")))
 
 
 def texts_of(text: str) -> dict[str, str]:
