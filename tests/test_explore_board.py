@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 import sys
 from html.parser import HTMLParser
 
@@ -45,7 +44,7 @@ def record(score=None, beyond=None, *, cell="GRU", task="parity", seed=0, lr=3e-
             "solved": is_solved, "solved_at": steps // 2 if is_solved else None, "parameters": 30000, "seconds": 14.0 + seed, "step_seconds": 0.018, "looks": looks,
         }  # fmt: skip
     elif status == "diverged":
-        found |= {"steps": 1, "by_length": [], "solved": False, "parameters": 30000, "seconds": 0.1, "step_seconds": math.nan, "looks": []}
+        found |= {"steps": 1, "by_length": [], "solved": False, "parameters": 30000, "seconds": 0.1, "step_seconds": None, "looks": []}
     return found | more
 
 
@@ -125,7 +124,7 @@ STUDIES = {
     "waiting": [record(status="waiting", size=None, lr=None, seed=None, machine=None)],
     "amiss": [record(seed=0, status="diverged"), record(seed=1, status="failed", error="E: <b>x</b>"), record(cell="transformer", status="running")],
     "losses": [record(s, task=t, cell=c, seed=i) for t in ("text", "adding") for c in ("A", "transformer") for i, s in enumerate((0.005, 1.5))],
-    "not finite": [record(0.1, math.inf, task="adding", cell="A"), record(0.1, math.nan, task="adding", cell="B"), record(0.1, 0.2, task="adding", cell="C")],
+    "not finite": [record(0.1, task="adding", cell="A", by_length=[[100, 0.1], [200, 5.0], [400, None]], beyond=None), record(0.1, 1e30, task="adding", cell="B"), record(0.1, 0.2, task="adding", cell="C")],
     "baselines": [record(0.9, cell="transformer")],
     "many": [
         record((0.5 + 0.02 * i + 0.01 * s) if t in ("parity", "digits") else 0.1 * (i + 1), cell=f"cell {i}" if i < 18 else "torch.nn.GRU", task=t, seed=s, size=f"H={h}")

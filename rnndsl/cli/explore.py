@@ -4,10 +4,13 @@ import argparse
 import json
 import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 from rnndsl.cli.progress import Progress
 from rnndsl.cli.status import Misuse
+from rnndsl.cli.terminal import width
+from rnndsl.files import write_whole
 from rnndsl.tools import Unfit
 
 WIDTH = 118  # of a table that goes to no terminal
@@ -63,6 +66,10 @@ def run(options: Namespace) -> int:
         raise Misuse(f"explore needs {e.name}: pip install 'rnndsl[explore]'") from None
     if options.json and options.csv:
         raise Misuse("--json and --csv: choose one")
+    if options.picture:
+        from rnndsl.tools.picture import check_path
+
+        check_path(options.picture)
     if options.show is None:
         _explore(options)
     elif options.cells or options.task:
@@ -172,11 +179,23 @@ def _real(option: str, text: str) -> float:
 
 def _show(options: Namespace, where: str) -> None:
     """Prints, writes and draws the leaderboard."""
+    from rnndsl.explore.board import board_of
     from rnndsl.explore.records import records
-    from rnndsl.explore.store import Store
+    from rnndsl.explore.table import csv_text, table
 
-    found = records(Store(where, is_new=False))
+    found = records(where)
     if options.json:
         print(json.dumps(found, indent=1))
-        return
-    raise NotImplementedError  # board
+    else:
+        print(csv_text(found) if options.csv else table(board_of(found), width(sys.stdout, WIDTH)), end="")
+    about = sys.stderr if options.json or options.csv else sys.stdout
+    if options.page:
+        from rnndsl.explore.page import page
+
+        write_whole(Path(options.page), page(found, "A study" if "://" in where else Path(where).resolve().name).encode())
+        print(f"wrote {options.page}", file=about)
+    if options.picture:
+        from rnndsl.explore.picture import draw
+
+        draw(found, options.picture)
+        print(f"wrote {options.picture}", file=about)

@@ -99,7 +99,7 @@ class Entry:
         tables = [dict(r["by_length"] or ()) for r in self.runs]
         found = []
         for length in sorted({n for t in tables for n in t}):
-            scores = [t.get(length, self.column.chance) for t in tables]
+            scores = [_number(t.get(length, self.column.chance)) for t in tables]
             found.append((length, fmean(scores), min(scores), max(scores)))
         return tuple(found)
 
@@ -116,7 +116,7 @@ class Entry:
     @property
     def step_seconds(self) -> float | None:
         """The median over seeds of a run's median; None where all have diverged in their first step."""
-        known = [r["step_seconds"] for r in self.runs if math.isfinite(r["step_seconds"])]
+        known = [r["step_seconds"] for r in self.runs if r["step_seconds"] is not None]
         return median(known) if known else None
 
     @property
@@ -136,7 +136,7 @@ class Entry:
 
     def curve(self, name: str) -> tuple[tuple[int, float], ...]:
         """What was seen on the way, `score` or `loss`: steps, and the mean over seeds that have not diverged. A run that was over before counts as last seen."""
-        looks = [{look["step"]: look[name] for look in r["looks"]} for r in self.runs if r["status"] != "diverged"]
+        looks = [{look["step"]: _number(look[name]) for look in r["looks"]} for r in self.runs if r["status"] != "diverged"]
         found: list[tuple[int, float]] = []
         last: list[float | None] = [None] * len(looks)
         for step in sorted({s for one in looks for s in one}):
@@ -202,6 +202,11 @@ def board_of(records: Sequence[Record]) -> Board:
     columns = tuple(_column(of) for of in _grouped(records, "task").values())
     rows = [row for of in _grouped(records, "cell").values() for row in _rows(of, columns)]
     return Board(tuple(sorted(rows, key=lambda r: (r.is_baseline, -r.overall))), columns, _settings(records))
+
+
+def _number(value: float | None) -> float:
+    """What a record says of one; None where it is not finite."""
+    return math.nan if value is None else value
 
 
 def score_of(run: Record, column: Column) -> float:

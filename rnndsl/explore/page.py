@@ -1,6 +1,5 @@
 """A study as one page of HTML, with nothing beside it: the leaderboard, each task, the cells, the settings and every run."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -55,7 +54,7 @@ def _task(board: Board, column: Column) -> Task:
 
 
 def _seconds(value: float | None) -> str:
-    return wording.NOTHING if value is None or not math.isfinite(value) else seconds_text(value)
+    return wording.NOTHING if value is None else seconds_text(value)
 
 
 @cache

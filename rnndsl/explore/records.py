@@ -1,5 +1,6 @@
 """What a study holds, as plain data: an object a run."""
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def records(where: str | Path | Store) -> list[dict[str, Any]]:
     error                                   of one that failed
     training, device, machine, threads, torch, python, rnndsl
 
-    and None where that is not known yet. Raises Unfit where there is no study."""
+    and None where that is not known yet, or no finite number. Raises Unfit where there is no study."""
     groups = (where if isinstance(where, Store) else Store(str(where), is_new=False)).groups()
     keys = {(g.attributes["cell"]["label"], g.attributes["cell"]["key"]) for g in groups}
     several = Counter(label for label, _ in keys)
@@ -44,7 +45,7 @@ def _record(group: Group, label: str, trial: FrozenTrial) -> dict[str, Any]:
     cell, task, said = group.attributes["cell"], group.attributes["task"], trial.user_attrs
     settings, ended = said.get(SETTINGS) or said_by(said["case"]), said.get(RECORD, {})
     by_length = ended.get("by_length")
-    return {
+    return _finite({
         "cell": label, "key": cell["key"], **{n: cell.get(n) for n in ("family", "structure", "growth")},
         "task": task["name"], "metric_name": task["metric"], "chance": task["chance"], "train": task["train"], "test": task["test"],
         **{n: settings.get(n) for n in ("size", "dim", "sizes", "seed", "lr")},
@@ -56,4 +57,13 @@ def _record(group: Group, label: str, trial: FrozenTrial) -> dict[str, Any]:
         "error": said.get(ERROR) or ("its workers died" if trial.state == TrialState.FAIL else None),
         "training": group.attributes["training"],
         **{n: settings.get(n) for n in ("device", "machine", "threads", "torch", "python", "rnndsl")},
-    }  # fmt: skip
+    })  # fmt: skip
+
+
+def _finite(data: Any) -> Any:
+    """Plain data as JSON has it: without infinities, and what is no number."""
+    if isinstance(data, dict):
+        return {name: _finite(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data

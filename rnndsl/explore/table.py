@@ -174,7 +174,7 @@ def csv_text(records: Sequence[Record]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
     for r in records:
-        lengths = " ".join(f"{n}:{score:g}" for n, score in r["by_length"] or ())
+        lengths = " ".join(f"{n}:{'' if score is None else f'{score:g}'}" for n, score in r["by_length"] or ())
         own = r["training"] or {}
         writer.writerow([*(r[n] for n in _RUN), *r["train"], *r["test"], lengths, *(r[n] for n in _MORE), *(own.get(n) for n in training)])
     return text.getvalue()
