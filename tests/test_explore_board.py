@@ -128,7 +128,7 @@ STUDIES = {
     "baselines": [record(0.9, cell="transformer")],
     "many": [
         record((0.5 + 0.02 * i + 0.01 * s) if t in ("parity", "digits") else 0.1 * (i + 1), cell=f"cell {i}" if i < 18 else "torch.nn.GRU", task=t, seed=s, size=f"H={h}")
-        for i in range(20) for t in TASKS for s in range(2) for h in (32, 64)
+        for i in range(20) for t in TASKS for s in range(2) for h in ((32, 64) if i < 2 else (32,))
     ],
 }  # fmt: skip
 
@@ -241,3 +241,37 @@ def test_no_picture(tmp_path, monkeypatch):
     with pytest.raises(NoMatplotlib):
         draw(STUDIES["one"], tmp_path / "a.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_runs_that_wait_are_known(tmp_path):
+    pytest.importorskip("optuna")
+    from rnndsl.explore.plan import Case, Open
+    from rnndsl.explore.records import records
+    from rnndsl.explore.shapes import Shape
+    from rnndsl.explore.store import Store
+
+    store = Store(str(tmp_path / "s"), is_new=True)
+    facts = {"name": "parity", "metric": "accuracy", "chance": 0.5, "train": [3, 40], "test": [40, 160]}
+    group = store.group("g", "maximize", lambda: {"cell": {"label": "A", "key": "k"}, "task": facts, "training": TRAINING})
+    shape = Shape(8, (("H", 8),))
+    store.queue(group, [Case(None, None, shape, 1e-3, 2), Open(None, None, (shape,), (1e-4, 1e-2), 7)])
+    found = records(tmp_path / "s")
+    assert [(r["status"], r["size"], r["lr"], r["seed"]) for r in found] == [("waiting", "dim=8 H=8", 1e-3, 2), ("waiting", None, None, 7)]
+    assert found[0].keys() == record().keys() and "2 runs waiting" in table(board_of(found), 80)
+
+
+def test_the_command_shows_all_of_it(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("optuna")
+    pytest.importorskip("matplotlib")
+    from rnndsl import cli
+    from rnndsl.explore import records
+
+    runs = STUDIES["losses"]
+    monkeypatch.setattr(records, "records", lambda where: runs)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["explore", "--show", "s", "--page", "a.html", "--picture", "a.svg"]) == 0
+    assert capsys.readouterr().out == table(board_of(runs), 118) + "wrote a.html\nwrote a.svg\n"
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == page(runs, "s") and (tmp_path / "a.svg").exists()
+    assert cli.main(["explore", "--show", "s", "--csv", "--page", "b.html"]) == 0 and capsys.readouterr().out == csv_text(runs)
+    assert cli.main(["explore", "--show", "s", "--json"]) == 0 and json.loads(capsys.readouterr().out) == runs
+    assert cli.main(["explore", "--show", "s", "--picture", "a.txt"]) == 2 and "a .png or a .svg" in capsys.readouterr().err
