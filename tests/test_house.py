@@ -33,6 +33,7 @@ ROOMS = [
     ("zoo",),  # published cells by name
     ("nn",),  # stacks of generated classes, in ordinary PyTorch
     ("tasks",),  # what cells can learn
+    ("explore",),  # what cells have learned
     ("export",),  # layers as programs of other systems
     ("cli", "__main__"),
 ]

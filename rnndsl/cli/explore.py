@@ -88,14 +88,15 @@ def _explore(options: Namespace) -> None:
 
         plan = _plan(options)
         minutes = None if options.minutes is None else _real("--minutes", options.minutes)
-        explore(plan, options.study, _device(options.device), minutes, _count("--workers", options.workers), _again(options), progress.say, not options.helper and sys.stderr.isatty())
+        explore(plan, options.study, _device(options.device), minutes, _count("--workers", options.workers), _again(options), progress)
     finally:
         progress.clear()
 
 
 def _plan(options: Namespace) -> Any:
     from rnndsl.explore.candidates import candidates
-    from rnndsl.explore.plan import Plan, Training
+    from rnndsl.explore.plan import Plan
+    from rnndsl.explore.recipe import Training
 
     if not options.cells:
         raise Misuse("name cells: .rnn files, folders, cells of `rnndsl zoo`; or a study, with --show")

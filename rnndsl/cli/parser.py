@@ -10,7 +10,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rnndsl.cli import bench, cache, check, compile, completion, explain, explore, export, fmt, lsp, new, tune, verify, zoo
+from rnndsl.cli import (
+    bench,
+    cache,
+    check,
+    compile,
+    completion,
+    explain,
+    explore,
+    export,
+    fmt,
+    lsp,
+    new,
+    tune,
+    verify,
+    zoo,
+)
 from rnndsl.cli.terminal import width
 from rnndsl.version import VERSION
 

@@ -10,7 +10,7 @@ class Progress:
     """Writes over its own line on standard error; writes nothing where that is no terminal."""
 
     def __init__(self, shown: bool | None = None):
-        self._shown = sys.stderr.isatty() if shown is None else shown
+        self.is_shown = sys.stderr.isatty() if shown is None else shown
         self._start = time.perf_counter()
         self._last = 0.0
 
@@ -36,5 +36,5 @@ class Progress:
         self._write("")
 
     def _write(self, line: str) -> None:
-        if self._shown:
+        if self.is_shown:
             print(f"\r\033[K{line[: width(sys.stderr, 100) - 1]}", end="", file=sys.stderr, flush=True)

@@ -3,10 +3,10 @@
 import sys
 import time
 from statistics import mean
+from typing import Protocol
 
 from optuna.trial import FrozenTrial
 
-from rnndsl.cli.progress import Progress
 from rnndsl.explore.plan import Case
 from rnndsl.explore.records import RECORD, SETTINGS
 from rnndsl.explore.store import ERROR, was_left
@@ -16,12 +16,21 @@ from rnndsl.explore.worker import Work
 OFTEN = 1.0  # seconds between looks at what others have done
 
 
-class Console:
-    """Watches a process's own runs, and those of others that share the store. Writes to a terminal alone."""
+class Bar(Protocol):
+    """A line of a terminal that is written over."""
 
-    def __init__(self, work: Work, workers: int, is_shown: bool):
-        self._work, self._workers, self._is_shown = work, workers, is_shown
-        self._bar = Progress(is_shown)
+    is_shown: bool
+
+    def say(self, what: str) -> None: ...
+    def share(self, done: int, total: int, what: str) -> None: ...
+    def clear(self) -> None: ...
+
+
+class Console:
+    """Watches a process's own runs, and those of others that share the store. Writes where there is a bar alone."""
+
+    def __init__(self, work: Work, workers: int, bar: Bar):
+        self._work, self._workers, self._bar = work, workers, bar
         self._told: set[int] | None = None  # cases whose end has been told, or was known from the start
         self._last, self._state = 0.0, ""
 
@@ -33,7 +42,7 @@ class Console:
 
     def refresh(self, is_last: bool = False) -> None:
         """Tells what has ended since the last time."""
-        if not self._is_shown or (time.monotonic() - self._last < OFTEN and not is_last):
+        if not self._bar.is_shown or (time.monotonic() - self._last < OFTEN and not is_last):
             return
         self._last = time.monotonic()
         store, names = self._work.store, dict.fromkeys(self._work.names)
@@ -47,10 +56,6 @@ class Console:
             seconds = [t.user_attrs[RECORD]["seconds"] for t in ended.values() if RECORD in t.user_attrs]
             left = f", about {duration(mean(seconds) * (total - len(ended)) / self._workers)} left" if seconds else ""
             self._bar.share(len(ended), total, f"{self._state}{left}")
-
-    def clear(self) -> None:
-        """Takes the bar away."""
-        self._bar.clear()
 
 
 def told(trial: FrozenTrial, name: str) -> str:

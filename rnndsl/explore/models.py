@@ -1,19 +1,17 @@
 """Models for a task: an embedding, blocks, a head. Around a cell the blocks are those of rnndsl.nn; baselines stand in the same places."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnndsl.explore.candidates import Candidate
+from rnndsl.explore.recipe import Training
 from rnndsl.explore.shapes import HEADS, Shape
 from rnndsl.nn.block import Block, CausalConv, GatedMLP
 from rnndsl.tasks import Task
 from rnndsl.tools import Unfit
-
-if TYPE_CHECKING:
-    from rnndsl.explore.plan import Training
 
 MLP = 2.0  # how many times as wide as the model
 TAPS = 4
@@ -37,7 +35,7 @@ class Model(nn.Module):
         return self.head(self.norm(x))
 
 
-def model(candidate: Candidate, task: Task, training: "Training", shape: Shape, device: Any = None) -> Model:
+def model(candidate: Candidate, task: Task, training: Training, shape: Shape, device: Any = None) -> Model:
     """A model around a candidate. Raises Unfit for a cell that stands in no block."""
     is_full, sizes = training.block == "full", dict(shape.sizes)
 

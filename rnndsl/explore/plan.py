@@ -3,34 +3,14 @@
 import itertools
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from rnndsl.explore.candidates import Candidate
-from rnndsl.explore.shapes import Request, Shape, parameters, shape_of
+from rnndsl.explore.fitting import parameters, shape_of
+from rnndsl.explore.recipe import Training
+from rnndsl.explore.shapes import Request, Shape
 from rnndsl.tasks import Task
-
-
-@dataclass(frozen=True)
-class Training:
-    """How every model of a study is made and trained. layers: blocks; block: `plain`, a norm, the cell between two projections, and what
-    came in added, or `full`, with a convolution of four steps before the cell, a gate behind it, and an MLP of twice the width. decay: of weights that are matrices. warmup: the share of
-    the steps in which the rate rises; rate_end: the share of it that a cosine leaves. looks: how often it is validated."""
-
-    steps: int = 1600
-    batch: int = 128
-    layers: int = 1
-    block: str = "plain"
-    clip: float = 1.0
-    decay: float = 0.01
-    warmup: float = 0.05
-    rate_end: float = 0.1
-    looks: int = 20
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -96,10 +76,10 @@ class Plan:
     search: int | None = None
 
     def cases(self, say: Callable[[str], None] = lambda _: None) -> list[Case | Open]:
-        """Every run, each once; the first seed of all comes first, so that there is something to see early. Raises Unfit for sizes that a cell cannot have."""
+        """Every run, each once. say: is told the cell that is compiled next. The first seed of all comes first, so that there is something to see early. Raises Unfit for sizes that a cell cannot have."""
         shapes: dict[Any, tuple[Shape, ...]] = {}
         for task, candidate in itertools.product(self.tasks, self.candidates):
-            say(f"compiling {candidate.label}")
+            say(candidate.label)
             fitting = tuple(dict.fromkeys(shape_of(candidate, task, self.training, r, self.candidates) for r in self.requests))
             for shape in fitting:  # what has no parameters is no model, and is told now
                 parameters(candidate, task, self.training, shape)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from optuna.trial import Trial, TrialState
 
-from rnndsl.explore.plan import Case, Open, Training
+from rnndsl.explore.plan import Case, Open
+from rnndsl.explore.recipe import Training
 from rnndsl.explore.records import RECORD, SETTINGS
 from rnndsl.explore.store import ERROR
 from rnndsl.explore.training import Look, Run

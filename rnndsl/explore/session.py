@@ -4,27 +4,27 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
-from rnndsl.explore.console import Console
+from rnndsl.explore.console import Bar, Console
 from rnndsl.explore.plan import Plan
 from rnndsl.explore.store import Store
 from rnndsl.explore.worker import do, work_of
 
 
-def explore(plan: Plan, where: str, device: str, minutes: float | None, workers: int, again: Sequence[str], say: Callable[[str], None], is_shown: bool) -> None:
+def explore(plan: Plan, where: str, device: str, minutes: float | None, workers: int, again: Sequence[str], bar: Bar) -> None:
     """Carries out a plan in the store at `where`. again: the arguments of this command, with which more workers are started. Raises Unfit for a plan that
     cannot be carried out, or not in this store."""
     until = time.monotonic() + (60 * minutes if minutes is not None else float("inf"))
-    cases = plan.cases(say)
+    cases = plan.cases(lambda label: bar.say(f"compiling {label}"))
     work = work_of(plan, cases, Store(where, is_new=True))
     work.queued()
     threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else torch.get_num_threads()
     torch.set_num_threads(threads)
     others = [_start(again, threads, minutes) for _ in range(workers - 1)]
-    console = Console(work, workers, is_shown)
+    console = Console(work, workers, bar)
     try:
         console.refresh()
         do(work, device, until, console)
@@ -34,7 +34,7 @@ def explore(plan: Plan, where: str, device: str, minutes: float | None, workers:
     finally:
         for other in others:
             other.terminate()
-        console.clear()
+        bar.clear()
 
 
 def _start(arguments: Sequence[str], threads: int, minutes: float | None) -> subprocess.Popen[bytes]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from filelock import FileLock, Timeout
@@ -109,7 +109,7 @@ class Store:
         found = [self.find(n) for n in names]
         return [self.now(g) for g in found if COMPLETE in g.attributes]
 
-    def group(self, name: str, direction: str, attributes: Callable[[], dict[str, Any]]) -> Group:
+    def group(self, name: str, direction: Literal["minimize", "maximize"], attributes: Callable[[], dict[str, Any]]) -> Group:
         """The group of this name, made where there is none, and told what it says of itself."""
         study = optuna.create_study(storage=self._storage, study_name=name, direction=direction, load_if_exists=True)
         if COMPLETE not in study.user_attrs:

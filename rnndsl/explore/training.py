@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from rnndsl.explore.models import model
-from rnndsl.explore.plan import Case, Training
+from rnndsl.explore.plan import Case
+from rnndsl.explore.recipe import Training, share_of_rate
 from rnndsl.tasks import Batch, Task
 
 UNSEEN, FAR, JUDGED = 256, 64, 512  # sequences of a look, of training's length and of the longest; of the judgement at the end, of each length
@@ -32,7 +33,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. status: `done`, `solved`, which is before its last step, or `diverged`; metric: the score on unseen sequences as long as the longest of
+    """How a run ended. status: `done`; before its last step `solved`, `diverged`, or `stopped` by a search; metric: the score on unseen sequences as long as the longest of
     training, None where it diverged; beyond: the mean over lengths beyond; by_length: the score at each length. seconds: in all; step_seconds: the median of a
     step's."""
 
@@ -65,7 +66,7 @@ class Run:
         self._looks: list[Look] = []
         self._times: list[float] = []
         self._start = time.perf_counter()
-        self._has_diverged = False
+        self._has_diverged = self._has_solved = False
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(case.seed)
             self.model = model(case.candidate, case.task, training, case.shape).to(self.device)
@@ -94,6 +95,7 @@ class Run:
                 self._looks.append(Look(step, loss.item(), self._score(known), self._score(longest)))
                 yield self._looks[-1]
                 if len(self._looks) > 1 and all(self.task.is_solved(s) for look in self._looks[-2:] for s in (look.score, look.beyond)):
+                    self._has_solved = True
                     return
 
     def outcome(self) -> Outcome:
@@ -104,10 +106,10 @@ class Run:
             by_length = {n: self._score(self._unseen(JUDGED, n, number=1)) for n in lengths}
         scores = list(by_length.values())
         metric = scores[0] if scores and math.isfinite(scores[0]) else None
-        steps, has_all = len(self._times), len(self._times) == self.training.steps
+        is_whole = len(self._times) == self.training.steps
         return Outcome(
-            status="diverged" if metric is None else "done" if has_all else "solved",
-            steps=steps,
+            status="diverged" if metric is None else "done" if is_whole else "solved" if self._has_solved else "stopped",
+            steps=len(self._times),
             metric=metric,
             beyond=sum(scores[1:]) / len(scores[1:]) if metric is not None and len(scores) > 1 else None,
             by_length=by_length,
@@ -133,15 +135,6 @@ class Run:
 
     def _moved(self, batch: Batch) -> Batch:
         return Batch(*(t.to(self.device) for t in batch))
-
-
-def share_of_rate(step: int, training: Training) -> float:
-    """The share of the rate at a step, counted from 0: it rises in a line, then falls by a cosine."""
-    rising = max(1, round(training.warmup * training.steps))
-    if step < rising:
-        return (step + 1) / rising
-    done = (step - rising) / max(1, training.steps - rising)
-    return training.rate_end + (1 - training.rate_end) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
 def _groups(whole: nn.Module, decay: float) -> list[dict[str, Any]]:

@@ -31,8 +31,7 @@ class Work:
         found = {}
         for name in dict.fromkeys(self.names):
             own = [c for c, n in zip(self.cases, self.names, strict=True) if n == name]
-            direction = "maximize" if own[0].task.metric == "accuracy" else "minimize"
-            group = self.store.group(name, direction, lambda own=own: _attributes(self.plan, own[0]))  # type: ignore[misc]
+            group = self.store.group(name, "maximize" if own[0].task.metric == "accuracy" else "minimize", lambda own=own: _attributes(self.plan, own[0]))  # type: ignore[misc]
             self.store.queue(group, own)
             found[name] = self.store.now(group)
         return found

@@ -1,0 +1,72 @@
+"""From the sizes that were asked for to those of a model: those that follow, and those that give a number of parameters."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from rnndsl.explore.candidates import Candidate
+from rnndsl.explore.models import model
+from rnndsl.explore.recipe import Training
+from rnndsl.explore.shapes import HEADS, Request, Shape
+from rnndsl.nn.shapes import header_of, input_size_of
+from rnndsl.tasks import Task
+from rnndsl.tools import Unfit
+
+WIDEST = 8192
+
+
+def shape_of(candidate: Candidate, task: Task, training: Training, request: Request, among: Sequence[Candidate]) -> Shape:
+    """The shape of a model around a candidate. A baseline gets as many parameters as the model around the first of `among` that is a cell. Raises Unfit for
+    sizes that do not fit."""
+    given = dict(request.sizes)
+    dim = request.dim or given.get("H", 64)
+    cells = [c for c in among if c.source]
+    if candidate.source is None:
+        wanted = request.parameters
+        if cells:
+            like = shape_of(cells[0], task, training, request, among)
+            dim, wanted = like.dim, parameters(cells[0], task, training, like)
+        shape = _baseline(candidate, dim, given.get("H", dim))
+        return shape if wanted is None else _matched(candidate, task, training, wanted, lambda n: _baseline(candidate, dim, n))
+    if request.parameters is None:
+        return _of_cell(candidate, dim, given)
+    return _matched(candidate, task, training, request.parameters, lambda n: _of_cell(candidate, HEADS * n, given))
+
+
+def parameters(candidate: Candidate, task: Task, training: Training, shape: Shape) -> int:
+    """How many parameters a model has. Raises Unfit where there is none of this shape."""
+    return sum(p.numel() for p in model(candidate, task, training, shape, device="meta").parameters())
+
+
+def _of_cell(candidate: Candidate, dim: int, given: Mapping[str, int]) -> Shape:
+    """Sizes that were not given: H is dim, N is 4 heads, any other a fourth of dim."""
+    header = header_of(candidate.cls)
+    own = {n: v for n, v in given.items() if n in header}
+    try:
+        name = input_size_of(candidate.cls, {n: own.get(n, 1) for n, is_needed in header.items() if is_needed})
+    except (TypeError, ValueError) as e:
+        raise Unfit(f"{candidate.label}: {str(e).removeprefix('cell: ')}") from None
+    default = {"H": dim, "N": HEADS, name: dim}
+    sizes = {n: own.get(n, default.get(n, max(1, dim // HEADS))) for n, is_needed in header.items() if is_needed or n in own}
+    return Shape(dim, tuple(sizes.items()))
+
+
+def _baseline(candidate: Candidate, dim: int, inside: int) -> Shape:
+    if candidate.cell == "transformer":  # whose heads have pairs of channels
+        return Shape(max(1, round(dim / (2 * HEADS))) * 2 * HEADS, (("mlp", inside),))
+    return Shape(dim, (("H", inside),))
+
+
+def _matched(candidate: Candidate, task: Task, training: Training, wanted: int, shape: Callable[[int], Shape]) -> Shape:
+    """The shape whose model has as many parameters as wanted, or nearly; they rise with its number."""
+
+    def off(n: int) -> int:
+        return parameters(candidate, task, training, shape(n)) - wanted
+
+    low, high = 1, 2
+    while off(high) < 0:
+        low, high = high, 2 * high
+        if high > WIDEST:
+            raise Unfit(f"{candidate.label}: {wanted} parameters are more than sizes up to {WIDEST} give")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if off(middle) < 0 else (low, middle)
+    return shape(min((low, high), key=lambda n: abs(off(n))))
