@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from rnndsl.explore.candidates import Candidate
 from rnndsl.explore.recipe import Training
 from rnndsl.explore.shapes import HEADS, Shape
-from rnndsl.nn.block import Block, CausalConv, GatedMLP
+from rnndsl.nn.block import Block, GatedMLP
 from rnndsl.tasks import Task
 from rnndsl.tools import Unfit
 
@@ -59,7 +59,7 @@ class TorchBlock(nn.Module):
         super().__init__()
         self.norm = nn.RMSNorm(dim, eps=1e-6, device=device)
         self.up = nn.Linear(dim, dim, bias=False, device=device)
-        self.conv = CausalConv(dim, TAPS, device) if is_full else None
+        self.conv = nn.Conv1d(dim, dim, TAPS, padding=TAPS - 1, groups=dim, device=device) if is_full else None
         self.cell = getattr(nn, kind.rpartition(".")[2])(dim, hidden, batch_first=True, device=device)
         self.gate = nn.Linear(dim, hidden, bias=False, device=device) if is_full else None
         self.down = nn.Linear(hidden, dim, bias=False, device=device)
@@ -70,7 +70,7 @@ class TorchBlock(nn.Module):
         n = self.norm(x)
         u = self.up(n)
         if self.conv is not None:
-            u = F.silu(self.conv(u, u.new_zeros(u.shape[0], TAPS - 1, u.shape[2]))[0])
+            u = F.silu(self.conv(u.mT)[..., : u.shape[1]].mT)
         r, _ = self.cell(u)
         if self.gate is not None:
             r = r * F.silu(self.gate(n))
