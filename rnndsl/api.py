@@ -48,21 +48,25 @@ def explain(
     *,
     shape: tuple[int, int] | None = None,
     sizes: dict[str, int] | None = None,
+    ranks: int | None = None,
 ) -> Any:
     """What the compiler finds in a program's cells, or in the one called `cell`; it prints as a page and shows itself in a notebook.
 
     The result has `text`, `data` (plain data), `latex`, and `cells`, each with a `picture(path)`. shape: sequences and steps of
-    a call, for the schedule; sizes: `{"H": 256}`, for numbers in place of formulas. Raises RnnError for a wrong program,
-    ValueError for a cell, shape or size that does not fit it.
+    a call, for the schedule; sizes: `{"H": 256}`, for numbers in place of formulas; ranks: how
+    many share the time of a call, for what they send (needs torch, the shape and all sizes). Raises RnnError for a wrong program, ValueError for a cell, shape
+    or size that does not fit it.
     """
     from rnndsl.tools.arguments import whole_number, whole_numbers
     from rnndsl.tools.explain import explain
+    from rnndsl.tools.ranks import over_ranks
 
     result = compiler.compiled(as_source(text_or_path, name))
     require_cells(result.program)
     if shape is not None:
         shape = tuple(whole_number("shape", n) for n in shape)  # type: ignore[assignment]
-    return explain(result, cell, shape, whole_numbers(sizes))
+    over = None if ranks is None else over_ranks(whole_number("ranks", ranks))
+    return explain(result, cell, shape, whole_numbers(sizes), over)
 
 
 def verify(

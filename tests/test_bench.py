@@ -18,7 +18,7 @@ from rnndsl.cli.progress import Progress
 from rnndsl.diagnostics import Source
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.ops import scan
-from rnndsl.tools.bench import candidates, measure, peers
+from rnndsl.tools.bench import candidates, measure, peers, ranks
 from rnndsl.tools.bench.bound import copy_call, moved_bytes, stored_bytes
 from rnndsl.tools.bench.limit import TookTooLong, time_limit
 from rnndsl.tools.bench.measure import Timing, race
@@ -570,3 +570,43 @@ def test_help_needs_no_torch():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "rnndsl bench gru.rnn" in done.stdout
+
+
+# Over ranks
+
+
+def test_ranks_against_one_process(folder, capsys):
+    """Numbers agree, what crossed borders and what was predicted are there, and the table shows them."""
+    assert bench("c.rnn", "--ranks", "2", "--shape", "1,7", "--size", "D=3", "H=4", "--repeats", "2", "--dtype", "float64", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ranks"], found["B"], found["T"], found["sizes"], found["machine"]["threads"]) == (2, 1, 7, {"D": 3, "H": 4}, 1)
+    assert [t["direction"] for t in found["tasks"]] == ["forward", "both"]
+    layer = rnndsl.load(CELL).C(3, 4, dtype=torch.float64)
+    (plan,), predicted = layer.plan_for(torch.zeros(1, 7, 3, dtype=torch.float64), ranks=2), found["predicted"]["h"]
+    assert predicted["text"] == plan.ranks and predicted["bytes"] == 4 * 8
+    for task in found["tasks"]:
+        (crossed,) = task["recurrences"]
+        assert task["gap"] < 1e-12 and crossed["name"] == "h" and crossed["way"] == predicted["way"] and crossed["bytes"] >= predicted["bytes"]
+        for timing in (task["one_process"], task["over_ranks"]):
+            assert len(timing["seconds"]) == 2 and timing["median"] == statistics.median(timing["seconds"]) > 0
+        assert task["times_faster"] == task["one_process"]["median"] / task["over_ranks"]["median"]
+    text = ranks.table(found)
+    assert "Layer, forward and backward" in text and "2 ranks" in text and "one process" in text and predicted["text"] in text and "differ" not in text
+    found["tasks"][0]["gap"] = 0.1
+    assert "differ from those of one process by 1e-01" in ranks.table(found)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--ranks", "1"), "from 2 on"),
+        (("--ranks", "two"), "whole number"),
+        (("--ranks", "2", "--over", "T=2,4"), "--over does not go with --ranks"),
+        (("--ranks", "2", "--against", "loop"), "--against does not go with --ranks"),
+        (("--ranks", "2", "--backends", "cpu,triton"), "name one"),
+        (("--ranks", "2", "--size", "K=3"), "there is no size K"),
+    ],
+)
+def test_ranks_that_cannot_be_measured(folder, capsys, given, message):
+    assert bench("c.rnn", *given) == 2
+    assert message in capsys.readouterr().err

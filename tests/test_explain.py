@@ -35,6 +35,7 @@ from rnndsl.tools.names import Shown
 from rnndsl.tools.picture_graph import curve, legend
 from rnndsl.tools.picture_jacobian import block, blocks
 from tests.features import FEATURES, program
+from tests.many_ranks import LAGS
 from tests.random_cells import cells
 from tests.zoo_cells import ZOO
 
@@ -750,3 +751,22 @@ def test_a_layer_shows_its_equations_as_latex():
     path = ROOT / "examples" / "para_gru.rnn"
     layer = rnndsl.load(path).ParaGRU(D=2, H=3)
     assert layer._repr_latex_() == rnndsl.explain(path, sizes={"D": 2, "H": 3})._repr_latex_()
+
+
+def test_ranks_as_a_layer_plans_them(capsys):
+    """Each recurrence has what `layer.plan_for` says of it, on the page and in the data; others have nothing."""
+    given = {"D": 3, "H": 4}
+    found = rnndsl.explain(LAGS, shape=(2, 16), sizes=given, ranks=8)
+    (cell,) = found.data["cells"]
+    plans = rnndsl.load(LAGS).Lags(**given).plan_for(torch.zeros(2, 16, 3), ranks=8)
+    assert [c["ranks"] and c["ranks"]["text"] for c in cell["components"]] == [None, None, *(p.ranks for p in plans)]
+    for c in cell["components"][2:]:
+        assert c["ranks"]["ranks"] == 8 and c["ranks"]["bytes"] > 0 and " ".join(c["ranks"]["text"].split()) in " ".join(found.text.split())
+    assert {c["ranks"] for c in rnndsl.explain(LAGS, shape=(2, 16), sizes=given).data["cells"][0]["components"]} == {None}
+    for wrong in ({"sizes": given}, {"shape": (2, 16), "sizes": {"D": 3}}):
+        with pytest.raises(ValueError, match=r"Lags needs --shape B,T"):
+            rnndsl.explain(LAGS, ranks=8, **wrong)
+    with pytest.raises(ValueError, match="from 2 on"):
+        rnndsl.explain(LAGS, shape=(2, 16), sizes=given, ranks=1)
+    assert cli.main(["explain", str(ROOT / "examples" / "gru.rnn"), "--shape", "2,16", "--size", "D=3", "H=4", "--ranks", "8"]) == 0
+    assert "pipeline over 8 ranks" in capsys.readouterr().out

@@ -28,7 +28,7 @@ ROOMS = [
     # what people look at, and layers made from programs
     ("tools",),
     ("programs",),
-    ("tools.bench", "tools.tune", "tools.verify", "tools.lsp", "tools.editors"),
+    ("tools.bench", "tools.tune", "tools.verify", "tools.lsp", "tools.editors", "tools.ranks"),
     ("api",),
     ("zoo",),  # published cells by name
     ("nn",),  # stacks of generated classes, in ordinary PyTorch

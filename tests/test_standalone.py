@@ -28,6 +28,13 @@ for name, sizes in json.loads(sys.argv[1]).items():
     torch.manual_seed(0)
     layer = cls(**sizes, dtype=torch.float64)
     x = torch.randn(2, 6, sizes["D"], dtype=torch.float64)
+    for call in (lambda: layer(x, group=object()), lambda: layer.plan_for(x, ranks=2)):
+        try:
+            call()
+        except TypeError as e:
+            assert "over ranks it needs rnndsl itself" in str(e), e
+        else:
+            raise AssertionError("a standalone module knows ranks")
     y, state = layer(x)
     y.sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in layer.parameters())

@@ -5,14 +5,19 @@ import os
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnndsl import programs
 from rnndsl.backends import NAMES as BACKENDS
+from rnndsl.checks.cell import Cell
 from rnndsl.cli.programs import chosen_cell, read
 from rnndsl.cli.progress import Progress
 from rnndsl.cli.status import INTERRUPTED, Misuse
+from rnndsl.diagnostics import Source
 from rnndsl.files import same_file
+
+if TYPE_CHECKING:
+    from rnndsl.tools.bench.settings import Settings
 
 
 def add(commands: Any) -> None:
@@ -24,7 +29,8 @@ def add(commands: Any) -> None:
         "cell, pararnn-torch where it is installed and has it. All in turn, in one run. docs/bench.md says what is measured and how.",
         epilog="examples:\n  rnndsl bench gru.rnn\n  rnndsl bench gru.rnn --shape 16,256 --size H=512 --against loop,nn\n"
         "  rnndsl bench gru.rnn --direction forward --scope step --json\n"
-        "  rnndsl bench gru.rnn --over T=64,256,1024 --picture times.svg\n",
+        "  rnndsl bench gru.rnn --over T=64,256,1024 --picture times.svg\n"
+        "  rnndsl bench gru.rnn --ranks 2 --shape 1,65536\n",
     )
     p.add_argument("file", metavar="FILE", help="a .rnn file, or - for standard input")
     p.add_argument("--cell", metavar="NAME", help="this cell; needed where the file has several")
@@ -35,8 +41,9 @@ def add(commands: Any) -> None:
     p.add_argument("--backends", metavar="NAMES", help=f"of {','.join(BACKENDS)} (default: those that can run the cell)")
     p.add_argument("--direction", metavar="NAMES", help="of forward,both (default: both of them)")
     p.add_argument("--scope", metavar="NAMES", help="of recurrence,layer,step (default: all of them)")
+    p.add_argument("--ranks", metavar="N", help="N processes here share the time of a call of the layer: they against one process (default: none)")
     p.add_argument("--repeats", metavar="N", help="rounds (default: up to 20, fewer where they are slow)")
-    p.add_argument("--threads", metavar="N", help="threads of PyTorch and of the kernels")
+    p.add_argument("--threads", metavar="N", help="threads of PyTorch and of the kernels (with --ranks: of each process, 1 if not given)")
     p.add_argument("--over", metavar="T=64,256", help="repeat it for these values of T, B or a size")
     p.add_argument("--picture", metavar="OUT", help="draw time against what --over varies: a .png or .svg file")
     p.add_argument("--json", action="store_true", help="print every sample as plain data")
@@ -56,6 +63,8 @@ def run(options: Namespace) -> int:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     progress = Progress()
     progress.say("importing PyTorch")
+    if settings.ranks is not None:
+        return _over_ranks(source, cell, settings, options.json, progress)
     from rnndsl.tools.bench.picture import check_picture, draw
     from rnndsl.tools.bench.report import data, table
     from rnndsl.tools.bench.run import check_over
@@ -74,3 +83,16 @@ def run(options: Namespace) -> int:
         draw(result, options.picture)
         print(f"wrote {options.picture}", file=sys.stderr if options.json else sys.stdout)
     return INTERRUPTED if result.interrupted else 0
+
+
+def _over_ranks(source: Source, cell: Cell, settings: "Settings", as_json: bool, progress: Progress) -> int:
+    """Measures a layer over ranks, and prints it."""
+    from rnndsl.tools.bench import ranks
+
+    try:
+        progress.say(f"timing {settings.ranks} processes against one")
+        found = ranks.run(source, cell, getattr(programs.load(source), cell.name), settings)
+    finally:
+        progress.clear()
+    print(json.dumps(found, indent=1) if as_json else ranks.table(found), end="\n" if as_json else "")
+    return 0

@@ -13,7 +13,7 @@ from rnndsl.cli.programs import read
 from rnndsl.cli.terminal import width
 from rnndsl.files import same_file
 from rnndsl.tools import Unfit
-from rnndsl.tools.arguments import parse_shape, parse_sizes
+from rnndsl.tools.arguments import parse_count, parse_shape, parse_sizes
 from rnndsl.tools.columns import of_width
 
 
@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
         help="say what the compiler finds in the equations",
         description="Prints a page a cell: what is computed once, what for all steps at once, the components of the recurrence with\n"
         "their family, structure and Jacobian, what a step costs, and the schedule that a model predicts. docs/explain.md explains it.",
-        epilog="examples:\n  rnndsl explain gru.rnn\n  rnndsl explain gru.rnn --shape 8,4096 --size H=256 D=64\n"
+        epilog="examples:\n  rnndsl explain gru.rnn\n  rnndsl explain gru.rnn --shape 8,4096 --size H=256 D=64 --ranks 8\n"
         "  rnndsl explain cells.rnn --cell GRU --json\n  rnndsl explain gru.rnn --latex > gru.tex\n"
         "  rnndsl explain gru.rnn --picture gru.svg\n",
     )
@@ -32,6 +32,7 @@ def add(commands: Any) -> None:
     p.add_argument("--cell", metavar="NAME", help="this cell alone")
     p.add_argument("--shape", metavar="B,T", help="sequences and steps of a call: the schedule for them")
     p.add_argument("--size", nargs="+", action="extend", default=[], metavar="H=256", help="sizes of the cell; counts become numbers")
+    p.add_argument("--ranks", metavar="N", help="how N ranks would share the time of a call, and what they would send; with --shape and all sizes")
     form = p.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print plain data")
     form.add_argument("--latex", action="store_true", help="print equations and Jacobian for a document with amsmath")
@@ -43,11 +44,12 @@ def run(options: Namespace) -> int:
     """Prints the page of a program's cells, or draws it."""
     from rnndsl.tools.explain import explain
     from rnndsl.tools.page import MARGIN, WIDTH
+    from rnndsl.tools.ranks import over_ranks
 
-    shape, sizes = parse_shape(options.shape), parse_sizes(options.size)
+    shape, sizes, ranks = parse_shape(options.shape), parse_sizes(options.size), parse_count("--ranks", options.ranks)
     result = compiler.compiled(read(options.file))
     require_cells(result.program)
-    found = explain(result, options.cell, shape, sizes)
+    found = explain(result, options.cell, shape, sizes, None if ranks is None else over_ranks(ranks))
     if options.json:
         print(json.dumps(found.data, indent=2))
     elif options.picture:

@@ -50,7 +50,7 @@ def scanned(layer: Any, name: str, call: Call, kind: dict[str, Any]) -> Any:
 
 def planned(layer: Any, name: str, batch: int, ranks: int, dtype: Any) -> str:
     """How a recurrence would cross the borders between ranks, in words."""
-    return str(_ranks("choice").planned(layer, name, batch, ranks, dtype))
+    return str(_ranks("choice").planned(layer, name, batch, ranks, dtype).text(ranks))
 
 
 def _ranks(name: str) -> Any:

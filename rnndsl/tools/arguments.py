@@ -29,6 +29,15 @@ def parse_sizes(texts: list[str]) -> dict[str, int]:
     return found
 
 
+def parse_count(option: str, text: str | None) -> int | None:
+    """A whole number from 1 on. Raises Unfit."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise Unfit(f"{option} {text}: give a whole number from 1 on")
+    return int(text)
+
+
 def whole_number(what: str, value: SupportsIndex) -> int:
     """A number as Python's; NumPy's are taken too. Raises Unfit for what is no whole number."""
     try:

@@ -183,6 +183,7 @@ def _component(c: Component, kernels: RecurrenceKernels | None, shown: Shown, so
         "saved": [{"name": shown(s.name) if "[" not in s.name else s.name, "role": s.role, "shape": str(s.type)} for s in saved_tensors(c)],
         "schedules": list(schedules_of(kernels)) if kernels else [ALL_STEPS],
         "predicted": None,
+        "ranks": None,
         "cost": _cost(cost_of_scan(c.scan), sizes) if c.scan else None,
         "equations": [e for o in c.scan.body for e in _operation(o, c.plan, shown, source)] if c.scan and c.plan else [],
     }

@@ -1,5 +1,6 @@
 """A program explained: per cell a page of text, plain data, LaTeX and a picture."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -8,6 +9,7 @@ from typing import Any
 
 from rnndsl import compiler
 from rnndsl.calculus.analysis import System
+from rnndsl.checks.cell import Cell
 from rnndsl.compiler import Compiled
 from rnndsl.diagnostics import Source
 from rnndsl.syntax import ast
@@ -15,6 +17,8 @@ from rnndsl.tools import NoMatplotlib, Unfit
 from rnndsl.tools.data import ROUNDS, VERSION, cell_data, repeat_sizes
 from rnndsl.tools.html import in_fixed_width
 from rnndsl.tools.page import page, sections, title
+
+Over = Callable[[Source, Cell, tuple[int, int] | None, dict[str, int]], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -110,9 +114,9 @@ class Explanation:
 
 
 def explain(
-    checked: Compiled, cell: str | None = None, shape: tuple[int, int] | None = None, sizes: dict[str, int] | None = None
+    checked: Compiled, cell: str | None = None, shape: tuple[int, int] | None = None, sizes: dict[str, int] | None = None, over: Over | None = None
 ) -> Explanation:
-    """Explains the cells of a program, or the one named `cell`.
+    """Explains the cells of a program, or the one named `cell`. over: `tools.ranks.ways` for a number of ranks that share the time.
 
     Raises Unfit, a ValueError, for a name, shape or size that does not fit it, RnnError for a program that is too large.
     """
@@ -136,5 +140,10 @@ def explain(
             system = compiler.system(plan, program.source, repeat_sizes(plan, own), ROUNDS)
             with compiler.deep_trees(program.source):
                 data = cell_data(system, kernels, checked.file, program.source, shape, own)
+            if over is not None:
+                ways = over(program.source, plan.cell, shape, own)
+                of_states = {r.recurrence.scan.states: way for r, way in zip(kernels.recurrences, ways, strict=True)}
+                for c in data["components"]:
+                    c["ranks"] = of_states.get(tuple(c["states"]))
             found.append(CellExplanation(system, checked.file, program.source, data))
     return Explanation(tuple(found))

@@ -316,6 +316,8 @@ def _schedules(cell: dict[str, Any]) -> list[str]:
         else:
             text = f"{p['schedule']} ({p['why']})"
         lines += _facts([(name if len(name) < _KEY else name[: _KEY - 2] + "…", text)])
+        if c["ranks"]:
+            lines += _facts([("", c["ranks"]["text"])])
         if c["saved"]:
             lines += _facts([("", "saved for the backward pass: " + ", ".join(f"{s['name']} {s['shape']}" for s in c["saved"]))])
     return [*lines, *_wrapped(f"({MODEL})")]

@@ -31,13 +31,24 @@ class Way:
     bytes: int
     units: Units | None = None
 
+    def gain(self, ranks: int) -> float:
+        """How many times as fast as one rank, as predicted, where steps are shared evenly."""
+        return ranks / self.turns
+
+    def data(self, ranks: int) -> dict[str, Any]:
+        """In plain data, with the text."""
+        return {
+            "ranks": ranks, "way": self.name, "why": self.why, "rounds": self.rounds, "bytes": self.bytes, "sweeps": self.turns, "other_sweeps": self.other,
+            "times_faster": self.gain(ranks), "text": self.text(ranks),
+        }  # fmt: skip
+
     def text(self, ranks: int) -> str:
         """In words, with the predicted gain over one rank, where steps are shared evenly."""
         other = "" if self.other is None else f", the other way {self.other:.1f}"
         rounds = f"{self.rounds} round{'s' * (self.rounds != 1)}, " if self.name == "rounds" else ""
         return (
             f"{self.name} over {ranks} ranks; {self.why}; {rounds}{self.bytes:,} bytes sent by a rank forwards; "
-            f"predicted: {self.turns:.1f} sweeps over a shard{other}, {ranks / self.turns:.1f} times as fast as one rank"
+            f"predicted: {self.turns:.1f} sweeps over a shard{other}, {self.gain(ranks):.1f} times as fast as one rank"
         )
 
 
@@ -69,11 +80,11 @@ def remember(layer: Any, name: str, rounds: int) -> None:
     _seen.setdefault(layer, {})[name] = rounds
 
 
-def planned(layer: Any, name: str, batch: int, ranks: int, dtype: torch.dtype) -> str:
-    """How a recurrence of a layer would cross borders, in words. Raises ValueError for what is no number of ranks."""
+def planned(layer: Any, name: str, batch: int, ranks: int, dtype: torch.dtype) -> Way:
+    """How a recurrence of a layer would cross borders. Raises ValueError for what is no number of ranks."""
     if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
         raise ValueError(f"ranks: expected a whole number from 1 on, got {ranks!r}")
     states = layer._states[name]
     fields = [f for f in layer._fields if f[0] in states or any(f[0].removeprefix(f"{s}_").isdigit() for s in states)]
     first = [torch.empty((batch, *map(int, shape)), dtype=dtypes_of_fields(dtype)[number], device="meta") for _, shape, number in fields]
-    return way_of(layer, name, first, ranks, "auto").text(ranks)
+    return way_of(layer, name, first, ranks, "auto")

@@ -6,6 +6,7 @@ a gap above the tolerance; after k rounds the first k + 1 ranks are exact, so th
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise
 from typing import Any
@@ -99,9 +100,10 @@ class _Shot(torch.autograd.Function):
         first, rest = tensors[:fields], tensors[fields:]
         wanted = ctx.needs_input_grad[6 + fields :]
         ctx.task, ctx.tag, ctx.wanted, ctx.fields = task.emptied, tag, wanted, fields
-        with saved_tensors_hooks(lambda t: t, lambda t: t):  # what is made anew in the backward pass needs nothing kept for it
-            sweep = _solved(task, task.units.packed(first), rest, wanted, tag)
         ctx.is_kept = torch._C._autograd._top_saved_tensors_default_hooks(True) is None  # none wants what is saved elsewhere, or made anew
+        # what is made anew in the backward pass needs nothing kept for it; without hooks, autograd notices what is changed in place before
+        with nullcontext() if ctx.is_kept else saved_tensors_hooks(lambda t: t, lambda t: t):
+            sweep = _solved(task, task.units.packed(first), rest, wanted, tag)
         ctx.sweep = sweep if ctx.is_kept and shard.grads else None
         if not ctx.is_kept:
             ctx.save_for_backward(sweep.before.detach(), *rest)

@@ -65,10 +65,11 @@ def forward(run: Callable[[], Any]) -> Call:
     return call
 
 
-def forward_and_backward(run: Callable[[], Any], wanted: Tensors) -> Call:
-    """A call and the gradients of a weighted sum of what it returns; the sum itself is not computed."""
-    with torch.no_grad():
-        weights = weights_like(tensors(run()))
+def forward_and_backward(run: Callable[[], Any], wanted: Tensors, weights: Tensors | None = None) -> Call:
+    """A call and the gradients of a weighted sum of what it returns; the sum itself is not computed. weights: drawn if None."""
+    if weights is None:
+        with torch.no_grad():
+            weights = weights_like(tensors(run()))
 
     def call() -> Tensors:
         pairs = [(o, w) for o, w in zip(tensors(run()), weights, strict=True) if o.requires_grad]

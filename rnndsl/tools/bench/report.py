@@ -6,12 +6,12 @@ from rnndsl.tools.bench.bound import LARGE
 from rnndsl.tools.bench.run import COPY, Entry, Group, Point, Result, describe
 
 _BUSY = 0.3  # cores from which other programs are worth a warning
-_ALARM = 1e-3  # a gap to the loop's numbers that a reader should know of
+ALARM = 1e-3  # a gap to the loop's numbers that a reader should know of
 
 
 def table(result: Result) -> str:
     """The whole page: where it ran, a table a task, and who was left out."""
-    lines = [*heading(result), *_busy(result)]
+    lines = [*heading(result), *busy_text(result.machine)]
     if result.over is not None:
         lines += _sweep(result)
     else:
@@ -29,13 +29,18 @@ def heading(result: Result) -> list[str]:
     what = f"{result.cell} ({result.program}), {result.dtype}"
     if first is not None:
         what += f", {_shape(first, result.over[0] if result.over else None)}"
+    return [what, machine_text(m)]
+
+
+def machine_text(m: dict[str, Any]) -> str:
+    """The machine and versions."""
     threads = f"{m['threads']} thread{'s' * (m['threads'] != 1)}"
-    return [what, f"{m['processor']}, {m['cores']} cores, {threads}; torch {m['torch']}, rnndsl {m['rnndsl']}"]
+    return f"{m['processor']}, {m['cores']} cores, {threads}; torch {m['torch']}, rnndsl {m['rnndsl']}"
 
 
-def _busy(result: Result) -> list[str]:
+def busy_text(m: dict[str, Any]) -> list[str]:
     """A warning where other programs were running."""
-    busy, cores = result.machine["busy"], result.machine["cores"]
+    busy, cores = m["busy"], m["cores"]
     if busy is None or busy < _BUSY:
         return []
     return [f"Mind: other programs kept {busy:.1f} of {cores} cores busy as this began; the figures are worth less."]
@@ -91,7 +96,7 @@ def _numbers(group: Group, e: Entry, bounded: bool) -> list[str]:
 
 def _note(e: Entry) -> str:
     parts = [e.note] if e.note else []
-    if e.gap is not None and not e.gap <= _ALARM:
+    if e.gap is not None and not e.gap <= ALARM:
         parts.append(f"its numbers differ from the loop's by {e.gap:.0e}")
     return "; ".join(parts)
 
@@ -174,7 +179,7 @@ def data(result: Result) -> dict[str, Any]:
         "cell": result.cell,
         "dtype": result.dtype,
         "machine": result.machine,
-        "memory_copy": {"bytes_moved": 2 * (LARGE // 2), **_timing(result.memory)} if result.memory.seconds else None,
+        "memory_copy": {"bytes_moved": 2 * (LARGE // 2), **timing_data(result.memory)} if result.memory.seconds else None,
         "over": result.over[0] if result.over else None,
         "points": [_point_data(p) for p in result.points],
         "interrupted": result.interrupted,
@@ -199,7 +204,7 @@ def _group_data(g: Group) -> dict[str, Any]:
                 "gap": e.gap,
                 "times_faster_than_loop": g.ratio(e),
                 "of_bound": g.of_bound(e),
-                **_timing(e.timing),
+                **timing_data(e.timing),
             }
             for e in g.measured()
         ],
@@ -207,5 +212,6 @@ def _group_data(g: Group) -> dict[str, Any]:
     }
 
 
-def _timing(t: Any) -> dict[str, Any]:
+def timing_data(t: Any) -> dict[str, Any]:
+    """What was measured of one call, raw."""
     return {"calls_a_sample": t.calls, "median": t.median, "quartiles": list(t.quartiles), "seconds": t.seconds}

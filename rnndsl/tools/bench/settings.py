@@ -6,7 +6,7 @@ from typing import Any
 
 from rnndsl.backends import NAMES
 from rnndsl.tools import Unfit
-from rnndsl.tools.arguments import names_of, parse_shape, parse_sizes
+from rnndsl.tools.arguments import names_of, parse_count, parse_shape, parse_sizes
 
 AGAINST = ("loop", "compile", "nn", "pararnn")
 DIRECTIONS = ("forward", "both")
@@ -17,7 +17,8 @@ BATCH, STEPS = 4, 1024
 
 @dataclass(frozen=True)
 class Settings:
-    """A benchmark. over: what is varied (B, T or a size) and its values; repeats: None for as many as fit."""
+    """A benchmark. over: what is varied (B, T or a size) and its values; repeats: None for as many as fit; ranks:
+    processes that share the time of a call."""
 
     batch: int = BATCH
     steps: int = STEPS
@@ -30,6 +31,7 @@ class Settings:
     repeats: int | None = None
     threads: int | None = None
     over: tuple[str, tuple[int, ...]] | None = None
+    ranks: int | None = None
 
     def points(self) -> list["Settings"]:
         """One benchmark for each value of what is varied."""
@@ -45,6 +47,7 @@ class Settings:
 
 def parse(options: Namespace) -> Settings:
     """The arguments of the command line. Raises Unfit."""
+    ranks = _ranks(options)
     batch, steps = parse_shape(options.shape) or (BATCH, STEPS)
     if options.dtype not in DTYPES:
         raise Unfit(f"--dtype {options.dtype}: there is {', '.join(DTYPES)}")
@@ -57,10 +60,26 @@ def parse(options: Namespace) -> Settings:
         backends=names_of("--backends", options.backends, NAMES),
         directions=names_of("--direction", options.direction, DIRECTIONS),
         scopes=names_of("--scope", options.scope, SCOPES),
-        repeats=_count("--repeats", options.repeats),
-        threads=_count("--threads", options.threads),
+        repeats=parse_count("--repeats", options.repeats),
+        threads=parse_count("--threads", options.threads) or (ranks and 1),  # ranks on one machine share its cores
         over=_over(options.over),
+        ranks=ranks,
     )
+
+
+def _ranks(options: Namespace) -> int | None:
+    """How many processes share the time of a call; None for what is measured in one."""
+    ranks = parse_count("--ranks", options.ranks)
+    if ranks is None:
+        return None
+    if ranks < 2:
+        raise Unfit("--ranks 1: one process is measured beside them anyway; give a number from 2 on")
+    for option in ("against", "scope", "over", "picture"):
+        if getattr(options, option) is not None:
+            raise Unfit(f"--{option} does not go with --ranks, which measures a layer over ranks against one process")
+    if options.backends is not None and len(names_of("--backends", options.backends, NAMES)) != 1:
+        raise Unfit(f"--backends {options.backends}: ranks run one backend; name one, or leave it to the layer")
+    return ranks
 
 
 def _over(text: str | None) -> tuple[str, tuple[int, ...]] | None:
@@ -72,12 +91,3 @@ def _over(text: str | None) -> tuple[str, tuple[int, ...]] | None:
     if not name.isidentifier() or not all(v.isascii() and v.isdigit() and int(v) >= 1 for v in numbers):
         raise Unfit(f"--over {text}: give B, T or a size, and its values, as in --over T=64,256,1024")
     return name, tuple(sorted({int(v) for v in numbers}))
-
-
-def _count(option: str, text: str | None) -> int | None:
-    """A whole number from 1 on."""
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise Unfit(f"{option} {text}: give a whole number from 1 on")
-    return int(text)
