@@ -372,7 +372,7 @@ REQUIRED = {
 }  # fmt: skip
 OF_COMPONENT = {
     "states", "structure", "family", "slots", "reason", "line", "time_invariant", "bounds", "jacobian", "scan", "chunks", "streams", "saved",
-    "schedules", "predicted", "cost", "equations", "warnings",
+    "schedules", "predicted", "ranks", "cost", "equations", "warnings",
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
+from torch.multiprocessing.spawn import ProcessException
 
 from rnndsl import programs
 from rnndsl.checks.cell import Cell
@@ -23,7 +24,7 @@ from rnndsl.tools import Unfit
 from rnndsl.tools.bench.candidates import Call, Tensors, forward, forward_and_backward, gap, leaves, tensors
 from rnndsl.tools.bench.machine import machine
 from rnndsl.tools.bench.measure import Timing, race
-from rnndsl.tools.bench.report import ALARM, aligned, busy_text, machine_text, seconds_text, timing_data, times_text
+from rnndsl.tools.bench.report import ALARM, aligned, busy_text, machine_text, seconds_text, times_text, timing_data
 from rnndsl.tools.bench.settings import Settings
 from rnndsl.tools.bench.subject import DTYPES, Subject, default_sizes, make_layer, weights_like
 
@@ -39,7 +40,7 @@ def run(source: Source, cell: Cell, layer_class: Any, settings: Settings) -> dic
     with TemporaryDirectory() as folder:
         try:
             mp.start_processes(_measure, (folder, source.name, source.text, cell, settings, sizes), nprocs=ranks, daemon=True)
-        except mp.ProcessException as e:
+        except ProcessException as e:
             raise Unfit(f"rank {e.error_index} of {ranks} failed: {str(e).strip().splitlines()[-1]}") from None
         tasks = json.loads((Path(folder) / "tasks").read_text(encoding="utf-8"))
     return {
@@ -118,7 +119,7 @@ def _told(again: bool) -> bool:
     return bool(said)
 
 
-def _joined(parts: tuple[Tensor | None, ...]) -> Tensor | None:
+def _joined(parts: tuple[Tensor | None, ...]) -> Any:
     """Parts of the time, one behind the other; None where nothing depends on them."""
     there = [p for p in parts if p is not None]
     return torch.cat(there, 1) if there else None
