@@ -1,5 +1,5 @@
-"""Writes the tables of docs/benchmarks.md from benchmarks/results/*.json, and that of docs/gpu.md from benchmarks/counts/ahead.json, so that no
-figure stands there that was not measured.
+"""Writes the tables of docs/benchmarks.md from benchmarks/results/*.json, those of docs/what_cells_learn.md from benchmarks/results/explore/*.json, and
+that of docs/gpu.md from benchmarks/counts/ahead.json, so that no figure stands there that was not measured.
 
     python benchmarks/tables.py                     writes what is between the markers of the pages anew
 """
@@ -14,10 +14,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from rnndsl.explore import wording  # noqa: E402
+from rnndsl.explore.board import Entry, board_of  # noqa: E402
 from rnndsl.tools.bench.report import percent_text, seconds_text, times_text  # noqa: E402
 
 PAGE, RESULTS = ROOT / "docs" / "benchmarks.md", ROOT / "benchmarks" / "results"
 MACHINE_CODE, COUNTS = ROOT / "docs" / "gpu.md", ROOT / "benchmarks" / "counts"
+LEARNED, STUDIES = ROOT / "docs" / "what_cells_learn.md", RESULTS / "explore"
 TARGETS = ("sm_80", "sm_90", "gfx942")
 _WHOLE, _ROWS = ("forward", "backward", "step"), ("advance", "look", "linear", "pull", "gradients", "scan", "scan-back")  # kinds of kernels
 _KINDS = (*_WHOLE, *_ROWS)
@@ -166,6 +169,29 @@ def tiles(data: dict[str, Any]) -> str:
     ])  # fmt: skip
 
 
+def learned(data: list[dict[str, Any]]) -> str:
+    """The leaderboard of a study, `rnndsl explore --show STUDY --json`."""
+    board = board_of(data)
+    titles = [f"{c.name}, longer" if part else c.name for c in board.columns for part in ((0, 1) if c.is_rising else (0,))]
+    rows = []
+    for row in board.rows:
+        entries = [row.entries.get(c.name) for c in board.columns]
+        figures = [text for c, e in zip(board.columns, entries, strict=True) for text in _learned(e, c.is_rising)]
+        known = [e for e in entries if e is not None and e.step_seconds is not None]
+        rows.append([row.label, *figures, str(known[0].parameters) if known else "", seconds_text(min(e.step_seconds for e in known)) if known else ""])
+    notes = [f"{title}: {text}" for title, text in wording.settings_lines(board.settings)]
+    return "\n\n".join([table(["cell", *titles, "parameters", "a step"], rows), ". ".join([*wording.remarks(board), *notes]) + "."])
+
+
+def _learned(entry: Entry | None, is_rising: bool) -> list[str]:
+    if entry is None or not entry.runs:
+        return [""] * (2 if is_rising else 1)
+    if not is_rising:
+        return [f"{wording.mean_text(entry)}; {wording.perplexity_text(entry.mean)}"]
+    beyond = "" if entry.beyond is None else f"{wording.beyond_text(entry)}, {entry.beyond:.3f}"
+    return [f"{wording.solved_text(entry)}, {wording.mean_text(entry)}", beyond]
+
+
 def _change(before: int, after: int) -> str:
     return str(after) if before == after else f"{before} → {after}"
 
@@ -174,9 +200,9 @@ def written(text: str) -> str:
     """The page with its tables as the results have them."""
 
     def fill(m: re.Match) -> str:
-        folder = COUNTS if (COUNTS / m[2]).exists() else RESULTS
+        folder = next(f for f in (COUNTS, STUDIES, RESULTS) if (f / m[2]).exists())
         data = json.loads((folder / m[2]).read_text(encoding="utf-8"))
-        made = tiles if m[2] == "tiles.json" else machine_code if folder == COUNTS else schedules if m[2].startswith("parallel") else kernels if "cases" in data else compiler
+        made = learned if folder == STUDIES else tiles if m[2] == "tiles.json" else machine_code if folder == COUNTS else schedules if m[2].startswith("parallel") else kernels if "cases" in data else compiler
         return f"{m[1]}\n{made(data)}\n\n{m[3]}"
 
     return _TABLE.sub(fill, text)
@@ -188,5 +214,5 @@ def named(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    for page in (PAGE, MACHINE_CODE):
+    for page in (PAGE, MACHINE_CODE, LEARNED):
         page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")

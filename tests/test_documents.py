@@ -72,11 +72,13 @@ def test_the_tables_of_benchmarks_are_what_was_measured(accept):
     spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
     tables = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tables)
-    for page in (tables.PAGE, tables.MACHINE_CODE):
+    for page in (tables.PAGE, tables.MACHINE_CODE, tables.LEARNED):
         text = page.read_text(encoding="utf-8")
         if accept:
             page.write_text(tables.written(text), encoding="utf-8")
-        wanted = [p.name for p in tables.RESULTS.glob("*.json") if not p.with_suffix(".md").exists()] if page == tables.PAGE else ["ahead.json", "tiles.json"]
+        results = [p.name for p in tables.RESULTS.glob("*.json") if not p.with_suffix(".md").exists()]
+        studies = [p.name for p in tables.STUDIES.glob("*.json")]
+        wanted = {tables.PAGE: results, tables.MACHINE_CODE: ["ahead.json", "tiles.json"], tables.LEARNED: studies}[page]
         assert sorted(tables.named(text)) == sorted(wanted), "a table for each file of results that has no page of its own"
         assert tables.written(text) == page.read_text(encoding="utf-8"), "pytest --accept writes the tables anew"
 

@@ -14,6 +14,8 @@ import pytest
 import torch
 
 import rnndsl
+from rnndsl.cli.parser import parser
+from rnndsl.tasks import tasks_of
 from rnndsl.tools import Unfit
 from rnndsl.tools.editors import notebook
 
@@ -188,3 +190,21 @@ def test_nothing_else_imports_ipython():
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert notebook.NAME == "%%rnn"
+
+
+NOTEBOOKS = sorted((ROOT / "examples").rglob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_notebooks_of_the_examples_have_run(path):
+    """What takes minutes is not run again: each cell is Python, or a command whose files are there, and shows what it gave."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    assert code and all(c["outputs"] for c in cells if c["cell_type"] == "code")
+    for text in code:
+        if text.startswith("!rnndsl explore "):
+            options = parser().parse_args(text.removeprefix("!rnndsl ").split())
+            assert all((path.parent / name).is_file() for name in options.cells)
+            assert [t.name for name in options.task.split(",") for t in tasks_of(name)]
+        else:
+            compile(text, path.name, "exec")

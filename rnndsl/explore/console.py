@@ -52,7 +52,7 @@ class Console:
             self._bar.clear()
             print(f"{len(ended):>{len(str(total))}}/{total}  {told(ended[i], self._work.names[i])}", file=sys.stderr)
         self._told = set(ended)
-        if not is_last:
+        if len(ended) < total:
             seconds = [t.user_attrs[RECORD]["seconds"] for t in ended.values() if RECORD in t.user_attrs]
             left = f", about {duration(mean(seconds) * (total - len(ended)) / self._workers)} left" if seconds else ""
             self._bar.share(len(ended), total, f"{self._state}{left}")
