@@ -24,8 +24,10 @@ def shape_of(candidate: Candidate, task: Task, training: Training, request: Requ
         if cells:
             like = shape_of(cells[0], task, training, request, among)
             dim, wanted = like.dim, parameters(cells[0], task, training, like)
-        shape = _baseline(candidate, dim, given.get("H", dim))
-        return shape if wanted is None else _matched(candidate, task, training, wanted, lambda n: _baseline(candidate, dim, n))
+        if candidate.cell == "transformer":
+            return _transformer(candidate, task, training, dim, wanted)
+        shape = Shape(dim, (("H", given.get("H", dim)),))
+        return shape if wanted is None else _matched(candidate, task, training, wanted, lambda n: Shape(dim, (("H", n),)))
     if request.parameters is None:
         return _of_cell(candidate, dim, given)
     return _matched(candidate, task, training, request.parameters, lambda n: _of_cell(candidate, HEADS * n, given))
@@ -49,10 +51,20 @@ def _of_cell(candidate: Candidate, dim: int, given: Mapping[str, int]) -> Shape:
     return Shape(dim, tuple(sizes.items()))
 
 
-def _baseline(candidate: Candidate, dim: int, inside: int) -> Shape:
-    if candidate.cell == "transformer":  # whose heads have pairs of channels
-        return Shape(max(1, round(dim / (2 * HEADS))) * 2 * HEADS, (("mlp", inside),))
-    return Shape(dim, (("H", inside),))
+def _transformer(candidate: Candidate, task: Task, training: Training, dim: int, wanted: int | None) -> Shape:
+    """The widest with so many parameters whose MLP is at least twice as wide as it is; its heads need pairs of channels."""
+    step = 2 * HEADS
+
+    def of(wide: int, mlp: int) -> Shape:
+        return Shape(wide, (("mlp", mlp),))
+
+    if wanted is None:
+        wide = max(step, round(dim / step) * step)
+        return of(wide, 2 * wide)
+    wide = step
+    while parameters(candidate, task, training, of(wide + step, 2 * (wide + step))) <= wanted:
+        wide += step
+    return _matched(candidate, task, training, wanted, lambda n: of(wide, n))
 
 
 def _matched(candidate: Candidate, task: Task, training: Training, wanted: int, shape: Callable[[int], Shape]) -> Shape:
