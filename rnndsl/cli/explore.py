@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from rnndsl.cli.output import write
 from rnndsl.cli.progress import Progress
 from rnndsl.cli.status import Misuse
 from rnndsl.cli.terminal import width
@@ -188,7 +189,7 @@ def _show(options: Namespace, where: str) -> None:
     if options.json:
         print(json.dumps(found, indent=1))
     else:
-        print(csv_text(found) if options.csv else table(board_of(found), width(sys.stdout, WIDTH)), end="")
+        write(csv_text(found) if options.csv else table(board_of(found), width(sys.stdout, WIDTH)))
     about = sys.stderr if options.json or options.csv else sys.stdout
     if options.page:
         from rnndsl.explore.page import page

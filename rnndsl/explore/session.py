@@ -38,6 +38,6 @@ def explore(plan: Plan, where: str, device: str, minutes: float | None, workers:
 
 
 def _start(arguments: Sequence[str], threads: int, minutes: float | None) -> subprocess.Popen[bytes]:
-    """One more worker, which says nothing unless something is wrong."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    return subprocess.Popen([sys.executable, "-m", "rnndsl", "explore", *arguments, "--workers", "1", "--helper"], env=environment, stdin=subprocess.DEVNULL)
+    """One more worker, which says nothing unless something is wrong. Ctrl-C is this process's to hear, which then ends it."""
+    command = [sys.executable, "-m", "rnndsl", "explore", *arguments, "--workers", "1", "--helper"]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, stdin=subprocess.DEVNULL, start_new_session=True)
