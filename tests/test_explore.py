@@ -214,6 +214,8 @@ def test_what_a_dead_worker_had_is_taken_up_again_and_given_up_in_the_end(tmp_pa
         assert [t.state for t in group.trials] == [TrialState.FAIL] * attempt + [TrialState.WAITING]
         with store.taken(group, work.cases[0]) as trial:
             assert trial is not None  # and is never told how it ended
+            assert records(store)[0]["status"] == "running"
+        assert records(store)[0]["status"] == "waiting", "nobody runs it"
     (group,) = work.queued().values()
     assert [t.state for t in group.trials] == [TrialState.FAIL] * ATTEMPTS
     (record,) = records(store)
@@ -339,6 +341,7 @@ def test_killed_workers_lose_nothing_and_double_nothing(tmp_path):
         (["GRU", "--task", "parity", "--lr", "fast"], "--lr fast: give a positive number"),
         (["GRU", "--task", "parity", "--steps", "0"], "--steps 0: give a whole number"),
         (["GRU", "--task", "parity", "--size", "H"], "--size H"),
+        (["GRU", "--task", "parity", "--size", "M=2"], "--size M: no cell has a size of this name; there are D, H"),
         (["GRU", "--task", "parity", "--dim", "8", "--parameters", "1000"], "leave one out"),
         (["--show", "nowhere"], "there is no study in it"),
         (["GRU", "--show", "nowhere"], "runs nothing"),

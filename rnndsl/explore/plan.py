@@ -10,7 +10,9 @@ from rnndsl.explore.candidates import Candidate
 from rnndsl.explore.fitting import parameters, shape_of
 from rnndsl.explore.recipe import Training
 from rnndsl.explore.shapes import Request, Shape
+from rnndsl.nn.shapes import header_of
 from rnndsl.tasks import Task
+from rnndsl.tools import Unfit
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ class Plan:
 
     def cases(self, say: Callable[[str], None] = lambda _: None) -> list[Case | Open]:
         """Every run, each once. say: is told the cell that is compiled next. The first seed of all comes first, so that there is something to see early. Raises Unfit for sizes that a cell cannot have."""
+        known = {name for c in self.candidates for name in (header_of(c.cls) if c.source else ("H",))}
+        for name in (n for r in self.requests for n, _ in r.sizes if n not in known):
+            raise Unfit(f"--size {name}: no cell has a size of this name; there are {', '.join(sorted(known))}")
         shapes: dict[Any, tuple[Shape, ...]] = {}
         for task, candidate in itertools.product(self.tasks, self.candidates):
             say(candidate.label)

@@ -29,7 +29,8 @@ def records(where: str | Path | Store) -> list[dict[str, Any]]:
     training, device, machine, threads, torch, python, rnndsl
 
     and None where that is not known yet, or no finite number. Raises Unfit where there is no study."""
-    groups = (where if isinstance(where, Store) else Store(str(where), is_new=False)).groups()
+    store = where if isinstance(where, Store) else Store(str(where), is_new=False)
+    groups = store.groups()
     keys = {(g.attributes["cell"]["label"], g.attributes["cell"]["key"]) for g in groups}
     several = Counter(label for label, _ in keys)
     found = []
@@ -37,11 +38,13 @@ def records(where: str | Path | Store) -> list[dict[str, Any]]:
         cell = group.attributes["cell"]
         label = cell["label"] if several[cell["label"]] == 1 else f"{cell['label']}@{cell['key']}"
         counting = [*group.counting().values(), *group.given_up().values()]
-        found += [_record(group, label, t) for t in sorted(counting, key=lambda t: t.number)]
+        for trial in sorted(counting, key=lambda t: t.number):
+            is_left = trial.state == TrialState.RUNNING and not store.lives(group, trial)
+            found.append(_record(group, label, trial, "waiting" if is_left else _STATES.get(trial.state, "failed")))
     return found
 
 
-def _record(group: Group, label: str, trial: FrozenTrial) -> dict[str, Any]:
+def _record(group: Group, label: str, trial: FrozenTrial, state: str) -> dict[str, Any]:
     cell, task, said = group.attributes["cell"], group.attributes["task"], trial.user_attrs
     settings, ended = said.get(SETTINGS) or said_by(said["case"]), said.get(RECORD, {})
     by_length = ended.get("by_length")
@@ -49,7 +52,7 @@ def _record(group: Group, label: str, trial: FrozenTrial) -> dict[str, Any]:
         "cell": label, "key": cell["key"], **{n: cell.get(n) for n in ("family", "structure", "growth")},
         "task": task["name"], "metric_name": task["metric"], "chance": task["chance"], "train": task["train"], "test": task["test"],
         **{n: settings.get(n) for n in ("size", "dim", "sizes", "seed", "lr")},
-        "status": ended.get("status") or _STATES.get(trial.state, "failed"),
+        "status": ended.get("status") or state,
         **{n: ended.get(n) for n in ("steps", "metric", "beyond")},
         "by_length": None if by_length is None else [[int(n), score] for n, score in by_length.items()],
         "solved": ended.get("is_solved"),

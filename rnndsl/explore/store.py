@@ -125,6 +125,13 @@ class Store:
         """The group as it is at this moment."""
         return Group(group.study, tuple(self._storage.get_all_trials(group.study._study_id, deepcopy=False)))
 
+    def lives(self, group: Group, trial: FrozenTrial) -> bool:
+        """Whether the worker of a running trial does, as far as is known at once."""
+        if self._folder is None:
+            return True
+        with self._held(group, trial) as is_left:
+            return not is_left
+
     def queue(self, group: Group, cases: Sequence[Case | Open]) -> None:
         """Sees that each of these cases of a group has a trial that counts, or was given up."""
         self._fail_those_left(group)
