@@ -15,9 +15,8 @@ from rnndsl.explore.plan import Case
 from rnndsl.explore.recipe import Training, share_of_rate
 from rnndsl.tasks import Batch, Task
 
-UNSEEN, FAR, JUDGED = 256, 64, 512  # sequences of a look, of training's length and of the longest; of the judgement at the end, of each length
+LOOK, JUDGEMENT = (256, 2**14), (512, 2**17)  # sequences and steps, at most, of a look, of each of its lengths; of the judgement at the end
 BEYOND = 4  # lengths beyond those of training
-LARGEST = 2**18  # tokens of a batch of the judgement
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Run:
         optimizer = torch.optim.AdamW(_groups(self.model, training.decay), case.rate)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share_of_rate(step, training))
         every = max(1, training.steps // training.looks)
-        known, longest = self._unseen(UNSEEN, self.task.train[1]), self._unseen(FAR, self.task.test[1])
+        known, longest = (self._unseen(LOOK, length) for length in (self.task.train[1], self.task.test[1]))
         for step in range(1, training.steps + 1):
             start = time.perf_counter()
             inputs, targets = self._moved(self.task.batch(training.batch, case.seed, step))
@@ -103,7 +102,7 @@ class Run:
         by_length: dict[int, float] = {}
         if not self._has_diverged:
             lengths = [self.task.train[1], *lengths_beyond(self.task)]
-            by_length = {n: self._score(self._unseen(JUDGED, n, number=1)) for n in lengths}
+            by_length = {n: self._score(self._unseen(JUDGEMENT, n, number=1)) for n in lengths}
         scores = list(by_length.values())
         metric = scores[0] if scores and math.isfinite(scores[0]) else None
         is_whole = len(self._times) == self.training.steps
@@ -121,17 +120,17 @@ class Run:
             looks=tuple(self._looks),
         )
 
-    def _unseen(self, count: int, length: int, number: int = 0) -> list[Batch]:
-        """Sequences of no training, the same for every case, in batches that are not too large."""
-        each = max(1, min(count, LARGEST // length))
-        return [self._moved(self.task.batch(each, 0, 1000 * number + i, "test", length)) for i in range(-(-count // each))]
+    def _unseen(self, most: tuple[int, int], length: int, number: int = 0) -> Batch:
+        """Sequences of no training, the same for every case."""
+        count, steps = most
+        return self._moved(self.task.batch(max(1, min(count, steps // length)), 0, number, "test", length))
 
     @torch.no_grad()
-    def _score(self, batches: list[Batch]) -> float:
+    def _score(self, unseen: Batch) -> float:
         self.model.eval()
-        found = [self.task.score(self.model(b.inputs), b.targets) for b in batches]
+        score, _ = self.task.score(self.model(unseen.inputs), unseen.targets)
         self.model.train()
-        return sum(score * asked for score, asked in found) / max(1, sum(asked for _, asked in found))
+        return score
 
     def _moved(self, batch: Batch) -> Batch:
         return Batch(*(t.to(self.device) for t in batch))
