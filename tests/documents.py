@@ -31,7 +31,6 @@ RUN = ("rnn", "python", "console", "sh", "bash")
 NOT_RUN = {
     ("what_cells_learn.md", "rnndsl explore Elman"): "an hour of training; test_documents.py checks the tables",
     ("what_cells_learn.md", "rnndsl explore examples/explore"): "minutes of training; test_documents.py checks the tables",
-    ("what_cells_learn.md", "rnndsl explore ParaGRU"): "an hour of training; test_documents.py checks the tables",
     ("index.md", 'pip install ".[cpu,plot]"'): "installs the project",
     ("README.md", "python examples/sequential_digits.py"): "installs the project; test_digits_learn runs the example",
     ("README.md", "&& pytest -q"): "installs the project and runs these tests, as CI does",
