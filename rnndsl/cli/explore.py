@@ -13,6 +13,7 @@ from rnndsl.cli.status import Misuse
 from rnndsl.cli.terminal import width
 from rnndsl.files import write_whole
 from rnndsl.tools import Unfit
+from rnndsl.tools.arguments import parse_count
 
 WIDTH = 118  # of a table that goes to no terminal
 
@@ -41,7 +42,7 @@ def add(commands: Any) -> None:
     training = p.add_argument_group("training")
     training.add_argument("--steps", metavar="N", default="1600", help="of the optimiser, at most (default 1600)")
     training.add_argument("--batch", metavar="N", default="128", help="sequences of a step (default 128)")
-    training.add_argument("--lr", metavar="RATES", default="3e-3", help="rates of AdamW, tried in turn (default 3e-3)")
+    training.add_argument("--lr", metavar="RATES", help="rates of AdamW, tried in turn (default 3e-3; with --search 1e-4,1e-2)")
     training.add_argument("--seeds", metavar="N", default="3", help="runs with other weights and data (default 3)")
     training.add_argument("--search", metavar="N", help="N runs of each cell on each task whose rate, between the lowest and the highest of --lr, and size Optuna chooses")
     work = p.add_argument_group("work")
@@ -89,7 +90,7 @@ def _explore(options: Namespace) -> None:
 
         plan = _plan(options)
         minutes = None if options.minutes is None else _real("--minutes", options.minutes)
-        explore(plan, options.study, _device(options.device), minutes, _count("--workers", options.workers), _again(options), progress)
+        explore(plan, options.study, _device(options.device), minutes, parse_count("--workers", options.workers), _again(options), progress)
     finally:
         progress.clear()
 
@@ -103,12 +104,10 @@ def _plan(options: Namespace) -> Any:
         raise Misuse("name cells: .rnn files, folders, cells of `rnndsl zoo`; or a study, with --show")
     if not options.task:
         raise Misuse("name tasks with --task, as in --task parity,mqar; docs/tasks.md lists them")
-    counts = {n: _count(f"--{n}", getattr(options, n)) for n in ("steps", "batch", "layers")}
-    rates = tuple(_real("--lr", r) for r in options.lr.split(","))
-    search = None if options.search is None else _count("--search", options.search)
-    if search is not None and len(rates) == 1:
-        rates = (1e-4, 1e-2) if options.lr == "3e-3" else rates
-    return Plan(candidates(options.cells), _tasks(options.task), _requests(options), rates, _count("--seeds", options.seeds), Training(**counts, block=options.block), search)
+    counts = {n: parse_count(f"--{n}", getattr(options, n)) for n in ("steps", "batch", "layers")}
+    search = parse_count("--search", options.search)
+    rates = tuple(_real("--lr", r) for r in (options.lr or ("3e-3" if search is None else "1e-4,1e-2")).split(","))
+    return Plan(candidates(options.cells), _tasks(options.task), _requests(options), rates, parse_count("--seeds", options.seeds), Training(**counts, block=options.block), search)
 
 
 def _tasks(text: str) -> Any:
@@ -127,8 +126,8 @@ def _requests(options: Namespace) -> Any:
 
     from rnndsl.explore.shapes import Request
 
-    dim = None if options.dim is None else _count("--dim", options.dim)
-    wanted = None if options.parameters is None else _count("--parameters", options.parameters)
+    dim = parse_count("--dim", options.dim)
+    wanted = parse_count("--parameters", options.parameters)
     if dim is not None and wanted is not None:
         raise Misuse("--dim and --parameters: dim is chosen for the parameters; leave one out")
     grid: dict[str, list[int]] = {}
@@ -136,7 +135,7 @@ def _requests(options: Namespace) -> Any:
         name, _, values = text.partition("=")
         if not name.isidentifier() or not values or name in grid:
             raise Unfit(f"--size {text}: give each name once, with whole numbers, as in --size H=32,64 N=4")
-        grid[name] = [_count(f"--size {name}", v) for v in values.split(",")]
+        grid[name] = [parse_count(f"--size {name}", v) for v in values.split(",")]
     return tuple(Request(dim, tuple(zip(grid, values, strict=True)), wanted) for values in itertools.product(*grid.values()))
 
 
@@ -159,13 +158,6 @@ def _again(options: Namespace) -> list[str]:
         value = getattr(options, name)
         words += [] if value is None else [f"--{name}", str(value)]
     return words + (["--size", *options.size] if options.size else [])
-
-
-def _count(option: str, text: str) -> int:
-    """A whole number from 1 on."""
-    if not (text.isascii() and text.strip().isdigit() and int(text) >= 1):
-        raise Unfit(f"{option} {text}: give a whole number, from 1 on")
-    return int(text)
 
 
 def _real(option: str, text: str) -> float:

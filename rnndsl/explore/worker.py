@@ -66,7 +66,7 @@ def do(work: Work, device: str, until: float, watch: Watch) -> None:
         for case, name in zip(work.cases, work.names, strict=True):
             if time.monotonic() > until:
                 return
-            with work.store.taken(work.store.now(groups[name]), case) as trial:
+            with work.store.taken(groups[name], case) as trial:
                 if trial is not None:
                     carry_out(case, trial, work.plan.training, device, watch)
         if len(work.ended(work.queued())) == len(work.cases):

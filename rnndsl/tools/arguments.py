@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping
-from typing import SupportsIndex
+from typing import SupportsIndex, overload
 
 from rnndsl.tools import Unfit
 
@@ -29,6 +29,10 @@ def parse_sizes(texts: list[str]) -> dict[str, int]:
     return found
 
 
+@overload
+def parse_count(option: str, text: str) -> int: ...
+@overload
+def parse_count(option: str, text: str | None) -> int | None: ...
 def parse_count(option: str, text: str | None) -> int | None:
     """A whole number from 1 on. Raises Unfit."""
     if text is None:
