@@ -42,6 +42,7 @@ NOT_RUN = {
     ("explore.md", "rnndsl explore gru.rnn"): "minutes of training; tests/test_explore.py runs the command",
     ("explore.md", "--show parity --page"): "needs a study; tests/test_explore_board.py runs the command",
     ("explore.md", "--study gates --picture"): "minutes of training; benchmarks/results/explore has what came of it",
+    ("explore.md", "rnndsl explore ShallowPLRNN"): "minutes of training; tests/test_explore.py trains forced cells",
     ("explore.md", "sbatch"): "needs a cluster",
     ("explore.md", "import submitit"): "needs a cluster",
     ("index.md", "mkdocs build"): "it installs; tests/test_site.py builds the site, CI all of it",

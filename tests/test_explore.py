@@ -173,6 +173,29 @@ def test_values_in_and_out():
         assert len(list(run)) == 2 and run.outcome().metric is not None
 
 
+@pytest.mark.parametrize("forcing", [0.15, "adaptive"])
+def test_a_forced_cell_is_trained_on_data_and_judged_by_what_it_makes_itself(forcing):
+    training, lorenz = replace(QUICK, steps=60, looks=2, forcing=forcing), task("lorenz").as_system()
+    (case, *_) = plan(candidates=candidates(["ShallowPLRNN"]), tasks=(lorenz,), requests=(Request(sizes=(("H", 5), ("M", 7))),), rates=(0.03,), training=training).cases()
+    assert case.shape.text == "dim=5 D=1 H=5 M=7"
+    run = Run(case, training)
+    first, last = run
+    outcome = run.outcome()
+    assert last.loss < first.loss < 0.5 * lorenz.batch(4, 0).targets.square().mean() and 0 < outcome.metric < 15 and set(outcome.by_length) > {200, 1000}
+    inputs = lorenz.batch(2, 0, length=9).inputs
+    assert torch.equal(run.model.eval()(inputs), run.model.forecaster.generate(inputs[:, :1], 9))
+    assert torch.equal(run.model.train()(inputs), run.model.forecaster(inputs)) and (abs(run.model.forecaster.alpha - 0.15) < 1e-6) is (forcing == 0.15)
+
+
+def test_what_cannot_be_forced():
+    training = replace(QUICK, forcing=0.5)
+    for name, said in (("torch.nn.GRU", "has none"), ("LinearAttention", "no real vector"), ("DeltaNet", "no real vector")):
+        with pytest.raises(Unfit, match=said):
+            plan(candidates=candidates([name]), tasks=(task("lorenz").as_system(),), training=training).cases()
+    with pytest.raises(ValueError, match="parity is no system"):
+        task("parity").as_system()
+
+
 # No run is lost, none is doubled
 
 
@@ -347,6 +370,9 @@ def test_killed_workers_lose_nothing_and_double_nothing(tmp_path):
         (["GRU", "--show", "nowhere"], "runs nothing"),
         (["Kalman", "--task", "parity"], "one vector in and one out"),
         (["GRU", "--task", "nowhere.py"], "nowhere.py"),
+        (["GRU", "--task", "parity", "--forcing", "0.5"], "parity is no system"),
+        (["GRU", "--task", "lorenz", "--forcing", "2"], "give a number from 0 to 1"),
+        (["GRU", "--task", "lorenz", "--forcing", "adaptive", "--layers", "2"], "leave out --layers"),
     ],
 )
 def test_what_cannot_be_run(tmp_path, monkeypatch, capsys, words, said):

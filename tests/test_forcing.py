@@ -74,7 +74,7 @@ def test_a_task_trains_a_forecaster():
     f = forecaster(alpha=0.2)
     optimizer = torch.optim.Adam(f.parameters(), 0.03)
     losses, (inputs, targets) = [], t.batch(8, 0, length=10)
-    for _ in range(15):
+    for _ in range(25):
         optimizer.zero_grad()
         loss = t.loss(f(inputs), targets)
         loss.backward()

@@ -115,7 +115,7 @@ def test_groups(name, degree, size):
 
 def test_recall():
     for tokens, targets in rows("keep_nth", 30):
-        assert targets[-1] == tokens[NTH - 1]
+        assert targets == [IGNORE] * (NTH - 1) + [tokens[NTH - 1]] * (31 - NTH)
     for tokens, targets in rows("selective_copying", 30):
         assert [t for t in targets if t != IGNORE] == [t for t in tokens if t < ALPHABET] and len(targets) - targets.count(IGNORE) == 8 == tokens.count(ALPHABET + 1)
     for tokens, targets in rows("mqar", 100):
@@ -184,7 +184,7 @@ def test_scores():
     t = EVERY["keep_nth"]
     targets = t.batch(2, 0).targets
     right = torch.nn.functional.one_hot(targets.clamp(min=0), t.answers).double()
-    assert t.score(100 * right, targets) == (1.0, 2) and t.score(-right, targets)[0] < 0.5 and float(t.loss(100 * right, targets)) < 1e-9
+    assert t.score(100 * right, targets) == (1.0, 2 * (100 - NTH + 1)) and t.score(-right, targets)[0] < 0.5 and float(t.loss(100 * right, targets)) < 1e-9
     assert t.is_solved(0.995) and not t.is_solved(0.5)
     targets = EVERY["adding"].batch(8, 0).targets
     assert EVERY["adding"].score(targets.nan_to_num(7.0), targets) == (0.0, 8) and EVERY["adding"].is_solved(0.0) and not EVERY["adding"].is_solved(0.2)

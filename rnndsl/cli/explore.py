@@ -39,6 +39,9 @@ def add(commands: Any) -> None:
     models.add_argument("--parameters", metavar="N", help="how many each model is to have; dim is chosen for it")
     models.add_argument("--layers", metavar="N", default="1", help="blocks (default 1)")
     models.add_argument("--block", choices=("plain", "full"), default="plain", help="plain: norm and cell; full: convolution, gate and MLP too (default plain)")
+    models.add_argument(
+        "--forcing", metavar="ALPHA", help="no blocks: the cell itself is the model of a system (--task lorenz), its state drawn to the data by ALPHA, from 0 to 1, or adaptive"
+    )
     training = p.add_argument_group("training")
     training.add_argument("--steps", metavar="N", default="1600", help="of the optimiser, at most (default 1600)")
     training.add_argument("--batch", metavar="N", default="128", help="sequences of a step (default 128)")
@@ -107,14 +110,33 @@ def _plan(options: Namespace) -> Any:
     counts = {n: parse_count(f"--{n}", getattr(options, n)) for n in ("steps", "batch", "layers")}
     search = parse_count("--search", options.search)
     rates = tuple(_real("--lr", r) for r in (options.lr or ("3e-3" if search is None else "1e-4,1e-2")).split(","))
-    return Plan(candidates(options.cells), _tasks(options.task), _requests(options), rates, parse_count("--seeds", options.seeds), Training(**counts, block=options.block), search)
+    forcing = _forcing(options)
+    training = Training(**counts, block=options.block, forcing=forcing)
+    return Plan(candidates(options.cells), _tasks(options.task, forcing is not None), _requests(options), rates, parse_count("--seeds", options.seeds), training, search)
 
 
-def _tasks(text: str) -> Any:
+def _forcing(options: Namespace) -> float | str | None:
+    """How strongly states are drawn to the data."""
+    if options.forcing is None:
+        return None
+    if options.layers != "1" or options.block != "plain":
+        raise Misuse("--forcing: the cell itself is the model; leave out --layers and --block")
+    if options.forcing == "adaptive":
+        return "adaptive"
+    try:
+        alpha = float(options.forcing)
+    except ValueError:
+        alpha = -1.0
+    if not 0 <= alpha <= 1:
+        raise Unfit(f"--forcing {options.forcing}: give a number from 0 to 1, or adaptive")
+    return alpha
+
+
+def _tasks(text: str, are_systems: bool) -> Any:
     from rnndsl.tasks import tasks_of
 
     try:
-        found = [t for name in text.split(",") for t in tasks_of(name.strip())]
+        found = [t.as_system() if are_systems else t for name in text.split(",") for t in tasks_of(name.strip())]
     except ValueError as e:
         raise Unfit(f"--task {text}: {e}") from None
     return tuple({t.name: t for t in found}.values())
@@ -154,7 +176,7 @@ def _device(name: str | None) -> str:
 def _again(options: Namespace) -> list[str]:
     """The arguments with which another worker does the same."""
     words = list(options.cells)
-    for name in ("task", "study", "dim", "parameters", "layers", "block", "steps", "batch", "lr", "seeds", "search", "minutes", "device"):
+    for name in ("task", "study", "dim", "parameters", "layers", "block", "steps", "batch", "lr", "seeds", "search", "minutes", "device", "forcing"):
         value = getattr(options, name)
         words += [] if value is None else [f"--{name}", str(value)]
     return words + (["--size", *options.size] if options.size else [])

@@ -29,8 +29,8 @@ def shape_of(candidate: Candidate, task: Task, training: Training, request: Requ
         shape = Shape(dim, (("H", given.get("H", dim)),))
         return shape if wanted is None else _matched(candidate, task, training, wanted, lambda n: Shape(dim, (("H", n),)))
     if request.parameters is None:
-        return _of_cell(candidate, dim, given)
-    return _matched(candidate, task, training, request.parameters, lambda n: _of_cell(candidate, HEADS * n, given))
+        return _of_cell(candidate, training, dim, given)
+    return _matched(candidate, task, training, request.parameters, lambda n: _of_cell(candidate, training, HEADS * n, given))
 
 
 def parameters(candidate: Candidate, task: Task, training: Training, shape: Shape) -> int:
@@ -38,15 +38,15 @@ def parameters(candidate: Candidate, task: Task, training: Training, shape: Shap
     return sum(p.numel() for p in model(candidate, task, training, shape, device="meta").parameters())
 
 
-def _of_cell(candidate: Candidate, dim: int, given: Mapping[str, int]) -> Shape:
-    """Sizes that were not given: H is dim, N is 4 heads, any other a fourth of dim."""
+def _of_cell(candidate: Candidate, training: Training, dim: int, given: Mapping[str, int]) -> Shape:
+    """Sizes that were not given: H is dim, as that of the inputs is, but 1 where these are zero since it is forced; N is 4 heads, any other a fourth of dim."""
     header = header_of(candidate.cls)
     own = {n: v for n, v in given.items() if n in header}
     try:
         name = input_size_of(candidate.cls, {n: own.get(n, 1) for n, is_needed in header.items() if is_needed})
     except (TypeError, ValueError) as e:
         raise Unfit(f"{candidate.label}: {str(e).removeprefix('cell: ')}") from None
-    default = {"H": dim, "N": HEADS, name: dim}
+    default = {"N": HEADS, name: dim if training.forcing is None else 1, "H": dim}
     sizes = {n: own.get(n, default.get(n, max(1, dim // HEADS))) for n, is_needed in header.items() if is_needed or n in own}
     return Shape(dim, tuple(sizes.items()))
 

@@ -10,11 +10,13 @@ from rnndsl.explore.candidates import Candidate
 from rnndsl.explore.recipe import Training
 from rnndsl.explore.shapes import HEADS, Shape
 from rnndsl.nn.block import Block, GatedMLP
+from rnndsl.nn.forcing import Forecaster
 from rnndsl.tasks import Task
 from rnndsl.tools import Unfit
 
 MLP = 2.0  # how many times as wide as the model
 TAPS = 4
+ADAPTED = 5  # steps of training from one look at the Jacobians to the next
 
 
 class Model(nn.Module):
@@ -35,9 +37,36 @@ class Model(nn.Module):
         return self.head(self.norm(x))
 
 
-def model(candidate: Candidate, task: Task, training: Training, shape: Shape, device: Any = None) -> Model:
-    """A model around a candidate. Raises Unfit for a cell that stands in no block."""
+class System(nn.Module):
+    """A cell that foretells a system by its state alone: in training each value from those before, forced; else by itself, from the first value on.
+
+    inputs: values [B, T, width]; outputs: the ones that follow, [B, T, width]. forcing: from 0 to 1, or `adaptive`."""
+
+    def __init__(self, cell: Any, width: int, sizes: dict[str, int], forcing: float | str, device: Any = None):
+        super().__init__()
+        self.is_adaptive = forcing == "adaptive"
+        self.forecaster = Forecaster(cell, width, sizes, alpha=1.0 if isinstance(forcing, str) else forcing, device=device)
+        self._calls = 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if not self.training:
+            return self.forecaster.generate(inputs[:, :1], inputs.shape[1])
+        if self.is_adaptive and self._calls % ADAPTED == 0:
+            self.forecaster.adapt(inputs)
+        self._calls += 1
+        return self.forecaster(inputs)
+
+
+def model(candidate: Candidate, task: Task, training: Training, shape: Shape, device: Any = None) -> nn.Module:
+    """A model around a candidate. Raises Unfit for a cell that stands in no block, or cannot be forced."""
     is_full, sizes = training.block == "full", dict(shape.sizes)
+    if training.forcing is not None:
+        if candidate.source is None:
+            raise Unfit(f"{candidate.label}: forcing is written into equations, and it has none")
+        try:
+            return System(candidate.cls, task.width, sizes, training.forcing, device)
+        except (TypeError, ValueError) as e:
+            raise Unfit(f"{candidate.label} with {shape.text}: {e}") from None
 
     def block() -> nn.Module:
         if candidate.cell == "transformer":

@@ -9,7 +9,8 @@ from typing import Any
 class Training:
     """How every model of a study is made and trained. layers: blocks; block: `plain`, a norm, the cell between two projections, and what
     came in added, or `full`, with a convolution of four steps before the cell, a gate behind it, and an MLP of twice the width. decay: of weights that are matrices. warmup: the share of
-    the steps in which the rate rises; rate_end: the share of it that a cosine leaves. looks: how often it is validated."""
+    the steps in which the rate rises; rate_end: the share of it that a cosine leaves. looks: how often it is validated. forcing: of a model that is the cell alone and
+    foretells a system by its state, how strongly that is drawn to the data, from 0 to 1, or `adaptive`; None for models of blocks."""
 
     steps: int = 1600
     batch: int = 128
@@ -20,6 +21,7 @@ class Training:
     warmup: float = 0.05
     rate_end: float = 0.1
     looks: int = 20
+    forcing: float | str | None = None
 
     @property
     def data(self) -> dict[str, Any]:

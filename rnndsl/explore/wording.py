@@ -26,7 +26,7 @@ def score_text(score: float | None, column: Column) -> str:
         return NOTHING
     if not math.isfinite(score):
         return "not finite"
-    return f"{score:.3g}" if column.metric == "mse" else f"{score:.3f}"
+    return f"{score:.3g}" if column.metric in ("mse", "D_stsp") else f"{score:.3f}"
 
 
 def mean_text(entry: Entry) -> str:
@@ -105,8 +105,10 @@ def chance_text(column: Column) -> str:
 def training_text(training: Mapping[str, Any]) -> str:
     """What all runs were trained by, in a sentence."""
     t = training
+    forcing = t.get("forcing")
+    model = f"{t['layers']} {t['block']} block{'s' * (t['layers'] != 1)}" if forcing is None else f"the cell alone, its state drawn to the data, alpha {forcing}"
     return (
-        f"at most {t['steps']:,} steps of {t['batch']} sequences, fewer where a task is solved; {t['layers']} {t['block']} block{'s' * (t['layers'] != 1)}; AdamW, decay {t['decay']:g} "
+        f"at most {t['steps']:,} steps of {t['batch']} sequences, fewer where a task is solved; {model}; AdamW, decay {t['decay']:g} "
         f"of matrices, gradients clipped to {t['clip']:g}, the rate risen over {t['warmup']:.0%} of the steps and fallen by a cosine to {t['rate_end']:.0%}; {t['looks']} looks on the way"
     )
 

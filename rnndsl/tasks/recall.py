@@ -8,7 +8,7 @@ computation, and logarithmic depth, arXiv:2402.09268 (hops).
 import torch
 from torch import Tensor
 
-from rnndsl.tasks.task import IGNORE, Batch, Draw, Task, at_end
+from rnndsl.tasks.task import IGNORE, Batch, Draw, Task
 
 VOCABULARY = 64  # of recall by keys, half of it keys, half values: 8,192 in Zoology
 ALPHABET = 16
@@ -17,9 +17,10 @@ COPIED = 8
 
 
 def keep_nth(draw: Draw, count: int, length: int, split: str) -> Batch:
-    """Asked at the end is the fifth token, or the last where there are fewer."""
+    """Asked from the fifth token on, at each step, is the fifth; of fewer the last. Asked at the end alone, no cell has learned it in a thousand steps."""
     tokens = draw.below(ALPHABET, count, length)
-    return Batch(tokens, at_end(tokens[:, min(NTH, length) - 1], length))
+    nth = min(NTH, length) - 1
+    return Batch(tokens, torch.where(torch.arange(length) < nth, IGNORE, tokens[:, nth : nth + 1]))
 
 
 def selective_copying(draw: Draw, count: int, length: int, split: str) -> Batch:
@@ -67,7 +68,7 @@ def hops(draw: Draw, count: int, length: int, split: str, number: int) -> Batch:
 _PARARNN = "arXiv:2510.21450"
 _TRAIN, _TEST = (100, 100), (100, 256)
 TASKS = (
-    Task("keep_nth", "the fifth token, asked at the end", _PARARNN, keep_nth, ALPHABET, symbols=ALPHABET, train=_TRAIN, test=_TEST),
+    Task("keep_nth", "the fifth token, at each step from there on", _PARARNN, keep_nth, ALPHABET, symbols=ALPHABET, train=_TRAIN, test=_TEST),
     Task("selective_copying", "tokens among blanks, in their order", "arXiv:2312.00752, arXiv:2403.17844", selective_copying, ALPHABET, symbols=ALPHABET + 2, train=_TRAIN, test=_TEST),
     Task("mqar", "the values of many keys", "arXiv:2312.04927, arXiv:2510.21450", multi_query_recall, VOCABULARY // 2, symbols=VOCABULARY + 1, train=_TRAIN, test=_TEST),
     Task("hop1", "what followed the last time", "arXiv:2402.09268, arXiv:2510.21450", hops, ALPHABET, symbols=ALPHABET, options=(1,), train=_TRAIN, test=_TEST),

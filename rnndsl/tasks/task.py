@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from rnndsl.nn.invariants import state_space_divergence
 
 IGNORE = -100  # the target where nothing is asked; NaN among values
 
@@ -47,7 +49,8 @@ class Task:
     """One task. A sequence has `length` tokens or values, drawn of a batch as a whole between the two of a split.
 
     symbols: of the inputs' vocabulary, 0 where inputs are values; width: of values. metric: accuracy, which is to be large; nats, the mean cross-entropy,
-    or mse, of answers that are values, which are to be small. answers: classes of the targets, or how many values. solved: the score from which it counts as
+    or, of answers that are values, mse or D_stsp, how far trajectories go from where the data go, all of which are to be small. is_system: asked at each step is
+    the input of the next one. answers: classes of the targets, or how many values. solved: the score from which it counts as
     learned, if there is one. make: what draws sequences and targets, a function at the top of a module, so that a task can be sent to another process; it
     takes a Draw, how many, how long, the split, and the options.
     """
@@ -61,20 +64,34 @@ class Task:
     test: tuple[int, int]
     symbols: int = 0
     width: int = 0
-    metric: Literal["accuracy", "nats", "mse"] = "accuracy"
+    metric: Literal["accuracy", "nats", "mse", "D_stsp"] = "accuracy"
     solved: float | None = 0.99
+    is_system: bool = False
     options: tuple[Any, ...] = ()
+
+    @property
+    def has_values(self) -> bool:
+        """Whether answers are values, not classes."""
+        return self.metric in ("mse", "D_stsp")
 
     @cached_property
     def chance(self) -> float:
         """The score of who knows how often each answer is right, and nothing else; of 1,024 sequences."""
         targets = self.batch(1024, 0, length=self.train[1]).targets
-        if self.metric == "mse":
+        if self.has_values:
             asked = targets[~targets.isnan()].view(-1, self.answers)
-            return float((asked - asked.mean(0)).square().mean())
+            mean = asked.mean(0)
+            return float((asked - mean).square().mean()) if self.metric == "mse" else state_space_divergence(asked, mean.unsqueeze(0))
         often = targets[targets != IGNORE].bincount().double()
         shares = often[often > 0] / often.sum()
         return float(shares.max() if self.metric == "accuracy" else -(shares * shares.log()).sum())
+
+    def as_system(self) -> "Task":
+        """The same, judged by where trajectories go that a model makes from their first value on. Raises ValueError where the next value is not what is
+        asked."""
+        if not self.is_system:
+            raise ValueError(f"{self.name} is no system: what it asks is not its next input")
+        return replace(self, metric="D_stsp", solved=None)
 
     def batch(self, count: int, seed: int, number: int = 0, split: str = "train", length: int | None = None) -> Batch:
         """The batch of this number of a seed: `count` sequences, of one length. Of the split `test` also those that are longer than any in training.
@@ -90,14 +107,16 @@ class Task:
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """What training makes small: of logits [B, T, answers] the mean cross-entropy over what is asked, of values the mean square of what is off."""
-        if self.metric != "mse":
+        if not self.has_values:
             return F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
         asked = ~targets.isnan()
         return (outputs[asked] - targets[asked]).square().mean()
 
     def score(self, outputs: Tensor, targets: Tensor) -> tuple[float, int]:
         """The metric over what is asked, and how many answers that are; NaN where nothing is."""
-        asked = ~targets.isnan() if self.metric == "mse" else targets != IGNORE
+        asked = ~targets.isnan() if self.has_values else targets != IGNORE
+        if self.metric == "D_stsp":
+            return state_space_divergence(targets.flatten(0, 1), outputs.flatten(0, 1)), int(asked.sum())
         if self.metric == "accuracy":
             return float((outputs.argmax(-1) == targets)[asked].double().mean()), int(asked.sum())
         return float(self.loss(outputs.double(), targets)), int(asked.sum())

@@ -29,15 +29,25 @@ def adding(draw: Draw, count: int, length: int, split: str) -> Batch:
 
 
 def lorenz(draw: Draw, count: int, length: int, split: str) -> Batch:
-    """A trajectory on the attractor, scaled; asked at each step is the next value. [B, T, 3]. By Runge and Kutta's fourth order, in float64."""
-    x = draw.normal(count, 3).double() + torch.tensor([0.0, 0.0, 25.0]).double()
+    """Pieces of trajectories on the attractor, scaled; asked at each step is the next value. [B, T, 3]. No two are of one trajectory, where there are enough."""
+    whole = trajectories(split, max(10, length.bit_length()))
+    rows = torch.cat([draw.orders(1, len(whole))[0] for _ in range(-(-count // len(whole)))])[:count]
+    begins = draw.below(whole.shape[1] - length, count)
+    values = whole[rows.unsqueeze(1), begins.unsqueeze(1) + torch.arange(length + 1)]
+    return Batch(values[:, :-1], values[:, 1:])
+
+
+@cache
+def trajectories(split: str, doublings: int) -> Tensor:
+    """A million values and more, in trajectories of 2 ** doublings steps: [N, T, 3]. By Runge and Kutta's fourth order, in float64."""
+    steps = 2**doublings
+    x = Draw("lorenz", split, "trajectories").normal(max(8, 2**20 // steps), 3).double() + torch.tensor([0.0, 0.0, 25.0]).double()
     for _ in range(1000):  # until it is there
         x = _advanced(x)
     found = [x]
-    for _ in range(length):
+    for _ in range(1, steps):
         found.append(_advanced(found[-1]))
-    values = ((torch.stack(found, 1) - torch.tensor(MEAN)) / torch.tensor(SPREAD)).float()
-    return Batch(values[:, :-1], values[:, 1:])
+    return ((torch.stack(found, 1) - torch.tensor(MEAN)) / torch.tensor(SPREAD)).float()
 
 
 def _advanced(x: Tensor) -> Tensor:
@@ -71,6 +81,6 @@ def curves() -> tuple[Tensor, Tensor]:
 
 TASKS = (
     Task("adding", "the sum of the two values that are marked", "Hochreiter, Schmidhuber 1997", adding, 1, (50, 100), (100, 400), width=2, metric="mse", solved=0.01),
-    Task("lorenz", "the next value of the Lorenz system", "arXiv:2306.04406", lorenz, 3, (100, 200), (200, 1000), width=3, metric="mse", solved=1e-3),
+    Task("lorenz", "the next value of the Lorenz system", "arXiv:2306.04406", lorenz, 3, (100, 200), (200, 1000), width=3, metric="mse", solved=1e-3, is_system=True),
     Task("spikes", "of which kind a pattern of spikes is", "Zenke, Vogels 2021", spikes, KINDS, (50, 100), (100, 200), width=CHANNELS),
 )
