@@ -12,13 +12,16 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, Replicate, Shard
+from torch.distributed.tensor.experimental import context_parallel as torch_context
 from torch.utils.checkpoint import checkpoint
 
 import rnndsl
 from rnndsl.nn import Recurrent
 from rnndsl.runtime.build import compiler
+from rnndsl.runtime.ranks import repeats
 
 SIZE = 4
 SECONDS = 120
@@ -44,9 +47,31 @@ cell Lags(D, H):
 def layer_of(name: str, **further):
     """A layer of a published cell, or of the one of this file, in float64, sizes of 3."""
     torch.manual_seed(3)
-    cls = rnndsl.load(LAGS).Lags if name == "Lags" else getattr(rnndsl.zoo, name)
+    own = {"Lags": LAGS, "Rotation": ROTATION}
+    cls = getattr(rnndsl.load(own[name]), name) if name in own else getattr(rnndsl.zoo, name)
     sizes = [k for k, p in inspect.signature(cls).parameters.items() if p.default is p.empty]
-    return cls(**dict.fromkeys(sizes, 3), dtype=torch.float64, **further).eval()
+    layer = cls(**dict.fromkeys(sizes, 3), dtype=torch.float64, **further).eval()
+    if name == "Rotation":  # of which nothing is forgotten
+        torch.nn.init.orthogonal_(layer.R)
+    return layer
+
+
+ROTATION = """
+cell Rotation(D, H):
+  input x: [D]
+  state h: [H] = h0
+  param h0: [H]
+  param W: [H, D]
+  param R: [H, H]
+  h[t] = R @ h[t-1] + 0.1 * sin(h[t-1]) + W @ x
+  output h
+"""
+
+
+def seeded(seed: int):
+    """A layer whose params are of this seed."""
+    torch.manual_seed(seed)
+    return rnndsl.zoo.Elman(D=3, H=3, dtype=torch.float64).eval()
 
 
 def cuts_of(steps: int, size: int, kind: str) -> list[int]:
@@ -106,8 +131,11 @@ def check_equal(group, name: str, bound: float, way: str = "auto", steps: int = 
             shards = rnndsl.Shards(group, "all" if kind == "short" else "last", way=way)
             outputs, final, of_inputs, of_state, of_params = results(layer, inputs, begin, reset, low, high, group=shards)
             errors = {"outputs": differ(outputs, [o[:, low:high] for o in whole[0]]), "inputs": differ(of_inputs, [torch.cat([torch.zeros_like(g[:, :low]), g[:, low:high], torch.zeros_like(g[:, high:])], 1) for g in whole[2]])}
-            ways = {r.way for r in layer.solve_report()}
-            assert way == "auto" or ways == {way}
+            reports = layer.solve_report()
+            assert way == "auto" or {r.way for r in reports} == {way}
+            assert all(r.rounds < size and r.gap <= 1e-13 for r in reports)
+            if name == "Rotation" and reset is None and kind == "even":
+                assert all(r.rounds == size - 1 and r.sweeps == size for r in reports)
             assert (final is not None) == (rank == size - 1 or kind == "short")
             if final is not None:
                 errors["state"] = differ(final, whole[1])
@@ -115,6 +143,32 @@ def check_equal(group, name: str, bound: float, way: str = "auto", steps: int = 
             errors["params"] = differ(of_params, whole[4])
             wrong = {what: error for what, error in errors.items() if not error < bound}
             assert not wrong, (kind, reset is not None, rank, wrong)
+
+
+def check_forgetting(group) -> None:
+    """A cell that soon forgets what it began with is done after one round, of which ranks run the first steps only, and `auto` takes that way from then on;
+    in the backward pass, too, little more is run than without ranks."""
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    layer = layer_of("GRU")
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.mul_(0.3)
+    x = torch.randn(5, 160 * size, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    wanted = results(layer, [x], layer.initial_state(5), None, 0, 160 * size)
+    low, high = 160 * rank, 160 * rank + 160
+    assert {r.way for r in planned_ways(layer, group, x[:, low:high])} == {"pipeline"}
+    found = results(layer, [x], layer.initial_state(5), None, low, high, group=rnndsl.Shards(group, way="repeats"))
+    assert differ([*found[0], found[2][0][:, low:high], *found[4]], [wanted[0][0][:, low:high], wanted[2][0][:, low:high], *wanted[4]]) < 1e-9
+    (report,) = layer.solve_report()
+    assert report.rounds == 1 and 1 < report.sweeps < 1.6, report
+    assert {r.way for r in planned_ways(layer, group, x[:, low:high])} == {"repeats"}
+
+
+def planned_ways(layer, group, x):
+    """How a call is done if nobody says."""
+    with torch.no_grad():
+        layer(x, group=group)
+    return layer.solve_report()
 
 
 @contextmanager
@@ -159,7 +213,7 @@ def check_ways_of_calling(group) -> None:
     x = torch.randn(2, 4 * size, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     part = x[:, 4 * rank : 4 * rank + 4]
     whole, last, every = layer(x, all_states=True)
-    for way in ("pipeline", "rounds"):
+    for way in ("pipeline", "rounds", "repeats"):
         shards = rnndsl.Shards(group, "all", way=way)
         with torch.no_grad():
             y, state, states = layer(part, group=shards, all_states=True)
@@ -200,6 +254,7 @@ def check_disagreements(group) -> None:
     wrong = torch.arange(5) + 5 * (size - 1 - rank)
     zigzag = torch.tensor([0, 1, 2, 8, 9]) if odd else torch.arange(5) + 5 * rank
     with_state = {"state": (x,)} if odd else {}
+    mesh = DeviceMesh.from_group(group, "cpu")
     cases = [
         ("batch is 2 on rank 0, and 1 on rank", layer, x[:1] if odd else x, {}),
         ("program is", layer_of("ParaGRU") if odd else layer, x, {}),
@@ -208,11 +263,24 @@ def check_disagreements(group) -> None:
         ("wrong order of shards", layer, x, {"group": rnndsl.Shards(group, positions=wrong)}),
         ("zigzag", layer, x, {"group": rnndsl.Shards(group, positions=zigzag)}),
         ("state.h", layer, x, with_state),
+        ("W has other values on rank", seeded(rank), x, {}),
+        ("shared by Shard(1)", layer, DTensor.from_local(x, mesh, [Replicate()]), {}),
     ]
     for message, own, given, named in cases:
-        with raises(ValueError if odd and named is with_state else rnndsl.RankError, message):
+        with raises(ValueError if (odd and named is with_state) or isinstance(given, DTensor) else rnndsl.RankError, message):
             own(given, **{"group": group, **named})
     layer(x, group=rnndsl.Shards(group, positions=torch.arange(5) + 5 * rank))
+    y, _ = layer(x, group=group)
+    assert torch.equal(layer(DTensor.from_local(x, mesh, [Shard(1)]), group=group)[0], y)
+    for steps, is_wrong in ((4 * size, True), (3 * size, False)):  # of an odd number for each rank, torch gives one piece
+        whole = torch.randn(2, steps, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+        wanted, part = layer(whole)[0], whole.clone()
+        with torch_context(mesh, buffers=[part], buffer_seq_dims=[1]):
+            if is_wrong:
+                with raises(ValueError, "from each end"):
+                    layer(part, group=group)
+            else:
+                assert differ([layer(part, group=group)[0]], [wanted[:, 3 * rank : 3 * rank + 3]]) < 1e-10
     with raises(ValueError, "way"):
         rnndsl.Shards(group, way="other")
     with raises(TypeError, "group"):
@@ -252,7 +320,7 @@ def check_mesh(group) -> None:
     (whole(x).square().sum() / 2).backward()
     wanted = [p.grad for p in whole.parameters()]
     own = x[2 * dp : 2 * dp + 2, 3 * cp : 3 + 5 * cp]
-    for way, wrap, is_compiled in (("pipeline", "ddp", False), ("pipeline", "fsdp", False), ("rounds", "fsdp", True)):
+    for way, wrap, is_compiled in (("pipeline", "ddp", False), ("repeats", "fsdp", False), ("rounds", "fsdp", True)):
         model = Two()
         if is_compiled:
             model.one.compile(backend="eager")
@@ -277,7 +345,7 @@ def check_lost(group) -> None:
     x = torch.randn(2, 5, 3, dtype=torch.float64)
     groups = [dist.new_group([0, 1, 2, 3], timeout=datetime.timedelta(seconds=4)) for _ in range(3)]
     for own, how in zip(groups, ("hangs", "has no backward pass", "dies"), strict=True):
-        for way in ("pipeline", "rounds")[: 1 + (how == "dies")]:
+        for way in ("pipeline", "rounds", "repeats")[: 1 + 2 * (how == "dies")]:
             if rank == 1 and how == "dies":
                 os._exit(0)
             if rank == 1 and how == "hangs":
@@ -320,6 +388,7 @@ def start(rank: int, folder: str, checks: list) -> None:
     """What each process does: all checks, whose errors it writes down."""
     os.environ["RNNDSL_BACKEND"] = "reference"
     torch.set_num_threads(1)
+    repeats.STEPS = 1  # so that short shards have pieces
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=SIZE, timeout=datetime.timedelta(seconds=SECONDS))
     groups = {n: dist.new_group(list(range(n)), timeout=datetime.timedelta(seconds=SECONDS)) for n in (2, 3, 4)}
     for number, (name, size, arguments) in enumerate(checks):

@@ -6,11 +6,14 @@ from tests.many_ranks import run
 
 EXACT, NEWTON = 1e-10, 1e-9
 PIPED = [("Lags", 4), ("GRU", 3), ("SLSTM", 2)]
+REPEATED = [("Rotation", 4), ("GRU", 3), ("Lags", 3), ("MLSTM", 2)]
 IN_ROUNDS = [("MinGRU", 4, EXACT), ("LRU", 3, EXACT), ("MLSTM", 2, EXACT), ("GatedDeltaNet", 3, EXACT), ("ParaLSTM", 4, NEWTON), ("RKN", 3, NEWTON), ("Lags", 3, NEWTON)]
 CHECKS = {
     **{f"{cell} on {size}, piped": ("check_equal", size, {"name": cell, "bound": EXACT, "way": "pipeline"}) for cell, size in PIPED},
     **{f"{cell} on {size}, in rounds": ("check_equal", size, {"name": cell, "bound": bound, "way": "rounds"}) for cell, size, bound in IN_ROUNDS},
-    **{f"bytes of {cell}, {way}": ("check_bytes", 3, {"name": cell, "way": way}) for cell, way in (("MinGRU", "rounds"), ("Lags", "pipeline"))},
+    **{f"{cell} on {size}, repeated": ("check_equal", size, {"name": cell, "bound": NEWTON, "way": "repeats"}) for cell, size in REPEATED},
+    "forgetting": ("check_forgetting", 3, {}),
+    **{f"bytes of {cell}, {way}": ("check_bytes", 3, {"name": cell, "way": way}) for cell, way in (("MinGRU", "rounds"), ("Lags", "pipeline"), ("Rotation", "repeats"))},
     "ways of calling": ("check_ways_of_calling", 3, {}),
     "disagreements": ("check_disagreements", 3, {}),
     "stacks": ("check_stacks", 3, {}),

@@ -11,8 +11,11 @@ from torch import Tensor
 from rnndsl.runtime.ranks.options import Shards
 from rnndsl.runtime.ranks.wire import RankError, Wire
 
-_BYTES = 2048  # of what a rank says
-_OWN = ("steps", "first", "together", "grad", "problem")  # what ranks may differ in
+_BYTES = 4096  # of what a rank says
+_OWN = ("steps", "first", "together", "grad", "problem", "seen")  # what ranks may differ in
+
+
+_INTS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def agreed(wire: Wire, said: dict[str, Any]) -> list[dict[str, Any]]:
@@ -33,6 +36,9 @@ def agreed(wire: Wire, said: dict[str, Any]) -> list[dict[str, Any]]:
         values = [one.get(what) for one in all_said]
         if what not in _OWN and any(v != values[0] for v in values):
             r = next(r for r, v in enumerate(values) if v != values[0])
+            if what == "params":
+                name = next(n for n, v in values[0].items() if values[r][n] != v)
+                raise RankError(f"ranks do not fit one another: {name} has other values on rank {r} than on rank 0; params must be the same on all (one seed, one checkpoint, or a broadcast)")
             raise RankError(f"ranks do not fit one another: {what} is {values[0]} on rank 0, and {values[r]} on rank {r}")
     _check_order(all_said)
     return all_said
@@ -73,6 +79,15 @@ def program_key(layer: Any) -> str:
     params = [(n, tuple(p.shape)) for n, p in layer.named_parameters()]
     made_of = [cls.__qualname__, program, layer._sizes, layer._hypers, layer._inputs, layer._fields, cls._states, cls._found, [n for n, _ in params]]
     return f"{cls.__name__} {hashlib.sha256(repr(made_of).encode()).hexdigest()[:12]}"
+
+
+def digests(layer: Any, values: Sequence[Tensor]) -> dict[str, str]:
+    """Of each param and const a number that depends on all bits of its values."""
+    if not values:
+        return {}
+    real = ((torch.view_as_real(v) if v.is_complex() else v).detach().contiguous() for v in values)
+    sums = torch.stack([r.view(_INTS[r.element_size()]).sum(dtype=torch.int64) for r in real])
+    return {name: f"{(s ^ s >> 32) & 0xFFFFFFFF:x}" for name, s in zip(layer._tensors, sums.tolist(), strict=True)}
 
 
 def any_grad(tensors: Sequence[Tensor]) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -11,13 +12,15 @@ from torch import Tensor
 from rnndsl.runtime.backend import Results
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.choice import backend_for
-from rnndsl.runtime.ranks.agreement import agreed, any_grad, said_of
+from rnndsl.runtime.ranks.agreement import agreed, any_grad, digests, said_of
 from rnndsl.runtime.ranks.borders import Borders
-from rnndsl.runtime.ranks.choice import remember, way_of
+from rnndsl.runtime.ranks.choice import remember, seen_of, way_of
+from rnndsl.runtime.ranks.crossing import crossed
 from rnndsl.runtime.ranks.options import Shards
 from rnndsl.runtime.ranks.pipeline import piped
-from rnndsl.runtime.ranks.rounds import Solved, shot
+from rnndsl.runtime.ranks.placed import check_order, own_part
 from rnndsl.runtime.ranks.shard import FromLast, Shard
+from rnndsl.runtime.ranks.sweeps import Solved
 from rnndsl.runtime.ranks.wire import wire_of
 
 
@@ -25,6 +28,9 @@ def over_ranks(layer: Any, shards: Shards, inputs: tuple, **named: Any) -> tuple
     """What `Layer.forward` does, over ranks. Raises RankError where ranks do not fit one another, or one is gone."""
     opened = OverRanks(shards)
     try:
+        check_order(shards)
+        inputs = tuple(own_part(name, x, shards) for x, name in zip_longest(inputs, [n for n, _, _ in layer._inputs], fillvalue="state"))
+        named["reset"] = own_part("reset", named["reset"], shards)
         return layer._called(inputs, over=opened, **named)
     except Exception as e:
         if not opened.has_begun:  # the others wait to hear of this call
@@ -50,10 +56,11 @@ class OverRanks:
         over the ranks."""
         batch, steps = lead
         kind, products, values, _ = begun
-        said = said_of(layer, self.shards, steps, batch, kind, products, any_grad([*given, *values]), {"all_states": all_states})
+        said = said_of(layer, self.shards, steps, batch, kind, products, any_grad([*given, *values]), {"all_states": all_states, "seen": seen_of(layer), "params": digests(layer, values)})
         self.has_begun = True
         everyone = agreed(wire_of(self.shards.group), said)
         self.shard = Shard(self.shards, kind["device"], [s["steps"] for s in everyone], any(s["grad"] for s in everyone))
+        self.shard.seen = everyone[0]["seen"]
         return self.shard.opened(values, given)
 
     def carried(self, carried: Sequence[Tensor]) -> Borders:
@@ -73,19 +80,21 @@ class OverRanks:
 
 @dataclass(frozen=True)
 class RankReport:
-    """How a recurrence crossed the borders between ranks in the last call. rounds, gap: of `rounds`, how often all states at borders were corrected, and the
-    largest gap that was left; sent: the bytes that this rank gave to others forwards; local: how this rank's shard was solved, if that says something."""
+    """How a recurrence crossed the borders between ranks in the last call. rounds, gap: how often all states at borders were corrected, and the largest
+    gap that was left, but in a pipeline; sweeps: of `repeats`, over a shard, by the rank that had most to do each time; sent: the bytes that this rank gave to others forwards; local: how this rank's shard was solved, if that says something."""
 
     recurrence: str
     way: str
     ranks: int
     rounds: int
     gap: float
+    sweeps: float
     sent: int
     local: Any = None
 
     def __str__(self) -> str:
-        how = f"{self.rounds} round{'s' * (self.rounds != 1)}, gap {self.gap:.1e}" if self.way == "rounds" else "a pipeline"
+        took = f" ({self.sweeps:.2f} sweeps)" if self.way == "repeats" else ""
+        how = "a pipeline" if self.way == "pipeline" else f"{self.way}: {self.rounds} round{'s' * (self.rounds != 1)}{took}, gap {self.gap:.1e}"
         return f"{self.recurrence}: over {self.ranks} ranks, {how}, {self.sent:,} bytes sent" + (f"; {self.local}" if self.local else "")
 
 
@@ -94,19 +103,19 @@ def scanned(layer: Any, name: str, call: Call, kind: dict[str, Any]) -> Results:
     borders = call.first
     shard: Shard = borders[0].shard  # type: ignore[attr-defined]
     given = call._replace(first=tuple(b.given for b in borders))  # type: ignore[attr-defined]
-    way, sent, solved = way_of(layer, name, given.first, shard.size, shard.shards.way), shard.wire.sent, Solved()
+    way, sent, solved = way_of(layer, name, given.first, shard.size, shard.shards.way, shard.seen), shard.wire.sent, Solved()
 
     def local(part: Call) -> Results:
         return layer._scan(name, part, kind)
 
-    if way.units is not None:
-        results, first = shot(shard, way.units, local, given, solved)
-        remember(layer, name, solved.rounds)
+    if way.units is not None and way.run is not None:
+        results, first = crossed(way.run, shard, way.units, local, given, solved)
+        remember(layer, name, way.name, solved)
     else:
         results, first = piped(shard, local, given)
     for border, value in zip(borders, first, strict=True):
         border.found = value  # type: ignore[attr-defined]
-    report = RankReport(name, way.name, shard.size, solved.rounds, solved.gap, shard.wire.sent - sent)
+    report = RankReport(name, way.name, shard.size, solved.rounds, solved.gap, solved.sweeps, shard.wire.sent - sent)
     last = layer._reports.get(name)
     layer._reports[name] = (backend_for(layer, name, kind["device"], (given.first[0].shape[0], call.steps)).name, lambda: replace(report, local=last[1]() if last else None))
     return results

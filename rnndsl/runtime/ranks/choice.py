@@ -1,7 +1,7 @@
 """How a recurrence crosses the borders between ranks, and why."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -9,27 +9,33 @@ import torch
 from torch import Tensor
 
 from rnndsl.runtime.arguments import dtypes_of_fields
+from rnndsl.runtime.ranks.crossing import Rounds, is_kept
 from rnndsl.runtime.ranks.pipeline import slices_of
-from rnndsl.runtime.ranks.units import Units, units_of
+from rnndsl.runtime.ranks.repeats import ByRepeats
+from rnndsl.runtime.ranks.rounds import ByMaps
+from rnndsl.runtime.ranks.sweeps import Solved
+from rnndsl.runtime.ranks.units import Units, one_unit, units_of
 
 EXACT = ("affine", "max-plus", "log-semiring")
 _BACK = 2  # a sweep backwards takes the time of so many forwards
 _ROUNDS = 3  # that Newton's method is taken to need before it has been seen
-_seen: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()  # of each layer, the rounds of each recurrence in its last call
+Seen = Mapping[str, Mapping[str, Sequence[float]]]  # of each recurrence and way the rounds and sweeps that it took
+_seen: WeakKeyDictionary[Any, dict[str, dict[str, tuple[int, float]]]] = WeakKeyDictionary()  # the last ones, of each layer
 
 
 @dataclass(frozen=True)
 class Way:
-    """A way, pipeline or rounds, and why. turns: the time that it is predicted to take, and the other one (None where there is none), in sweeps over a
-    rank's shard; rounds: predicted; bytes: that a rank sends forwards; units: of rounds."""
+    """A way, and why. turns: the time that it is predicted to take, in sweeps over a rank's shard; others: that of the other ways there are; rounds:
+    predicted; bytes: that a rank sends forwards; units, run: of rounds and repeats."""
 
     name: str
     why: str
     turns: float
-    other: float | None
     rounds: int
     bytes: int
     units: Units | None = None
+    run: Rounds | None = None
+    others: tuple[tuple[str, float], ...] = ()
 
     def gain(self, ranks: int) -> float:
         """How many times as fast as one rank, as predicted, where steps are shared evenly."""
@@ -38,46 +44,68 @@ class Way:
     def data(self, ranks: int) -> dict[str, Any]:
         """In plain data, with the text."""
         return {
-            "ranks": ranks, "way": self.name, "why": self.why, "rounds": self.rounds, "bytes": self.bytes, "sweeps": self.turns, "other_sweeps": self.other,
+            "ranks": ranks, "way": self.name, "why": self.why, "rounds": self.rounds, "bytes": self.bytes, "sweeps": self.turns, "other_sweeps": dict(self.others),
             "times_faster": self.gain(ranks), "text": self.text(ranks),
         }  # fmt: skip
 
     def text(self, ranks: int) -> str:
         """In words, with the predicted gain over one rank, where steps are shared evenly."""
-        other = "" if self.other is None else f", the other way {self.other:.1f}"
-        rounds = f"{self.rounds} round{'s' * (self.rounds != 1)}, " if self.name == "rounds" else ""
+        others = ", ".join(f"{name} {sweeps:.1f}" for name, sweeps in self.others)
+        rounds = f"{self.rounds} round{'s' * (self.rounds != 1)}, " if self.rounds else ""
         return (
             f"{self.name} over {ranks} ranks; {self.why}; {rounds}{self.bytes:,} bytes sent by a rank forwards; "
-            f"predicted: {self.turns:.1f} sweeps over a shard{other}, {self.gain(ranks):.1f} times as fast as one rank"
+            f"predicted: {self.turns:.1f} sweeps over a shard ({others}), {self.gain(ranks):.1f} times as fast as one rank"
         )
 
 
-def way_of(layer: Any, name: str, first: Sequence[Tensor], ranks: int, wish: str) -> Way:
+def way_of(layer: Any, name: str, first: Sequence[Tensor], ranks: int, wish: str, seen: Seen) -> Way:
     """The way of a recurrence. first: what its first step sees, [B, ...] each; wish: one of `options.WAYS`. It depends on what all ranks know."""
     family, structure, _ = layer._found[name]
-    batch = first[0].shape[0]
-    state = sum(f.numel() * f.element_size() for f in first)
-    n = slices_of(batch, ranks)
-    turns = (n + ranks - 1) / n
-    units = None if torch.is_inference_mode_enabled() else units_of(structure, first)
-    if family not in EXACT and structure not in ("diagonal", "block"):
-        units = None
-    if units is None:
-        return Way("pipeline", f"its channels meet ({family}, {structure})", turns, None, 0, state)
-    rounds = 1 if family == "affine" else min(ranks - 1, _seen.get(layer, {}).get(name, 1 if family in EXACT else _ROUNDS))
-    sweeps = 1 + rounds * (1 + _BACK * units.entries)
-    numbers = sum(f.numel() * (1 + f.is_complex()) for f in first)
-    sent = rounds * (2 + units.entries) * numbers * torch.finfo(first[0].dtype).bits // 8
-    of_rounds = Way("rounds", f"{family}, {structure}: {units.entries} sweep{'s' * (units.entries != 1)} backwards for a shard's map", sweeps, turns, rounds, sent, units)
-    of_turns = Way("pipeline", f"quicker than {rounds} round{'s' * (rounds != 1)}, as predicted", turns, sweeps, 0, state)
-    if wish == "auto":
-        return of_rounds if sweeps <= turns else of_turns
-    return of_rounds if wish == "rounds" else of_turns
+    known = seen.get(name, {})
+    ways = [_repeats(first, ranks, known.get("repeats")), _pipeline(first, ranks)]
+    units = None if torch.is_inference_mode_enabled() or (family not in EXACT and structure not in ("diagonal", "block")) else units_of(structure, first)
+    if units is not None:
+        ways.insert(1, _rounds(first, ranks, family, structure, units, known.get("rounds")))
+    if wish == "rounds" and units is None:  # those that there are
+        wish = "repeats"
+    found = next((w for w in ways if w.name == wish), None) or min(ways, key=lambda w: w.turns)
+    return replace(found, others=tuple((w.name, w.turns) for w in ways if w.name != found.name))
 
 
-def remember(layer: Any, name: str, rounds: int) -> None:
-    """Keeps how many rounds a recurrence took."""
-    _seen.setdefault(layer, {})[name] = rounds
+def _pipeline(first: Sequence[Tensor], ranks: int) -> Way:
+    n = slices_of(first[0].shape[0], ranks)
+    why = f"a rank after the other, over {n} slice{'s' * (n != 1)} of the batch"
+    return Way("pipeline", why, (n + ranks - 1) / n, 0, sum(f.numel() * f.element_size() for f in first))
+
+
+def _repeats(first: Sequence[Tensor], ranks: int, seen: Sequence[float] | None) -> Way:
+    rounds, sweeps = (ranks - 1, float(ranks)) if seen is None else (min(int(seen[0]), ranks - 1), min(seen[1], ranks))
+    why = "from a guess, and again from what the rank before leaves; " + ("at most" if seen is None else "as in the last call so")
+    return Way("repeats", why, sweeps, rounds, (rounds + 1) * (2 * _size(first) + 16), one_unit(first), ByRepeats())
+
+
+def _rounds(first: Sequence[Tensor], ranks: int, family: str, structure: str, units: Units, seen: Sequence[float] | None) -> Way:
+    rounds = 1 if family == "affine" else min(ranks - 1, int(seen[0]) if seen else 1 if family in EXACT else _ROUNDS)
+    why = f"{family}, {structure}: {units.entries} sweep{'s' * (units.entries != 1)} backwards for a shard's map"
+    return Way("rounds", why, 1 + rounds * (1 + _BACK * units.entries), rounds, rounds * (2 + units.entries) * _size(first), units, ByMaps())
+
+
+def _size(first: Sequence[Tensor]) -> int:
+    """Bytes of a state where its parts are real numbers of one dtype."""
+    return sum(f.numel() * (1 + f.is_complex()) for f in first) * torch.finfo(first[0].dtype).bits // 8
+
+
+def remember(layer: Any, name: str, way: str, solved: Solved) -> None:
+    """Keeps what a recurrence took; of a cell that forgets, that it would be done by repeating once."""
+    known = _seen.setdefault(layer, {}).setdefault(name, {})
+    known[way] = solved.rounds, solved.sweeps
+    if way == "rounds" and solved.forgets:
+        known.setdefault("repeats", (1, 2.0))
+
+
+def seen_of(layer: Any) -> Seen:
+    """What the last calls of a layer took; nothing where a call may be made anew in the backward pass, which must be the same then."""
+    return _seen.get(layer, {}) if is_kept() else {}
 
 
 def planned(layer: Any, name: str, batch: int, ranks: int, dtype: torch.dtype) -> Way:
@@ -87,4 +115,4 @@ def planned(layer: Any, name: str, batch: int, ranks: int, dtype: torch.dtype) -
     states = layer._states[name]
     fields = [f for f in layer._fields if f[0] in states or any(f[0].removeprefix(f"{s}_").isdigit() for s in states)]
     first = [torch.empty((batch, *map(int, shape)), dtype=dtypes_of_fields(dtype)[number], device="meta") for _, shape, number in fields]
-    return way_of(layer, name, first, ranks, "auto")
+    return way_of(layer, name, first, ranks, "auto", seen_of(layer))

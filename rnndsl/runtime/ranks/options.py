@@ -12,7 +12,7 @@ from torch import Tensor
 from rnndsl.runtime.sharded import use
 
 FINAL = ("last", "all")
-WAYS = ("auto", "pipeline", "rounds")
+WAYS = ("auto", "pipeline", "rounds", "repeats")
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,9 @@ class Shards:
     group: a `torch.distributed` process group, or a DeviceMesh of one axis. final_state: on which ranks a call returns the state that the whole
     sequence leaves, `last` (None on the others) or `all`. reduce: whether the gradients of a layer's params are summed over the group in the backward
     pass; else each rank has the part of its own steps. positions: the numbers of a rank's steps in the whole sequence, whole numbers [T], by which a
-    wrong order of shards is noticed. way: how states cross borders, `pipeline` (a rank after the other, over slices of the batch), `rounds` (all at once, where
-    a cell's channels do not meet), or `auto`, what is predicted to be quicker. Raises TypeError or ValueError for what cannot be.
+    wrong order of shards is noticed. way: how states cross borders, `pipeline` (a rank after the other, over slices of the batch), `rounds` (all at once, and
+    corrected by the maps of shards, where a cell's channels do not meet), `repeats` (all at once, and again as far as that matters), or `auto`, what is predicted to
+    be quickest. Raises TypeError or ValueError for what cannot be.
     """
 
     group: Any

@@ -25,6 +25,7 @@ class Shard:
         self.wire: Wire = wire_of(shards.group)
         self.rank, self.size, self.call = self.wire.rank, self.wire.size, self.wire.calls
         self.passed = 0
+        self.seen: Any = {}  # what rank 0 has seen of the layer's earlier calls, by which ways are chosen
         self.anchor = torch.zeros((), dtype=torch.float32, device=device, requires_grad=grads)  # what is recorded depends on it
         self.tokens: list[Tensor] = []
 

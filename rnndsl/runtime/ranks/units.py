@@ -17,10 +17,12 @@ _CHANNELWISE = {"diagonal": None, "block": None, "left": -2, "right": -1}
 
 @dataclass(frozen=True)
 class Units:
-    """How carried values fall into units. axis: of their own axes the one whose entries meet; None where only slots do. like: a row of each value, without memory."""
+    """How carried values fall into units. axis: of their own axes the one whose entries meet; None where only slots do. like: a row of each value, without
+    memory. is_one: whether all of it meets, in one unit."""
 
     axis: int | None
     like: tuple[Tensor, ...]
+    is_one: bool = False
 
     @property
     def entries(self) -> int:
@@ -30,6 +32,8 @@ class Units:
 
     def packed(self, values: Sequence[Tensor]) -> Tensor:
         """[B, units, entries]."""
+        if self.is_one:
+            return torch.cat([(torch.view_as_real(v) if v.is_complex() else v).flatten(1) for v in values], 1).unsqueeze(1)
         arrays = [a for v in values for a in (torch.view_as_real(v).unbind(-1) if v.is_complex() else (v,))]
         if self.axis is None:
             return torch.stack([a.flatten(1) for a in arrays], -1)
@@ -38,6 +42,10 @@ class Units:
 
     def unpacked(self, packed: Tensor) -> list[Tensor]:
         """The values that `packed` took."""
+        if self.is_one:
+            shapes = [(packed.shape[0], *f.shape[1:]) for f in self.like]
+            parts = packed.squeeze(1).split([math.prod(f.shape[1:]) * (1 + f.is_complex()) for f in self.like], 1)
+            return [torch.view_as_complex(p.reshape(*s, 2)) if f.is_complex() else p.reshape(s) for p, s, f in zip(parts, shapes, self.like, strict=True)]
         slots = sum(1 + f.is_complex() for f in self.like)
         left = iter(packed.unbind(-1) if self.axis is None else packed.chunk(slots, -1))
         found = []
@@ -59,6 +67,11 @@ def units_of(structure: str, first: Sequence[Tensor]) -> Units | None:
     if axis is not None and first[0].dim() < 3:
         return None
     return Units(axis, tuple(f[:1].to("meta") for f in first))
+
+
+def one_unit(first: Sequence[Tensor]) -> Units:
+    """All of a recurrence in one unit."""
+    return Units(None, tuple(f[:1].to("meta") for f in first), is_one=True)
 
 
 def jacobian(after: Tensor, before: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ def _task(subject: Subject, direction: str, repeats: int | None) -> dict[str, An
     joined = tuple(_joined(parts) if i < of_time else parts[0] for i, parts in enumerate(zip(*(found for found, _ in everyone), strict=True)))
     return {
         "direction": direction, "gap": gap(joined, whole), "times_faster": timings["one process"].median / timings["ranks"].median,
-        "recurrences": [{"name": r.recurrence, "way": r.way, "rounds": r.rounds, "gap": r.gap, "bytes": r.sent} for r in reports],
+        "recurrences": [{"name": r.recurrence, "way": r.way, "rounds": r.rounds, "gap": r.gap, "sweeps": r.sweeps, "bytes": r.sent} for r in reports],
         "one_process": timing_data(timings["one process"]), "over_ranks": timing_data(timings["ranks"]),
     }  # fmt: skip
 
@@ -138,7 +138,7 @@ def table(data: dict[str, Any]) -> str:
         rows = [[what, seconds_text(t["median"]), " to ".join(map(seconds_text, t["quartiles"])), times_text(one["median"] / t["median"]), ""] for what, t in (("one process", one), (f"{ranks} ranks", over))]
         title = "Layer, forward and backward" if task["direction"] == "both" else "Layer, forward"
         lines += ["", *aligned([[title, "median", "quartiles", "against one process", ""], *rows])]
-        lines += [f"  {RankReport(r['name'], r['way'], ranks, r['rounds'], r['gap'], r['bytes'])} by a rank forwards, at most" for r in task["recurrences"]]
+        lines += [f"  {RankReport(r['name'], r['way'], ranks, r['rounds'], r['gap'], r['sweeps'], r['bytes'])} by a rank forwards, at most" for r in task["recurrences"]]
         if not task["gap"] <= ALARM:
             lines.append(f"  Mind: the numbers of ranks differ from those of one process by {task['gap']:.0e}")
     lines += ["", "Predicted, forwards, of the recurrence alone", *(f"  {name}: {way['text']}" for name, way in data["predicted"].items())] if data["predicted"] else []
