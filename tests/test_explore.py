@@ -97,6 +97,8 @@ def test_sizes_follow_from_what_was_asked_for():
     gru, delta = candidates(["GRU", "GatedDeltaNet"])
     assert shape_of(gru, EASY, QUICK, Request(sizes=(("H", 24), ("N", 2))), [gru]).text == "dim=24 D=24 H=24"
     assert shape_of(delta, EASY, QUICK, Request(dim=32, sizes=(("N", 2),)), [delta]).text == "dim=32 D=32 N=2 K=8 V=8"
+    (deep,) = candidates(["DeltaProduct"])
+    assert shape_of(deep, EASY, QUICK, Request(dim=32), [deep]).text == "dim=32 D=32 N=4 K=8 V=8 L=2"
 
 
 @pytest.mark.parametrize("block", ["plain", "full"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnndsl import zoo
+from rnndsl.checks.cell import Repeat
 from rnndsl.diagnostics import Source
 from rnndsl.tools import Unfit
 
@@ -43,6 +44,13 @@ class Candidate:
 
         assert self.source is not None
         return getattr(programs.load(self.source), self.cell)
+
+    @cached_property
+    def counts(self) -> set[str]:
+        """The sizes that say how often a step repeats something."""
+        cell = next(c for c in self.compiled.program.cells if c.name == self.cell)
+        ends = [end for s in cell.body if isinstance(s, Repeat) for end in (s.low, s.high)]
+        return {name for end in ends for name in end.names}
 
     @cached_property
     def facts(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rnndsl.tasks import Task
 from rnndsl.tools import Unfit
 
 WIDEST = 8192
+REPEATS = 2  # of what a step repeats
 
 
 def shape_of(candidate: Candidate, task: Task, training: Training, request: Request, among: Sequence[Candidate]) -> Shape:
@@ -39,14 +40,14 @@ def parameters(candidate: Candidate, task: Task, training: Training, shape: Shap
 
 
 def _of_cell(candidate: Candidate, training: Training, dim: int, given: Mapping[str, int]) -> Shape:
-    """Sizes that were not given: H is dim, as that of the inputs is, but 1 where these are zero since it is forced; N is 4 heads, any other a fourth of dim."""
+    """Sizes that were not given: H is dim, as that of the inputs is, but 1 where these are zero since it is forced; N is 4 heads, what counts repeats 2, any other a fourth of dim."""
     header = header_of(candidate.cls)
     own = {n: v for n, v in given.items() if n in header}
     try:
         name = input_size_of(candidate.cls, {n: own.get(n, 1) for n, is_needed in header.items() if is_needed})
     except (TypeError, ValueError) as e:
         raise Unfit(f"{candidate.label}: {str(e).removeprefix('cell: ')}") from None
-    default = {"N": HEADS, name: dim if training.forcing is None else 1, "H": dim}
+    default = {**dict.fromkeys(candidate.counts, REPEATS), "N": HEADS, name: dim if training.forcing is None else 1, "H": dim}
     sizes = {n: own.get(n, default.get(n, max(1, dim // HEADS))) for n, is_needed in header.items() if is_needed or n in own}
     return Shape(dim, tuple(sizes.items()))
 
