@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rnndsl.runtime.triton.files import text_of
 from tests.agreement import against_reference, assert_close, difference, kernels_run, layer_of, random_inputs, sizes_of
 from tests.ptx.__main__ import main
 from tests.ptx.cells import DTYPES, FLOAT32, TILES, Run, compared, drawn, wrong_in
@@ -113,6 +114,39 @@ def test_stages(name):
     assert not launches.wrong
     assert any("_rows_advance" in launch.name for launch in launches.all) and any("_rows_gradients" in launch.name for launch in launches.all)
     assert_close(found, FLOAT32)
+
+
+def together(name: str, sizes: dict[str, int], edit=None, **tiles: int) -> Launches:
+    """Forwards and backwards by programs that compute the same rows together."""
+    with emulated("sm_90", noise=2) as launches:
+        launches.edit = edit
+        found = against_reference(ZOO[name].text, name, sizes_of(ZOO[name].text, name) | sizes, 3, 3, torch.float32, backend="triton", tiles=tiles)
+    assert [launch.constants["TOGETHER"] for launch in launches.all] == [tiles["together"]] * 2
+    if edit is None:
+        assert_close(found, FLOAT32)
+    return launches
+
+
+@pytest.mark.ptx
+@pytest.mark.part("LSTM")
+@pytest.mark.parametrize("name", ["MGU", "GRU", "LSTM", "RHN", "SLSTM", "M2RNN", "DeltaProduct", "LayerNormLSTM"])
+def test_programs_that_compute_together(name):
+    """Of several rows, of which one is not there, of heads, in loops."""
+    assert not together(name, {}, together=4, rows=2).wrong
+
+
+@pytest.mark.ptx
+@pytest.mark.part()
+def test_programs_that_do_not_meet_are_seen(monkeypatch):
+    """With matrices in memory: right as it is; without the release, the acquire, or memory of its own for what the next meeting is for, reported."""
+    monkeypatch.setattr("rnndsl.runtime.triton.cut.MOST", 4)
+    assert not together("LSTM", {"H": 6}, together=8, warps=2).wrong
+    for pattern in ("release", "acquire"):
+        found = together("LSTM", {"H": 6}, lambda text, pattern=pattern: text.replace(pattern, "relaxed"), together=8, warps=2).wrong
+        assert any(key.startswith("race") for said in found.values() for key in said), pattern
+    monkeypatch.setattr("rnndsl.runtime.triton.backend.text_of", lambda *a, **k: text_of(*a, **k).replace("meetings % 2 *", "meetings * 0 *"))
+    found = together("LSTM", {"H": 7}, str, together=8, warps=2).wrong
+    assert any(key.startswith("race") for said in found.values() for key in said)
 
 
 @pytest.mark.ptx

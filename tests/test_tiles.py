@@ -68,6 +68,41 @@ def test_products_of_matrices(name, most, monkeypatch):
     assert set(made) == {(16, "ieee")}
 
 
+@pytest.mark.parametrize("name", ["MGU", "RHN", "LEM"])
+def test_programs_that_compute_together(name, monkeypatch):
+    """Where kernels are interpreted, one of them does what all do; tests/test_ptx.py has the others."""
+    made = []
+    monkeypatch.setattr(tile_launch, "launch", lambda kernel, programs, *a, _launch=tile_launch.launch, **k: (made.append((programs, k["TOGETHER"])), _launch(kernel, programs, *a, **k)))
+    compare(ZOO[name].text, name, sizes_of(ZOO[name].text, name), 3, 2, tiles={"together": 4, "rows": 2})
+    assert set(made) == ({(2, 1)} if DEVICE == "cpu" else {(8, 4)})
+
+
+def test_programs_that_cannot_compute_together():
+    """More than run at a time, or parts that none can hold; what has no parts says so."""
+    layer = layer_of(ZOO["MGU"].text, "MGU", {"D": 2, "H": 5}, backend="triton").to(DEVICE)
+    layer.tiles = {"together": 32}
+    x = random_inputs(layer, 9, 1)[0].to(DEVICE)
+    with pytest.raises(ValueError, match="tiles: together: 288 programs would wait for each other, of which '.*' runs [0-9]+ at a time; ask for fewer"):
+        layer(x)
+    assert "of which 32 compute the same rows together" in str(layer.plan_for(x[:1])[0])
+    sized = SimpleNamespace(programs=1, values=1024, divided=1 << 20, matrices=3 << 20)
+    asked = tile_launch.Asked(1, of_architecture(USUAL), "ieee", 4)
+    with pytest.raises(ValueError, match="a program would have 65,536 entries of a product, of which it holds 32,768 at most; ask for more programs"):
+        tile_launch.shared_cut(sized, {"together": 16}, asked)
+    assert [tile_launch.shared_cut(sized, {"together": n}, asked).warps for n in (32, 64, 128)] == [16, 16, 8]
+
+
+@pytest.mark.parametrize(
+    ("name", "tiles", "why"),
+    [("DeltaNet", {"together": 2}, "multiplies by no matrix of params, of which programs could have parts"), ("RHN", {"stages": 1}, "has no stages")],
+)
+def test_what_is_asked_for_in_vain_is_said(name, tiles, why):
+    layer = layer_of(ZOO[name].text, name, sizes_of(ZOO[name].text, name), backend="triton").to(DEVICE)
+    layer.tiles = tiles
+    with pytest.warns(UserWarning, match=f"tiles: {name}: `.` {why}; each of its programs computes whole steps, with the same numbers"):
+        layer.plan_for(*(x.to(DEVICE) for x in random_inputs(layer, 1, 1)))
+
+
 def test_matrix_states_are_rows_of_products():
     """Of one row of the batch too."""
     layer = layer_of(ZOO["M2RNN"].text, "M2RNN", {"D": 2, "N": 1, "K": 17, "V": 16, "H": 3}, backend="triton").to(DEVICE)

@@ -3,7 +3,7 @@
 A product inside a loop stays where it is, and so does one of a slice of a param, or one that no column is left of.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 from rnndsl.kernel.graph import Builder, Leaf, LoopAlong, LoopBack, Map, Node
@@ -39,7 +39,7 @@ def row_stages(step: Step) -> tuple[Stage, ...]:
     needed = reachable(nodes, outputs)
     inner = _in_loops(nodes, needed)
     cut = {n: k for n in sorted(needed - inner) if (k := _matrix(nodes, n)) is not None}
-    levels = _levels(nodes, needed, cut)
+    levels = levels_of(nodes, needed, cut)
     streams, leaves, found = list(step.streams), dict[int, Leaf](), list[Stage]()
     for level in range(1 + max((levels[n] for n in outputs), default=0)):
         now = [n for n in cut if levels[n] == level + 1]
@@ -82,6 +82,14 @@ def with_given(pull: Step) -> Step:
     return replace(pull, builder=b, streams=tuple(streams), outputs=tuple(outputs))
 
 
+def levels_of(nodes: Sequence[Node], needed: set[int], cut: Container[int]) -> dict[int, int]:
+    """How many products that are cut out stand one behind the other up to each node, itself among them."""
+    levels: dict[int, int] = {}
+    for n in sorted(needed):
+        levels[n] = max((levels[a] for a in (*nodes[n].args, *bodies(nodes[n]))), default=0) + (n in cut)
+    return levels
+
+
 def _part(step: Step, streams: tuple[Array, ...], arrays: Sequence[Array], wanted: Sequence[int], leaves: dict[int, Leaf]) -> Step:
     """The step of some of its nodes, where others are leaves."""
     copy = GraphCopy(step.builder.nodes, leaves)
@@ -119,11 +127,3 @@ def _in_loops(nodes: Sequence[Node], needed: set[int]) -> set[int]:
             case _ if nodes[n].op == "loop":
                 found |= inside(nodes, nodes[n].loop.rounds, nodes[n].loop.counter)
     return found
-
-
-def _levels(nodes: Sequence[Node], needed: set[int], cut: dict[int, int]) -> dict[int, int]:
-    """How many products that are cut out stand one behind the other up to each node, itself among them."""
-    levels: dict[int, int] = {}
-    for n in sorted(needed):
-        levels[n] = max((levels[a] for a in (*nodes[n].args, *bodies(nodes[n]))), default=0) + (n in cut)
-    return levels

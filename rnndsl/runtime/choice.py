@@ -11,7 +11,7 @@ from rnndsl.runtime.reference import REFERENCE
 from rnndsl.runtime.traced import constant_in_graphs
 
 SCHEDULES = ("auto", "sequential", "newton", "chunked")
-TILES = ("rows", "channels", "ahead", "lanes", "lane_steps", "warps", "stages", "graph")
+TILES = ("rows", "channels", "ahead", "lanes", "lane_steps", "warps", "together", "stages", "graph")
 _COUNTS = {"lane_steps": 1, "ahead": 1, "stages": 0, "graph": 0}  # those that need be no power of two, and their least
 
 

@@ -129,14 +129,14 @@ _SIZE = 64  # what a size is in a file that no layer has put its own into
 _RUNTIME = {
     "backwards": {"Backwards", "if_any", "seed_of"},
     "channels": {"Access", "Channels"},
-    "cut": {"columns", "fitting", "in_registers", "number", "part_of", "part_of_dot", "power_of_two", "rows_of_dot"},
+    "cut": {"columns", "fitting", "holding", "in_registers", "number", "part_of", "part_of_dot", "power_of_two", "rows_of_dot"},
     "columns": {"Columns", "given_of", "place_of", "sequences_of"},
     "exact": {"exact"},
     "functions": LIBRARY,
     "newton": {"newton"},
     "parallel_back": {"parallel_back"},
     "places": {
-        "add", "before", "diagonal_of", "largest", "matmul", "only", "over_rows", "read", "read_if_any", "restarted", "running_sum", "spread", "total", "unless", "where", "with_diagonal", "write",
+        "add", "before", "diagonal_of", "largest", "matmul", "meet", "only", "over_rows", "read", "read_if_any", "restarted", "running_sum", "spread", "total", "unless", "where", "with_diagonal", "write",
     },
     "over_time": {"corrected"},
     "rows": {"RowProduct", "RowRounds", "RowScan", "RowStage", "StaticProduct", "Work"},

@@ -95,12 +95,12 @@ def compiled(kernel: Any, tiles: Cut, target: str, streams: torch.dtype = torch.
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    constants = _constants(tiles)
     names: list[str] = kernel.arg_names
+    constants = {name: value for name, value in _constants(tiles).items() if name in names}
     signature: dict[str, str] = {}
     aligned: dict[tuple[int], list] = {}
     for i, name in enumerate(names):
-        kind = _kind(name, names, streams, real, reset)
+        kind = "constexpr" if name in ("common", "arrived") and not constants["TOGETHER"] else _kind(name, names, streams, real, reset)
         if name not in constants and kind == "constexpr":
             constants[name] = None
         if name not in constants and kernel.params[i].is_constexpr:
@@ -115,7 +115,7 @@ def compiled(kernel: Any, tiles: Cut, target: str, streams: torch.dtype = torch.
 def _constants(cut: Cut) -> dict[str, Any]:
     """What a kernel is told of how it is cut."""
     if isinstance(cut, TileCut):
-        return {"ROWS": cut.rows, "PRECISION": cut.precision}
+        return {"ROWS": cut.rows, "PRECISION": cut.precision, "TOGETHER": cut.together}
     if isinstance(cut, ScanCut):
         return {"LANES": cut.lanes, "BLOCK": cut.channels}
     if isinstance(cut, StepCut):
@@ -134,8 +134,8 @@ def _kind(name: str, names: list[str], streams: torch.dtype, real: torch.dtype, 
         return "constexpr"
     if name in ("tolerance", "loose") or name.endswith(("_low", "_high")):
         return "fp32"
-    if name == "report":
-        return "*fp32"
+    if name in ("report", "arrived"):
+        return "*fp32" if name == "report" else "*i32"
     return _POINTER[streams] if f"{name}_rows" in names and not name.endswith(("_seed_at", "_seed")) else _POINTER[real]
 
 

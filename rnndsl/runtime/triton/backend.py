@@ -167,10 +167,13 @@ class Triton(Backend):
             plain = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype)
             if ROUNDS in key.wish.split(","):
                 return self._solver(key, kernels, plain)
-            return TileLaunched(kernels, key.dtype, _wish(key), plain, device_of, functools.partial(self._staged, key, kernels, plain))
+            launched = TileLaunched(kernels, key.dtype, _wish(key), plain, device_of, functools.partial(self._staged, key, kernels, plain))
+            for why in launched.unheeded:
+                say_once(key.cls, f"tiles: {key.cls.__name__}: `{key.name}` {why}; each of its programs computes whole steps, with the same numbers")
+            return launched
         reference = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype, kernels.own, kernels.follows)
         schedule = key.wish.split(",")[0]
-        wish = {n: v for n, v in _wish(key).items() if n not in ("rows", "stages", "graph")}
+        wish = {n: v for n, v in _wish(key).items() if n not in ("rows", "together", "stages", "graph")}
         return Launched(kernels, _boxes(key, kernels), key.dtype, schedule, wish, _label(key), reference)
 
     def _solver(self, key: Key, kernels: Tiled, reference: Any) -> Solver:

@@ -24,6 +24,11 @@ def fitting(entries: int, resident: bool = True) -> int:
     return entries if resident and in_registers(entries) else min(entries, BLOCK)
 
 
+def holding(entries: int) -> int:
+    """How many programs together hold so many entries of matrices in registers."""
+    return -(-entries // MOST)
+
+
 def part_of(size: int, others: int) -> int:
     """How many results of a product are computed at a time, each a sum of `others` entries."""
     return max(1, min(power_of_two(size), BLOCK // others))

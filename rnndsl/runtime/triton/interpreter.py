@@ -11,6 +11,13 @@ from types import ModuleType
 from typing import Any
 
 
+def is_interpreted(kernel: Any) -> bool:
+    """Whether a kernel is interpreted: then its programs run one behind the other, and none can wait for another."""
+    from triton.runtime.interpreter import InterpretedFunction
+
+    return isinstance(kernel, InterpretedFunction)
+
+
 @contextmanager
 def meanings_given_once() -> Iterator[None]:
     """Around a launch. Another version of Triton, which does it otherwise, does what it does."""

@@ -15,7 +15,7 @@ from rnndsl.runtime.triton.interpreter import meanings_given_once
 from rnndsl.tiles import SEQUENTIAL, Tiles
 
 REPORT = 5  # values that a program reports: chunks, rounds, most rounds of a chunk, chunks run step by step, largest residual
-_TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8)  # of what kernels read and write
+_TYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.uint8, torch.int32)  # of what kernels read and write
 TOLERANCE = {torch.float32: (2e-6, 1e-3), torch.float64: (1e-13, 1e-6)}  # of the residual, and of the corrections before it is taken
 
 

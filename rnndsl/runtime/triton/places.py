@@ -178,3 +178,13 @@ def unless(rows, value):
 def over_rows(value):
     """The sum of a tile over its rows, as one row."""
     return tl.expand_dims(tl.sum(value, 0), 0)
+
+
+@triton.jit
+def meet(arrived, meetings, TOGETHER: tl.constexpr):
+    """All programs that compute together come here before any goes on; each sees what the others wrote before. meetings: how many have been held."""
+    tl.debug_barrier()
+    tl.atomic_add(arrived, 1, sem="release", scope="gpu")
+    while tl.atomic_add(arrived, 0, sem="acquire", scope="gpu") < (meetings + 1) * TOGETHER:
+        pass
+    tl.debug_barrier()

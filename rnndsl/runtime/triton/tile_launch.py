@@ -12,7 +12,8 @@ from rnndsl.devices import Device
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.dtypes import cast_to
 from rnndsl.runtime.memory import rows
-from rnndsl.runtime.triton.cut import BLOCK, in_registers, power_of_two
+from rnndsl.runtime.triton.cut import BLOCK, holding, in_registers, power_of_two
+from rnndsl.runtime.triton.interpreter import is_interpreted
 from rnndsl.runtime.triton.launch import before, given_of, launch
 from rnndsl.runtime.triton.precision import IEEE, TF32, TF32X3, of_products
 from rnndsl.runtime.triton.tiled import Sized, Tiled, TiledStep
@@ -28,14 +29,17 @@ _READ = 1 << 19  # entries of matrices that a program reads in a step of a whole
 
 @dataclass(frozen=True)
 class TileCut:
-    """How a kernel is cut: rows of the batch that one program has, and its warps; and how exact its products of matrices are, None where it has none."""
+    """How a kernel is cut: rows of the batch that one program has, and its warps; how exact its products of matrices are, None where it has none; and how many
+    programs compute the steps of the same rows together, 0 where each has rows of its own."""
 
     rows: int
     warps: int
     precision: str | None = None
+    together: int = 0
 
     def __str__(self) -> str:
         said = f"{self.rows} row{'s' * (self.rows != 1)} and {self.warps} warp{'s' * (self.warps != 1)} a program"
+        said += f", of which {self.together} compute the same rows together" * (self.together > 0)
         return f"{said}, products of matrices in {self.precision}" if self.precision else said
 
 
@@ -79,6 +83,21 @@ def usual_cut(kernels: Sized, wish: Mapping[str, int], call: Asked) -> TileCut:
     return TileCut(rows, wish.get("warps", min(_MOST_WARPS, warps)), call.precision if dots else None)
 
 
+def shared_cut(kernels: Tiled, wish: Mapping[str, int], call: Asked) -> TileCut:
+    """How kernels are cut where several programs compute the steps of the same rows together, as is wished. Raises ValueError where they would not all run at a
+    time, which a barrier needs, or a part of a product is too large for one."""
+    together, rows = wish["together"], wish.get("rows", 1)
+    programs = -(-call.batch // rows) * kernels.programs * together
+    if programs > call.device.processors:
+        raise ValueError(f"tiles: together: {programs} programs would wait for each other, of which '{call.device.name}' runs {call.device.processors:.0f} at a time; ask for fewer")
+    entries = rows * max(kernels.values, -(-kernels.divided // together))
+    if entries > WIDEST:
+        raise ValueError(f"tiles: together: a program would have {entries:,} entries of a product, of which it holds {WIDEST:,} at most; ask for more programs")
+    held = kernels.matrices / together if together >= holding(kernels.matrices) else 0
+    warps = power_of_two(ceil(max(entries / _A_WARP, held / (_MATRICES_BACK if call.backward else _MATRICES))))
+    return TileCut(rows, wish.get("warps", min(_MOST_WARPS, warps)), None, together)
+
+
 def _rows(kernels: Sized, call: Asked) -> int:
     """One row a program, or as many as make products those of matrices: which of them lets a processor compute the steps of all its programs, and read
     the matrices that are not in registers, in fewer cycles."""
@@ -110,7 +129,7 @@ def forward(kernels: Tiled, cut: TileCut, call: Call) -> list[Tensor]:
         return [*sequences, *(f.clone() for f in first)]
     finals = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
     given, _alive = given_of(call.streams, call.statics, call)
-    _launch(kernels.forward, kernels, cut, [*given, *sequences, *finals], kernels.scratch[0], batch, (steps,), first[0])
+    _launch(kernels.forward, kernels, cut, [*given, *sequences, *finals], kernels.scratch[0], batch, (steps,), first[0], kernels.common[0])
     return [*sequences, *finals]
 
 
@@ -140,7 +159,7 @@ def backward(kernels: Tiled, cut: TileCut, call: Call, sequences: Sequence[Tenso
     of_initial = [None if call.reset is None else torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
     factors = [o.factors(like, batch, steps) for o in kernels.outers]
     given += [*of_streams, *sums, *(t for pair in zip(of_first, of_initial, strict=True) for t in pair), *(t for pair in factors for t in pair)]
-    _launch(kernels.backward, kernels, cut, given, kernels.scratch[1], batch, (steps,), like)
+    _launch(kernels.backward, kernels, cut, given, kernels.scratch[1], batch, (steps,), like, kernels.common[1])
 
     of_statics = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in call.statics]
     for outer, (left, right) in zip(kernels.outers, factors, strict=True):
@@ -160,10 +179,19 @@ def step(kernel: TiledStep, cut: TileCut, given: list[Any], batch: int, like: Te
 
 
 def _launch(
-    kernel: Any, kernels: Sized, cut: TileCut, given: list[Any], scratch: int, batch: int, steps: tuple[int, ...], like: Tensor
+    kernel: Any, kernels: Sized, cut: TileCut, given: list[Any], scratch: int, batch: int, steps: tuple[int, ...], like: Tensor, common: int = 0
 ) -> None:
-    programs = -(-batch // cut.rows) * kernels.programs
-    if programs == 0:
+    """common: how many entries the programs of a row share of memory where they compute together, 0 of a kernel whose programs never do."""
+    groups = -(-batch // cut.rows) * kernels.programs
+    if groups == 0:
         return
-    own = [like.new_empty(programs * cut.rows * scratch)] if scratch else []
-    launch(kernel, programs, [*given, *own, batch, *steps], like, ROWS=cut.rows, PRECISION=cut.precision, num_warps=cut.warps)
+    together = 1 if cut.together and is_interpreted(kernel) else cut.together if common else 0
+    programs = groups * max(1, together)
+    own: list[Any] = [like.new_empty(programs * cut.rows * scratch)] if scratch else []
+    settings: dict[str, Any] = {"TOGETHER": together} if common else {}
+    if together:
+        own += [like.new_empty(groups * cut.rows * common), like.new_zeros(groups, dtype=torch.int32)]
+        settings |= {"launch_cooperative_grid": True} if together > 1 else {}
+    elif common:
+        own += [None, None]
+    launch(kernel, programs, [*given, *own, batch, *steps], like, ROWS=cut.rows, PRECISION=cut.precision, num_warps=cut.warps, **settings)

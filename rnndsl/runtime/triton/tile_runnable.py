@@ -1,6 +1,6 @@
-"""A recurrence step by step, by kernels whose programs compute whole steps, or by one kernel a stage."""
+"""A recurrence step by step, by kernels whose programs compute whole steps, each by itself or several together, or by one kernel a stage."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ from rnndsl.runtime.triton import tile_launch
 from rnndsl.runtime.triton.cut import in_registers
 from rnndsl.runtime.triton.of_kernels import OfKernels
 from rnndsl.runtime.triton.stages import Staged
-from rnndsl.runtime.triton.tile_launch import TileCut, asked, usual_cut
+from rnndsl.runtime.triton.tile_launch import TileCut, asked, shared_cut, usual_cut
 from rnndsl.runtime.triton.tiled import Tiled
 
 
@@ -45,12 +45,27 @@ class TileLaunched(OfKernels):
         return tile_launch.fits(self.kernels)
 
     @property
+    def together(self) -> bool:
+        """Whether several programs are to compute the steps of the same rows together, which only a wish says."""
+        return "together" in self.wish and self.kernels.divided > 0
+
+    @property
+    def unheeded(self) -> Iterator[str]:
+        """Why what was asked for is not what runs."""
+        if self.wish.get("stages") and self.staged is None:
+            yield "has no stages"
+        if "together" in self.wish and not self.together:
+            yield "multiplies by no matrix of params, of which programs could have parts"
+
+    @property
     def fits(self) -> bool:
         """Whether there are kernels for these sizes."""
         return self.whole or self.staged is not None
 
     def schedules(self, batch: int, steps: int) -> tuple[str, ...]:
         """What may go step by step here, of costs.py: what was asked for, or all of them."""
+        if self.together:
+            return (costs.SEQUENTIAL,)
         wanted = self.wish.get("stages")
         if self.staged is None or wanted == 0:
             return (costs.SEQUENTIAL,) if self.whole else ()
@@ -78,7 +93,8 @@ class TileLaunched(OfKernels):
 
     def cut(self, batch: int, device: torch.device, backward: bool = False) -> TileCut:
         """How a call is cut. Raises ValueError where a step is too large for a program."""
-        return usual_cut(self.kernels, self.wish, asked(batch, device, self.model, self.dtype, backward))
+        cut = shared_cut if self.together else usual_cut
+        return cut(self.kernels, self.wish, asked(batch, device, self.model, self.dtype, backward))
 
     def forward(self, call: Call) -> list[Tensor]:
         if (staged := self._stages_of(call)) is not None:

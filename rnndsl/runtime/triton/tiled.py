@@ -40,7 +40,9 @@ class Tiled(Sized):
 
     forms: how many real arrays each stream, static and carried value is. lags: of each carried array; nearer: the one that one further back
     was a step ago, else -1. shared: how many programs give parts of each stream's gradient; partial: streams of which only a part has one. slices: of
-    params that are asked for: the first, the last, and how many there are. scratch: how much memory of its own a row of a program has, forwards and backwards.
+    params that are asked for: the first, the last, and how many there are. scratch: how much memory of its own a row of a program has, forwards and backwards;
+    common: how much its programs share where they compute its steps together, and divided: the entries of the largest product of which each has a part then,
+    0 where there is none.
     """
 
     forms: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -52,6 +54,8 @@ class Tiled(Sized):
     outers: tuple[Outer, ...]
     slices: tuple[tuple[int, int, int], ...]
     scratch: tuple[int, int]
+    divided: int
+    common: tuple[int, int]
     forward: Any
     backward: Any
 

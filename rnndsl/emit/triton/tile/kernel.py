@@ -15,17 +15,28 @@ from rnndsl.kernel.program import Sink, outer_layout
 @dataclass(frozen=True)
 class KernelLines:
     """A kernel as its template takes it: parameters behind those that both directions have, and statements before the loop over time, in it and behind
-    it; scratch: how many entries a row of a program has of memory of its own, in Triton's text."""
+    it; scratch, common: how many entries a row has of memory that is a program's own, and of memory that all of its programs share, in Triton's text."""
 
     parameters: list[str]
     before: list[str]
     step: list[str]
     after: list[str]
     scratch: str
+    common: str = ""
 
 
 class Kernel(Rounds):
     """What both directions have in common."""
+
+    @property
+    def mine(self) -> str:
+        """The rows that a program writes results of."""
+        return "mine" if self.divided else "here"
+
+    @property
+    def mine_once(self) -> str:
+        """Whether a program writes what is of all of its rows."""
+        return "mine_once" if self.divided else "always"
 
     def carry(self, i: int) -> str:
         """The variable of a carried value."""
@@ -92,6 +103,8 @@ class Kernel(Rounds):
 class Forward(Kernel):
     """The states of all steps from the streams."""
 
+    divides = True
+
     def write(self) -> KernelLines:
         carries = range(len(self.step.carries))
         for i in carries:
@@ -111,15 +124,15 @@ class Forward(Kernel):
                 new[i] = self.names(("new", i), f"{self.step.carries[i][0].label}_new")
                 self.assign(new[i], self.full(self.wanted(s.node), domain, moves=True).code)
                 where = self.in_array(domain)
-                self.call("write", [f"{self.array('carry', i)}_all", f"(row * STEPS + time) * {self.size(i)}", "here", new[i], *where])
+                self.call("write", [f"{self.array('carry', i)}_all", f"(row * STEPS + time) * {self.size(i)}", self.mine, new[i], *where])
         for i in sorted(carries, key=lambda i: -self.step.carries[i][1]):
             self.put(f"{self.carry(i)} = {new[i] if i in new else self.carry(self.nearer(i))}")
         step, self.lines = self.body(), []
         for i in carries:
             where = self.in_array(self.state_domain(i))
-            self.call("write", [f"{self.array('carry', i)}_final", f"row * {self.size(i)}", "here", self.carry(i), *where])
+            self.call("write", [f"{self.array('carry', i)}_final", f"row * {self.size(i)}", self.mine, self.carry(i), *where])
         parameters = [f"{self.array('carry', i)}_all" for i in self.kept_carries] + [f"{self.array('carry', i)}_final" for i in carries]
-        return KernelLines([*self.shared, *parameters], begin + self.before, step, self.lines, self.scratch_entries)
+        return KernelLines([*self.shared, *parameters], begin + self.before, step, self.lines, self.scratch_entries, " + ".join(self.common))
 
     def nearer(self, i: int) -> int:
         """The carried value that one further back was a step ago."""
@@ -132,6 +145,8 @@ class Forward(Kernel):
 
 class Backward(Kernel):
     """Gradients of streams, params and first states; each step is computed again from the saved states."""
+
+    divides = True
 
     def write(self) -> KernelLines:
         carries = range(len(self.step.carries))
@@ -189,18 +204,18 @@ class Backward(Kernel):
 
         for i in carries:
             where, array = self.in_array(self.state_domain(i)), self.array("carry", i)
-            self.call("write", [f"{array}_first_out", f"row * {self.size(i)}", "here", self.gradient(i), *where])
+            self.call("write", [f"{array}_first_out", f"row * {self.size(i)}", self.mine, self.gradient(i), *where])
         self.put("if reset is not None:")
         self.depth += 1
         for i in carries:
             where, array = self.in_array(self.state_domain(i)), self.array("carry", i)
-            self.call("write", [f"{array}_initial_out", f"row * {self.size(i)}", "here", self.restart_sum(i), *where])
+            self.call("write", [f"{array}_initial_out", f"row * {self.size(i)}", self.mine, self.restart_sum(i), *where])
         self.depth -= 1
         for k, s in enumerate(self.sums):
             if s.loop is None:
                 domain = self.shape_domain(s.node)
                 begins = f"once + {bracketed(self.index(self.missing(domain)))} * {bracketed(self.count(domain))}"
-                self.call("write", [self.sum_out(k), begins, "always", f"over_rows({self.sum_name(k)})", *self.in_array(domain)])
+                self.call("write", [self.sum_out(k), begins, self.mine_once, f"over_rows({self.sum_name(k)})", *self.in_array(domain)])
         parameters = [f"{self.array('carry', i)}_all" for i in kept] + [f"{self.array('carry', i)}_older" for i in older]
         parameters += [p for i in kept for p in _strided(f"{self.array('carry', i)}_seed")]
         parameters += [f"{self.array('carry', i)}_end" for i in carries]
@@ -208,7 +223,7 @@ class Backward(Kernel):
         parameters += [self.sum_out(k) for k in range(len(self.sums))]
         parameters += [f"{self.array('carry', i)}_{what}" for i in carries for what in ("first_out", "initial_out")]
         parameters += [self.factor(side, k) for k in range(len(self.program.outers)) for side in ("outer_left", "outer_right")]
-        return KernelLines([*self.shared, *parameters], begin + self.before, step, self.lines, self.scratch_entries)
+        return KernelLines([*self.shared, *parameters], begin + self.before, step, self.lines, self.scratch_entries, " + ".join(self.common))
 
     # Names
 
@@ -271,7 +286,7 @@ class Backward(Kernel):
                 row = f"({bracketed(parts)} * tl.cast(BATCH, tl.int64) + row)"
             if s.offset != Dim.of(0):
                 array = f"{array} + {times(bracketed(self.dim(s.offset)), strides[s.axis])}"
-            self.call("write", [array, f"({row} * STEPS + time) * {bracketed(size)}", "here", value.code, *self.in_array(domain, strides)])
+            self.call("write", [array, f"({row} * STEPS + time) * {bracketed(size)}", self.mine, value.code, *self.in_array(domain, strides)])
         elif kind == "static_gradient":
             k = next(k for k, other in enumerate(self.sums) if other is s)
             if s.loop is None:
@@ -281,7 +296,7 @@ class Backward(Kernel):
             slices = self.dim(self.step.statics[index].shape[0])
             place = f"{bracketed(self.index(self.missing(domain)))} * {bracketed(slices)} + {self.slice_number(s.target.select)}"
             summed = f"over_rows(where(here, {self.full(value, domain, moves=True).code}))"
-            self.call("add", [self.sum_out(k), f"once + ({place}) * {bracketed(self.count(domain))}", "always", summed, *self.in_array(domain)])
+            self.call("add", [self.sum_out(k), f"once + ({place}) * {bracketed(self.count(domain))}", self.mine_once, summed, *self.in_array(domain)])
         else:
             layout = outer_layout(self.program, index)
             m, node, order = layout.factor(kind == "outer_left")
@@ -295,7 +310,7 @@ class Backward(Kernel):
             array = self.factor(kind, index)
             if s.offset != Dim.of(0):
                 array = f"{array} + {times(bracketed(self.dim(s.offset)), strides[order.index(s.axis)])}"
-            self.call("write", [array, f"({place}) * {bracketed(size)}", "here", value.code, *where])
+            self.call("write", [array, f"({place}) * {bracketed(size)}", self.mine, value.code, *where])
 
 
 def _strided(name: str) -> list[str]:

@@ -1,16 +1,20 @@
 """Products: in registers where they fit, else a block of the results at a time, with what is read of a matrix from memory.
 
-One with a matrix of params is a product of matrices where a program has rows enough; else it is multiplied and summed.
+One with a matrix of params is a product of matrices where a program has rows enough; else it is multiplied and summed. Or several programs compute the same
+steps together: each has a part of the results of every such product, and all meet before any reads what the others have.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
+from rnndsl.checks.dims import Dim
 from rnndsl.emit.triton import text as triton_text
 from rnndsl.emit.triton.layout import listed
 from rnndsl.emit.triton.text import Text
-from rnndsl.emit.triton.tile.scope import Domain
+from rnndsl.emit.triton.tile.scope import Domain, statement
 from rnndsl.emit.triton.tile.values import LIKE, Tile, Values
+from rnndsl.kernel.row_stages import levels_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,9 @@ class Dot:
 
 
 class Products(Values):
-    """Writes products."""
+    """Writes products. divides: whether programs may compute them together."""
+
+    divides: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,6 +49,10 @@ class Products(Values):
         self.matrices = {a for a, _, _ in operands if self._is_static(a)}
         self.matrices -= {a for a, n, i in readers if (a, n, i) not in operands} | {s.node for s in self.program.sinks}
         self.dots = {n: dot for n, b in self.blocks.items() if (dot := self._dot(n, b)) is not None}
+        self.divided = frozenset(n for n, b in self.blocks.items() if self.divides and self.nodes[n].args[b.argument] in self.matrices)
+        self.levels = levels_of(self.nodes, self.used, self.divided)
+        self.pending: dict[int, tuple[str, str]] = {}  # those whose parts programs have written and not met since: where, and how many entries a row
+        self.common: list[str] = []  # what each row has of memory that its programs share
         if self.matrices:
             self.resident = self.sizes.constant(("resident", self.entries), f"{self.name}_resident", f"in_registers({self.entries})")
 
@@ -101,6 +111,23 @@ class Products(Values):
         extents = [e if e.isdigit() else f"{e}.value" for e in self.extents(domain) if e != "1"]
         return " * ".join(extents) or "1"
 
+    def shares(self) -> list[str]:
+        """How many entries the products have that programs compute together, in Python."""
+        return [self._entries(self.domain(n)) for n in sorted(self.divided)]
+
+    def order(self, n: int) -> tuple[int, ...]:
+        """Products that are ready at a time stand together, so that programs meet once for all of them."""
+        return self.levels[n], n not in self.divided, n
+
+    def compute(self, nodes: Iterable[int]) -> None:
+        super().compute(nodes)
+        self._meet()
+
+    def state(self, n: int) -> None:
+        if self.nodes[n].op in ("loop", "loop_back") or not self.pending.keys().isdisjoint(self.nodes[n].args):
+            self._meet()
+        super().state(n)
+
     def product(self, n: int) -> Tile:
         node, domain = self.nodes[n], self.domain(n)
         kept = len(node.shape)
@@ -120,13 +147,20 @@ class Products(Values):
             return found
         i = blocks.argument
         name = self.name_of(n)
+
+        def of_block(block: Tile) -> Tile:
+            return times([block if k == i else args[k] for k in (0, 1)])
+
+        branches = iter(("if", *["elif"] * 2))
+        if n in self.divided:
+            self._branch(f"{next(branches)} TOGETHER:", lambda: self._own_part(n, name, blocks, of_block))
         if n in self.dots:
-            self._branch(f"if {self._as_dot(n)}:", lambda: self._matmul(n, name))
+            self._branch(f"{next(branches)} {self._as_dot(n)}:", lambda: self._matmul(n, name))
         conditions = [f"in_registers({self._entries(domain)})", *([f"{self.resident}.value"] if node.args[i] in self.matrices else [])]
         direct = self.sizes.constant(("direct", *conditions), f"{self.name}_direct", " and ".join(conditions))
         whole = self.full(found, domain[:kept], moves=True).code
-        self._branch(f"{'elif' if n in self.dots else 'if'} {direct}:", lambda: self.assign(name, whole))
-        self._branch("else:", lambda: self._in_blocks(n, name, blocks, lambda block: times([block if k == i else args[k] for k in (0, 1)])))
+        self._branch(f"{next(branches)} {direct}:", lambda: self.assign(name, whole))
+        self._branch("else:", lambda: self._in_blocks(n, name, blocks, of_block))
         return Tile(Text(name), kept, frozenset(range(kept)), True)
 
     def _branch(self, head: str, body: Callable[[], object]) -> None:
@@ -138,29 +172,86 @@ class Products(Values):
     def _in_blocks(self, n: int, name: str, blocks: Blocks, product: Callable[[Tile], Tile]) -> None:
         """Writes a product block by block to memory of the program, and reads it. product: that of a block, placed in the domain."""
         domain, axis = self.domain(n), blocks.axis
-        kept, m = len(self.nodes[n].shape), self.nodes[n].maps[blocks.argument]
+        kept = domain[: len(self.nodes[n].shape)]
         others = self._entries(tuple(a for k, a in enumerate(domain) if k != axis))
         size = domain[axis][0]
         part = self.sizes.constant(("part", others, size), f"{self.name}_part", f"part_of({self.sizes.python(size)}, {others})")
         around = dict(self.kept)
         code = self._block(n, blocks.argument, axis, part)
         self.kept = around  # only this branch has written it
-        *_, entries = self.row_major([self.own_size(*a) for a in domain[:kept]])
+        *_, entries = self.row_major([self.own_size(*a) for a in kept])
         memory = self.room(entries)
         self.put(f"for at in range(0, {self.dim(size)}, {part}):")
         self.depth += 1
         block = self.names(("block", n), f"{self.name_of(n)}_block")
         self.assign(block, code)
+        self._put_block(n, blocks, block, (part, "at"), (memory, entries), product)
+        self.depth -= 1
+        self.put("tl.debug_barrier()")
+        self.assign(name, self.fetched(kept, memory, "0", None, entries))
+
+    def _put_block(self, n: int, blocks: Blocks, block: str, part: tuple[str, str], memory: tuple[str, str], product: Callable[[Tile], Tile]) -> None:
+        """Writes the product of a block to memory. block: what it is called; part: how long it is along its axis, and where it begins; memory: where, and how
+        many entries a row has."""
+        domain, m = self.domain(n), self.nodes[n].maps[blocks.argument]
+        kept = len(self.nodes[n].shape)
+        (long, begins), (place, entries) = part, memory
         view = self.view(self.nodes[n].args[blocks.argument])
         moves = view is None or self.nodes[view.leaf].op == "stream"
         found = product(Tile(Text(block), len(m), frozenset(range(len(m))), moves).placed(m, len(domain)))
         _, _, *lies = self.in_program(domain[:kept])
-        extents = listed([part if k == axis else self.extent(*domain[k]) for k in range(kept)])
-        origins = listed(["at" if k == axis else "0" for k in range(kept)])
-        self.call("write", [memory, f"lane * {triton_text.bracketed(entries)}", "everywhere", found.code, extents, origins, *lies])
+        extents = listed([long if k == blocks.axis else self.extent(*domain[k]) for k in range(kept)])
+        origins = listed([begins if k == blocks.axis else "0" for k in range(kept)])
+        self.call("write", [place, f"lane * {triton_text.bracketed(entries)}", "everywhere", found.code, extents, origins, *lies])
+
+    # By several programs
+
+    def _own_part(self, n: int, name: str, blocks: Blocks, product: Callable[[Tile], Tile]) -> None:
+        """Writes a program's part of a product where all programs of its rows read it when they have met. What is written at one meeting may still be read while
+        the next one is written, but not when that has been held: so there is memory for two."""
+        domain, axis = self.domain(n), blocks.axis
+        share = self._share(domain[axis][0])
+        begins = f"member * {share}"
+        *_, entries = self.row_major([self.own_size(*a) for a in domain[: len(self.nodes[n].shape)]])
+        place = f"common + ROWS * ({' + '.join([*self.common, f'meetings % 2 * {triton_text.bracketed(entries)}'])})"
+        self.common.append(f"2 * {triton_text.bracketed(entries)}")
+        self.pending[n] = place, entries
+        self._put_block(n, blocks, self._own_block(n, blocks, share, begins), (share, begins), (place, entries), product)
+
+    def _own_block(self, n: int, blocks: Blocks, share: str, begins: str) -> str:
+        """What a program's part of a matrix is called: read before the first step where registers hold those of all products, else in every step."""
+        name, code = self.names(("own", n), f"{self.name_of(n)}_own"), self._block(n, blocks.argument, blocks.axis, share, begins)
+        entries = " + ".join(self._entries(self.shape_domain(self.nodes[k].args[self.blocks[k].argument])) for k in sorted(self.divided))
+        holding = self.sizes.constant(("holding", entries), f"{self.name}_holding", f"holding({entries})")
+        is_early = self.is_early(self.nodes[n].args[blocks.argument])
+        if is_early:
+            self.before += [f"if TOGETHER >= {holding}:", *(f"    {line}" for line in statement(name, code, 12))]
+            self.put(f"if TOGETHER < {holding}:")
+            self.depth += 1
+        self.assign(name, code)
+        self.depth -= is_early
+        return name
+
+    def _share(self, d: Dim) -> str:
+        """How many places along an axis are a program's own."""
+        name, tile = self.names(("share", d), f"{d}_share"), self.sizes.tile(d)
+        line = f"{name}: tl.constexpr = ({tile} + TOGETHER - 1) // TOGETHER if TOGETHER else {tile}"
+        if line not in self.before:
+            self.before.append(line)
+        return name
+
+    def _meet(self) -> None:
+        """Waits for all programs of a row, and reads what they have written."""
+        if not self.pending:
+            return
+        self.put("if TOGETHER:")
+        self.depth += 1
+        self.put("meet(arrived, meetings, TOGETHER)")
+        for n, (place, entries) in self.pending.items():
+            self.assign(self.name_of(n), self.fetched(self.shape_domain(n), place, "0", None, entries))
+        self.put("meetings += 1")
         self.depth -= 1
-        self.put("tl.debug_barrier()")
-        self.assign(name, self.fetched(domain[:kept], memory, "0", None, entries))
+        self.pending = {}
 
     # As products of matrices
 
@@ -217,19 +308,19 @@ class Products(Values):
         self.depth -= 1
         self.assign(name, self._unfolded(n, total))
 
-    def _block(self, n: int, i: int, axis: int, part: str) -> str:
-        """The code of a part of a factor along an axis, from memory."""
+    def _block(self, n: int, i: int, axis: int, part: str, at: str = "at") -> str:
+        """The code of a part of a factor along an axis, from memory. at: where it begins."""
         node, domain = self.nodes[n], self.domain(n)
         m, a = node.maps[i], node.args[i]
         own = tuple(domain[k] for k in m)
         extents = listed([part if k == axis else self.extent(*domain[k]) for k in m])
         view = self.view(a)
         if view is not None:
-            return self.read_view(view, own, extents, listed(["at" if k == axis else self.origin_of(domain[k][1]) for k in m]))
+            return self.read_view(view, own, extents, listed([at if k == axis else self.origin_of(domain[k][1]) for k in m]))
         memory, entries = self.keep(a)
         self.put("tl.debug_barrier()")
         _, _, *lies = self.in_program(own)
-        origins = listed(["at" if k == axis else "0" for k in m])
+        origins = listed([at if k == axis else "0" for k in m])
         return f"read({', '.join([memory, f'lane * {triton_text.bracketed(entries)}', 'everywhere', extents, origins, *lies, 'REAL'])})"
 
     def _long(self, n: int, axes: list[int], extents: dict[int, str] | None = None) -> list[str]:

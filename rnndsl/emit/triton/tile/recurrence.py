@@ -20,12 +20,13 @@ from rnndsl.kernel.separate import Split
 
 @dataclass(frozen=True)
 class KernelText:
-    """One kernel: its lines, what it says of itself, and the constant that says how much memory of its own a row takes."""
+    """One kernel: its lines, what it says of itself, and the constants that say how much memory a row takes: of its own, and shared by programs."""
 
     direction: str
     doc: str
     lines: KernelLines
     scratch_name: str
+    common_name: str
 
     @property
     def parameters(self) -> list[str]:
@@ -48,8 +49,16 @@ class KernelText:
         return self.lines.scratch
 
     @property
+    def common(self) -> str:
+        return self.lines.common
+
+    @property
     def scratch_python(self) -> str:
         return f"{self.scratch_name}.value" if self.scratch else "0"
+
+    @property
+    def common_python(self) -> str:
+        return f"{self.common_name}.value" if self.common else "0"
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,7 @@ class TileText:
     partial: tuple[int, ...]
     programs: str
     sized: list[str]
+    divided: str
     shared: list[str]
     sums: list[str]
     outers: list[str]
@@ -89,8 +99,9 @@ def tile_text(sweep: Sweep, source: Source, sizes: Sizes, constants: Constants, 
     docs = "The states of all steps from the streams.", "Gradients of streams, params and first states; each step is computed again from the saved states."
     texts = []
     for direction, doc, found in zip(("forward", "backward"), docs, lines, strict=True):
-        scratch = in_python(sizes, (name, direction, found.scratch), f"{name}_{direction}_scratch", found.scratch)
-        texts.append(KernelText(direction, doc, found, scratch))
+        memory = {"scratch": found.scratch, "common": found.common}
+        made = [in_python(sizes, (name, direction, what, code), f"{name}_{direction}_{what}", code) for what, code in memory.items()]
+        texts.append(KernelText(direction, doc, found, *made))
     places = {(array.name, array.part, lag): i for i, (array, lag) in enumerate(step.carries)}
     return TileText(
         label=label,
@@ -106,6 +117,7 @@ def tile_text(sweep: Sweep, source: Source, sizes: Sizes, constants: Constants, 
         partial=tuple(sorted(sweep.backward.partial)),
         programs=programs_text(backward),
         sized=size_texts(forward, backward),
+        divided=largest_of((e for k in (forward, backward) for e in k.shares()), "0"),
         shared=[" * ".join(_value(count) for _, count in backward.shared_stream(i)) or "1" for i in range(len(step.streams))],
         sums=_sums(backward, sizes),
         outers=_outers(backward, sizes),
@@ -148,17 +160,19 @@ def programs_text(f: Kernel) -> str:
     return " * ".join(_value(count) for _, count in f.coordinates()) or "1"
 
 
+def largest_of(found: Iterable[str], least: str = "1") -> str:
+    """The largest of some numbers, in Python."""
+    return f"max(({', '.join(dict.fromkeys([least, *found]))},))"
+
+
 def size_texts(*kernels: Kernel) -> list[str]:
     """What a program needs registers for, as the runtime is told; see `Sized`."""
 
-    def largest(found: Iterable[str]) -> str:
-        return f"max(({', '.join(dict.fromkeys(['1', *found]))},))"
-
     rows = ", ".join(dict.fromkeys(r for k in kernels for r in k.dot_rows))
     return [
-        f"widest={largest(w for k in kernels for w in k.widths())}",
-        f"values={largest(w for k in kernels for w in k.widths(many=True))}",
-        f"matrices={largest(k.entries for k in kernels)}",
+        f"widest={largest_of(w for k in kernels for w in k.widths())}",
+        f"values={largest_of(w for k in kernels for w in k.widths(many=True))}",
+        f"matrices={largest_of(k.entries for k in kernels)}",
         f"dot_rows=min(({rows},))" if rows else "dot_rows=NEVER",
     ]
 

@@ -100,13 +100,17 @@ class Values(Scope):
 
     def compute(self, nodes: Iterable[int]) -> None:
         """Writes the statements of some nodes, in their order."""
-        for n in sorted(nodes):
+        for n in sorted(nodes, key=self.order):
             node = self.nodes[n]
             if n in self.uniform or node.is_leaf or self.view(n) is not None:
                 continue
-            self._state(n)
+            self.state(n)
 
-    def _state(self, n: int) -> None:
+    def order(self, n: int) -> tuple[int, ...]:
+        """What nodes are put in order by."""
+        return (n,)
+
+    def state(self, n: int) -> None:
         """A node, as a statement where it has a name, is read more than once or is long."""
         node = self.nodes[n]
         if node.op in ("loop", "loop_back"):
@@ -212,13 +216,19 @@ class Values(Scope):
         lines = statement(name, self.read_view(view, domain), 12)
         if n in self.matrices:
             lines = [f"if {self.resident}:", *(f"    {line}" for line in lines)]
-        if leaf.op == "static" and (leaf.leaf.select is None or leaf.leaf.select in self.uniform):
+        if self.is_early(n):
             self.before += lines
             self.early[n, markers] = tile
         else:
             for line in lines:
                 self.put(line)
         return tile
+
+    def is_early(self, n: int) -> bool:
+        """Whether a part of a leaf is the same in all steps, and in all rounds of loops."""
+        view = self.view(n)
+        leaf = None if view is None else self.nodes[view.leaf]
+        return leaf is not None and leaf.op == "static" and (leaf.leaf.select is None or leaf.leaf.select in self.uniform)
 
     def _label(self, leaf: int) -> str:
         node = self.nodes[leaf]
