@@ -111,11 +111,17 @@ class Scalars:
 
     @staticmethod
     def sinh(x: float) -> float:
-        return math.sinh(x) if abs(x) < 710 or math.isnan(x) else math.copysign(math.inf, x)
+        try:
+            return math.sinh(x)
+        except OverflowError:
+            return math.copysign(math.inf, x)
 
     @staticmethod
     def cosh(x: float) -> float:
-        return math.cosh(x) if abs(x) < 710 or math.isnan(x) else math.inf
+        try:
+            return math.cosh(x)
+        except OverflowError:
+            return math.inf
 
     @staticmethod
     def atan(x: float) -> float:

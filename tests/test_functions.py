@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rnndsl.scalars import Scalars
 from tests.probe import ARITY, INF, NAN, applied, cell, disagreement, needs_triton, probe
 
 REAL = {op: n for op, n in ARITY.items() if op not in ("re", "im", "conj")}  # of real arguments those say nothing
@@ -114,6 +115,15 @@ def test_exponents_and_bases_that_are_numbers(backend):
     points = torch.tensor([NAN, 0.0, -0.0, INF, -INF, 1e-30, 0.3, -0.5, 1, -1, 2, -3, 1e5], dtype=torch.float64)
     powers = {f"^ {n} {k}": f for n in EXPONENTS for k, f in enumerate((f"{{0}}^({n})", f"({n})^{{0}}"))}
     compare(powers, backend, (points,), {"p": 0.7})
+
+
+@pytest.mark.parametrize("name", ["exp", "expm1", "sinh", "cosh"])
+def test_numbers_beside_the_largest(name):
+    """Where a function of a number overflows, and not before."""
+    for v in (709.7, 709.79, 710.2, 710.48, 1e5, INF, NAN):
+        for x in (v, -v):
+            wanted = getattr(torch, name)(torch.tensor(x, dtype=torch.float64))
+            torch.testing.assert_close(torch.tensor(getattr(Scalars, name)(x), dtype=torch.float64), wanted, rtol=1e-12, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

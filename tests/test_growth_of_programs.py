@@ -78,7 +78,7 @@ def sizes(name: str) -> list[str]:
 
 
 SOME = ["squares and tanh", "products", "affine chain", "of params", "states, all of all", "repeat, products", "doubling", "integer powers",
-        "states, lag 64", "max chain", "many repeats", "huge powers", "powers of ten"]  # fmt: skip
+        "states, lag 64", "max chain", "many repeats", "huge powers", "powers of ten", "exps of numbers"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SOME)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rnndsl.checks.cell import Apply, Expr, Number, Ref, walk
-from rnndsl.checks.folding import fold
+from rnndsl.checks.folding import computed, fold
 from rnndsl.checks.prelude import body_of
 from rnndsl.functions import COMPOUNDS, FUNCTIONS, OPERATORS, ranges
 
@@ -143,8 +143,8 @@ class Evaluation:
         """A function of the prelude by its definition: at the ends of its argument where it never falls."""
         row, body = COMPOUNDS[expr.op], body_of(expr)
         if row.rising:
-            low, high = (fold(body, {row.parameters[0]: end}) for end in (args[0].low, args[0].high))
-            return Interval(low, high) if isinstance(low, float) and isinstance(high, float) else ALL
+            low, high = (computed(body, {row.parameters[0]: end}) for end in (args[0].low, args[0].high))
+            return Interval(low, high) if isinstance(low, float) and isinstance(high, float) and low <= high else ALL
         named = dict(zip(row.parameters, args, strict=True))
         return Evaluation(lambda ref: named[ref.name] if ref.role == "argument" else self.leaf(ref), self.work).of(body)
 

@@ -14,7 +14,7 @@ from rnndsl.calculus.lanes import COLUMN, ROW, Factored, Lanes, Leaf, Slot, Valu
 from rnndsl.calculus.mixing import RULES
 from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Repeat, Type, Update, walk
 from rnndsl.checks.dims import Dim
-from rnndsl.checks.folding import fold
+from rnndsl.checks.folding import computed
 from rnndsl.checks.prelude import body_of
 from rnndsl.diagnostics import Span
 from rnndsl.functions import COMPOUNDS
@@ -172,7 +172,7 @@ class Lowering:
             self.origins.append((expr, self.times[id(expr)] - 1, symbol))
 
     def _apply(self, expr: Apply) -> Value:
-        if isinstance(known := fold(expr), float) and not expr.type.axes:
+        if isinstance(known := computed(expr), float) and not expr.type.axes:
             return Value(number(known), expr.type)
         if expr.op == "slice":
             return self._slice(expr)
