@@ -196,6 +196,9 @@ def test_chance():
     for name, chance in {"parity": 1 / 2, "cycle_navigation": 1 / 5, "s3": 1 / 6, "hop1": 1 / 16, "adding": 1 / 6, "lorenz": 1.0}.items():
         assert EVERY[name].chance == pytest.approx(chance, rel=0.12), name
     assert 2.5 < EVERY["text"].chance < math.log(256)
+    still = EVERY["lorenz"].as_system()
+    x = still.batch(1024, 1, length=200).targets
+    assert still.chance == pytest.approx(still.score(torch.zeros_like(x), x)[0], rel=0.1)  # as of a model that does not move
 
 
 def test_a_task_of_your_own():

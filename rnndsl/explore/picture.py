@@ -169,7 +169,8 @@ def _panel(axes: Any, board: Board, column: Column) -> None:
         if is_far and len(entries) <= BANDS and len(entry.runs) > 1 and points:
             lengths, _, low, high = zip(*entry.by_length, strict=True)
             axes.fill_between(lengths, low, high, color=style["color"], alpha=0.12, linewidth=0)
-    axes.set_title(say.plain(column.name).replace("_", " ") + ("" if is_far else ", in training"), fontsize=8.5, color=INK, loc="left", fontweight="bold", parse_math=False)
+    measured = "" if column.is_rising else f", {say.plain(column.metric)}"
+    axes.set_title(say.plain(column.name).replace("_", " ") + measured + ("" if is_far else ", in training"), fontsize=8.5, color=INK, loc="left", fontweight="bold", parse_math=False)
     axes.axhline(column.chance, color=GREY, linewidth=0.9, linestyle=":")
     axes.annotate("chance", (1, column.chance), xycoords=("axes fraction", "data"), xytext=(-2, 2), textcoords="offset points", ha="right", va="bottom", fontsize=6, color=INK)
     if is_far:

@@ -80,8 +80,8 @@ class Task:
         targets = self.batch(1024, 0, length=self.train[1]).targets
         if self.has_values:
             asked = targets[~targets.isnan()].view(-1, self.answers)
-            mean = asked.mean(0)
-            return float((asked - mean).square().mean()) if self.metric == "mse" else state_space_divergence(asked, mean.unsqueeze(0))
+            mean = asked.mean(0).expand_as(asked)
+            return float((asked - mean).square().mean()) if self.metric == "mse" else state_space_divergence(asked, mean)
         often = targets[targets != IGNORE].bincount().double()
         shares = often[often > 0] / often.sum()
         return float(shares.max() if self.metric == "accuracy" else -(shares * shares.log()).sum())
