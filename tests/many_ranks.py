@@ -16,10 +16,12 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.distributed.tensor.experimental import context_parallel as torch_context
+from torch.nn.utils.rnn import pack_sequence
+from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 import rnndsl
-from rnndsl.nn import Recurrent
+from rnndsl.nn import Block, LanguageModel, Recurrent
 from rnndsl.runtime.build import compiler
 from rnndsl.runtime.ranks import repeats
 
@@ -287,28 +289,76 @@ def check_disagreements(group) -> None:
         layer(x, group=3)
 
 
-def check_stacks(group) -> None:
-    """A stack of two layers, over sequences of different lengths, padded or end to end, some of which end on other ranks, and some empty."""
+def check_stacks(group, kind: str) -> None:
+    """Two layers, in one direction or both, or two blocks, over sequences of different lengths, padded or end to end, some of which end on other ranks, and some
+    empty; outputs, states and gradients, whichever ranks have the states."""
     rank, size = dist.get_rank(group), dist.get_world_size(group)
     torch.manual_seed(3)
-    stack = Recurrent(rnndsl.zoo.ParaLSTM, {"D": 3, "H": 3}, num_layers=2, dtype=torch.float64)
     steps = 4 * size
-    low, high = (0, 2) if rank == 0 else (4 * rank - 2, 4 * rank + 2 + 2 * (rank == size - 1))
+    cuts = [0, *(4 * r - 2 for r in range(1, size)), steps] if kind == "uneven" else cuts_of(steps, size, kind)
+    low, high = cuts[rank], cuts[rank + 1]
     draws = torch.Generator().manual_seed(5)
     padded, row = torch.randn(4, steps, 3, dtype=torch.float64, generator=draws), torch.randn(1, steps, 3, dtype=torch.float64, generator=draws)
-    for x, named in ((padded, {"lengths": [steps, 2, 0, 5]}), (row, {"cu_seqlens": [0, 2, 2, 7, steps]}), (padded, {})):
+    resets = torch.rand(4, steps, generator=draws) < 0.2
+    final = "all" if kind == "uneven" else "last"
+    for model in (
+        Recurrent(rnndsl.load(ROTATION).Rotation, {"D": 3, "H": 3}, num_layers=2, bidirectional=True, dtype=torch.float64),
+        Blocks(Block(rnndsl.zoo.MinGRU, 3, {"H": 4}, taps=4, mlp=1.0, dtype=torch.float64) for _ in range(2)),
+    ):
+        for x, named in ((padded, {"lengths": [5, steps, 0, 4]}), (row, {"cu_seqlens": [0, 2, 2, 7, steps]}), (padded, {})):
+            named["reset"] = resets[: x.shape[0]]
+            found = []
+            for begin, end, over in ((0, steps, {}), (low, high, {"group": rnndsl.Shards(group, final)})):
+                model.zero_grad()
+                own = x[:, begin:end].clone().requires_grad_()
+                y, state = model(own, **{**named, "reset": named["reset"][:, begin:end]}, **over)
+                states = [s for s in tree_leaves(state) if s is not None]
+                assert bool(states) == (not over or final == "all" or rank == size - 1)
+                (y.sin().sum() + sum(s.square().sum() for s in states) / (size if over and final == "all" else 1)).backward()
+                found.append((y, states, [p.grad for p in model.parameters()], torch.zeros_like(own) if own.grad is None else own.grad))
+            (y, state, grads, of_x), (own, own_state, own_grads, own_of_x) = found
+            errors = differ([own, own_of_x], [y[:, low:high], of_x[:, low:high]]), differ(own_state, state) if own_state else 0.0, differ(own_grads, grads)
+            assert max(errors) < 1e-9, (type(model), named, errors)
+    with raises(ValueError, "no PackedSequences"):
+        Recurrent(rnndsl.zoo.Elman, {"D": 3, "H": 3}, dtype=torch.float64)(pack_sequence([row[0]]), group=group)
+
+
+class Blocks(torch.nn.ModuleList):
+    """Blocks, one behind the other."""
+
+    def forward(self, x, **named):
+        states = []
+        for block in self:
+            x, state = block(x, **named)
+            states.append(state)
+        return x, states
+
+
+def check_language_model(group) -> None:
+    """A language model over ranks: logits, the loss as a sum over ranks, gradients, and what goes on from its state; sequences of one document, and of several."""
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    torch.manual_seed(3)
+    model = LanguageModel(rnndsl.zoo.MinGRU, 7, 4, 2, {"H": 4}, z_loss=0.1, dtype=torch.float64)
+    steps = 5 * size
+    low, high = (0, 2) if rank == 0 else (5 * rank - 3, 5 * rank + 2 + 3 * (rank == size - 1))
+    draws = torch.Generator().manual_seed(5)
+    for batch, named in ((2, {}), (1, {"cu_seqlens": [0, 3, 3, steps]})):
+        tokens, targets = (torch.randint(7, (batch, steps), generator=draws) for _ in range(2))
+        targets[:, ::3] = -100
         found = []
-        for own, over in ((x, {}), (x[:, low:high], {"group": rnndsl.Shards(group, "all")})):
-            stack.zero_grad()
-            y, state = stack(own, **named, **over)
-            share = size if over else 1
-            (y.sin().sum() + sum(s.square().sum() for layer in state for s in layer) / share).backward()
-            found.append(([y], [s for layer in state for s in layer], [p.grad for p in stack.parameters()]))
-        (y, state, grads), (own, own_state, own_grads) = found
-        errors = differ(own, [y[0][:, low:high]]), differ(own_state, state), differ(own_grads, grads)
-        assert max(errors) < 1e-9, (named, errors)
-    with raises(ValueError, "one direction"):
-        Recurrent(rnndsl.zoo.ParaLSTM, {"D": 3, "H": 3}, bidirectional=True, dtype=torch.float64)(x, group=group)
+        for over in ({}, {"group": rnndsl.Shards(group, "all")}):
+            model.zero_grad()
+            own, wanted = (t[:, low:high] if over else t for t in (tokens, targets))
+            logits, state, loss = model(own, targets=wanted, **named, **over)
+            loss.backward()
+            if over:
+                loss = loss.detach()
+                dist.all_reduce(loss, group=group)
+            further = [] if named else [model(own, state, **over).logits]
+            found.append(([logits, *further], state, loss, [p.grad for p in model.parameters()]))
+        (logits, state, loss, grads), (own, own_state, own_loss, own_grads) = found
+        assert differ(own, [o[:, low:high] for o in logits]) < 1e-9 and differ(tree_leaves(own_state), tree_leaves(state)) < 1e-9
+        assert differ([own_loss], [loss]) < 1e-9 and differ(own_grads, grads) < 1e-9
 
 
 def check_mesh(group) -> None:

@@ -1,13 +1,13 @@
 """A residual block around any cell: norm, causal convolution, cell, gate, projection, and perhaps an MLP."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnndsl.nn import ragged
+from rnndsl.nn.parts import sequences_of
 from rnndsl.nn.ragged import EndToEnd, Whole
 from rnndsl.nn.recurrent import Recurrent
 from rnndsl.nn.shapes import cell_class, header_of, input_size_of
@@ -35,16 +35,18 @@ class CausalConv(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor, before: Tensor, sequences: Whole, reset: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, before: Tensor, sequences: Whole, reset: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """x: [B, T, D]; before: [B, taps - 1, D], what came before it; sequences: where they begin and end; reset: bool [B, T], before which steps there
-        is nothing. Returns the same as x, and of each of N sequences what comes before the step behind its end, [N, taps - 1, D]."""
+        is nothing. Returns the same as x, and of each of N sequences what comes before the step behind its end, [N, taps - 1, D], None where another rank has
+        it."""
         past, steps = self.taps - 1, x.shape[1]
-        whole = torch.cat([before.to(x.dtype), x], 1)
-        y, count = self.bias.to(x.dtype).expand_as(x), None
         if isinstance(sequences, EndToEnd):
             reset = sequences.resets(reset, False)
+        before, earlier, reset = sequences.beside(x, before, reset)
+        whole = torch.cat([before.to(x.dtype), x], 1)
+        y, count = self.bias.to(x.dtype).expand_as(x), None
         if reset is not None:  # steps that are behind as many resets belong together
-            count = F.pad(reset.cumsum(1), (past, 0)).unsqueeze(-1)
+            count = (F.pad(reset, (past, 0)) if earlier is None else torch.cat([earlier, reset], 1)).cumsum(1).unsqueeze(-1)
         for j in range(self.taps):
             tap = whole[:, past - j : past - j + steps]
             if count is not None and j:
@@ -58,7 +60,7 @@ class CausalConv(nn.Module):
             if isinstance(sequences, EndToEnd):  # one without a step has nothing of the one before it
                 is_own = is_own & (sequences.borders.diff() > 0).view(-1, 1, 1)
             last = torch.where(is_own, last, torch.zeros_like(last))
-        return y, last
+        return y, sequences.kept(last)
 
 
 class Block(nn.Module):
@@ -106,25 +108,28 @@ class Block(nn.Module):
         return axes[0]
 
     def forward(
-        self, x: Tensor, state: BlockState | None = None, lengths: Any = None, reset: Tensor | None = None, cu_seqlens: Any = None
-    ) -> tuple[Tensor, BlockState]:
+        self, x: Tensor, state: BlockState | None = None, lengths: Any = None, reset: Tensor | None = None, cu_seqlens: Any = None, group: Any = None
+    ) -> tuple[Tensor, BlockState | None]:
         """x: [B, T, dim]; state: what an earlier call returned; lengths: whole numbers [B], of sequences with padding behind them; reset: bool [B, T],
         before which steps a sequence starts anew; cu_seqlens: [N + 1], where each of N sequences begins that stand end to end in a batch of one, and where
-        the last one ends. Returns (y, state), y as x, whose padding is of no use, the state that of each sequence's end."""
-        sequences = ragged.sequences(lengths, cu_seqlens, x.shape[0], x.shape[1], x.device)
+        the last one ends; group: ranks over which time is divided, as `Recurrent` takes it. Returns (y, state), y as x, whose padding is of no use, the state that
+        of each sequence's end, None where another rank has it."""
+        sequences = sequences_of(self, group, lengths, cu_seqlens, x, state)
         if isinstance(sequences, EndToEnd) and state is not None:  # a state cannot be given to a sequence inside a row
             y, after = self(sequences.apart(x), state, sequences.padded(), None if reset is None else sequences.apart(reset))
             return sequences.joined(y), after
-        n = self.norm(x)
-        u = self.up(n)
+        run = sequences.runner(self.norm, self.up, self.conv, self.gate, self.down, self.mlp, self.mlp_norm)
+        n = run(self.norm, x)
+        u = run(self.up, n)
         conv = self._before(x, state)
         if self.conv is not None:
-            u, conv = self.conv(u, conv, sequences, reset)
+            u, conv = run(self.conv, u, conv, sequences, reset)
             u = F.silu(u)
         else:
             conv = conv.expand(sequences.count, -1, -1)
         r, cell = self.cell(u, None if state is None else state.cell, lengths=sequences, reset=reset)
-        return self._joined(x, n, r), BlockState(conv, cell)
+        y = sequences.attached(self._joined(x, n, r, run))
+        return y, None if cell is None else BlockState(conv, cell)
 
     def step(self, x: Tensor, state: BlockState | None = None) -> tuple[Tensor, BlockState]:
         """One step: x [B, dim], the numbers of `forward`."""
@@ -135,7 +140,7 @@ class Block(nn.Module):
             u, conv = self.conv(u.unsqueeze(1), conv, Whole(x.shape[0], 1))
             u = F.silu(u.squeeze(1))
         r, cell = self.cell.step(u, None if state is None else state.cell)
-        return self._joined(x, n, r), BlockState(conv, cell)
+        return self._joined(x, n, r, lambda module, *given: module(*given)), BlockState(conv, cell)
 
     def initial_state(self, batch_size: int) -> BlockState:
         """The state that `forward` starts from."""
@@ -148,14 +153,14 @@ class Block(nn.Module):
         taps = self.conv.taps if self.conv is not None else 1
         return x.new_zeros(x.shape[0], taps - 1, self.up.out_features)
 
-    def _joined(self, x: Tensor, n: Tensor, r: Tensor) -> Tensor:
-        """What the branches add to x. n: x after its norm; r: what came out of the cell."""
+    def _joined(self, x: Tensor, n: Tensor, r: Tensor, run: Callable[..., Tensor]) -> Tensor:
+        """What the branches add to x. n: x after its norm; r: what came out of the cell; run: what calls modules."""
         r = r.to(x.dtype)
         if self.gate is not None:
-            r = r * F.silu(self.gate(n))
-        x = x + self.dropout(self.down(r))
+            r = r * F.silu(run(self.gate, n))
+        x = x + self.dropout(run(self.down, r))
         if self.mlp is not None and self.mlp_norm is not None:
-            x = x + self.dropout(self.mlp(self.mlp_norm(x)))
+            x = x + self.dropout(run(self.mlp, run(self.mlp_norm, x)))
         return x
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from rnndsl.nn import ragged
 from rnndsl.nn.block import Block, BlockState
 from rnndsl.nn.checkpoint import cell_of
+from rnndsl.nn.parts import sequences_of
 from rnndsl.nn.ragged import EndToEnd
 from rnndsl.nn.sampling import sampled
 from rnndsl.nn.shapes import cell_class
@@ -17,10 +18,10 @@ from rnndsl.runtime.program import program_of
 
 
 class Output(NamedTuple):
-    """What a call returns: logits [B, T, vocabulary], the state of each block, and the loss where targets were given."""
+    """What a call returns: logits [B, T, vocabulary], the state of each block, None where another rank has it, and the loss where targets were given."""
 
     logits: Tensor
-    state: tuple[BlockState, ...]
+    state: tuple[BlockState, ...] | None
     loss: Tensor | None
 
 
@@ -58,24 +59,27 @@ class LanguageModel(nn.Module):
 
     def forward(
         self, tokens: Tensor, state: Any = None, targets: Tensor | None = None, lengths: Any = None, reset: Tensor | None = None, ignore: int = -100,
-        cu_seqlens: Any = None,
+        cu_seqlens: Any = None, group: Any = None,
     ) -> Output:  # fmt: skip
         """tokens: whole numbers [B, T]. state: what an earlier call returned. targets: [B, T], the token that follows each, or `ignore`. lengths: whole
         numbers [B], of sequences with padding behind them, whose state is that of their end. reset: bool [B, T], before which tokens another
         document begins. cu_seqlens: [N + 1], where each of N documents begins that stand end to end in a batch of one, and where the last one ends; states
-        are those of the documents then."""
+        are those of the documents then. group: ranks over which time is divided, as `Recurrent` takes it; the loss of the whole is the sum of theirs, and the
+        state of ranks that do not have it is None."""
         self._check(tokens, 2)
-        sequences = ragged.sequences(lengths, cu_seqlens, tokens.shape[0], tokens.shape[1], tokens.device)
+        sequences = sequences_of(self, group, lengths, cu_seqlens, tokens, state)
         if isinstance(sequences, EndToEnd) and state is not None:  # a state cannot be given to a document inside a row
             apart = self(sequences.apart(tokens), state, None, sequences.padded(), None if reset is None else sequences.apart(reset))
             logits = sequences.joined(apart.logits)
             return Output(logits, apart.state, None if targets is None else self.loss(logits, targets, ignore))
-        x, states = self.embedding(tokens), []
+        run = sequences.runner(self.embedding, self.norm, self.head)
+        x, states = run(self.embedding, tokens), []
         for block, before in zip(self.blocks, self._states(state), strict=True):
             x, after = block(x, before, sequences, reset)
             states.append(after)
-        logits = self.head(self.norm(x))
-        return Output(logits, tuple(states), None if targets is None else self.loss(logits, targets, ignore))
+        logits = sequences.attached(run(self.head, run(self.norm, x)))
+        loss = None if targets is None else self._loss(logits, targets, ignore, sequences.total((targets != ignore).sum()))
+        return Output(logits, None if None in states else tuple(states), loss)
 
     def step(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, tuple[BlockState, ...]]:
         """One step: tokens [B] to logits [B, vocabulary], the numbers of `forward`, and the state."""
@@ -107,12 +111,15 @@ class LanguageModel(nn.Module):
 
     def loss(self, logits: Tensor, targets: Tensor, ignore: int = -100) -> Tensor:
         """The mean cross entropy of targets that are not `ignore`, and the z-loss of these."""
+        return self._loss(logits, targets, ignore, (targets != ignore).sum())
+
+    def _loss(self, logits: Tensor, targets: Tensor, ignore: int, count: Tensor) -> Tensor:
+        """A sum over targets, divided by how many there are in all."""
         flat, wanted = logits.flatten(0, -2).float() if logits.dtype in (torch.float16, torch.bfloat16) else logits.flatten(0, -2), targets.flatten()
-        loss = F.cross_entropy(flat, wanted, ignore_index=ignore)
+        loss = F.cross_entropy(flat, wanted, ignore_index=ignore, reduction="sum")
         if self.z_loss:
-            counted = (wanted != ignore).to(flat.dtype)
-            loss = loss + self.z_loss * (torch.logsumexp(flat, -1).square() * counted).sum() / counted.sum().clamp(min=1)
-        return loss
+            loss = loss + self.z_loss * (torch.logsumexp(flat, -1).square() * (wanted != ignore)).sum()
+        return loss / count
 
     @torch.no_grad()
     def generate(

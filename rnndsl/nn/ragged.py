@@ -4,7 +4,7 @@ The cell runs over the whole batch either way. What differs is where sequences b
 other, by what it does to what goes into a cell and to what comes out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ class Whole:
     """Sequences that all fill the time: nothing to be done but to turn it around."""
 
     is_ragged = False  # whether a sequence may end before the last step
+    shards: Any = None  # ranks over which their time is divided; see `nn.ranks.Part`
 
     def __init__(self, count: int, steps: int):
         self.count, self.steps = count, steps
@@ -43,6 +44,33 @@ class Whole:
         """The state that each sequence ends with, [N, ...] each field. after: the state after every step, [B, T, ...]; before: what the sequences
         began with, [N, ...], which is left of those without a step."""
         raise NotImplementedError
+
+    # What is otherwise over ranks
+
+    def over(self, backward: bool) -> dict[str, Any]:
+        """What a cell is given beside its arguments."""
+        return {}
+
+    def beside(self, x: Tensor, before: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """What came before the first step of x [B, T, D], as many steps as `before` has, and the resets there and here, where there are any. before: what came before
+        the first step of all; reset: bool [B, T], before which steps there is nothing."""
+        return before, None, reset
+
+    def kept(self, values: Tensor) -> Tensor | None:
+        """What stands at the end of each sequence, [N, ...]."""
+        return values
+
+    def attached(self, y: Tensor) -> Tensor:
+        """Results, which depend on all that crossed borders, so that each rank's backward pass takes part in those of others."""
+        return y
+
+    def runner(self, *modules: Any) -> Callable[..., Any]:
+        """What calls one of these modules, with params whose gradients are those of all steps."""
+        return lambda module, *given: module(*given)
+
+    def total(self, count: Tensor) -> Tensor:
+        """A number of steps here, as one of all."""
+        return count
 
 
 class Padded(Whole):

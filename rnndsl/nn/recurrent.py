@@ -3,7 +3,6 @@
 import numbers
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from rnndsl.nn import ragged
 from rnndsl.nn.layout import Laid, as_given, laid_out
+from rnndsl.nn.parts import sequences_of
 from rnndsl.nn.ragged import EndToEnd, Whole
 from rnndsl.nn.shapes import cell_class, outputs_of, sizes_above, sizes_of
 from rnndsl.nn.states import States
@@ -130,33 +130,29 @@ class Recurrent(nn.Module):
         cu_seqlens: [N + 1], where each of N sequences begins that stand end to end in a batch of one, and where the last one ends. reset: bool
         [B, T] in the layout of the inputs; where true, a sequence starts anew before that step.
 
-        group: ranks over which time is divided, as a layer takes it; lengths and cu_seqlens are then those of whole sequences, in one direction.
+        group: ranks over which time is divided, as a layer takes it; lengths and cu_seqlens are then those of whole sequences, and a state is given with
+        neither cu_seqlens nor, in both directions, lengths; to the backward direction the last rank gives it.
         Returns (output, state): the outputs of the last layer, both directions side by side along the last axis, zero at padding; the state of each
         layer and direction where each sequence ends, in a tuple: layer 0, its backward direction, layer 1 and so on. The backward
         direction starts at each sequence's end. Raises TypeError or ValueError for what does not fit.
         """
         inputs, state = self._parted(inputs, state)
-        shards = shards_of(self, group)
-        if shards is not None and (self.bidirectional or any(isinstance(x, PackedSequence) for x in inputs)):
-            raise ValueError(f"group: over ranks there are {'no PackedSequences; lengths= says where sequences end' if not self.bidirectional else 'stacks of one direction only'}")
         if any(isinstance(x, PackedSequence) for x in inputs):
+            if shards_of(self, group) is not None:
+                raise ValueError("group: over ranks there are no PackedSequences; lengths= says where sequences end")
             return self._packed(inputs, state, lengths, cu_seqlens, reset)
         laid = laid_out(inputs, self._declared, reset, self.batch_first)
         if laid.is_single and lengths is not None:
             raise ValueError("lengths: expected a batch, got one sequence")
         x = laid.inputs[0]
-        if shards is None:
-            sequences = ragged.sequences(lengths, cu_seqlens, x.shape[0], x.shape[1], x.device)
-        elif cu_seqlens is not None and (lengths is not None or state is not None or x.shape[0] != 1):
-            raise ValueError("cu_seqlens: over ranks expected a batch of one, in which sequences stand end to end, no lengths and no state")
-        else:
-            sequences = import_module("rnndsl.nn.ranks").part_of(shards, x.shape[0], x.shape[1], lengths, cu_seqlens, x.device)
+        sequences = sequences_of(self, group, lengths, cu_seqlens, x, state)
+        if self.bidirectional and sequences.is_ragged and sequences.shards is not None and state is not None:
+            raise ValueError("state: over ranks it cannot be given to sequences of different lengths in both directions")
         is_single = laid.is_single and cu_seqlens is None
         states = self._states.taken(state, sequences.count, is_single)
-        y, ended = self._joined(laid, sequences, states) if shards is None else self._run(laid.inputs, sequences, states, laid.reset, shards)
-        if None in ended:  # another rank has it
-            return _each(y, lambda o: as_given(o, laid.is_single, self.batch_first)), None
-        return _each(y, lambda o: as_given(o, laid.is_single, self.batch_first)), self._states.shown(ended, is_single)
+        y, ended = self._joined(laid, sequences, states)
+        y = _each(y, lambda o: as_given(sequences.attached(o), laid.is_single, self.batch_first))
+        return y, None if None in ended else self._states.shown(ended, is_single)  # None: another rank has it
 
     def step(self, *inputs_and_state: Any, state: Any = None) -> tuple[Any, Any]:
         """One step of every layer, `step(*inputs, state)`: inputs [B, ...] each, the numbers of `forward`. Raises TypeError for a stack that
@@ -191,7 +187,7 @@ class Recurrent(nn.Module):
             return _each(y, sequences.joined), ended
         return self._run(laid.inputs, sequences, states, laid.reset)
 
-    def _run(self, inputs: Sequence[Tensor], sequences: Whole, states: list, reset: Tensor | None, shards: Any = None) -> tuple[Any, list]:
+    def _run(self, inputs: Sequence[Tensor], sequences: Whole, states: list, reset: Tensor | None) -> tuple[Any, list]:
         """All layers over a batch [B, T, ...]: the outputs of the last one, and the state of each layer and direction."""
         further = dict(zip(self.inputs[1:], inputs[1:], strict=True))
         ended: list[Any] = []
@@ -202,7 +198,7 @@ class Recurrent(nn.Module):
             for backward in range(self.directions):
                 cell = self._cell(i, bool(backward))
                 own = [x, *(further[n] for n, _, _ in cell._inputs[1:])]
-                out, after = _directed(cell, own, sequences, states[len(ended)], reset, bool(backward), shards)
+                out, after = _directed(cell, own, sequences, states[len(ended)], reset, bool(backward))
                 found.append(out)
                 ended.append(after)
             y = found[0] if len(found) == 1 else _side_by_side(*found)
@@ -247,12 +243,12 @@ class Recurrent(nn.Module):
         return _each(y, packed), self._states.shown(ended, False)
 
 
-def _directed(cell: Any, inputs: list[Tensor], sequences: Whole, state: Any, reset: Tensor | None, backward: bool, shards: Any) -> tuple[Any, Any]:
+def _directed(cell: Any, inputs: list[Tensor], sequences: Whole, state: Any, reset: Tensor | None, backward: bool) -> tuple[Any, Any]:
     """A layer over sequences in one direction of time: its outputs in the order of time, and the state that each sequence ends with."""
+    inputs = [sequences.filled(x) for x in inputs]
     if backward:
         inputs = [sequences.turned(x) for x in inputs]
-    inputs = [sequences.filled(x) for x in inputs]
-    over = {} if shards is None else {"group": shards}
+    over = sequences.over(backward)
     resets = sequences.resets(reset, backward)
     if sequences.is_ragged:
         y, left, after = cell(*inputs, state=state, reset=resets, all_states=True, **over)

@@ -34,7 +34,7 @@ def over_ranks(layer: Any, shards: Shards, inputs: tuple, **named: Any) -> tuple
         return layer._called(inputs, over=opened, **named)
     except Exception as e:
         if not opened.has_begun:  # the others wait to hear of this call
-            agreed(wire_of(shards.group), {"problem": f"{type(e).__name__}: {e}"[:800]})
+            agreed(wire_of(shards), {"problem": f"{type(e).__name__}: {e}"[:800]})
         raise
 
 
@@ -58,7 +58,7 @@ class OverRanks:
         kind, products, values, _ = begun
         said = said_of(layer, self.shards, steps, batch, kind, products, any_grad([*given, *values]), {"all_states": all_states, "seen": seen_of(layer), "params": digests(layer, values)})
         self.has_begun = True
-        everyone = agreed(wire_of(self.shards.group), said)
+        everyone = agreed(wire_of(self.shards), said)
         self.shard = Shard(self.shards, kind["device"], [s["steps"] for s in everyone], any(s["grad"] for s in everyone))
         self.shard.seen = everyone[0]["seen"]
         return self.shard.opened(values, given)

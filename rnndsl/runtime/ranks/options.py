@@ -24,7 +24,8 @@ class Shards:
     pass; else each rank has the part of its own steps. positions: the numbers of a rank's steps in the whole sequence, whole numbers [T], by which a
     wrong order of shards is noticed. way: how states cross borders, `pipeline` (a rank after the other, over slices of the batch), `rounds` (all at once, and
     corrected by the maps of shards, where a cell's channels do not meet), `repeats` (all at once, and again as far as that matters), or `auto`, what is predicted to
-    be quickest. Raises TypeError or ValueError for what cannot be.
+    be quickest. is_turned: whether time runs against the order of ranks, as it does for the backward direction of a stack: rank r holds the steps behind those of rank
+    r + 1. Raises TypeError or ValueError for what cannot be.
     """
 
     group: Any
@@ -32,6 +33,7 @@ class Shards:
     reduce: bool = True
     positions: Tensor | None = None
     way: str = "auto"
+    is_turned: bool = False
 
     def __post_init__(self) -> None:
         use()

@@ -22,7 +22,7 @@ class Shard:
 
     def __init__(self, shards: Shards, device: torch.device, steps: list[int], grads: bool):
         self.shards, self.device, self.steps, self.grads = shards, device, steps, grads
-        self.wire: Wire = wire_of(shards.group)
+        self.wire: Wire = wire_of(shards)
         self.rank, self.size, self.call = self.wire.rank, self.wire.size, self.wire.calls
         self.passed = 0
         self.seen: Any = {}  # what rank 0 has seen of the layer's earlier calls, by which ways are chosen

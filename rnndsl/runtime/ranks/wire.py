@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+_TURNED = 1 << 32  # calls of a wire against time are counted from here on
 _TAG = 4  # whole numbers: the call, what is sent within it, perhaps which slice of it, and whether forwards or backwards
 
 
@@ -18,20 +19,26 @@ class RankError(RuntimeError):
 
 @dataclass
 class Wire:
-    """A process group. calls: how many calls of layers it has carried; sent: the bytes that this rank has given to it."""
+    """A process group. is_turned: whether its ranks are counted from the last one; calls: how many calls of layers it has carried; sent: the bytes that this rank
+    has given to it."""
 
     group: Any
+    is_turned: bool = False
     calls: int = 0
     sent: int = 0
     waiting: list[tuple[Any, Tensor]] = field(default_factory=list)  # what is still being sent
 
     @property
     def rank(self) -> int:
-        return dist.get_rank(self.group)
+        return self._counted(dist.get_rank(self.group))
 
     @property
     def size(self) -> int:
         return dist.get_world_size(self.group)
+
+    def _counted(self, rank: int) -> int:
+        """A rank of the group as one of the wire, and the other way around."""
+        return self.size - 1 - rank if self.is_turned else rank
 
     @property
     def is_staged(self) -> bool:
@@ -56,20 +63,20 @@ class Wire:
         self.sent += mine.numel()
         with self.told(what):
             dist.all_gather(found, mine, group=self.group)
-        return [self._unpacked(f, tag, tensors, what, r) for r, f in enumerate(found)]
+        return [self._unpacked(f, tag, tensors, what, r) for r, f in enumerate(reversed(found) if self.is_turned else found)]
 
     def send(self, tag: Sequence[int], tensors: Sequence[Tensor], to: int, what: str) -> None:
         """Sends to one rank, which receives the same; `flush` waits until all is sent."""
         mine = self._packed(tag, tensors)
         self.sent += mine.numel()
         with self.told(what):
-            self.waiting.append((dist.isend(mine, dist.get_global_rank(self.group, to), group=self.group), mine))
+            self.waiting.append((dist.isend(mine, dist.get_global_rank(self.group, self._counted(to)), group=self.group), mine))
 
     def receive(self, tag: Sequence[int], like: Sequence[Tensor], source: int, what: str) -> list[Tensor]:
         """What another rank sends, of these shapes and dtypes."""
         found = torch.empty_like(self._packed(tag, like))
         with self.told(what):
-            dist.recv(found, dist.get_global_rank(self.group, source), group=self.group)
+            dist.recv(found, dist.get_global_rank(self.group, self._counted(source)), group=self.group)
         return self._unpacked(found, tag, like, what, source)
 
     def flush(self, what: str) -> None:
@@ -116,12 +123,13 @@ def _bytes(t: Tensor) -> Tensor:
     return t.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
 
 
-_wires: dict[str, Wire] = {}
+_wires: dict[tuple[str, bool], Wire] = {}
 
 
-def wire_of(group: Any) -> Wire:
-    """The wire of a process group."""
-    found = _wires.get(group.group_name)
+def wire_of(shards: Any) -> Wire:
+    """The wire of `Shards`."""
+    group, is_turned = shards.group, shards.is_turned
+    found = _wires.get((group.group_name, is_turned))
     if found is None or found.group is not group:
-        found = _wires[group.group_name] = Wire(group)
+        found = _wires[group.group_name, is_turned] = Wire(group, is_turned, _TURNED if is_turned else 0)
     return found
