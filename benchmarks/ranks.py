@@ -21,9 +21,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import rnndsl  # noqa: E402
+from rnndsl.runtime.ranks.repeats import cuts_of  # noqa: E402
 from rnndsl.tools.colours import BLUE, INK, RED  # noqa: E402
 
-CELLS = {"MinGRU": (1, BLUE, "affine: 1 round"), "ParaGRU": (3, RED, "nonlinear, by channel: 3 rounds"), "GRU": (0, INK, "dense: pipeline")}  # and rounds that are assumed
+LINES = [  # a cell, its way, rounds that are assumed
+    ("MinGRU", "rounds", 1, BLUE, "-", "MinGRU, affine: 1 round"),
+    ("ParaGRU", "rounds", 3, RED, "-", "ParaGRU, nonlinear, by channel: 3 rounds"),
+    ("GRU", "pipeline", 0, INK, "-", "GRU, dense: pipeline, or repeats if it forgets nothing"),
+    ("GRU", "repeats", 1, INK, "--", "GRU, dense: repeats, if it forgets in the first piece of a shard"),
+]
 RANKS = [2**k for k in range(10)]
 H, MEASURED = 64, 4096
 
@@ -43,15 +49,18 @@ def measured(name: str, repeats: int = 7) -> tuple[float, float]:
     return min(forwards) / MEASURED, min(backwards) / MEASURED
 
 
-def simulated(there: tuple[float, float], rounds: int, ranks: int, given: argparse.Namespace) -> float:
+def simulated(there: tuple[float, float], way: str, rounds: int, ranks: int, given: argparse.Namespace) -> float:
     """Seconds of a training step of one sequence, of one slot a channel."""
     forward, backward = (t * given.steps / ranks for t in there)
     state = 4 * H
     if ranks == 1:
         return forward + backward
-    if not rounds:
+    if way == "pipeline":
         return ranks * (forward + backward) + 2 * (ranks - 1) * (given.latency + state / given.bandwidth)
     gather = lambda n: math.ceil(math.log2(ranks)) * given.latency + (ranks - 1) * n * state / given.bandwidth  # noqa: E731
+    if way == "repeats":
+        shard = given.steps // ranks
+        return (1 + rounds * cuts_of(shard)[1] / shard) * (forward + backward) + (1 + rounds) * (gather(2) + gather(1))
     rounds = min(rounds, ranks - 1)
     forwards = (1 + rounds) * forward + rounds * backward + rounds * gather(3) + gather(2)
     return forwards + 3 * backward + gather(2)  # a sweep for what is handed back, one for the map, one for gradients
@@ -64,28 +73,29 @@ def main() -> None:
     parser.add_argument("--bandwidth", type=float, default=2e10, help="bytes a second")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "simulated" / "ranks.json")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "long_sequences.svg")
+    parser.add_argument("--times", type=Path, help="what an earlier run has written: its times of a step, instead of measuring")
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    found = {}
-    for name, (rounds, _, _) in CELLS.items():
-        there = measured(name)
-        found[name] = {"forward": there[0], "backward": there[1], "rounds": rounds, "seconds": [simulated(there, rounds, r, given) for r in RANKS]}
+    cells = list(dict.fromkeys(line[0] for line in LINES))
+    earlier = json.loads(given.times.read_text(encoding="utf-8"))["cells"] if given.times else {}
+    times = {name: (earlier[name]["forward"], earlier[name]["backward"]) if earlier else measured(name) for name in cells}
+    found = {name: {"forward": f, "backward": b} for name, (f, b) in times.items()}
+    lines = [{"cell": c, "way": way, "rounds": rounds, "seconds": [simulated(times[c], way, rounds, r, given) for r in RANKS]} for c, way, rounds, *_ in LINES]
     data = {"simulated": True, "machine": platform.processor() or platform.machine(), "threads": 1, "torch": torch.__version__, "H": H, "B": 1, "steps": given.steps,
-            "latency": given.latency, "bandwidth": given.bandwidth, "ranks": RANKS, "cells": found}  # fmt: skip
+            "latency": given.latency, "bandwidth": given.bandwidth, "ranks": RANKS, "cells": found, "lines": lines}  # fmt: skip
     given.out.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     draw(data, given.picture)
 
 
 def draw(data: dict, path: Path) -> None:
-    """Time against ranks, each cell a line."""
+    """Time against ranks, each cell and way a line."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4), layout="constrained")
     axes = figure.add_subplot()
-    for name, found in data["cells"].items():
-        _, colour, label = CELLS[name]
-        axes.loglog(data["ranks"], found["seconds"], "o-", base=2, color=colour, markersize=3, label=f"{name}, {label}")
+    for found, (*_, colour, dashes, label) in zip(data["lines"], LINES, strict=True):
+        axes.loglog(data["ranks"], found["seconds"], f"o{dashes}", base=2, color=colour, markersize=3, label=label)
     axes.set_yscale("log", base=10)
     axes.set_xlabel("ranks")
     axes.set_ylabel("seconds of a training step, simulated")

@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2**20)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--hidden", type=int, default=16)
-    parser.add_argument("--way", default="auto", choices=("auto", "pipeline", "rounds"))
+    parser.add_argument("--way", default="auto", choices=("auto", "pipeline", "rounds", "repeats"))
     given = parser.parse_args()
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     if ranks > 1:

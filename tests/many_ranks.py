@@ -1,5 +1,6 @@
 """Processes of gloo on this machine, which check layers over ranks; each check is a function of this file. One start serves all checks of a test file."""
 
+import copy
 import datetime
 import inspect
 import multiprocessing
@@ -319,6 +320,9 @@ def check_stacks(group, kind: str) -> None:
             (y, state, grads, of_x), (own, own_state, own_grads, own_of_x) = found
             errors = differ([own, own_of_x], [y[:, low:high], of_x[:, low:high]]), differ(own_state, state) if own_state else 0.0, differ(own_grads, grads)
             assert max(errors) < 1e-9, (type(model), named, errors)
+    for named in ({"lengths": [3, rank, 0, 4]}, {"lengths": [3] * 4} if rank == 1 else {}):
+        with raises(rnndsl.RankError, "lengths differ"):
+            model(padded[:, low:high], **named, group=group)
     with raises(ValueError, "no PackedSequences"):
         Recurrent(rnndsl.zoo.Elman, {"D": 3, "H": 3}, dtype=torch.float64)(pack_sequence([row[0]]), group=group)
 
@@ -386,6 +390,17 @@ def check_mesh(group) -> None:
         loss.backward()  # behind the context: what is computed again finds it
         found = [p.grad.full_tensor() if wrap == "fsdp" else p.grad for p in model.parameters()]
         assert differ(found, wanted) < 1e-9, (way, wrap)
+    tokens = torch.randint(7, (4, 8), generator=torch.Generator().manual_seed(5))
+    torch.manual_seed(3)
+    whole = LanguageModel(rnndsl.zoo.GRU, 7, 4, 1, {"H": 3}, dtype=torch.float64)
+    model = copy.deepcopy(whole)
+    (whole(tokens).logits.square().sum() / 2).backward()
+    for part in (*model.blocks, model):
+        fully_shard(part, mesh=mesh["dp"])
+    with rnndsl.context_parallel(mesh["cp"], way="repeats"):
+        loss = checkpoint(model, tokens[2 * dp : 2 * dp + 2, 3 * cp : 3 + 5 * cp], use_reentrant=False).logits.square().sum()
+    loss.backward()
+    assert differ([p.grad.full_tensor() for p in model.parameters()], [p.grad for p in whole.parameters()]) < 1e-9
 
 
 def check_lost(group) -> None:

@@ -1,7 +1,10 @@
 """Sequences whose time is divided over ranks, as stacks and blocks see them: the part that a rank has, and what its neighbours have beside it."""
 
+import sys
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import wraps
 from typing import Any
 
 import torch
@@ -11,18 +14,35 @@ from torch.func import functional_call
 
 from rnndsl.nn.ragged import EndToEnd, Padded, Whole, end_to_end, padded
 from rnndsl.runtime.ranks.shard import BACKWARD, FORWARD, FromLast, Opened, Shard, make_anew
-from rnndsl.runtime.ranks.wire import wire_of
+from rnndsl.runtime.ranks.wire import RankError, wire_of
 
 
+def as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that torch.compile does not look into, nor into what it calls: ranks tell each other things in it."""
+
+    @wraps(function)
+    def run(*given: Any, **named: Any) -> Any:
+        return (torch.compiler.disable(function) if "torch._dynamo" in sys.modules else function)(*given, **named)  # else nothing is compiled
+
+    run._torchdynamo_disable = True  # type: ignore[attr-defined]
+    return run
+
+
+@as_it_is
 def part_of(shards: Any, batch: int, steps: int, lengths: Any, cu_seqlens: Any, device: torch.device) -> "Part":
     """The part that a rank has of sequences. steps: its own; lengths, cu_seqlens: of the whole sequences, the same on every rank, one of them or none. Raises
-    what `ragged.padded` and `end_to_end` raise of all steps, and ValueError where both are given, or a row is not alone."""
+    what `ragged.padded` and `end_to_end` raise of all steps, ValueError where both are given, or a row is not alone, and RankError where ranks differ in them."""
     if cu_seqlens is not None and (lengths is not None or batch != 1):
         raise ValueError("cu_seqlens: over ranks expected a batch of one, in which sequences stand end to end, no lengths and no state")
     wire = wire_of(shards)
     wire.calls += 1
-    said = [t.tolist() for (t,) in wire.gather((wire.calls,), [torch.tensor([steps, torch.is_grad_enabled()])], "before a call of a stack")]
-    shard = Shard(shards, device, [int(n) for n, _ in said], any(g for _, g in said))
+    mine = torch.tensor([steps, torch.is_grad_enabled(), batch, _digest(lengths), _digest(cu_seqlens)])
+    said = [t.tolist() for (t,) in wire.gather((wire.calls,), [mine], "before a call of a stack")]
+    for i, what in enumerate(("batch", "lengths", "cu_seqlens"), 2):
+        r = next((r for r, one in enumerate(said) if one[i] != said[0][i]), None)
+        if r is not None:
+            raise RankError(f"ranks do not fit one another: {what} differ on rank 0 and rank {r}; they are those of whole sequences, the same on all")
+    shard = Shard(shards, device, [int(one[0]) for one in said], any(one[1] for one in said))
     total = sum(shard.steps)
     if lengths is not None:
         return PaddedPart(shard, padded(lengths, batch, total, device).lengths)
@@ -31,7 +51,9 @@ def part_of(shards: Any, batch: int, steps: int, lengths: Any, cu_seqlens: Any, 
     return Part(shard, batch)
 
 
-part_of._torchdynamo_disable = True  # type: ignore[attr-defined]  # torch.compile does not look into it
+def _digest(numbers: Any) -> int:
+    """A number that depends on all of `numbers`."""
+    return 0 if numbers is None else 1 + zlib.crc32(repr(torch.as_tensor(numbers).tolist()).encode())
 
 
 class Part(Whole):
@@ -48,6 +70,7 @@ class Part(Whole):
         # against time the state is left on the first rank, and wanted on the last
         return {"group": replace(self.shards, is_turned=True, final_state="all", positions=None) if backward else self.shards}
 
+    @as_it_is
     def resets(self, reset: Tensor | None, backward: bool) -> Tensor | None:
         own = self._against(reset) if backward else reset
         marks = self._marks(backward)
@@ -74,6 +97,7 @@ class Part(Whole):
     def _rows(self) -> int:
         return self.count
 
+    @as_it_is
     def beside(self, x: Tensor, before: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         shard, past = self.shard, before.shape[1]
         before = before.to(x.dtype)
@@ -88,6 +112,7 @@ class Part(Whole):
             resets[:, low:high] = said[r][0][:, past - (high - low) :]
         return found, resets, own
 
+    @as_it_is
     def kept(self, values: Tensor) -> Tensor | None:
         """Of what stands at the end of each sequence, right on the rank where that is: on the ranks that are to have it; None on others."""
         if self.shards.final_state == "all":
@@ -98,10 +123,12 @@ class Part(Whole):
     def _has_state(self) -> bool:
         return self.shards.final_state == "all" or self.shard.rank == self.shard.size - 1
 
+    @as_it_is
     def attached(self, y: Tensor) -> Tensor:
         (found,) = self.shard.attached([y])
         return found
 
+    @as_it_is
     def runner(self, *modules: nn.Module | None) -> Callable[..., Any]:
         params = list({id(p): p for m in modules if m is not None for p in m.parameters() if p.requires_grad}.values())
         if not self.shards.reduce or not self.shard.grads or not params:
@@ -115,6 +142,7 @@ class Part(Whole):
 
         return run
 
+    @as_it_is
     def total(self, count: Tensor) -> Tensor:
         shard = self.shard
         return torch.stack([n for (n,) in shard.wire.gather((*shard.tag(), FORWARD), [count], "counting")]).sum(0)
@@ -135,10 +163,12 @@ class PaddedPart(Part, Padded):
         # against time padding comes first
         return ~self.real | (self.time + self.offset == self.until.unsqueeze(1) - 1) if backward else ~self.real
 
+    @as_it_is
     def ended(self, after: Sequence[Tensor], before: Sequence[Tensor], backward: bool) -> list[Tensor]:
         rows = torch.arange(self.count, device=self.until.device)
         return _collected(self, after, before, rows, torch.zeros_like(self.until) if backward else self.until - 1, self.until == 0, backward)
 
+    @as_it_is
     def kept(self, values: Tensor) -> Tensor | None:
         found = _of_owners(self, [values], self.until - 1, self.until == 0)
         return found[0] if self._has_state else None
@@ -162,10 +192,12 @@ class EndToEndPart(Part, EndToEnd):
     def ends(self, device: torch.device) -> tuple[Tensor, Tensor]:
         return torch.zeros_like(self.borders[1:]), (self.borders[1:] - self.offset).clamp(0, self.steps)
 
+    @as_it_is
     def ended(self, after: Sequence[Tensor], before: Sequence[Tensor], backward: bool) -> list[Tensor]:
         at = self.borders[:-1] if backward else self.borders[1:] - 1
         return _collected(self, after, before, torch.zeros_like(at), at, self.borders.diff() == 0, backward)
 
+    @as_it_is
     def kept(self, values: Tensor) -> Tensor | None:
         found = _of_owners(self, [values], self.borders[1:] - 1, self.borders.diff() == 0)
         return found[0] if self._has_state else None

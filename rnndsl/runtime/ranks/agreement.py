@@ -15,9 +15,6 @@ _BYTES = 4096  # of what a rank says
 _OWN = ("steps", "first", "together", "grad", "problem", "seen")  # what ranks may differ in
 
 
-_INTS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-
-
 def agreed(wire: Wire, said: dict[str, Any]) -> list[dict[str, Any]]:
     """What each rank says of its call. Raises RankError, on every rank, where they do not fit."""
     wire.calls += 1
@@ -85,9 +82,17 @@ def digests(layer: Any, values: Sequence[Tensor]) -> dict[str, str]:
     """Of each param and const a number that depends on all bits of its values."""
     if not values:
         return {}
-    real = ((torch.view_as_real(v) if v.is_complex() else v).detach().contiguous() for v in values)
-    sums = torch.stack([r.view(_INTS[r.element_size()]).sum(dtype=torch.int64) for r in real])
+    sums = torch.stack([_numbers(v.detach()).sum(dtype=torch.int64) for v in values])
     return {name: f"{(s ^ s >> 32) & 0xFFFFFFFF:x}" for name, s in zip(layer._tensors, sums.tolist(), strict=True)}
+
+
+def _numbers(value: Tensor) -> Tensor:
+    """All bits of a tensor as whole numbers: of 64 bits where they fit, which are summed at the speed of memory."""
+    flat = (torch.view_as_real(value) if value.is_complex() else value).contiguous().reshape(-1)
+    size = flat.element_size()
+    if flat.numel() * size % 8:
+        return flat.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[size])
+    return (flat.clone() if flat.storage_offset() * size % 8 else flat).view(torch.int64)
 
 
 def any_grad(tensors: Sequence[Tensor]) -> bool:

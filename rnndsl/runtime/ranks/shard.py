@@ -76,7 +76,7 @@ class _Attached(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.tokens = len(tensors) - count
-        return tuple(t.view_as(t) for t in tensors[:count])
+        return tuple(t.detach() for t in tensors[:count])  # no views: they may be changed in place
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:
