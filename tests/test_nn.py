@@ -279,6 +279,7 @@ X = torch.zeros(2, 5, 3, dtype=torch.float64)
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
+        (lambda n: n(X, lengths=[5, None]), TypeError, "lengths: expected whole numbers in a tensor or a list, got [5, None]"),
         (lambda n: n(X, lengths=[5.0, 2.0]), TypeError, "lengths: expected whole numbers, got torch.float"),
         (lambda n: n(X, lengths=torch.ones(2, 5, dtype=torch.bool)), TypeError, "a mask becomes lengths by mask.sum(1)"),
         (lambda n: n(X, lengths=[5]), ValueError, "lengths: expected [B=2], got [1]"),
@@ -303,7 +304,7 @@ X = torch.zeros(2, 5, 3, dtype=torch.float64)
         (lambda n: n(X, [*n.initial_state(2)[:3], (X, X)]), TypeError, "state of layer 1, backward: expected GRUState(h), got tuple of 2"),
         (lambda n: n(X, n.initial_state(3)), ValueError, "state of layer 0: h: expected [B=2, H=4], got [3, 4]"),
         (lambda n: n(X, reset=torch.zeros(2, 5)), TypeError, "reset: expected a bool tensor, got torch.float32"),
-        (lambda n: n(X, reset=torch.zeros(2, 4).bool()), ValueError, "reset: expected [2, 5] as the inputs, got [2, 4]"),
+        (lambda n: n(X, reset=torch.zeros(2, 4).bool()), ValueError, "reset: expected [B=2, T=5], got [2, 4]"),
         (lambda n: gru(0), ValueError, "num_layers: expected a whole number from 1 on, got 0"),
         (lambda n: gru(dropout=2), ValueError, "dropout: expected a probability, got 2"),
         (lambda n: Recurrent(GRU, {"H": 4}), ValueError, "sizes: 'D' is missing; GRU has D, H"),

@@ -213,12 +213,12 @@ def run(text: str, role: str, names: list[str]) -> list[torch.Tensor]:
 def test_names_never_clash(role):
     refused = set()
     if role in ("param", "const"):
-        refused = LAYER_ATTRIBUTES
+        refused = LAYER_ATTRIBUTES | {"__import__", "__name__", "__slots__", "__getnewargs__", "__torch_function__"}
     elif role in ("size", "hyper"):
         import keyword
 
         refused = CONSTRUCTOR_ARGUMENTS | {n for n in NAMES if keyword.iskeyword(n) or n.startswith("__")}
-    for name in NAMES:
+    for name in sorted({*NAMES, *refused}):
         errors = codes(cell_with(role, [name]))
         assert bool(errors) == (name in refused), (name, errors)
         assert set(errors) <= {"attribute-clash", "constructor-name"}

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
-from rnndsl.runtime.arguments import check_dense
+from rnndsl.runtime.arguments import check_dense, check_reset
 from rnndsl.runtime.sizes import axes_text
 
 
@@ -36,10 +35,7 @@ def laid_out(inputs: Sequence[Any], declared: Sequence[tuple[str, tuple[int, ...
         found.append(_batch_first(x, n == 1, batch_first))
     assert known is not None
     if reset is not None:
-        if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
-            raise TypeError(f"reset: expected a bool tensor, got {reset.dtype if isinstance(reset, Tensor) else type(reset).__name__}")
-        if tuple(reset.shape) != known:
-            raise ValueError(f"reset: expected {list(known)} as the inputs, got {list(reset.shape)}")
+        check_reset(reset, known, lead if len(known) == 2 else ("T",), inputs[0].device)
         reset = _batch_first(reset, len(known) == 1, batch_first)
     return Laid(tuple(found), reset, len(known) == 1)
 

@@ -198,7 +198,10 @@ def end_to_end(cu_seqlens: Any, steps: int, device: torch.device) -> EndToEnd:
 
 def _whole_numbers(name: str, values: Any, device: torch.device) -> Tensor:
     """Whole numbers, int64 on a device."""
-    given = values if isinstance(values, Tensor) else torch.as_tensor(values)
+    try:
+        given = values if isinstance(values, Tensor) else torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name}: expected whole numbers in a tensor or a list, got {values!r:.80}") from None
     is_whole = not (given.dtype == torch.bool or given.is_floating_point() or given.is_complex())
     if not is_whole and (given.numel() or isinstance(values, Tensor)):  # an empty list says nothing of its numbers
         raise TypeError(f"{name}: expected whole numbers, got {given.dtype}{'; a mask becomes lengths by mask.sum(1)' if given.dtype == torch.bool else ''}")

@@ -78,15 +78,22 @@ def check_inputs(inputs: tuple, declared: Sequence[tuple[str, tuple[int, ...], b
     return lead
 
 
-def check_reset(reset: Any, lead: tuple[int, ...], device: torch.device) -> None:
-    """Raises TypeError or ValueError for what is no bool tensor [B, T] on the device of the inputs."""
+def check_reset(reset: Any, lead: tuple[int, ...], lead_names: tuple[str, ...], device: torch.device) -> None:
+    """Raises TypeError or ValueError for what is no bool tensor [B, T], or of other leading axes, on the device of the inputs."""
     if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
-        raise TypeError(f"reset: expected a bool tensor, got {reset.dtype if isinstance(reset, Tensor) else type(reset).__name__}")
-    check_dense("reset", reset)
-    if tuple(reset.shape) != lead:
-        raise ValueError(f"reset: expected [B={lead[0]}, T={lead[1]}], got {list(reset.shape)}")
-    if reset.device != device:
-        raise ValueError(f"reset: expected on {device} as the inputs, got {reset.device}")
+        hint = "; convert with reset.bool()" if isinstance(reset, Tensor) else ""
+        raise TypeError(f"reset: expected a bool tensor, got {reset.dtype if isinstance(reset, Tensor) else type(reset).__name__}{hint}")
+    _check_placed("reset", reset, lead, lead_names, (), device)
+
+
+def _check_placed(name: str, value: Any, lead: tuple[int, ...], lead_names: tuple[str, ...], shape: Sequence[int], device: torch.device) -> None:
+    """Raises TypeError or ValueError for what is no dense tensor of leading axes and then these, on the device of the inputs."""
+    check_dense(name, value)
+    if tuple(value.shape) != (*lead, *map(int, shape)):
+        wanted = [f"{n}={k}" for n, k in zip(lead_names, lead, strict=True)]
+        raise ValueError(f"{name}: expected [{', '.join([*wanted, *axes_text(shape)])}], got {list(value.shape)}")
+    if value.device != device:
+        raise ValueError(f"{name}: expected on {device} as the inputs, got {value.device}")
 
 
 def dtypes_of_fields(dtype: torch.dtype) -> dict[str, torch.dtype]:
@@ -107,14 +114,10 @@ def check_state(
     dtypes = dtypes_of_fields(kind["dtype"])
     checked = []
     for v, (name, shape, number) in zip(state, fields, strict=True):
-        check_dense(f"state.{name}", v)
-        if tuple(v.shape) != (batch, *(int(s) for s in shape)):
-            raise ValueError(f"state.{name}: expected [{', '.join([f'B={batch}', *axes_text(shape)])}], got {list(v.shape)}")
+        _check_placed(f"state.{name}", v, (batch,), ("B",), shape, kind["device"])
         if v.dtype is not dtypes[number] and not is_narrower(v.dtype, dtypes[number]):
             hint = "; a step number is counted in whole numbers" if number == "int" else ""
             raise TypeError(f"state.{name}: expected {dtypes[number]}, got {v.dtype}{hint}")
-        if v.device != kind["device"]:
-            raise ValueError(f"state.{name}: expected on {kind['device']} as the inputs, got {v.device}")
         checked.append(cast_to(v, dtypes[number]))
     return tuple(checked)
 
@@ -137,13 +140,8 @@ def check_guess(
         if name not in known:
             raise ValueError(f"guess: {name!r} is no state of a recurrence; these are: {names}")
         shape, number = known[name]
-        check_dense(f"guess[{name!r}]", v)
-        if tuple(v.shape) != (*lead, *(int(s) for s in shape)):
-            wanted = ", ".join([f"B={lead[0]}", f"T={lead[1]}", *axes_text(shape)])
-            raise ValueError(f"guess[{name!r}]: expected [{wanted}], got {list(v.shape)}")
+        _check_placed(f"guess[{name!r}]", v, lead, ("B", "T"), shape, kind["device"])
         if not (v.is_floating_point() or (v.is_complex() and number == "complex")):
             raise TypeError(f"guess[{name!r}]: expected {number} floating-point values, got {v.dtype}")
-        if v.device != kind["device"]:
-            raise ValueError(f"guess[{name!r}]: expected on {kind['device']} as the inputs, got {v.device}")
         found[name] = cast_to(v.detach(), dtypes_of_fields(kind["dtype"])[number])
     return found

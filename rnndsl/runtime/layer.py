@@ -189,7 +189,7 @@ class Layer(ParamModule):
         inputs, state = parted(inputs, state, self._inputs)
         lead = check_inputs(inputs, self._inputs, ("B", "T"))
         if reset is not None:
-            check_reset(reset, lead, inputs[0].device)
+            check_reset(reset, lead, ("B", "T"), inputs[0].device)
         kind, products, values, read = begun = self._begin(inputs)
         with without_autocast(kind["device"]):  # whose part in a call is the dtype of its products
             given = None if state is None else self._carried(state, (), lead[0], kind)

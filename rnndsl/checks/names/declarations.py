@@ -45,10 +45,11 @@ def declare(scope: Scope, name: ast.Name, role: str) -> None:
         scope.out.error("redeclared", f"`{name.id}` is declared twice", name.span, "declared again here", related=related)
         scope.clashing.add(name.id)
         return
-    if role in ("param", "const") and name.id in LAYER_ATTRIBUTES:
+    is_special = len(name.id) > 4 and name.id.startswith("__") and name.id.endswith("__")
+    if role in ("param", "const") and (name.id in LAYER_ATTRIBUTES or is_special):
         title = f"a {role} cannot be named `{name.id}`"
-        label = "the generated layer already has an attribute of this name"
-        scope.out.error("attribute-clash", title, name.span, label, hint=f"choose another name, such as `{name.id}_`")
+        label = "the generated layer already has an attribute of this name" if name.id in LAYER_ATTRIBUTES else "Python reserves such names"
+        scope.out.error("attribute-clash", title, name.span, label, hint=f"choose another name, such as `{name.id.strip('_') if is_special else name.id}_`")
     scope.roles[name.id] = role
     scope.places[name.id] = name.span
 
