@@ -1,6 +1,7 @@
 """Building kernels and keeping them: one build for all processes, none that is half, and clear words where it cannot be done."""
 
 import ctypes
+import errno
 import hashlib
 import importlib
 import json
@@ -378,6 +379,16 @@ def test_a_cache_that_cannot_be_written_is_replaced_for_the_process(tmp_path, mo
     assert len(said) == 1
     assert tmp_path not in path.parents and path.parent.parent.stat().st_mode & 0o777 == 0o700
     shutil.rmtree(path.parent.parent)
+
+
+def test_a_disk_without_room_for_any_kernel_is_told(cache, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as a write has it, without a name
+
+    monkeypatch.setattr(building, "_own", [cache])
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(BuildFailed, match="no place for the kernel `answer`: no space left on device; RNNDSL_CACHE or TMPDIR"):
+        build(ANSWER, "answer")
 
 
 @pytest.mark.parametrize("name", ["../../up", "/etc/passwd", "a b; exit", "$(x)", "", "-o", "n\0ul", "名", "x" * 500, "a.b\n"])

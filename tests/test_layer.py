@@ -94,6 +94,17 @@ def test_a_size_that_does_not_divide_is_an_error():
         rnndsl.load(text).S(H=5)
 
 
+@pytest.mark.parametrize("declared", ["input v", "state v", "param v", "const v", "noise v"])
+def test_a_size_below_one_is_an_error(declared):
+    further = {"state v": "  v[t] = v[t-1]\n", "noise v": ""}.get(declared, "")
+    draw = " ~ normal(0, 1)" if declared == "noise v" else ""
+    made = rnndsl.load(f"cell S(D, H):\n  input x: [D]\n  {declared}: [H - D]{draw}\n{further}  output x\n").S
+    made(D=2, H=3)
+    for width in (2, 1):
+        with pytest.raises(ValueError, match=rf"v: \[-D \+ H={width - 2}\] has an axis that is not positive"):
+            made(D=2, H=width)
+
+
 def test_default_initial_values():
     text = """
 cell I(D, H, N):

@@ -27,6 +27,9 @@ class Declare(Part):
             number = "int" if c.role == "clock" else "complex" if c.type.is_complex else "real"
             extra = f", {quoted(number)}" if number != "real" else ""
             self.out.append(f"self._field({quoted(shown)}, {self.shape(c.type, text)}{extra})")
+        for v in self.cell.of_role("noise"):
+            if any(factor < 0 for dim in v.type.heads + v.type.axes for _, factor in dim.terms):  # no other size can be below one
+                self.out.append(f"self._require_positive({quoted(v.name)}, {self.shape(v.type, text)})")
         for v in tensors(self.cell):
             self.out.append(self._param(v, text) if v.role == "param" else self._const(v, text))
         return self.out

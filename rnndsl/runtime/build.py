@@ -43,7 +43,7 @@ _SHOWN = 20  # lines of the compiler's output in an error
 
 
 class BuildFailed(RuntimeError):
-    """The compiler rejected a kernel, or took too long."""
+    """The compiler rejected a kernel, or took too long, or there is no room for what it makes."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class _Job:
 def build(source: str, name: str) -> Path:
     """Compiles C++17 source to a shared library, or finds it built, and returns its path. `name` is for people.
 
-    Raises NoCompiler where there is none, BuildFailed where the compiler fails or takes too long.
+    Raises NoCompiler where there is none, BuildFailed where the compiler fails, takes too long, or nothing can be written.
     """
     return _build(_job(source, name))
 
@@ -135,9 +135,16 @@ def _machine() -> list[str]:
 
 def _build(job: _Job) -> Path:
     try:
-        return _build_in(cache_folder(), job)
+        try:
+            return _build_in(cache_folder(), job)
+        except OSError as e:
+            return _build_in(_own_folder(e), job)
     except OSError as e:
-        return _build_in(_own_folder(e), job)
+        where = f" at {e.filename}" if e.filename else ""
+        raise BuildFailed(
+            f"there is no place for the kernel `{job.name}`: {(e.strerror or str(e)).lower()}{where}; RNNDSL_CACHE or TMPDIR may name another folder, and "
+            "backend='reference' needs none"
+        ) from None
 
 
 def _build_in(root: Path, job: _Job) -> Path:

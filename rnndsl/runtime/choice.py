@@ -31,8 +31,10 @@ def check_schedule(schedule: Any) -> None:
         raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {schedule!r}")
 
 
-def check_tiles(tiles: dict[str, int]) -> None:
-    """Raises ValueError for what a kernel cannot be cut by."""
+def check_tiles(tiles: Any) -> None:
+    """Raises TypeError or ValueError for what a kernel cannot be cut by."""
+    if not isinstance(tiles, dict):
+        raise TypeError(f"tiles: expected numbers by name, {{\"channels\": 32}}, got {tiles!r}")
     for name, n in tiles.items():
         if name not in TILES:
             raise ValueError(f"tiles: expected some of {', '.join(TILES)}, got {name!r}")

@@ -107,10 +107,12 @@ class Layer(ParamModule):
         self._take(drawn)
 
     def _input(self, name: str, shape: tuple[int, ...], is_complex: bool = False) -> None:
+        self._require_positive(name, shape)
         self._inputs.append((name, shape, is_complex))
 
     def _field(self, name: str, shape: tuple[int, ...], number: str = "real") -> None:
         """One field of the state tuple; number: real, complex or int."""
+        self._require_positive(name, shape)
         self._fields.append((name, shape, number))
 
     # Backend and schedule

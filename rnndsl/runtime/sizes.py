@@ -21,6 +21,9 @@ class Size(int):
     def _text(value: Any) -> str:
         return value.text if isinstance(value, Size) else str(value)
 
+    def __neg__(self) -> "Size":
+        return Size(-int(self), f"-{self.text}")
+
     def _with(self, other: Any, value: Any, text: str) -> Any:
         """A size where the other is a whole number too; else a plain value, of whatever kind."""
         return Size(value, text) if isinstance(other, int) else value
