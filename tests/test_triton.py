@@ -603,7 +603,11 @@ def test_measured_tiles_are_taken(tmp_path, monkeypatch):
     tuned._table.cache_clear()
 
 
-@pytest.mark.parametrize(("tiles", "message"), [({"lane": 2}, "expected some of rows, channels, ahead"), ({"lanes": 3}, "a power of two"), ({"ahead": 0}, "a whole number"), ({"warps": True}, "power of two"), ([1], "numbers by name")])
+@pytest.mark.parametrize(
+    ("tiles", "message"),
+    [({"lane": 2}, "expected some of rows, channels, ahead"), ({"lanes": 3}, "a power of two"), ({"ahead": 0}, "a whole number"), ({"warps": True}, "power of two"),
+     ([1], "numbers by name")],
+)  # fmt: skip
 def test_tiles_are_checked(tiles, message):
     layer = layer_of(*example("para_gru"), {"D": 3, "H": 4})
     with pytest.raises((TypeError, ValueError), match=message):
