@@ -24,7 +24,7 @@ from tests.zoo_cells import ZOO
 
 pytestmark = needs_numpy
 LOOPS = ["RHN", "HouseholderRNN", "DeltaProduct"]  # whose rounds of a loop multiply by slices of a param: programs compute whole steps
-SPREAD = ["GRUv1", "LMU", "LayerNormLSTM", "FastWeights", "PublishedSLSTM", "M2RNN", "Titans"]
+SPREAD = ["GRUv1", "MGU", "SLSTM", "LMU", "LayerNormLSTM", "FastWeights", "PublishedSLSTM", "M2RNN", "Titans"]
 
 
 @pytest.fixture

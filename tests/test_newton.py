@@ -181,6 +181,37 @@ def test_what_does_not_converge_is_run_step_by_step(name, scale):
         assert torch.allclose(found, wanted, rtol=0, atol=1e-6) and all((a - b).abs().max() <= 1e-5 * size for a, b in zip(*grads, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("name", "scale", "chaotic"),
+    [("GRU", 0.1, False), ("GRU", 5.0, False), ("LSTM", 0.1, False), ("LSTM", 5.0, False), ("Elman", None, False), ("Elman", 5.0, True), ("LayerNormLSTM", None, False), ("LayerNormLSTM", 2.0, True)],
+)
+def test_any_weights(name, scale, chaotic):
+    """In float32 as near to steps one by one in float64 as it was asked to be, with gradients, where chaos does not make another sequence of each; and every step is
+    what the one before makes of it. None: matrices of states are orthogonal."""
+    text, sizes = ZOO[name].text, {"D": 3, "H": 24}
+    layer = layer_of(text, name, sizes, backend="torch", schedule="newton", dtype=torch.float32)
+    with torch.no_grad():
+        for p in layer.parameters():
+            if scale is not None:
+                p.mul_(scale)
+            elif p.dim() == 2 and p.shape[-1] == 24:
+                torch.nn.init.orthogonal_(p)
+    exact = layer_of(text, name, sizes)
+    exact.load_state_dict(layer.state_dict())
+    (x,) = random_inputs(layer, 2, 100)
+    y, _, states = layer(x, all_states=True)
+    found = torch.autograd.grad(y.square().mean(), [x, *layer.parameters()])
+    precise = x.detach().double().requires_grad_()
+    want, _ = exact(precise)
+    gradients = torch.autograd.grad(want.square().mean(), [precise, *exact.parameters()])
+    size = max(g.abs().max() for g in gradients)
+    off = max((y - want).abs().max(), *((a - b).abs().max() / size for a, b in zip(found, gradients, strict=True)))
+    assert off > 0.01 if chaotic else off < 5e-5
+    layer.backend, layer.schedule = "reference", "auto"
+    again, _ = layer(x[:, 1:].flatten(0, 1).unsqueeze(1), state=layer.State(*(s[:, :-1].flatten(0, 1) for s in states.values())))
+    torch.testing.assert_close(again.squeeze(1), y[:, 1:].flatten(0, 1), rtol=0, atol=2e-5)
+
+
 def test_chaos_obeys_its_equations():
     """Where any rounding grows, each step is still what the one before makes of it."""
     layer = layer_of(ZOO["Elman"].text, "Elman", {"D": 3, "H": 24}, backend="torch", schedule="newton")

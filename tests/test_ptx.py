@@ -93,7 +93,7 @@ def test_whole_steps(name):
 
 
 @pytest.mark.ptx
-@pytest.mark.part()
+@pytest.mark.part("SLSTM")
 @pytest.mark.parametrize("name", TILED)
 def test_rounds(name):
     """Of Newton's method, where channels meet: kernels over rows, and scans along time."""
@@ -106,7 +106,7 @@ def test_rounds(name):
 
 @pytest.mark.ptx
 @pytest.mark.part()
-@pytest.mark.parametrize("name", ["LSTM"])
+@pytest.mark.parametrize("name", ["LSTM", "SLSTM", "MGU"])
 def test_stages(name):
     """Of single steps, where channels meet: kernels over rows."""
     with emulated("sm_90", noise=2) as launches:
