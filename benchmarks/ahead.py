@@ -5,6 +5,7 @@ seconds of processor time to compile (with a fresh TRITON_CACHE_DIR; next to non
     python benchmarks/ahead.py --zoo                        and of the published cells
     python benchmarks/ahead.py --target sm_90 para_gru      of some
     python benchmarks/ahead.py --rows gru                   and kernels over rows, of stages and of rounds
+    python benchmarks/ahead.py --together 64 --size H=1024 gru   of kernels of whole steps, those of programs that compute a row together
     python benchmarks/ahead.py --json table.json            as data too
     python benchmarks/ahead.py --zoo --counts               into counts/ahead.json, where what an older commit needed stands beside it; then tables.py
     python benchmarks/ahead.py --zoo --tiles                kernels of whole steps, of single ones, and over rows into counts/tiles.json, but those that stand there as they are: what
@@ -19,6 +20,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,7 +37,7 @@ from rnndsl.runtime.triton.rounds import cut_of_scan
 from rnndsl.runtime.triton.row_launch import cut_of
 from rnndsl.runtime.triton.rows import RowRounds
 from rnndsl.runtime.triton.step import CUT
-from rnndsl.runtime.triton.tile_launch import WIDEST, Asked, steps_at_once, usual_cut
+from rnndsl.runtime.triton.tile_launch import WIDEST, Asked, shared_cut, steps_at_once, usual_cut
 from rnndsl.runtime.triton.tiled import Tiled, TiledStep
 from rnndsl.tiles import PARALLEL, SEQUENTIAL, candidates
 
@@ -98,12 +100,14 @@ def tiles_of(kernels, parallel: bool):
     return next(t for t in candidates(kernels.costs, 2048, 4096) if t.schedule == wanted)
 
 
-def kinds(kernels) -> Iterator[tuple[str, object, object]]:
-    """The kernels of a recurrence: what each is called, and its tiles; none where a step of these sizes is too large for a program."""
+def kinds(kernels, together: int = 0) -> Iterator[tuple[str, object, object]]:
+    """The kernels of a recurrence: what each is called, and its tiles; none where a step of these sizes is too large for a program. together: how many compute
+    whole steps of the same rows, 0 where one does."""
     if isinstance(kernels, Tiled):
         if kernels.widest > WIDEST:
             return
-        yield from (("forward", kernels.forward, usual_cut(kernels, {}, ONE_ROW)), ("backward", kernels.backward, usual_cut(kernels, {}, replace(ONE_ROW, backward=True))))
+        cut = partial(shared_cut, kernels, {"together": together}) if together and kernels.divided else partial(usual_cut, kernels, {})
+        yield from (("forward", kernels.forward, cut(ONE_ROW)), ("backward", kernels.backward, cut(replace(ONE_ROW, backward=True))))
         return
     for kernel, (function, parallel) in kernels_of(kernels).items():
         yield kernel, function, tiles_of(kernels, parallel)
@@ -165,11 +169,14 @@ def main() -> int:
     parser.add_argument("--zoo", action="store_true", help="also those of examples/zoo/")
     parser.add_argument("--target", action="append", choices=TARGETS, help="may be given again (default: all)")
     parser.add_argument("--rows", action="store_true", help="also kernels over rows, of stages and of rounds")
+    parser.add_argument("--together", type=int, default=0, help="how many programs compute whole steps of the same rows")
+    parser.add_argument("--size", action="append", default=[], metavar="NAME=VALUE", help=f"other than {', '.join(f'{n}={v}' for n, v in SIZES.items())}")
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64", "bfloat16"), help="of the streams")
     parser.add_argument("--json", type=Path, help="where to put the table")
     parser.add_argument("--counts", action="store_true", help="put what is found into benchmarks/counts/ahead.json")
     parser.add_argument("--tiles", action="store_true", help="kernels of whole steps, of single ones, and over rows into benchmarks/counts/tiles.json")
     options = parser.parse_args()
+    SIZES.update((name, int(value)) for name, value in (given.split("=") for given in options.size))
     paths = sorted((ROOT / "examples").glob("*.rnn")) + sorted((ROOT / "examples" / "zoo").glob("*.rnn") if options.zoo else [])
     chosen = [p for p in paths if not options.names or p.stem in options.names]
     if options.tiles:
@@ -179,7 +186,7 @@ def main() -> int:
     rows, failed = [], 0
     by_kernel: dict[tuple[str, ...], dict] = {}
     print("  ".join([f"{'recurrence':32} {'kernel':18} {'target':7}", *COLUMNS]))
-    found = [(p, name, *k) for p in chosen for name, kernels in recurrences_of(p, real) for k in kinds(kernels)]
+    found = [(p, name, *k) for p in chosen for name, kernels in recurrences_of(p, real) for k in kinds(kernels, options.together)]
     found += [(p, *k) for p in chosen if options.rows for k in rows_of(p, real)]
     for target in options.target or TARGETS:
         for path, name, kernel, function, tiles in found:
