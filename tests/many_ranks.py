@@ -274,7 +274,11 @@ def check_disagreements(group) -> None:
             own(given, **{"group": group, **named})
     layer(x, group=rnndsl.Shards(group, positions=torch.arange(5) + 5 * rank))
     y, _ = layer(x, group=group)
-    assert torch.equal(layer(DTensor.from_local(x, mesh, [Shard(1)]), group=group)[0], y)
+    placed = DTensor.from_local(x, mesh, [Shard(1)])
+    assert torch.equal(layer(placed, group=group)[0], y)
+    for own, named in ((layer, {}), (Recurrent(rnndsl.zoo.Elman, {"D": 3, "H": 3}, dtype=torch.float64), {"group": group})):
+        with raises(TypeError, "a plain tensor"):
+            own(placed, **named)
     for steps, is_wrong in ((4 * size, True), (3 * size, False)):  # of an odd number for each rank, torch gives one piece
         whole = torch.randn(2, steps, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
         wanted, part = layer(whole)[0], whole.clone()
@@ -363,6 +367,8 @@ def check_language_model(group) -> None:
         (logits, state, loss, grads), (own, own_state, own_loss, own_grads) = found
         assert differ(own, [o[:, low:high] for o in logits]) < 1e-9 and differ(tree_leaves(own_state), tree_leaves(state)) < 1e-9
         assert differ([own_loss], [loss]) < 1e-9 and differ(own_grads, grads) < 1e-9
+    with rnndsl.context_parallel(group), raises(ValueError, "one process"):
+        model.generate(tokens, 1)
 
 
 def check_mesh(group) -> None:

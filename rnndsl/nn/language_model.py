@@ -15,6 +15,7 @@ from rnndsl.nn.ragged import EndToEnd
 from rnndsl.nn.sampling import sampled
 from rnndsl.nn.shapes import cell_class
 from rnndsl.runtime.program import program_of
+from rnndsl.runtime.sharded import shards_of
 
 
 class Output(NamedTuple):
@@ -131,9 +132,12 @@ class LanguageModel(nn.Module):
 
         temperature: 0 takes the likeliest token each time. top_k: draw of so many likeliest ones; top_p: of the fewest that have this probability
         together. seed: of the draws; torch's own generator if None. lengths: of prompts with padding behind them. stop: a token behind which
-        a sequence is filled up with it; when all have come to it, no more are made. Raises TypeError or ValueError for what does not fit.
+        a sequence is filled up with it; when all have come to it, no more are made. Raises TypeError or ValueError for what does not fit, and within
+        `context_parallel`.
         """
         self._check(tokens, 2)
+        if shards_of(self, None) is not None:
+            raise ValueError("generate: it runs in one process; call it outside of context_parallel")
         if not tokens.shape[1]:
             raise ValueError("tokens: expected at least one to go on from; begin with a token that stands for a beginning")
         given = [tokens.shape[1]] * tokens.shape[0] if lengths is None else lengths

@@ -13,9 +13,11 @@ from rnndsl.runtime.sizes import axes_text
 
 
 def check_dense(name: str, value: Any) -> None:
-    """Raises TypeError for what is no tensor of entries in a row: sparse ones and their like have no recurrence."""
+    """Raises TypeError for what is no tensor of entries in a row: sparse ones and their like have no recurrence, and of a DTensor only a part is here."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
+    if hasattr(value, "placements"):
+        raise TypeError(f"{name}: expected a plain tensor, got a {type(value).__name__}; a layer takes one that is Shard(1) over the ranks of group=, anything takes its to_local()")
     if value.layout is not torch.strided or value.is_nested or value.is_quantized:
         kind = "a nested one" if value.is_nested else "a quantized one" if value.is_quantized else f"one of layout {value.layout}"
         hint = "; rnndsl.nn.Recurrent takes sequences of different lengths, by lengths= or cu_seqlens=" if value.is_nested else ""
