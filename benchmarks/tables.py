@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from rnndsl.explore import wording  # noqa: E402
-from rnndsl.explore.board import Entry, board_of  # noqa: E402
+from rnndsl.explore.board import Column, Entry, board_of  # noqa: E402
 from rnndsl.tools.bench.report import percent_text, seconds_text, times_text  # noqa: E402
 
 PAGE, RESULTS = ROOT / "docs" / "benchmarks.md", ROOT / "benchmarks" / "results"
@@ -172,24 +172,29 @@ def tiles(data: dict[str, Any]) -> str:
 def learned(data: list[dict[str, Any]]) -> str:
     """The leaderboard of a study, `rnndsl explore --show STUDY --json`."""
     board = board_of(data)
-    titles = [f"{c.name}, longer" if part else c.name for c in board.columns for part in ((0, 1) if c.is_rising else (0,))]
+    (batch,) = {t["batch"] for t in board.settings.training}
+    titles = [title for c in board.columns for title in _learned(c, None, batch)]
     rows = []
     for row in board.rows:
         entries = [row.entries.get(c.name) for c in board.columns]
-        figures = [text for c, e in zip(board.columns, entries, strict=True) for text in _learned(e, c.is_rising)]
+        figures = [text for c, e in zip(board.columns, entries, strict=True) for text in _learned(c, e, batch).values()]
         known = [e for e in entries if e is not None and e.step_seconds is not None]
         rows.append([row.label, *figures, str(known[0].parameters) if known else "", seconds_text(min(e.step_seconds for e in known)) if known else ""])
     notes = [f"{title}: {text}" for title, text in wording.settings_lines(board.settings)]
     return "\n\n".join([table(["cell", *titles, "parameters", "a step"], rows), ". ".join([*wording.remarks(board), *notes]) + "."])
 
 
-def _learned(entry: Entry | None, is_rising: bool) -> list[str]:
+def _learned(column: Column, entry: Entry | None, batch: int) -> dict[str, str]:
+    """Titles and figures of a task; batch: sequences of a step of training."""
+    first, more = (column.name, f"{column.name}, longer") if column.is_rising else (f"{column.name}, {column.metric}", "longer")
+    titles = (first, more, *(("perplexity", "tokens a second") if column.metric == "nats" else ()))
     if entry is None or not entry.runs:
-        return [""] * (2 if is_rising else 1)
-    if not is_rising:
-        return [f"{wording.mean_text(entry)}; {wording.perplexity_text(entry.mean)}"]
-    beyond = "" if entry.beyond is None else f"{wording.beyond_text(entry)}, {entry.beyond:.3f}"
-    return [f"{wording.solved_text(entry)}, {wording.mean_text(entry)}", beyond]
+        return dict.fromkeys(titles, "")
+    mean, far = wording.mean_text(entry), wording.score_text(entry.beyond, column)
+    figures = [f"{wording.solved_text(entry)}, {mean}", f"{wording.beyond_text(entry)}, {far}"] if column.is_rising else [mean, far]
+    if column.metric == "nats":
+        figures += [wording.perplexity_text(entry.mean), f"{batch * sum(column.train) / 2 / entry.step_seconds:,.0f}" if entry.step_seconds else ""]
+    return dict(zip(titles, figures, strict=True))
 
 
 def _change(before: int, after: int) -> str:
