@@ -285,6 +285,12 @@ def test_a_cell_that_fails_hides_no_other(tmp_path):
     assert [(r["status"], r["error"]) for r in records(store)] == [("failed", "ArithmeticError: nobody knows"), ("done", None)]
 
 
+def test_messages_keep_passwords_to_themselves():
+    with pytest.raises(Unfit, match="foo://joe:…@host/x: ") as e:
+        Store("foo://joe:s3c:r@t@host/x", is_new=True)
+    assert "s3c" not in str(e.value)
+
+
 def test_a_search_chooses_rates_and_sizes(tmp_path):
     searching = plan(requests=(Request(dim=4), Request(dim=8)), rates=(1e-4, 1e-2), search=4)
     cases = searching.cases()

@@ -7,6 +7,7 @@ worker ends, or, in a database, by the heartbeats that Optuna keeps.
 """
 
 import os
+import re
 import threading
 import warnings
 from collections import Counter
@@ -18,6 +19,7 @@ from typing import Any, Literal
 
 import optuna
 from filelock import FileLock, Timeout
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -86,13 +88,14 @@ class Store:
 
     def __init__(self, where: str, is_new: bool):
         """where: a folder, or the URL of a database. is_new: whether it may be made. Raises Unfit where there is none, or no database of such a URL."""
-        self.where = where
+        self.where = re.sub(r"(://[^/@]*):[^/]*@", r"\1:…@", where)  # as messages call it: without a password
         self._folder = None if "://" in where else Path(where)
         if self._folder is None:
             try:
-                self._storage: Any = RDBStorage(where, heartbeat_interval=BEAT)
+                with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):  # of heartbeats
+                    self._storage: Any = RDBStorage(where, heartbeat_interval=BEAT)
             except Exception as e:  # of the database's driver, whatever that is
-                raise Unfit(f"{where}: {str(e).splitlines()[0]}") from None
+                raise Unfit(f"{self.where}: {str(e).splitlines()[0]}") from None
             return
         journal = self._folder / JOURNAL
         if not is_new and not journal.is_file():
