@@ -88,7 +88,7 @@ class Store:
 
     def __init__(self, where: str, is_new: bool):
         """where: a folder, or the URL of a database. is_new: whether it may be made. Raises Unfit where there is none, or no database of such a URL."""
-        self.where = re.sub(r"(://[^/@]*):[^/]*@", r"\1:…@", where)  # as messages call it: without a password
+        self.where = re.sub(r"(://[^/:@]*):[^/]*@", r"\1:…@", where)  # as messages call it: without a password
         self._folder = None if "://" in where else Path(where)
         if self._folder is None:
             try:
