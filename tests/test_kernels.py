@@ -84,6 +84,17 @@ def test_what_is_fused_into_the_loop():
     assert "k" in [s.name for s in delta.streams]
 
 
+@pytest.mark.parametrize("name", ZOO)
+def test_no_kernel_is_given_a_matrix_a_step_nor_leaves_its_states_to_be_read(name):
+    """Vectors, and params that do not change, make matrices inside kernels, and what reads a matrix state by vectors is computed there too."""
+    compiled = compiler.compiled(Source("c.rnn", ZOO[name].text))
+    for plan, kernels in zip(compiled.plans, compiled.kernels, strict=True):
+        for k in kernels.recurrences:
+            assert [s.name for s in k.recurrence.streams if s.type.rank > 1] == []
+            is_matrix = any(plan.variable(s).type.rank > 1 for s in k.recurrence.scan.states)
+            assert not is_matrix or name == "FastWeights" or (k.followed is not None and not k.recurrence.exit.whole)  # FastWeights puts out h alone
+
+
 def test_a_local_that_an_output_reads_is_not_fused():
     text = """cell C(D, H):
   input x: [D]

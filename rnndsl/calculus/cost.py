@@ -6,7 +6,7 @@ whatever the schedule: params are left out, since they are read once for many st
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
 from operator import add
@@ -16,6 +16,7 @@ from rnndsl.checks.dims import Dim
 from rnndsl.checks.folding import fold
 from rnndsl.checks.prelude import body_of
 from rnndsl.functions import FUNCTIONS
+from rnndsl.plan.hoist import scales
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan
 
 NONE = Dim.of(0)
@@ -180,6 +181,8 @@ def _of_operation(expr: Apply) -> tuple[Dim, Dim]:
     if row is not None and row.cost == (0, 0):
         return NONE, NONE
     factor = Dim.of(_complex_factor(expr))
+    if scales(expr):
+        return n * Dim.of(_complex_factor(replace(expr, op="*"))), NONE
     if op == "@":
         return _product(expr) * factor, NONE
     if op in ("sum", "mean", "cumsum"):

@@ -143,7 +143,7 @@ def _followed(plan: Plan, recurrence: Recurrence, alone: Sweep | Refusal) -> Swe
         sweep = _swept(plan, lowered(plan, recurrence, unroll=False)[1])
     except Unsupported:
         return None
-    return sweep if sweep.split == alone.split else None
+    return sweep if sweep.split.heads == alone.split.heads else None
 
 
 def _split(plan: Plan, step: Step, forwards: Program) -> Split:

@@ -103,6 +103,11 @@ def spreads(expr: Expr) -> bool:
     return expr.op in ("outer", "diag", "eye") or ((expr.op in ENTRIES or expr.op == "transpose") and any(spreads(a) for a in expr.args))
 
 
+def scales(expr: Expr) -> bool:
+    """Whether it is a product by a diagonal matrix, which is elementwise."""
+    return isinstance(expr, Apply) and expr.op == "@" and expr.type.rank > 0 and any(isinstance(a, Apply) and a.op == "diag" for a in expr.args)
+
+
 def of_params(expr: Expr) -> bool:
     """Whether it makes a matrix of params that are vectors, and of no matrix."""
     if not (spreads(expr) and any(isinstance(n, Ref) and n.role not in ("size", "hyper") for n in walk(expr))):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Type, Update, walk
 from rnndsl.functions import ENTRIES
 from rnndsl.plan.dependence import strongly_connected
-from rnndsl.plan.hoist import of_params, spreads
+from rnndsl.plan.hoist import of_params, scales, spreads
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of, names_of
 
 _TYPICAL = 64  # the value of a size where two formulas are compared
@@ -264,7 +264,7 @@ def _readers_in_run(plan: Plan, entered: tuple[Recurrence, ...]) -> dict[str, se
 
 
 def _elementwise(expr: Expr) -> bool:
-    return all(n.op in _FUSED or spreads(n) for n in walk(expr) if isinstance(n, Apply))
+    return all(n.op in _FUSED or spreads(n) or scales(n) for n in walk(expr) if isinstance(n, Apply))
 
 
 def _streams_of(expr: Expr, plan: Plan) -> list[Ref]:
