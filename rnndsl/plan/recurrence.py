@@ -188,7 +188,7 @@ def _with_reads(plan: Plan, recurrence: Recurrence) -> Recurrence:
             name = f"{let.name}.{len(ahead)}"
             ahead.append(Let(name, expr, span=let.span))
             return Ref(name, "local", expr.type)
-        if expr.op not in ("@", "+", "-", "*", "/", "neg", "broadcast", "diag"):
+        if expr.op not in ("@", "dot", "+", "-", "*", "/", "neg", "broadcast", "diag"):
             return None
         args = [moved(a, let) for a in expr.args]
         return None if None in args else Apply(expr.op, tuple(args), expr.type, expr.static)  # type: ignore[arg-type]
@@ -215,11 +215,12 @@ def _with_reads(plan: Plan, recurrence: Recurrence) -> Recurrence:
 
 
 def reads_state(expr: Expr) -> bool:
-    """Whether it is a product of a vector and a matrix that is made of matrix states."""
-    if not (isinstance(expr, Apply) and expr.op == "@" and expr.type.rank == 1):
+    """Whether it is a product of a vector and a matrix that is made of matrix states, or one inside heads of a vector and states that have heads."""
+    if not isinstance(expr, Apply) or not ((expr.op == "@" and expr.type.rank == 1) or (expr.op == "dot" and expr.type.heads)):
         return False
-    reached = [any(isinstance(n, Ref) and n.role == "state" and n.type.rank == 2 for n in walk(a)) for a in expr.args]
-    return any(r and a.type.rank == 2 for r, a in zip(reached, expr.args, strict=True)) and not all(reached)
+    rank = 2 if expr.op == "@" else 1
+    reached = [any(isinstance(n, Ref) and n.role == "state" and n.type.rank == rank for n in walk(a)) for a in expr.args]
+    return any(r and a.type.rank == rank for r, a in zip(reached, expr.args, strict=True)) and not all(reached)
 
 
 def _reaches(expr: Expr, scan: Scan, body: dict[str, Let]) -> bool:
@@ -264,7 +265,7 @@ def _readers_in_run(plan: Plan, entered: tuple[Recurrence, ...]) -> dict[str, se
 
 
 def _elementwise(expr: Expr) -> bool:
-    return all(n.op in _FUSED or spreads(n) or scales(n) for n in walk(expr) if isinstance(n, Apply))
+    return all(n.op in _FUSED or spreads(n) or scales(n) or (n.op == "heads" and isinstance(n.args[0], Ref)) for n in walk(expr) if isinstance(n, Apply))
 
 
 def _streams_of(expr: Expr, plan: Plan) -> list[Ref]:
