@@ -113,6 +113,7 @@ CASES = [
     *(dense(name, EXAMPLES / f"{name}.rnn", batch, size) for name in ("gru", "lstm") for size in (128, 512) for batch in (1, 16, 64)),
     matrices("gated_delta_net"),
     matrices("gla", M=64),
+    Case("mamba", ZOO / "mamba.rnn", Settings(4, 512, {"H": 128, "K": 16, "M": 8}, against=("loop",), backends=("cpu",), scopes=("layer",))),
     one_step("para-gru", EXAMPLES / "para_gru.rnn", ("loop", "pararnn"), (GRUStep,), H=256),
     one_step("lstm", EXAMPLES / "lstm.rnn", ("loop",), (LSTMStep,), H=256),
     one_step("gated-delta-net", ZOO / "gated_delta_net.rnn", ("loop",), (), N=4, K=32, V=32),

@@ -30,6 +30,8 @@ RUN = ("rnn", "python", "console", "sh", "bash")
 # Blocks that are not run, by page and a part of their text: why.
 NOT_RUN = {
     ("what_cells_learn.md", "rnndsl explore Elman"): "an hour of training; test_documents.py checks the tables",
+    ("what_cells_learn.md", "--task text"): "half an hour of training; test_documents.py checks the tables",
+    ("what_cells_learn.md", "--task lorenz"): "minutes of training; test_documents.py checks the tables",
     ("what_cells_learn.md", "rnndsl explore examples/explore"): "minutes of training; test_documents.py checks the tables",
     ("index.md", 'pip install ".[cpu,plot]"'): "installs the project",
     ("README.md", "python examples/sequential_digits.py"): "installs the project; test_digits_learn runs the example",
