@@ -30,6 +30,7 @@ RUN = ("rnn", "python", "console", "sh", "bash")
 # Blocks that are not run, by page and a part of their text: why.
 NOT_RUN = {
     ("what_cells_learn.md", "rnndsl explore Elman"): "an hour of training; test_documents.py checks the tables",
+    ("what_cells_learn.md", "--task parity,keep_nth"): "half an hour of training; test_documents.py checks the tables",
     ("what_cells_learn.md", "--task text"): "half an hour of training; test_documents.py checks the tables",
     ("what_cells_learn.md", "--task lorenz"): "minutes of training; test_documents.py checks the tables",
     ("what_cells_learn.md", "rnndsl explore examples/explore"): "minutes of training; test_documents.py checks the tables",
