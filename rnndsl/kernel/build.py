@@ -47,7 +47,7 @@ class RecurrenceKernels:
     channel: ChannelKernel | Refusal
     newton: NewtonStep | Refusal
     chunked: ChunkForm | Refusal
-    followed: Sweep | None = None  # the sweep with what follows the recurrence as outputs, where units divide that as they divide the states
+    followed: Sweep | None = None  # the sweep with what follows the recurrence as outputs, where units divide heads as they do without it
 
 
 @dataclass(frozen=True)
