@@ -34,7 +34,7 @@ def leave(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 def _in_part(item: pytest.Item) -> bool:
     mark = item.get_closest_marker("part")
-    return mark is None or item.callspec.id in mark.args
+    return mark is None or (hasattr(item, "callspec") and item.callspec.id in mark.args)
 
 
 class Record:

@@ -1,5 +1,6 @@
 """Where lines of generated Python break: lists of arguments, heads of functions, statements and what is returned."""
 
+import itertools
 import textwrap
 from collections.abc import Sequence
 
@@ -47,10 +48,15 @@ def called(before: str, items: Sequence[str], indent: int = 4, after: str = "") 
     return f"{before}(\n{pad}    {filled(items, indent + 4)}\n{pad}){after}"
 
 
-def within_brackets(line: str, indent: int = 4) -> str:
-    """A line of which all that is long stands in brackets, over several lines where it is; a template sets the first line's indent."""
-    lines = textwrap.wrap(line, WIDTH - indent - 4, break_long_words=False, break_on_hyphens=False)
-    return line if len(line) + indent <= WIDTH else f"\n{' ' * (indent + 4)}".join(lines)
+def within_brackets(line: str, indent: int = 4, depth: int = 1) -> str:
+    """A line of which all that is long stands in brackets, over several lines where it is, which break inside brackets; a template sets the first line's indent.
+    depth: the brackets that are open before it."""
+    if len(line) + indent <= WIDTH:
+        return line
+    depths = itertools.accumulate(((c in "([{") - (c in ")]}") for c in line), initial=depth)
+    kept = "".join("\0" if c == " " and not d else c for c, d in zip(line, depths, strict=False))
+    lines = textwrap.wrap(kept, WIDTH - indent - 4, break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * (indent + 4)}".join(lines).replace("\0", " ")
 
 
 def assigned(name: str, code: str, indent: int = 4) -> list[str]:
