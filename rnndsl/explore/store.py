@@ -168,7 +168,7 @@ class Store:
     def _fail_those_left(self, group: Group) -> None:
         """Ends the trials whose workers died."""
         if self._folder is None:
-            with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+            with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
                 optuna.storages.fail_stale_trials(group.study)
             return
         for trial in group.trials:

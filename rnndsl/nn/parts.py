@@ -12,13 +12,11 @@ from rnndsl.runtime.sharded import shards_of
 
 def sequences_of(module: Any, group: Any, lengths: Any, cu_seqlens: Any, x: Tensor, state: Any) -> Whole:
     """The sequences of a batch [B, T, ...], as `ragged.sequences` has them, or, over ranks, `nn.ranks.part_of`. group: what a call of a module was given. Raises
-    what these do, and ValueError for a state that sequences inside a row cannot be given."""
+    what these do."""
     if isinstance(lengths, Whole):  # of the module around this one
         return lengths
     shards = shards_of(module, group)
     if shards is None:
         return ragged.sequences(lengths, cu_seqlens, x.shape[0], x.shape[1], x.device)
-    if cu_seqlens is not None and state is not None:
-        raise ValueError("cu_seqlens: over ranks expected a batch of one, in which sequences stand end to end, no lengths and no state")
-    found: Whole = import_module("rnndsl.nn.ranks").part_of(shards, x.shape[0], x.shape[1], lengths, cu_seqlens, x.device)
+    found: Whole = import_module("rnndsl.nn.ranks").part_of(shards, x.shape[0], x.shape[1], lengths, cu_seqlens, state is not None, x.device)
     return found

@@ -29,10 +29,11 @@ def as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @as_it_is
-def part_of(shards: Any, batch: int, steps: int, lengths: Any, cu_seqlens: Any, device: torch.device) -> "Part":
+def part_of(shards: Any, batch: int, steps: int, lengths: Any, cu_seqlens: Any, has_state: bool, device: torch.device) -> "Part":
     """The part that a rank has of sequences. steps: its own; lengths, cu_seqlens: of the whole sequences, the same on every rank, one of them or none. Raises
-    what `ragged.padded` and `end_to_end` raise of all steps, ValueError where both are given, or a row is not alone, and RankError where ranks differ in them."""
-    if cu_seqlens is not None and (lengths is not None or batch != 1):
+    what `ragged.padded` and `end_to_end` raise of all steps; ValueError where both are given, a row is not alone, or there is a state, which sequences inside a
+    row cannot be given; RankError where ranks differ in them."""
+    if cu_seqlens is not None and (lengths is not None or has_state or batch != 1):
         raise ValueError("cu_seqlens: over ranks expected a batch of one, in which sequences stand end to end, no lengths and no state")
     wire = wire_of(shards)
     wire.calls += 1
