@@ -326,10 +326,11 @@ def test_a_failing_candidate_is_reported(folder, capsys, monkeypatch):
 
 
 def test_a_candidate_that_takes_too_long_is_given_up():
-    start = time.perf_counter()
+    slept = False
     with pytest.raises(TookTooLong, match="more than 0.05 s"), time_limit(0.05):
         time.sleep(5)
-    assert time.perf_counter() - start < 4
+        slept = True
+    assert not slept
     with pytest.raises(TookTooLong), time_limit(0.05):
         try:
             time.sleep(5)
