@@ -14,6 +14,8 @@ from rnndsl.devices import Cost, Device
 SEQUENTIAL, PARALLEL = "sequential", "parallel"
 EXACT, NEWTON, CHUNKED = "exact scan", "newton", "chunked"  # what runs side by side
 WARP = 32
+PARALLEL_CUTS = frozenset(("lanes", "lane_steps"))
+CUTS = frozenset(("channels", "ahead", "warps")) | PARALLEL_CUTS  # what `layer.tiles` has of a kernel of channels
 _SMALL = 64  # operations of a step of which four fit in the registers of a lane
 
 
@@ -215,9 +217,9 @@ def choose(
     """The tiles that the model predicts to be fastest, within a schedule and with the entries of `wish`, whatever it thinks of them. Without
     wishes they fit into registers and shared memory, if any do."""
     found = list(candidates(work, max(1, channels), max(1, steps), itemsize=itemsize, warp=int(device.warp)))
-    wanted = {"sequential": SEQUENTIAL, "newton": PARALLEL}.get(schedule)
-    if wish and ("lanes" in wish or "lane_steps" in wish):
-        wanted = PARALLEL
+    wanted = {SEQUENTIAL: SEQUENTIAL, NEWTON: PARALLEL}.get(schedule)
+    if wanted is None and wish:
+        wanted = PARALLEL if PARALLEL_CUTS & wish.keys() else SEQUENTIAL if "ahead" in wish else None
     fitting = [t for t in found if t.schedule == wanted] or found
     fitting = [t for t in fitting if fits(work, t, device, backward)] or fitting
     if wish:

@@ -1,6 +1,7 @@
 """Kernels of whole steps in Triton: recurrences whose channels meet, against the reference and the oracle, in Triton's interpreter or on a GPU."""
 
 import re
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import torch
 
 import rnndsl
 from rnndsl.devices import USUAL, of_architecture
-from rnndsl.runtime.choice import backend_for
+from rnndsl.runtime.choice import TILES, backend_for
 from rnndsl.runtime.triton import cut, tile_launch
 from rnndsl.runtime.triton.precision import of_products
 from rnndsl.runtime.triton.tiled import Sized
@@ -92,15 +93,38 @@ def test_programs_that_cannot_compute_together():
     assert [tile_launch.shared_cut(sized, {"together": n}, asked).warps for n in (32, 64, 128)] == [16, 16, 8]
 
 
-@pytest.mark.parametrize(
-    ("name", "tiles", "why"),
-    [("DeltaNet", {"together": 2}, "multiplies by no matrix of params, of which programs could have parts"), ("RHN", {"stages": 1}, "has no stages")],
-)
-def test_what_is_asked_for_in_vain_is_said(name, tiles, why):
-    layer = layer_of(ZOO[name].text, name, sizes_of(ZOO[name].text, name), backend="triton").to(DEVICE)
+ASKED = {"rows": 2, "channels": 64, "ahead": 8, "lanes": 16, "lane_steps": 2, "warps": 2, "together": 4, "stages": 1, "graph": 8}
+OF_CHANNELS = {"rows", "together", "stages", "graph"}
+IN_VAIN = {
+    ("ParaGRU", "auto"): OF_CHANNELS, ("ParaGRU", "sequential"): {*OF_CHANNELS, "lanes", "lane_steps"}, ("ParaGRU", "newton"): {*OF_CHANNELS, "ahead"},
+    ("MGU", "sequential"): {"channels", "ahead", "lanes", "lane_steps"}, ("DeltaNet", "auto"): {"channels", "ahead", "lanes", "lane_steps", "together"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "schedule"), IN_VAIN)
+def test_what_is_asked_for_is_so_or_is_said_to_be_in_vain(name, schedule):
+    """Whatever tiles are asked for, of each kind of kernel."""
+    assert {*ASKED} == {*TILES}
+    cls = getattr(rnndsl.load(f"{ZOO[name].text}# {schedule}\n"), name)  # a class that has said nothing yet
+    layer = cls(**sizes_of(ZOO[name].text, name), backend="triton", schedule=schedule).to(DEVICE)
+    x = torch.randn(1, 64, 3, device=DEVICE)
+    for key, value in ASKED.items():
+        layer.tiles = {key: value} | ({"stages": 1} if key == "graph" and name != "ParaGRU" else {})
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            plan = layer.plan_for(x)[0]
+        assert [str(w.message).startswith(f"tiles: {name}: `") for w in said] == [True] * (key in IN_VAIN[name, schedule]), key
+        if not said:
+            words = {"rows": "2 rows", "warps": "2 warps", "together": "4 compute the same rows", "stages": "products of matrices in PyTorch", "graph": "kernels"}
+            assert getattr(plan.forward, key) == value if plan.forward else words[key] in plan.why
+
+
+@pytest.mark.parametrize(("tiles", "why"), [({"together": 4, "stages": 1}, "has no stages, since its programs"), ({"stages": 0, "graph": 4}, "has no graph, since it has no stages")])
+def test_tiles_that_exclude_each_other(tiles, why):
+    layer = rnndsl.load(f"{ZOO['ATR'].text}# exclusive\n").ATR(**sizes_of(ZOO["ATR"].text, "ATR"), backend="triton", schedule="sequential").to(DEVICE)
     layer.tiles = tiles
-    with pytest.warns(UserWarning, match=f"tiles: {name}: `.` {why}; each of its programs computes whole steps, with the same numbers"):
-        layer.plan_for(*(x.to(DEVICE) for x in random_inputs(layer, 1, 1)))
+    with pytest.warns(UserWarning, match=why):
+        layer.plan_for(torch.randn(1, 2, 3, device=DEVICE))
 
 
 def test_matrix_states_are_rows_of_products():

@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import os
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -39,7 +40,7 @@ from rnndsl.runtime.triton.stages import Staged
 from rnndsl.runtime.triton.step import step
 from rnndsl.runtime.triton.tile_runnable import TileLaunched
 from rnndsl.runtime.triton.tiled import Tiled
-from rnndsl.tiles import NEWTON, SEQUENTIAL, Tiles, choose
+from rnndsl.tiles import CUTS, NEWTON, PARALLEL_CUTS, SEQUENTIAL, Tiles, choose
 
 ROUNDS = "rounds"  # in the wish of a key
 PREDICTED = "predicted by a model, not measured; rnndsl tune measures"
@@ -167,14 +168,13 @@ class Triton(Backend):
             plain = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype)
             if ROUNDS in key.wish.split(","):
                 return self._solver(key, kernels, plain)
-            launched = TileLaunched(kernels, key.dtype, _wish(key), plain, device_of, functools.partial(self._staged, key, kernels, plain))
-            for why in launched.unheeded:
-                say_once(key.cls, f"tiles: {key.cls.__name__}: `{key.name}` {why}; each of its programs computes whole steps, with the same numbers")
-            return launched
-        reference = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype, kernels.own, kernels.follows)
-        schedule = key.wish.split(",")[0]
-        wish = {n: v for n, v in _wish(key).items() if n not in ("rows", "together", "stages", "graph")}
-        return Launched(kernels, _boxes(key, kernels), key.dtype, schedule, wish, _label(key), reference)
+            launched: TileLaunched | Launched = TileLaunched(kernels, key.dtype, _wish(key), plain, device_of, functools.partial(self._staged, key, kernels, plain))
+        else:
+            reference = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype, kernels.own, kernels.follows)
+            launched = Launched(kernels, _boxes(key, kernels), key.dtype, key.wish.split(",")[0], _wish(key), _label(key), reference)
+        for why in launched.unheeded:
+            say_once(key.cls, f"tiles: {key.cls.__name__}: `{key.name}` {why}; it runs without, with the same numbers")
+        return launched
 
     def _solver(self, key: Key, kernels: Tiled, reference: Any) -> Solver:
         """The rounds of a recurrence."""
@@ -231,23 +231,39 @@ class Launched(OfKernels):
         """What calls with such streams are called in a table of measurements."""
         return f"{self.label}, {str(streams).removeprefix('torch.')} streams"
 
+    @property
+    def cut(self) -> dict[str, int]:
+        """What kernels of channels are cut by, of what is asked for."""
+        return {n: v for n, v in self.wish.items() if n in CUTS}
+
+    @property
+    def unheeded(self) -> Iterator[str]:
+        """Of what was asked for in vain, why; no stages and no graphs of them is what there is."""
+        for n, value in self.wish.items():
+            if n not in CUTS and value:
+                yield f"has no {n}, since its channels do not meet inside a step"
+            elif n in PARALLEL_CUTS and (self.schedule == SEQUENTIAL or self.kernels.parallel is None):
+                yield f"has no {n}, since it goes step by step"
+            elif n == "ahead" and (self.schedule == NEWTON or PARALLEL_CUTS & self.wish.keys()) and self.kernels.parallel is not None:
+                yield "has no ahead, since it is parallel over time"
+
     def tiles(self, batch: int, steps: int, device: torch.device, streams: torch.dtype, backward: bool = False) -> tuple[Tiles, str]:
         """How a call with such streams is cut, and why."""
         channels = batch * self.kernels.count
-        if self.schedule == "auto" and not self.wish:
+        if self.schedule == "auto" and not self.cut:
             known = tuned.find(device_of(device).name, self.named(streams), channels, steps, backward)
             if known is not None and (known.schedule == SEQUENTIAL or self.kernels.parallel is not None):
                 return known, "measured by rnndsl tune"
         known = self.chosen.get((channels, steps, device, streams, backward))
         if known is None:
-            known = choose(self.kernels.costs, channels, steps, device_of(device), self.schedule, self.wish, backward, streams.itemsize)
+            known = choose(self.kernels.costs, channels, steps, device_of(device), self.schedule, self.cut, backward, streams.itemsize)
             self.chosen[channels, steps, device, streams, backward] = known
         return known, self._why()
 
     def _why(self) -> str:
-        if self.schedule == "auto" and not self.wish:
+        if self.schedule == "auto" and not self.cut:
             return PREDICTED
-        return "asked for by layer.tiles" if self.wish else f"schedule={self.schedule!r}"
+        return "asked for by layer.tiles" if self.cut else f"schedule={self.schedule!r}"
 
     def forward(self, call: Call) -> list[Tensor]:
         tiles, _ = self.tiles(call.first[0].shape[0], call.steps, call.first[0].device, self.streams_of(call))

@@ -51,11 +51,19 @@ class TileLaunched(OfKernels):
 
     @property
     def unheeded(self) -> Iterator[str]:
-        """Why what was asked for is not what runs."""
-        if self.wish.get("stages") and self.staged is None:
-            yield "has no stages"
+        """Of what was asked for in vain, why; no stages and no graphs of them is what there may be in any case."""
+        for n in self.wish:
+            if n not in ("rows", "warps", "together", "stages", "graph"):
+                yield f"has no {n}, since its channels meet inside a step"
         if "together" in self.wish and not self.together:
             yield "multiplies by no matrix of params, of which programs could have parts"
+        asked = [n for n in ("stages", "graph") if self.wish.get(n)]
+        if asked and self.together:
+            yield f"has no {asked[0]}, since its programs compute together"
+        elif asked and self.staged is None:
+            yield f"has no {asked[0]}" + (" of stages" if asked[0] == "graph" else "")
+        elif asked == ["graph"] and self.wish.get("stages") == 0:
+            yield "has no graph, since it has no stages"
 
     @property
     def fits(self) -> bool:
