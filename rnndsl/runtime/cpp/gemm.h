@@ -29,9 +29,10 @@ template <class T, long LANES> INLINE void store(T* to, Vec<T> vector) {
 
 // ---- Products with panels ----
 
-// The most rows of a tile: with PANEL outputs, its sums, one input and the panel's vectors fill the registers.
+// The most rows of a tile: with PANEL outputs, its sums, one input and the panel's vectors stay in registers. More than 8 rows, where these lie a power of two
+// apart, would not stay in the first cache together.
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr long TALLEST = 12;
+constexpr long TALLEST = 8;
 #else
 constexpr long TALLEST = 6;
 #endif
@@ -93,14 +94,13 @@ INLINE void tile_of(long height, const T* x, long x_stride, const T* panels, T* 
   tile<T, IN, OUTS, ROWS>(x, x_stride, panels, y, y_stride);
 }
 
-// All rows by OUTS outputs, in tiles of one height, of which the last may take rows of the one before again: the panels come from L3 once, then from
-// L1 or L2.
+// All rows by OUTS outputs, in tiles, of which the last may take a row of the one before again: the panels come from L3 once, then from L1 or L2.
 template <class T, long IN, long OUTS, long SHORTEST, long HIGHEST>
 void columns(long rows, const T* x, long x_stride, const T* panels, T* y, long y_stride) {
-  const long tiles = std::max(1l, ceil_div(rows, HIGHEST));
-  long height = ceil_div(rows, tiles);
-  if (height > EACH && height % 2) height = tiles == 1 ? ceil_div(rows, 2) : height + 1;
-  for (long begin = 0; begin < rows; begin += height) {
+  for (long begin = 0, height; begin < rows; begin += height) {
+    const long left = rows - begin;
+    if (left == HIGHEST || left >= HIGHEST + SHORTEST) height = HIGHEST;
+    else height = std::max(SHORTEST, left > EACH ? ceil_div(left, 2) : left);
     const long r = std::min(begin, rows - height);
     tile_of<T, IN, OUTS, SHORTEST, HIGHEST>(height, x + r * x_stride, x_stride, panels, y + r * y_stride, y_stride);
   }
