@@ -37,7 +37,7 @@ class Function(Scope):
 
     def write(self) -> list[str]:
         """All lines."""
-        write_arguments(self)
+        write_arguments(self, 1)
         self._uniform()
         self._units()
         return self.lines
@@ -101,7 +101,8 @@ class Function(Scope):
         self._after()
 
     def _unit(self, depth: int) -> None:
-        """One unit: its memory, the loop over time, and what is left at the end."""
+        """One unit: its memory, the loop over time, and what is left at the end. Names are its own, so that no store through a pointer may change them."""
+        write_arguments(self, depth)
         for n in sorted(self.kept):
             self.put(f"T* {self.memory_of(n)} = memory.take<T>(ROWS * {cpp_text.bracketed(self.volume(self.shape_domain(n)))});", depth)
         take_memory(self, depth)

@@ -539,20 +539,13 @@ INLINE Vec<T> only(Vec<T> v, T other, std::integer_sequence<int, I...>) {
   return math::Signed<Vec<T>>{(I < count ? -1 : 0)...} ? v : math::broadcast<Vec<T>>(other);
 }
 
-template <class T, int n> struct VectorOfLength { typedef T type __attribute__((vector_size(n * sizeof(T)))); };
+// The entries of a vector, those that differ from their place in the bits of BY.
+template <int BY, class V, int... LANE> INLINE V exchanged(V v, std::integer_sequence<int, LANE...>) { return V{v[LANE ^ BY]...}; }
 
-// The n entries of a vector made one by f(a, b): its halves, the halves of that, and so on
-template <class T, int n, class V, class F> INLINE T fold(V v, F f) {
-  if constexpr (n == 2) {
-    return f(T(v[0]), T(v[1]));
-  } else if constexpr (sizeof(V) == 16) {
-    return f(f(T(v[0]), T(v[2])), f(T(v[1]), T(v[3])));
-  } else {
-    typename VectorOfLength<T, n / 2>::type low, high;
-    std::memcpy(&low, &v, sizeof(low));
-    std::memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof(low), sizeof(high));
-    return fold<T, n / 2>(f(low, high), f);
-  }
+// The entries of a vector made one by f(a, b): its halves, the halves of that, and so on. All stays in registers.
+template <class T, int n = WIDTH<T>, class F> INLINE T fold(Vec<T> v, F f) {
+  if constexpr (n == 1) return v[0];
+  else return fold<T, n / 2>(f(v, exchanged<n / 2>(v, std::make_integer_sequence<int, WIDTH<T>>())), f);
 }
 
 // U native vectors of T, of whose entries the first N count
@@ -613,7 +606,7 @@ template <class T, int U, int N = U * WIDTH<T>> struct Lanes {
     constexpr int LAST = (N - 1) / W;
     Vec<T> total = only<T, count(LAST)>(v[LAST], neutral, Indices());
     repeat<LAST>([&](auto u) INLINED { total = f(total, v[u]); });
-    return fold<T, W>(total, f);
+    return fold<T>(total, f);
   }
 };
 

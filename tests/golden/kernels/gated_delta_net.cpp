@@ -29,6 +29,16 @@ EXPORT void S_forward(const Call& call) {
     const long start = block * BLOCK;
     auto run = [&](auto extent) {
       constexpr long EXTENT = decltype(extent)::value;
+      const Array Sd_in_ = call.arrays[0];
+      const Array S_in_ = call.arrays[1];
+      const Array k_ = call.arrays[2];
+      const Array S_in2_ = call.arrays[3];
+      const Array y_read_0_ = call.arrays[4];
+      const Array S_first_[] = {call.arrays[5]};
+      const Array S_1_initial_ = call.arrays[6];
+      const Array S_all_ = call.arrays[7];
+      const Array S_1_final_ = call.arrays[8];
+      const Array y_read_out_ = call.arrays[9];
       T* Sd_kept_ = memory.take<T>(ROWS * (K_ * EXTENT));
       T* v_kept_ = memory.take<T>(ROWS * EXTENT);
       T* v_2_kept_ = memory.take<T>(ROWS * EXTENT);
@@ -155,6 +165,24 @@ EXPORT void S_backward(const Call& call) {
     const long start = block * BLOCK;
     auto run = [&](auto extent) {
       constexpr long EXTENT = decltype(extent)::value;
+      const Array Sd_in_ = call.arrays[0];
+      const Array S_in_ = call.arrays[1];
+      const Array k_ = call.arrays[2];
+      const Array S_in2_ = call.arrays[3];
+      const Array y_read_0_ = call.arrays[4];
+      const Array S_first_[] = {call.arrays[5]};
+      const Array S_1_initial_ = call.arrays[6];
+      const Array S_all_ = call.arrays[7];
+      const Array d_S_ = call.arrays[8];
+      const Array d_S_1_final_ = call.arrays[9];
+      const Array d_y_read_ = call.arrays[10];
+      const Array d_Sd_in_ = call.arrays[11];
+      const Array d_S_in_ = call.arrays[12];
+      const Array d_k_ = call.arrays[13];
+      const Array d_S_in2_ = call.arrays[14];
+      const Array d_y_read_0_ = call.arrays[15];
+      const Array d_S_1_first_ = call.arrays[16];
+      T* d_S_1_initial_ = call.arrays[17].at<T>(0, 0);
       T* Sd_kept_ = memory.take<T>(ROWS * (K_ * EXTENT));
       T* v_kept_ = memory.take<T>(ROWS * EXTENT);
       T* v_2_kept_ = memory.take<T>(ROWS * EXTENT);
@@ -383,6 +411,17 @@ EXPORT void step(const Call& call) {
   const Units units(call, 1, ROWS);
   parallel(call, units.count(), [&](long unit, Memory& memory) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
+    const Array x_ = call.arrays[0];
+    const T* W_q_ = call.arrays[1].at<const T>(0, 0);
+    const T* W_k_ = call.arrays[2].at<const T>(0, 0);
+    const T* W_v_ = call.arrays[3].at<const T>(0, 0);
+    const T* w_b_ = call.arrays[4].at<const T>(0, 0);
+    const T* w_a_ = call.arrays[5].at<const T>(0, 0);
+    const T* A_log_ = call.arrays[6].at<const T>(0, 0);
+    const Array S_first_[] = {call.arrays[7]};
+    const Array S_1_initial_{};  // nothing is reset
+    const Array S_all_ = call.arrays[8];
+    const Array y_out_ = call.arrays[9];
     T* W_k_x_kept_ = memory.take<T>(ROWS * (N_ * K_));
     T* v_kept_ = memory.take<T>(ROWS * (N_ * K_));
     T* v_2_kept_ = memory.take<T>(ROWS * N_);

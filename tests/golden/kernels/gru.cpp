@@ -27,6 +27,17 @@ EXPORT void h_forward(const Call& call) {
   parallel(call, units, [&](long unit, Memory& memory, Crew& crew) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
     const auto ahead = [&](const Array& a) { return rows > 1 ? a.batch : a.time * AHEAD; };
+    const Array W_x_product_ = call.arrays[0];
+    const T* b_r_ = call.arrays[1].at<const T>(0, 0);
+    const T* b_z_ = call.arrays[2].at<const T>(0, 0);
+    const T* b_n_ = call.arrays[3].at<const T>(0, 0);
+    const T* W_h_ = call.arrays[4].at<const T>(0, 0);
+    const T* c_n_ = call.arrays[5].at<const T>(0, 0);
+    const Array h_first_[] = {call.arrays[6]};
+    const Array h_1_initial_ = call.arrays[7];
+    const Array h_all_ = call.arrays[8];
+    const Array h_1_final_ = call.arrays[9];
+    const Array W_h_h_1_saved_ = call.arrays[10];
     T* W_h_h_1_kept_ = memory.take<T>(ROWS * (3*H_));
     T* h_1_rows_ = memory.take<T>(ROWS * H_);
     for (long t = 0; t < call.steps; ++t) {
@@ -117,6 +128,28 @@ EXPORT void h_backward(const Call& call) {
   parallel(call, units, [&](long unit, Memory& memory, Crew& crew) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
     const auto ahead = [&](const Array& a) { return rows > 1 ? a.batch : a.time * AHEAD; };
+    const Array W_x_product_ = call.arrays[0];
+    const T* b_r_ = call.arrays[1].at<const T>(0, 0);
+    const T* b_z_ = call.arrays[2].at<const T>(0, 0);
+    const T* b_n_ = call.arrays[3].at<const T>(0, 0);
+    const T* W_h_ = call.arrays[4].at<const T>(0, 0);
+    const T* c_n_ = call.arrays[5].at<const T>(0, 0);
+    const Array h_first_[] = {call.arrays[6]};
+    const Array h_1_initial_ = call.arrays[7];
+    const Array h_all_ = call.arrays[8];
+    const Array d_h_ = call.arrays[9];
+    const Array d_h_1_final_ = call.arrays[10];
+    const Array d_W_x_product_ = call.arrays[11];
+    T* d_b_r_ = call.arrays[12].at<T>(0, 0);
+    T* d_b_z_ = call.arrays[13].at<T>(0, 0);
+    T* d_b_n_ = call.arrays[14].at<T>(0, 0);
+    T* d_W_h_ = call.arrays[15].at<T>(0, 0);
+    T* d_c_n_ = call.arrays[16].at<T>(0, 0);
+    const Array d_h_1_first_ = call.arrays[17];
+    T* d_h_1_initial_ = call.arrays[18].at<T>(0, 0);
+    const Array left0_ = call.arrays[19];
+    const Array right0_ = call.arrays[20];
+    const Array W_h_h_1_saved_ = call.arrays[21];
     T* W_h_h_1_kept_ = memory.take<T>(ROWS * (3*H_));
     T* z_kept_ = memory.take<T>(ROWS * H_);
     T* v_kept_ = memory.take<T>(ROWS * H_);
@@ -314,6 +347,21 @@ EXPORT void step(const Call& call) {
   const Units units(call, 1, ROWS);
   parallel(call, units.count(), [&](long unit, Memory& memory) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
+    const Array x_ = call.arrays[0];
+    const T* W_r_ = call.arrays[1].at<const T>(0, 0);
+    const T* W_z_ = call.arrays[2].at<const T>(0, 0);
+    const T* W_n_ = call.arrays[3].at<const T>(0, 0);
+    const T* R_r_ = call.arrays[4].at<const T>(0, 0);
+    const T* R_z_ = call.arrays[5].at<const T>(0, 0);
+    const T* R_n_ = call.arrays[6].at<const T>(0, 0);
+    const T* b_r_ = call.arrays[7].at<const T>(0, 0);
+    const T* b_z_ = call.arrays[8].at<const T>(0, 0);
+    const T* b_n_ = call.arrays[9].at<const T>(0, 0);
+    const T* c_n_ = call.arrays[10].at<const T>(0, 0);
+    const Array h_first_[] = {call.arrays[11]};
+    const Array h_1_initial_{};  // nothing is reset
+    const Array h_all_ = call.arrays[12];
+    const Array h_out_ = call.arrays[13];
     T* W_r_x_kept_ = memory.take<T>(ROWS * H_);
     T* R_r_h_1_kept_ = memory.take<T>(ROWS * H_);
     T* W_z_x_kept_ = memory.take<T>(ROWS * H_);

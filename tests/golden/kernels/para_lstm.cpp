@@ -32,6 +32,20 @@ EXPORT void c_h_forward(const Call& call) {
     const long start = block * BLOCK;
     auto run = [&](auto extent) {
       constexpr long EXTENT = decltype(extent)::value;
+      const Array W_x_product_ = call.arrays[0];
+      const T* a_f_ = call.arrays[1].at<const T>(0, 0);
+      const T* p_f_ = call.arrays[2].at<const T>(0, 0);
+      const T* a_z_ = call.arrays[3].at<const T>(0, 0);
+      const T* a_o_ = call.arrays[4].at<const T>(0, 0);
+      const T* p_o_ = call.arrays[5].at<const T>(0, 0);
+      const Array c_first_[] = {call.arrays[6]};
+      const Array h_first_[] = {call.arrays[7]};
+      const Array c_1_initial_ = call.arrays[8];
+      const Array h_1_initial_ = call.arrays[9];
+      const Array c_all_ = call.arrays[10];
+      const Array h_all_ = call.arrays[11];
+      const Array c_1_final_ = call.arrays[12];
+      const Array h_1_final_ = call.arrays[13];
       for (long t = 0; t < call.steps; ++t) {
         for (long r = 0; r < (ROWS == 1 ? 1 : rows); ++r) {
           const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
@@ -120,6 +134,32 @@ EXPORT void c_h_backward(const Call& call) {
     const long start = block * BLOCK;
     auto run = [&](auto extent) {
       constexpr long EXTENT = decltype(extent)::value;
+      const Array W_x_product_ = call.arrays[0];
+      const T* a_f_ = call.arrays[1].at<const T>(0, 0);
+      const T* p_f_ = call.arrays[2].at<const T>(0, 0);
+      const T* a_z_ = call.arrays[3].at<const T>(0, 0);
+      const T* a_o_ = call.arrays[4].at<const T>(0, 0);
+      const T* p_o_ = call.arrays[5].at<const T>(0, 0);
+      const Array c_first_[] = {call.arrays[6]};
+      const Array h_first_[] = {call.arrays[7]};
+      const Array c_1_initial_ = call.arrays[8];
+      const Array h_1_initial_ = call.arrays[9];
+      const Array c_all_ = call.arrays[10];
+      const Array h_all_ = call.arrays[11];
+      const Array d_c_ = call.arrays[12];
+      const Array d_h_ = call.arrays[13];
+      const Array d_c_1_final_ = call.arrays[14];
+      const Array d_h_1_final_ = call.arrays[15];
+      const Array d_W_x_product_ = call.arrays[16];
+      T* d_a_f_ = call.arrays[17].at<T>(0, 0);
+      T* d_p_f_ = call.arrays[18].at<T>(0, 0);
+      T* d_a_z_ = call.arrays[19].at<T>(0, 0);
+      T* d_a_o_ = call.arrays[20].at<T>(0, 0);
+      T* d_p_o_ = call.arrays[21].at<T>(0, 0);
+      const Array d_c_1_first_ = call.arrays[22];
+      const Array d_h_1_first_ = call.arrays[23];
+      T* d_c_1_initial_ = call.arrays[24].at<T>(0, 0);
+      T* d_h_1_initial_ = call.arrays[25].at<T>(0, 0);
       T *d_c_1_next_ = memory.take<T>(ROWS * EXTENT), *d_c_1_ = memory.take<T>(ROWS * EXTENT);
       T* d_c_1_initial_sum_ = memory.zeros<T>(EXTENT);
       for (long r = 0; r < rows; ++r)
@@ -269,6 +309,22 @@ EXPORT void step(const Call& call) {
   const Units units(call, 1, ROWS);
   parallel(call, units.count(), [&](long unit, Memory& memory) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
+    const Array x_ = call.arrays[0];
+    const T* W_f_ = call.arrays[1].at<const T>(0, 0);
+    const T* W_z_ = call.arrays[2].at<const T>(0, 0);
+    const T* W_o_ = call.arrays[3].at<const T>(0, 0);
+    const T* a_f_ = call.arrays[4].at<const T>(0, 0);
+    const T* a_z_ = call.arrays[5].at<const T>(0, 0);
+    const T* a_o_ = call.arrays[6].at<const T>(0, 0);
+    const T* p_f_ = call.arrays[7].at<const T>(0, 0);
+    const T* p_o_ = call.arrays[8].at<const T>(0, 0);
+    const Array h_first_[] = {call.arrays[9]};
+    const Array c_first_[] = {call.arrays[10]};
+    const Array h_1_initial_{};  // nothing is reset
+    const Array c_1_initial_{};  // nothing is reset
+    const Array h_all_ = call.arrays[11];
+    const Array c_all_ = call.arrays[12];
+    const Array h_out_ = call.arrays[13];
     T* W_f_x_kept_ = memory.take<T>(ROWS * H_);
     T* W_z_x_kept_ = memory.take<T>(ROWS * H_);
     T* W_o_x_kept_ = memory.take<T>(ROWS * H_);

@@ -24,6 +24,13 @@ EXPORT void s_forward(const Call& call) {
   parallel(call, units, [&](long unit, Memory& memory, Crew& crew) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
     const auto ahead = [&](const Array& a) { return rows > 1 ? a.batch : a.time * AHEAD; };
+    const Array W_x_product_ = call.arrays[0];
+    const T* R_t_ = call.arrays[1].at<const T>(0, 0);
+    const T* R_h_ = call.arrays[2].at<const T>(0, 0);
+    const Array s_first_[] = {call.arrays[3]};
+    const Array s_1_initial_ = call.arrays[4];
+    const Array s_all_ = call.arrays[5];
+    const Array s_1_final_ = call.arrays[6];
     T* v_kept_ = memory.take<T>(ROWS * 1);
     T* R_t_v_2_kept_ = memory.take<T>(ROWS * H_);
     T* R_h_v_2_kept_ = memory.take<T>(ROWS * H_);
@@ -123,6 +130,23 @@ EXPORT void s_backward(const Call& call) {
   parallel(call, units, [&](long unit, Memory& memory, Crew& crew) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
     const auto ahead = [&](const Array& a) { return rows > 1 ? a.batch : a.time * AHEAD; };
+    const Array W_x_product_ = call.arrays[0];
+    const T* R_t_ = call.arrays[1].at<const T>(0, 0);
+    const T* R_h_ = call.arrays[2].at<const T>(0, 0);
+    const Array s_first_[] = {call.arrays[3]};
+    const Array s_1_initial_ = call.arrays[4];
+    const Array s_all_ = call.arrays[5];
+    const Array d_s_ = call.arrays[6];
+    const Array d_s_1_final_ = call.arrays[7];
+    const Array d_W_x_product_ = call.arrays[8];
+    T* d_R_t_ = call.arrays[9].at<T>(0, 0);
+    T* d_R_h_ = call.arrays[10].at<T>(0, 0);
+    const Array d_s_1_first_ = call.arrays[11];
+    T* d_s_1_initial_ = call.arrays[12].at<T>(0, 0);
+    const Array left0_ = call.arrays[13];
+    const Array right0_ = call.arrays[14];
+    const Array left1_ = call.arrays[15];
+    const Array right1_ = call.arrays[16];
     T* v_kept_ = memory.take<T>(ROWS * 1);
     T* R_t_v_2_kept_ = memory.take<T>(ROWS * H_);
     T* R_h_v_2_kept_ = memory.take<T>(ROWS * H_);
@@ -360,6 +384,15 @@ EXPORT void step(const Call& call) {
   const Units units(call, 1, ROWS);
   parallel(call, units.count(), [&](long unit, Memory& memory) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
+    const Array x_ = call.arrays[0];
+    const T* W_h_ = call.arrays[1].at<const T>(0, 0);
+    const T* W_t_ = call.arrays[2].at<const T>(0, 0);
+    const T* R_h_ = call.arrays[3].at<const T>(0, 0);
+    const T* R_t_ = call.arrays[4].at<const T>(0, 0);
+    const Array s_first_[] = {call.arrays[5]};
+    const Array s_1_initial_{};  // nothing is reset
+    const Array s_all_ = call.arrays[6];
+    const Array s_out_ = call.arrays[7];
     T* v_kept_ = memory.take<T>(ROWS * 1);
     T* W_t_x_kept_ = memory.take<T>(ROWS * H_);
     T* R_t_v_2_kept_ = memory.take<T>(ROWS * H_);
