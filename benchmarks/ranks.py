@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import rnndsl  # noqa: E402
+from rnndsl.runtime.ranks.line import FRAME  # noqa: E402
 from rnndsl.runtime.ranks.repeats import cuts_of  # noqa: E402
 from rnndsl.tools.colours import BLUE, INK, RED  # noqa: E402
 
@@ -55,9 +56,9 @@ def simulated(there: tuple[float, float], way: str, rounds: int, ranks: int, giv
     state = 4 * H
     if ranks == 1:
         return forward + backward
+    gather = lambda n: math.ceil(math.log2(ranks)) * given.latency + (ranks - 1) * max(FRAME, n * state) / given.bandwidth  # noqa: E731
     if way == "pipeline":
-        return ranks * (forward + backward) + 2 * (ranks - 1) * (given.latency + state / given.bandwidth)
-    gather = lambda n: math.ceil(math.log2(ranks)) * given.latency + (ranks - 1) * n * state / given.bandwidth  # noqa: E731
+        return ranks * (forward + backward) + 2 * (ranks - 1) * gather(1)
     if way == "repeats":
         shard = given.steps // ranks
         return (1 + rounds * cuts_of(shard)[1] / shard) * (forward + backward) + (1 + rounds) * (gather(2) + gather(1))

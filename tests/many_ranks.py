@@ -8,6 +8,7 @@ import os
 import time
 import traceback
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ import rnndsl
 from rnndsl.nn import Block, LanguageModel, Recurrent
 from rnndsl.runtime.build import compiler
 from rnndsl.runtime.ranks import repeats
+from rnndsl.runtime.ranks.line import Line
 
 SIZE = 4
 SECONDS = 120
@@ -177,7 +179,7 @@ def planned_ways(layer, group, x):
 @contextmanager
 def counted():
     """Counts the bytes that this rank hands to torch.distributed."""
-    total, own = [0], {name: getattr(dist, name) for name in ("all_gather", "isend", "all_reduce")}
+    total, own, framed = [0], {name: getattr(dist, name) for name in ("all_gather", "isend", "all_reduce")}, Line._handed_in
 
     def counting(name):
         def call(*given, **named):
@@ -187,11 +189,17 @@ def counted():
 
         return call
 
+    def counting_frames(line, frame, what):
+        total[0] += frame.numel()
+        return framed(line, frame, what)
+
     try:
+        Line._handed_in = counting_frames
         for name in own:
             setattr(dist, name, counting(name))
         yield total
     finally:
+        Line._handed_in = framed
         for name, function in own.items():
             setattr(dist, name, function)
 
@@ -292,6 +300,52 @@ def check_disagreements(group) -> None:
         rnndsl.Shards(group, way="other")
     with raises(TypeError, "group"):
         layer(x, group=3)
+
+
+def check_errors(group) -> None:
+    """An error on one rank, in the middle of something: the others hear of it long before the timeout, and the next call of all is right."""
+    rank, size = dist.get_rank(group), dist.get_world_size(group)
+    odd = rank == 1
+    layer, stack = layer_of("MinGRU"), Recurrent(rnndsl.zoo.Elman, {"D": 3, "H": 3}, dtype=torch.float64)
+    whole = torch.randn(2, 4 * size, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    wanted, x = layer(whole)[0][:, 4 * rank : 4 * rank + 4].detach(), whole[:, 4 * rank : 4 * rank + 4].clone()
+
+    def fails(*_):
+        raise KeyError("of its own")
+
+    def backward(way: str) -> None:
+        y, _ = layer(x.clone().requires_grad_(), group=rnndsl.Shards(group, way=way))
+        if odd:
+            y.register_hook(fails)
+        stack(y, group=group)[0].sum().backward()
+
+    def context() -> None:
+        with rnndsl.context_parallel(group):
+            y, _ = layer(x)
+            if odd:
+                fails()
+            layer(y)
+
+    def stacks() -> None:
+        stack(x, group=group, **({"reset": x} if odd else {}))
+
+    def elsewhere() -> None:
+        y, _ = layer(x.clone().requires_grad_(), group=rnndsl.Shards(group, way="pipeline"))
+        if odd:
+            layer(x, group=group)
+        y.sum().backward()
+
+    begin = time.monotonic()
+    cases = [(partial(backward, way), KeyError, "its backward pass raised") for way in ("pipeline", "rounds", "repeats")]
+    cases += [(context, KeyError, "KeyError: 'of its own'"), (stacks, (TypeError, ValueError), "rank 1 has failed"), (elsewhere, rnndsl.RankError, "is elsewhere")]
+    for run, kind, message in cases:
+        with raises(kind if odd else rnndsl.RankError, "" if odd else message):
+            run()
+        assert differ([layer(x, group=group)[0]], [wanted]) < 1e-10
+    with raises(KeyError), rnndsl.context_parallel(group):  # on all ranks
+        fails()
+    assert differ([layer(x, group=group)[0]], [wanted]) < 1e-10
+    assert time.monotonic() - begin < SECONDS / 2
 
 
 def check_stacks(group, kind: str) -> None:

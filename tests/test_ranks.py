@@ -16,6 +16,7 @@ CHECKS = {
     **{f"bytes of {cell}, {way}": ("check_bytes", 3, {"name": cell, "way": way}) for cell, way in (("MinGRU", "rounds"), ("Lags", "pipeline"), ("Rotation", "repeats"))},
     "ways of calling": ("check_ways_of_calling", 3, {}),
     "disagreements": ("check_disagreements", 3, {}),
+    "errors": ("check_errors", 3, {}),
     **{f"stacks, {kind}": ("check_stacks", 3, {"kind": kind}) for kind in ("uneven", "short", "empty")},
     "a language model": ("check_language_model", 3, {}),
     "a mesh": ("check_mesh", 4, {}),

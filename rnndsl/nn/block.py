@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rnndsl.nn.parts import sequences_of
+from rnndsl.nn.parts import heard, sequences_of
 from rnndsl.nn.ragged import EndToEnd, Whole
 from rnndsl.nn.recurrent import Recurrent
 from rnndsl.nn.shapes import cell_class, header_of, input_size_of
@@ -107,8 +107,9 @@ class Block(nn.Module):
             raise ValueError(f"cell: expected one that gives a real vector, got {cls.__name__}, which gives {'complex ' if is_complex else ''}[{', '.join(map(str, axes))}]")
         return axes[0]
 
+    @heard
     def forward(
-        self, x: Tensor, state: BlockState | None = None, lengths: Any = None, reset: Tensor | None = None, cu_seqlens: Any = None, group: Any = None
+        self, x: Tensor, state: BlockState | None = None, lengths: Any = None, reset: Tensor | None = None, cu_seqlens: Any = None, *, group: Any = None
     ) -> tuple[Tensor, BlockState | None]:
         """x: [B, T, dim]; state: what an earlier call returned; lengths: whole numbers [B], of sequences with padding behind them; reset: bool [B, T],
         before which steps a sequence starts anew; cu_seqlens: [N + 1], where each of N sequences begins that stand end to end in a batch of one, and where

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from rnndsl.nn import ragged
 from rnndsl.nn.block import Block, BlockState
 from rnndsl.nn.checkpoint import cell_of
-from rnndsl.nn.parts import sequences_of
+from rnndsl.nn.parts import heard, sequences_of
 from rnndsl.nn.ragged import EndToEnd
 from rnndsl.nn.sampling import sampled
 from rnndsl.nn.shapes import cell_class
@@ -58,9 +58,10 @@ class LanguageModel(nn.Module):
                 with torch.no_grad():
                     last.weight.div_((2 * num_layers) ** 0.5)
 
+    @heard
     def forward(
         self, tokens: Tensor, state: Any = None, targets: Tensor | None = None, lengths: Any = None, reset: Tensor | None = None, ignore: int = -100,
-        cu_seqlens: Any = None, group: Any = None,
+        cu_seqlens: Any = None, *, group: Any = None,
     ) -> Output:  # fmt: skip
         """tokens: whole numbers [B, T]. state: what an earlier call returned. targets: [B, T], the token that follows each, or `ignore`. lengths: whole
         numbers [B], of sequences with padding behind them, whose state is that of their end. reset: bool [B, T], before which tokens another

@@ -1,5 +1,7 @@
 """The sequences of a call of a stack or a block: whole ones, or the part that a rank has of them."""
 
+from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
 from typing import Any
 
@@ -20,3 +22,20 @@ def sequences_of(module: Any, group: Any, lengths: Any, cu_seqlens: Any, x: Tens
         return ragged.sequences(lengths, cu_seqlens, x.shape[0], x.shape[1], x.device)
     found: Whole = import_module("rnndsl.nn.ranks").part_of(shards, x.shape[0], x.shape[1], lengths, cu_seqlens, state is not None, x.device)
     return found
+
+
+def heard(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The `forward` of a module, of whose errors other ranks hear, if it goes over ranks."""
+
+    @wraps(forward)
+    def run(self: Any, *given: Any, group: Any = None, **named: Any) -> Any:
+        shards = shards_of(self, group)
+        if shards is None:
+            return forward(self, *given, **named)
+        try:
+            return forward(self, *given, group=group, **named)
+        except Exception as e:
+            import_module("rnndsl.nn.ranks").told(shards, e)
+            raise
+
+    return run

@@ -1,10 +1,8 @@
 """Sequences whose time is divided over ranks, as stacks and blocks see them: the part that a rank has, and what its neighbours have beside it."""
 
-import sys
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import wraps
 from typing import Any
 
 import torch
@@ -13,19 +11,16 @@ from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
 from rnndsl.nn.ragged import EndToEnd, Padded, Whole, end_to_end, padded
+from rnndsl.runtime.ranks.line import RankError, known, line_of
 from rnndsl.runtime.ranks.shard import BACKWARD, FORWARD, FromLast, Opened, Shard, make_anew
-from rnndsl.runtime.ranks.wire import RankError, wire_of
+from rnndsl.runtime.ranks.wire import wire_of
+from rnndsl.runtime.sharded import as_it_is
 
 
-def as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that torch.compile does not look into, nor into what it calls: ranks tell each other things in it."""
-
-    @wraps(function)
-    def run(*given: Any, **named: Any) -> Any:
-        return (torch.compiler.disable(function) if "torch._dynamo" in sys.modules else function)(*given, **named)  # else nothing is compiled
-
-    run._torchdynamo_disable = True  # type: ignore[attr-defined]
-    return run
+@as_it_is
+def told(shards: Any, error: BaseException) -> None:
+    """Tells the other ranks of an error in a call of a stack, unless they know of it."""
+    line_of(shards.group).failed(error)
 
 
 @as_it_is
@@ -36,13 +31,12 @@ def part_of(shards: Any, batch: int, steps: int, lengths: Any, cu_seqlens: Any, 
     if cu_seqlens is not None and (lengths is not None or has_state or batch != 1):
         raise ValueError("cu_seqlens: over ranks expected a batch of one, in which sequences stand end to end, no lengths and no state")
     wire = wire_of(shards)
-    wire.calls += 1
     mine = torch.tensor([steps, torch.is_grad_enabled(), batch, _digest(lengths), _digest(cu_seqlens)])
-    said = [t.tolist() for (t,) in wire.gather((wire.calls,), [mine], "before a call of a stack")]
+    said = [t.tolist() for (t,) in wire.gather((wire.begun(),), [mine], "before a call of a stack")]
     for i, what in enumerate(("batch", "lengths", "cu_seqlens"), 2):
         r = next((r for r, one in enumerate(said) if one[i] != said[0][i]), None)
         if r is not None:
-            raise RankError(f"ranks do not fit one another: {what} differ on rank 0 and rank {r}; they are those of whole sequences, the same on all")
+            raise known(RankError(f"ranks do not fit one another: {what} differ on rank 0 and rank {r}; they are those of whole sequences, the same on all"))
     shard = Shard(shards, device, [int(one[0]) for one in said], any(one[1] for one in said))
     total = sum(shard.steps)
     if lengths is not None:

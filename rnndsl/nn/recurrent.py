@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from rnndsl.nn import ragged
 from rnndsl.nn.layout import Laid, as_given, laid_out
-from rnndsl.nn.parts import sequences_of
+from rnndsl.nn.parts import heard, sequences_of
 from rnndsl.nn.ragged import EndToEnd, Whole
 from rnndsl.nn.shapes import cell_class, outputs_of, sizes_above, sizes_of
 from rnndsl.nn.states import States
@@ -120,6 +120,7 @@ class Recurrent(nn.Module):
 
     # Calls
 
+    @heard
     def forward(
         self, *inputs: Any, state: Any = None, lengths: Any = None, cu_seqlens: Any = None, reset: Tensor | None = None, group: Any = None
     ) -> tuple[Any, Any]:

@@ -1,6 +1,8 @@
 """Where a call of a layer may go over ranks. What runs it there is imported when somebody asks for it."""
 
 import sys
+from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
 from typing import Any
 
@@ -33,14 +35,21 @@ def use() -> None:
         _used.append(True)
 
 
-def over_ranks(layer: Any, shards: Any, inputs: tuple, **named: Any) -> tuple[Any, ...]:
+def as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that torch.compile does not look into, nor into what it calls: ranks tell each other things in it."""
+
+    @wraps(function)
+    def run(*given: Any, **named: Any) -> Any:
+        return (torch.compiler.disable(function) if "torch._dynamo" in sys.modules else function)(*given, **named)  # else nothing is compiled
+
+    run._torchdynamo_disable = True  # type: ignore[attr-defined]
+    return run
+
+
+@as_it_is
+def over_ranks(layer: Any, shards: Any, inputs: tuple, **named: Any) -> Any:
     """A call over ranks."""
-    own = _ranks("call")
-    run = own.as_it_is() if "torch._dynamo" in sys.modules else own.over_ranks  # else nothing is compiled
-    return run(layer, shards, inputs, **named)
-
-
-over_ranks._torchdynamo_disable = True  # type: ignore[attr-defined]
+    return _ranks("call").over_ranks(layer, shards, inputs, **named)
 
 
 def scanned(layer: Any, name: str, call: Call, kind: dict[str, Any]) -> Any:

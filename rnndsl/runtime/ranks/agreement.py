@@ -8,29 +8,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnndsl.runtime.ranks.line import RankError, known
 from rnndsl.runtime.ranks.options import Shards
-from rnndsl.runtime.ranks.wire import RankError, Wire
+from rnndsl.runtime.ranks.wire import Wire
 
 _BYTES = 4096  # of what a rank says
-_OWN = ("steps", "first", "together", "grad", "problem", "seen")  # what ranks may differ in
+_OWN = ("steps", "first", "together", "grad", "seen")  # what ranks may differ in
 
 
 def agreed(wire: Wire, said: dict[str, Any]) -> list[dict[str, Any]]:
     """What each rank says of its call. Raises RankError, on every rank, where they do not fit."""
-    wire.calls += 1
-    text = json.dumps({"call": wire.calls, **said}).encode()
+    text = json.dumps(said).encode()
     if len(text) > _BYTES:
-        raise RankError(f"rank {wire.rank}: what it says of its call is longer than {_BYTES} bytes")
+        raise ValueError(f"group: what a rank says of its call is longer than {_BYTES} bytes")
     mine = torch.frombuffer(bytearray(text.ljust(_BYTES)), dtype=torch.uint8)
-    found = wire.gather((), [mine], "before a call of a layer")
+    found = wire.gather((wire.begun(),), [mine], "before a call of a layer")
     all_said = [json.loads(bytes(t.tolist()).decode()) for (t,) in found]
-    if said.get("problem"):  # which is raised as it is
-        return all_said
-    for r, one in enumerate(all_said):
-        if one.get("problem"):
-            raise RankError(f"rank {r} of {wire.size} could not make its call: {one['problem']}")
+    try:
+        _check(all_said)
+    except RankError as e:
+        known(e)  # by all, as all have read the same
+        raise
+    return all_said
+
+
+def _check(all_said: Sequence[dict[str, Any]]) -> None:
     for what in all_said[0]:
-        values = [one.get(what) for one in all_said]
+        values: list[Any] = [one.get(what) for one in all_said]
         if what not in _OWN and any(v != values[0] for v in values):
             r = next(r for r, v in enumerate(values) if v != values[0])
             if what == "params":
@@ -38,7 +42,6 @@ def agreed(wire: Wire, said: dict[str, Any]) -> list[dict[str, Any]]:
                 raise RankError(f"ranks do not fit one another: {name} has other values on rank {r} than on rank 0; params must be the same on all (one seed, one checkpoint, or a broadcast)")
             raise RankError(f"ranks do not fit one another: {what} is {values[0]} on rank 0, and {values[r]} on rank {r}")
     _check_order(all_said)
-    return all_said
 
 
 def _check_order(said: Sequence[dict[str, Any]]) -> None:

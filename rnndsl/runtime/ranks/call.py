@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import zip_longest
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from rnndsl.runtime.backend import Results
@@ -16,6 +14,7 @@ from rnndsl.runtime.ranks.agreement import agreed, any_grad, digests, said_of
 from rnndsl.runtime.ranks.borders import Borders
 from rnndsl.runtime.ranks.choice import remember, seen_of, way_of
 from rnndsl.runtime.ranks.crossing import crossed
+from rnndsl.runtime.ranks.line import line_of
 from rnndsl.runtime.ranks.options import Shards
 from rnndsl.runtime.ranks.pipeline import piped
 from rnndsl.runtime.ranks.placed import check_order, own_part
@@ -26,22 +25,14 @@ from rnndsl.runtime.ranks.wire import wire_of
 
 def over_ranks(layer: Any, shards: Shards, inputs: tuple, **named: Any) -> tuple[Any, ...]:
     """What `Layer.forward` does, over ranks. Raises RankError where ranks do not fit one another, or one is gone."""
-    opened = OverRanks(shards)
     try:
         check_order(shards)
         inputs = tuple(own_part(name, x, shards) for x, name in zip_longest(inputs, [n for n, _, _ in layer._inputs], fillvalue="state"))
         named["reset"] = own_part("reset", named["reset"], shards)
-        return layer._called(inputs, over=opened, **named)
+        return layer._called(inputs, over=OverRanks(shards), **named)
     except Exception as e:
-        if not opened.has_begun:  # the others wait to hear of this call
-            agreed(wire_of(shards), {"problem": f"{type(e).__name__}: {e}"[:800]})
+        line_of(shards.group).failed(e)
         raise
-
-
-@cache
-def as_it_is() -> Any:
-    """`over_ranks` as a compiled program calls it: neither it nor what it calls is looked into."""
-    return torch.compiler.disable(over_ranks)
 
 
 class OverRanks:
@@ -49,7 +40,6 @@ class OverRanks:
 
     def __init__(self, shards: Shards):
         self.shards = shards
-        self.has_begun = False
 
     def begun(self, layer: Any, lead: Sequence[int], begun: Any, given: Sequence[Tensor], all_states: bool) -> tuple[Tensor, ...]:
         """Agrees with the other ranks. begun: what `Layer._begin` made; given: inputs and state. Returns params and consts, whose gradients are summed
@@ -57,7 +47,6 @@ class OverRanks:
         batch, steps = lead
         kind, products, values, _ = begun
         said = said_of(layer, self.shards, steps, batch, kind, products, any_grad([*given, *values]), {"all_states": all_states, "seen": seen_of(layer), "params": digests(layer, values)})
-        self.has_begun = True
         everyone = agreed(wire_of(self.shards), said)
         self.shard = Shard(self.shards, kind["device"], [s["steps"] for s in everyone], any(s["grad"] for s in everyone))
         self.shard.seen = everyone[0]["seen"]
@@ -103,7 +92,7 @@ def scanned(layer: Any, name: str, call: Call, kind: dict[str, Any]) -> Results:
     borders = call.first
     shard: Shard = borders[0].shard  # type: ignore[attr-defined]
     given = call._replace(first=tuple(b.given for b in borders))  # type: ignore[attr-defined]
-    way, sent, solved = way_of(layer, name, given.first, shard.size, shard.shards.way, shard.seen), shard.wire.sent, Solved()
+    way, sent, solved = way_of(layer, name, given.first, shard.size, shard.shards.way, shard.seen), shard.wire.line.sent, Solved()
 
     def local(part: Call) -> Results:
         return layer._scan(name, part, kind)
@@ -115,7 +104,7 @@ def scanned(layer: Any, name: str, call: Call, kind: dict[str, Any]) -> Results:
         results, first = piped(shard, local, given)
     for border, value in zip(borders, first, strict=True):
         border.found = value  # type: ignore[attr-defined]
-    report = RankReport(name, way.name, shard.size, solved.rounds, solved.gap, solved.sweeps, shard.wire.sent - sent)
+    report = RankReport(name, way.name, shard.size, solved.rounds, solved.gap, solved.sweeps, shard.wire.line.sent - sent)
     last = layer._reports.get(name)
     layer._reports[name] = (backend_for(layer, name, kind["device"], (given.first[0].shape[0], call.steps)).name, lambda: replace(report, local=last[1]() if last else None))
     return results

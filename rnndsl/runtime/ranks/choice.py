@@ -15,6 +15,7 @@ from rnndsl.runtime.ranks.repeats import ByRepeats
 from rnndsl.runtime.ranks.rounds import ByMaps
 from rnndsl.runtime.ranks.sweeps import Solved
 from rnndsl.runtime.ranks.units import Units, one_unit, units_of
+from rnndsl.runtime.ranks.wire import sent_for
 
 EXACT = ("affine", "max-plus", "log-semiring")
 _BACK = 2  # a sweep backwards takes the time of so many forwards
@@ -75,19 +76,27 @@ def way_of(layer: Any, name: str, first: Sequence[Tensor], ranks: int, wish: str
 def _pipeline(first: Sequence[Tensor], ranks: int) -> Way:
     n = slices_of(first[0].shape[0], ranks)
     why = f"a rank after the other, over {n} slice{'s' * (n != 1)} of the batch"
-    return Way("pipeline", why, (n + ranks - 1) / n, 0, sum(f.numel() * f.element_size() for f in first))
+    return Way("pipeline", why, (n + ranks - 1) / n, 0, _in_turns(first, n, ranks))
 
 
 def _repeats(first: Sequence[Tensor], ranks: int, seen: Sequence[float] | None) -> Way:
     rounds, sweeps = (ranks - 1, float(ranks)) if seen is None else (min(int(seen[0]), ranks - 1), min(seen[1], ranks))
     why = "from a guess, and again from what the rank before leaves; " + ("at most" if seen is None else "as in the last call so")
-    return Way("repeats", why, sweeps, rounds, (rounds + 1) * (2 * _size(first) + 16), one_unit(first), ByRepeats())
+    return Way("repeats", why, sweeps, rounds, (rounds + 1) * sent_for(2 * _size(first) + 16), one_unit(first), ByRepeats())
 
 
 def _rounds(first: Sequence[Tensor], ranks: int, family: str, structure: str, units: Units, seen: Sequence[float] | None) -> Way:
     rounds = 1 if family == "affine" else min(ranks - 1, int(seen[0]) if seen else 1 if family in EXACT else _ROUNDS)
     why = f"{family}, {structure}: {units.entries} sweep{'s' * (units.entries != 1)} backwards for a shard's map"
-    return Way("rounds", why, 1 + rounds * (1 + _BACK * units.entries), rounds, rounds * (2 + units.entries) * _size(first), units, ByMaps())
+    return Way("rounds", why, 1 + rounds * (1 + _BACK * units.entries), rounds, rounds * sent_for((2 + units.entries) * _size(first)), units, ByMaps())
+
+
+def _in_turns(first: Sequence[Tensor], n: int, ranks: int) -> int:
+    """Bytes that a rank sends in a pipeline: of n slices, in as many frames as it has turns but one."""
+    batch = first[0].shape[0]
+    row = sum(f[:1].numel() * f.element_size() for f in first)
+    slices = [row * ((k + 1) * batch // n - k * batch // n) for k in range(n)]
+    return (n + ranks - 2) * sent_for(0) + sum(sent_for(s) - sent_for(0) for s in slices)
 
 
 def _size(first: Sequence[Tensor]) -> int:

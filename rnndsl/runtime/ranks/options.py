@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from rnndsl.runtime.ranks.line import line_of
 from rnndsl.runtime.sharded import use
 
 FINAL = ("last", "all")
@@ -61,10 +62,13 @@ _last: WeakKeyDictionary[Any, Shards] = WeakKeyDictionary()  # of each layer, wh
 @contextmanager
 def context_parallel(group: Any, **options: Any) -> Iterator[Shards]:
     """Within it, every generated layer runs its sequences over the ranks of a group; the options are those of `Shards`. A block that activation
-    checkpointing computes again in a backward pass behind it runs over them too."""
-    _contexts.append(Shards(group, **options))
+    checkpointing computes again in a backward pass behind it runs over them too. Of an error within it all ranks hear."""
+    _contexts.append(shards := Shards(group, **options))
     try:
-        yield _contexts[-1]
+        yield shards
+    except Exception as e:
+        line_of(shards.group).failed(e)
+        raise
     finally:
         _contexts.pop()
 

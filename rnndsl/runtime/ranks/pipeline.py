@@ -1,6 +1,7 @@
 """A recurrence over ranks as a pipeline: a rank goes on from the state of the rank before, over slices of the batch, so that ranks work side by side.
 
-It is exact for every cell. Of n slices and R ranks, a rank is idle for R - 1 of n + R - 1 turns. Backwards it runs in reverse, slice by slice.
+It is exact for every cell. Of n slices and R ranks, a rank is idle for R - 1 of n + R - 1 turns, behind each of which all ranks meet. Backwards it runs in reverse, slice by
+slice.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,20 +27,22 @@ def piped(shard: Shard, local: Callable[[Call], Results], call: Call) -> tuple[R
     """The results of a recurrence on this rank, and what its first step saw. local: what runs it on one rank; call: `first` is right on rank 0."""
     batch = call.first[0].shape[0]
     n = slices_of(batch, shard.size)
+    slices = [rows_of(call, k * batch // n, (k + 1) * batch // n) for k in range(n)]
     found: list[Results] = []
     begins: list[Sequence[Tensor]] = []
-    tag = shard.tag()
-    for k in range(n):
-        part = rows_of(call, k * batch // n, (k + 1) * batch // n)
-        first = part.first
-        if shard.rank:
-            first = shard.recorded(_Received, (*tag, k), *(f.detach() for f in first))
-        here = local(part._replace(first=first))
-        if shard.rank < shard.size - 1:
-            shard.recorded(_Sent, (*tag, k), *here[1])
-        found.append(here)
-        begins.append(first)
-    shard.wire.flush("sending states to the next rank")
+    tag, first = shard.tag(), slices[0].first
+    for turn in range(n + shard.size - 1):
+        k = turn - shard.rank  # the slice whose turn it is here
+        if 0 <= k < n:
+            begins.append(first)
+            found.append(local(slices[k]._replace(first=first)))
+        if turn == n + shard.size - 2:
+            break
+        given = found[k][1] if 0 <= k < n and shard.rank < shard.size - 1 else ()
+        coming = slices[k + 1].first if 0 <= k + 1 < n else ()
+        wanted = coming if shard.rank else ()
+        handed = shard.recorded(_HandedOn, (*tag, turn), len(given), *given, *(f.detach() for f in wanted))
+        first = handed if shard.rank else coming
     joined = tuple(tuple(map(_behind, zip(*group, strict=True))) for group in zip(*found, strict=True))
     return joined, tuple(map(_behind, zip(*begins, strict=True)))  # type: ignore[return-value]
 
@@ -62,42 +65,22 @@ def rows_of(call: Call, low: int, high: int) -> Call:
     )
 
 
-class _Received(torch.autograd.Function):
-    """The state that the rank before leaves."""
+class _HandedOn(torch.autograd.Function):
+    """What the rank before leaves, where it has left something, while this one gives what it has left to the next. count: of its tensors; behind these are some like those
+    that it wants."""
 
     @staticmethod
-    def forward(ctx: Any, shard: Shard, anchor: Tensor, tag: tuple[int, ...], *like: Tensor) -> tuple[Tensor, ...]:
-        ctx.shard, ctx.tag = shard, tag
+    def forward(ctx: Any, shard: Shard, anchor: Tensor, tag: tuple[int, ...], count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.shard, ctx.tag, ctx.device = shard, tag, anchor.device
         ctx.save_for_backward(anchor)
-        return *shard.wire.receive((*ctx.tag, FORWARD), like, shard.rank - 1, "waiting for the state of the rank before"), anchor.new_zeros(())
+        ctx.given = [torch.empty(t.shape, dtype=t.dtype, device="meta") for t in tensors[:count]]
+        found = shard.wire.hand_on((*tag, FORWARD), tensors[:count], tensors[count:], 1, "handing states to the next rank")
+        return *found, anchor.new_zeros(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple:
         make_anew(ctx)
-        shard = ctx.shard
-        shard.wire.send((*ctx.tag, BACKWARD), grads[:-1], shard.rank - 1, "sending gradients to the rank before")
-        if ctx.tag[-1] == 0:  # the last to be run
-            shard.wire.flush("sending gradients to the rank before")
-        return None, None, None, *(None for _ in grads[:-1])
-
-
-class _Sent(torch.autograd.Function):
-    """The state that is left, to the next rank."""
-
-    @staticmethod
-    def forward(ctx: Any, shard: Shard, anchor: Tensor, tag: tuple[int, ...], *finals: Tensor) -> tuple[Tensor]:
-        ctx.shard, ctx.tag = shard, tag
-        ctx.save_for_backward(anchor)
-        ctx.like = [torch.empty(f.shape, dtype=f.dtype, device="meta") for f in finals]
-        ctx.device = finals[0].device
-        shard.wire.send((*ctx.tag, FORWARD), finals, shard.rank + 1, "sending states to the next rank")
-        return (anchor.new_zeros(()),)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, _: Tensor) -> tuple:
-        make_anew(ctx)
-        like = [torch.empty_like(f, device=ctx.device) for f in ctx.like]
-        found = ctx.shard.wire.receive((*ctx.tag, BACKWARD), like, ctx.shard.rank + 1, "waiting for the gradients of the next rank")
-        return None, None, None, *found
+        like = [torch.empty_like(t, device=ctx.device) for t in ctx.given]
+        found = ctx.shard.wire.hand_on((*ctx.tag, BACKWARD), grads[:-1], like, -1, "handing gradients to the rank before")
+        return None, None, None, None, *found, *(None for _ in grads[:-1])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from rnndsl.runtime.ranks.line import Line
 from rnndsl.runtime.ranks.options import Shards
 from rnndsl.runtime.ranks.wire import Wire, wire_of
 
@@ -23,7 +24,7 @@ class Shard:
     def __init__(self, shards: Shards, device: torch.device, steps: list[int], grads: bool):
         self.shards, self.device, self.steps, self.grads = shards, device, steps, grads
         self.wire: Wire = wire_of(shards)
-        self.rank, self.size, self.call = self.wire.rank, self.wire.size, self.wire.calls
+        self.rank, self.size, self.call = self.wire.rank, self.wire.size, self.wire.line.calls
         self.passed = 0
         self.seen: Any = {}  # what rank 0 has seen of the layer's earlier calls, by which ways are chosen
         self.anchor = torch.zeros((), dtype=torch.float32, device=device, requires_grad=grads)  # what is recorded depends on it
@@ -60,7 +61,7 @@ class Shard:
         if not self.tokens:
             return tuple(values)
         places = [i for i, v in enumerate(values) if v.is_floating_point() or v.is_complex()]
-        found = dict(zip(places, _Attached.apply(len(places), *(values[i] for i in places), *self.tokens), strict=True))
+        found = dict(zip(places, _Attached.apply(self.wire.line, len(places), *(values[i] for i in places), *self.tokens), strict=True))
         return tuple(found.get(i, v) for i, v in enumerate(values))
 
 
@@ -74,13 +75,28 @@ class _Attached(torch.autograd.Function):
     """Values as they are, which depend on tokens."""
 
     @staticmethod
-    def forward(ctx: Any, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.tokens = len(tensors) - count
+    def forward(ctx: Any, line: Line, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.line, ctx.tokens = line, len(tensors) - count
         return tuple(t.detach() for t in tensors[:count])  # no views: they may be changed in place
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:
-        return None, *grads, *(grads[0].new_zeros((), dtype=torch.float32) for _ in range(ctx.tokens))
+        torch.autograd.Variable._execution_engine.queue_callback(_Ended(ctx.line))  # type: ignore[attr-defined]
+        return None, None, *grads, *(grads[0].new_zeros((), dtype=torch.float32) for _ in range(ctx.tokens))
+
+
+class _Ended:
+    """Called at the end of a backward pass, which lets go of it in any case: so the others hear of one that fails, whoever is to blame."""
+
+    def __init__(self, line: Line):
+        self.line, self.errors, self.has_ended = line, line.errors, False
+
+    def __call__(self) -> None:
+        self.has_ended = True
+
+    def __del__(self) -> None:
+        if not self.has_ended and self.errors == self.line.errors:
+            self.line.failed("its backward pass raised an error")
 
 
 class Handed(torch.autograd.Function):
@@ -140,7 +156,7 @@ class Opened(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, shard: Shard, anchor: Tensor, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.shard, ctx.further = shard, len(tensors) - count
+        ctx.shard, ctx.tag, ctx.further = shard, shard.tag(), len(tensors) - count
         ctx.save_for_backward(anchor)
         return *(v.view_as(v) for v in tensors[:count]), anchor.new_zeros(())
 
@@ -150,5 +166,5 @@ class Opened(torch.autograd.Function):
         make_anew(ctx)
         of_values: Sequence[Tensor] = grads[:-1]
         if of_values and ctx.shard.shards.reduce:
-            of_values = ctx.shard.wire.summed(of_values, "summing the gradients of params")
+            of_values = ctx.shard.wire.summed((*ctx.tag, BACKWARD), of_values, "summing the gradients of params")
         return None, None, None, *of_values, *(None for _ in range(ctx.further))

@@ -1,40 +1,30 @@
-"""What goes from rank to rank: tensors as bytes, each with a tag that says what it is."""
+"""What goes from rank to rank, in the order of time: tensors as bytes, each with a tag that says what it is."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-_TURNED = 1 << 32  # calls of a wire against time are counted from here on
-_TAG = 4  # whole numbers: the call, what is sent within it, perhaps which slice of it, and whether forwards or backwards
+from rnndsl.runtime.ranks.line import FRAME, ROOM, Line, line_of
 
 
-class RankError(RuntimeError):
-    """Ranks that share a sequence do not fit one another, or one of them is gone."""
-
-
-@dataclass
+@dataclass(frozen=True)
 class Wire:
-    """A process group. is_turned: whether its ranks are counted from the last one; calls: how many calls of layers it has carried; sent: the bytes that this rank
-    has given to it."""
+    """The ranks of a line. is_turned: whether they are counted from the last one."""
 
-    group: Any
-    is_turned: bool = False
-    calls: int = 0
-    sent: int = 0
-    waiting: list[tuple[Any, Tensor]] = field(default_factory=list)  # what is still being sent
+    line: Line
+    is_turned: bool
 
     @property
     def rank(self) -> int:
-        return self._counted(dist.get_rank(self.group))
+        return self._counted(self.line.rank)
 
     @property
     def size(self) -> int:
-        return dist.get_world_size(self.group)
+        return self.line.size
 
     def _counted(self, rank: int) -> int:
         """A rank of the group as one of the wire, and the other way around."""
@@ -43,93 +33,103 @@ class Wire:
     @property
     def is_staged(self) -> bool:
         """Whether only what lies in the CPU's memory can be sent."""
-        return dist.get_backend(self.group) in ("gloo", "mpi")
+        return dist.get_backend(self.line.group) in ("gloo", "mpi")
 
-    @contextmanager
-    def told(self, what: str) -> Iterator[None]:
-        """Says of an error of the process group what was under way."""
-        try:
-            yield
-        except RankError:
-            raise
-        except RuntimeError as e:
-            first = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
-            raise RankError(f"rank {self.rank} of {self.size}, {what}: another rank is gone, hangs, or makes other calls ({first})") from e
+    def begun(self) -> int:
+        """The number of a call that begins."""
+        self.line.calls += 1
+        return self.line.calls
 
     def gather(self, tag: Sequence[int], tensors: Sequence[Tensor], what: str) -> list[list[Tensor]]:
         """What each rank gives, which is of the same shapes and dtypes on all. what: for errors, what is under way."""
-        mine = self._packed(tag, tensors)
-        found = [torch.empty_like(mine) for _ in range(self.size)]
-        self.sent += mine.numel()
-        with self.told(what):
-            dist.all_gather(found, mine, group=self.group)
-        return [self._unpacked(f, tag, tensors, what, r) for r, f in enumerate(reversed(found) if self.is_turned else found)]
+        mine = self._packed(tensors)
+        found = [torch.empty_like(mine) for _ in range(self.size) if mine.numel() > ROOM]  # before ranks meet: from then on all must go on
+        frames = self._met(tag, mine, what)
+        if mine.numel() > ROOM:
+            self.line.sent += mine.numel()
+            with self.line.told(what):
+                dist.all_gather(found, mine, group=self.line.group)
+        else:
+            found = [f[: mine.numel()] for f in frames]
+        return [_unpacked(f, tensors) for f in (reversed(found) if self.is_turned else found)]
 
-    def send(self, tag: Sequence[int], tensors: Sequence[Tensor], to: int, what: str) -> None:
-        """Sends to one rank, which receives the same; `flush` waits until all is sent."""
-        mine = self._packed(tag, tensors)
-        self.sent += mine.numel()
-        with self.told(what):
-            self.waiting.append((dist.isend(mine, dist.get_global_rank(self.group, self._counted(to)), group=self.group), mine))
-
-    def receive(self, tag: Sequence[int], like: Sequence[Tensor], source: int, what: str) -> list[Tensor]:
-        """What another rank sends, of these shapes and dtypes."""
-        found = torch.empty_like(self._packed(tag, like))
-        with self.told(what):
-            dist.recv(found, dist.get_global_rank(self.group, self._counted(source)), group=self.group)
-        return self._unpacked(found, tag, like, what, source)
-
-    def flush(self, what: str) -> None:
-        """Waits until all that was sent has gone."""
-        waiting, self.waiting = self.waiting, []
-        with self.told(what):
-            for work, _ in waiting:
+    def hand_on(self, tag: Sequence[int], given: Sequence[Tensor], wanted: Sequence[Tensor], step: int, what: str) -> list[Tensor]:
+        """What the rank before gives to this one, of shapes and dtypes `wanted`, while `given` goes to the rank behind; step -1: the other way around. Every rank takes part,
+        with nothing to give or to be given too."""
+        mine, theirs = self._packed(given), torch.empty_like(self._packed(wanted))
+        source, to = self.rank - step, self.rank + step
+        frames = self._met(tag, mine, what, is_even=False)
+        with self.line.told(what):
+            works: list[Any] = []
+            if mine.numel() > ROOM:
+                self.line.sent += mine.numel()
+                works.append(dist.isend(mine, self._known_as(to), group=self.line.group))
+            if theirs.numel() > ROOM:
+                works.append(dist.irecv(theirs, self._known_as(source), group=self.line.group))
+            for work in works:
                 work.wait()
+        if 0 < theirs.numel() <= ROOM:
+            theirs = frames[self._counted(source)][: theirs.numel()]
+        return _unpacked(theirs, wanted)
 
-    def summed(self, tensors: Sequence[Tensor], what: str) -> list[Tensor]:
+    def summed(self, tag: Sequence[int], tensors: Sequence[Tensor], what: str) -> list[Tensor]:
         """The sums of tensors over the ranks, the same bits on each."""
-        found: list[Tensor] = [torch.empty(0)] * len(tensors)
-        for dtype in dict.fromkeys(t.dtype for t in tensors):
-            places = [i for i, t in enumerate(tensors) if t.dtype == dtype]
-            flat = torch.cat([(torch.view_as_real(t) if t.is_complex() else t).reshape(-1) for t in (tensors[i] for i in places)])
-            on = flat.device
-            flat = flat.cpu() if self.is_staged else flat
-            self.sent += flat.numel() * flat.element_size()
-            with self.told(what):
-                dist.all_reduce(flat, group=self.group)
-            flat = torch.view_as_complex(flat.reshape(-1, 2)) if dtype.is_complex else flat
-            for i, part in zip(places, flat.to(on).split([tensors[i].numel() for i in places]), strict=True):
+        places = {d: [i for i, t in enumerate(tensors) if t.dtype == d] for d in dict.fromkeys(t.dtype for t in tensors)}
+        flat = {d: torch.cat([_real(tensors[i]).reshape(-1) for i in at]) for d, at in places.items()}
+        sums = {d: f.cpu() if self.is_staged else f for d, f in flat.items()}
+        size = sum(f.numel() * f.element_size() for f in sums.values())
+        self.line.met(tag, size, _NOTHING, what)
+        self.line.sent += size
+        found: list[Tensor] = [_NOTHING] * len(tensors)
+        for dtype, at in places.items():
+            with self.line.told(what):
+                dist.all_reduce(sums[dtype], group=self.line.group)
+            total = sums[dtype].to(flat[dtype].device)
+            total = torch.view_as_complex(total.reshape(-1, 2)) if dtype.is_complex else total
+            for i, part in zip(at, total.split([tensors[i].numel() for i in at]), strict=True):
                 found[i] = part.view(tensors[i].shape)
         return found
 
-    def _packed(self, tag: Sequence[int], tensors: Sequence[Tensor]) -> Tensor:
-        device = next((t.device for t in tensors if t.numel()), torch.device("cpu"))
-        if not self.is_staged and device.type == "cpu" and torch.cuda.is_available():
-            device = torch.device("cuda", torch.cuda.current_device())
-        head = torch.tensor([*tag, *[0] * (_TAG - len(tag))], dtype=torch.int64)
-        parts = [_bytes(head), *(_bytes(t) for t in tensors)]
-        return torch.cat([p.to("cpu" if self.is_staged else device) for p in parts])
+    def _met(self, tag: Sequence[int], mine: Tensor, what: str, is_even: bool = True) -> list[Tensor]:
+        """The frames of all ranks, in the order of the group, with what fits into them. is_even: whether all give as much."""
+        return self.line.met(tag, mine.numel() if is_even else 0, mine if mine.numel() <= ROOM else _NOTHING, what)
 
-    def _unpacked(self, packed: Tensor, tag: Sequence[int], like: Sequence[Tensor], what: str, source: int) -> list[Tensor]:
-        sizes = [8 * _TAG, *(t.numel() * t.element_size() for t in like)]
-        head, *parts = packed.split(sizes)
-        theirs = head.cpu().clone().view(torch.int64).tolist()
-        if theirs[: len(tag)] != list(tag):
-            raise RankError(f"rank {self.rank} of {self.size}, {what}: rank {source} is elsewhere; ranks must call layers, and their backward passes, in the same order")
-        return [p.to(t.device).clone().view(t.dtype).view(t.shape) for p, t in zip(parts, like, strict=True)]
+    def _known_as(self, rank: int) -> int:
+        return dist.get_global_rank(self.line.group, self._counted(rank))
+
+    def _packed(self, tensors: Sequence[Tensor]) -> Tensor:
+        parts = [_bytes(t) for t in tensors if t.numel()]
+        if not parts:
+            return _NOTHING
+        device = parts[0].device
+        if self.is_staged:
+            device = torch.device("cpu")
+        elif device.type == "cpu" and torch.cuda.is_available():
+            device = torch.device("cuda", torch.cuda.current_device())
+        return torch.cat([p.to(device) for p in parts])
+
+
+_NOTHING = torch.empty(0, dtype=torch.uint8)
+
+
+def sent_for(size: int) -> int:
+    """The bytes that a rank sends to exchange some."""
+    return FRAME + (size if size > ROOM else 0)
+
+
+def wire_of(shards: Any) -> Wire:
+    """The wire of `Shards`."""
+    return Wire(line_of(shards.group), shards.is_turned)
+
+
+def _unpacked(packed: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    parts = packed.split([t.numel() * t.element_size() for t in like])
+    return [p.to(t.device).clone().view(t.dtype).view(t.shape) for p, t in zip(parts, like, strict=True)]
 
 
 def _bytes(t: Tensor) -> Tensor:
     return t.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
 
 
-_wires: dict[tuple[str, bool], Wire] = {}
-
-
-def wire_of(shards: Any) -> Wire:
-    """The wire of `Shards`."""
-    group, is_turned = shards.group, shards.is_turned
-    found = _wires.get((group.group_name, is_turned))
-    if found is None or found.group is not group:
-        found = _wires[group.group_name, is_turned] = Wire(group, is_turned, _TURNED if is_turned else 0)
-    return found
+def _real(t: Tensor) -> Tensor:
+    return torch.view_as_real(t) if t.is_complex() else t
