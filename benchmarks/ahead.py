@@ -72,9 +72,11 @@ def rows_of(path: Path, real: torch.dtype = torch.float32) -> Iterator[tuple[str
     for cell, cls, module in modules_of(path, real, rows=True):
         for label, rounds in cls._kernels["triton"].rounds.items():
             said: RowRounds = getattr(module, rounds)
-            for part in ("advance", "look", "linear", "pull", "gradients"):
-                stages = [(k, stage) for k, stage in enumerate(getattr(said, part), 1) if stage.kernel is not None and stage.widest <= WIDEST]
-                yield from ((f"{cell}.{label}", f"{part} {k}", stage.kernel, cut_of(stage, {}, ONE_ROW)) for k, stage in stages)
+            for number, of in enumerate((said, *said.parts)):
+                for name in ("advance", "look", "linear", "pull", "gradients"):
+                    stages = [(k, stage) for k, stage in enumerate(getattr(of, name, ()), 1) if stage.kernel is not None and stage.widest <= WIDEST]
+                    part = f"part {number} {name}" if number else name
+                    yield from ((f"{cell}.{label}", f"{part} {k}", stage.kernel, cut_of(stage, {}, ONE_ROW)) for k, stage in stages)
             for k, scan in enumerate(said.scans, 1):
                 cut = cut_of_scan(scan, _STEPS)
                 yield from ((f"{cell}.{label}", f"{kind} {k}", kernel, cut) for kind, kernel in (("scan", scan.forward), ("scan-back", scan.backward)))

@@ -7,6 +7,7 @@ import torch
 
 import rnndsl
 from rnndsl import costs
+from rnndsl.checks.dims import Dim
 from rnndsl.compiler import compiled
 from rnndsl.devices import USUAL, of_architecture
 from rnndsl.diagnostics import Source
@@ -17,13 +18,15 @@ from rnndsl.runtime.choice import backend_for
 from rnndsl.runtime.triton import graphs, stages, tile_launch
 from rnndsl.runtime.triton.backend import _has_rounds, _sequential
 from tests.agreement import against_reference, assert_close, layer_of, random_inputs, sizes_of, some_resets
+from tests.stages import SIZES, program
 from tests.test_rounds import LAGS
 from tests.test_tiles import MADE, TILED, cell_of
 from tests.test_triton import DEVICE, example, needs_numpy
 from tests.zoo_cells import ZOO
 
 pytestmark = needs_numpy
-LOOPS = ["RHN", "HouseholderRNN", "DeltaProduct"]  # whose rounds of a loop multiply by slices of a param: programs compute whole steps
+LOOPS = ["RHN", "HouseholderRNN", "DeltaProduct"]  # whose rounds of a loop multiply by slices of a param: each is a part of a step
+ROUNDS = ["perhaps no round", "swap", "two, one after the other", "counter in arithmetic", "complex", "read before it is bound again"]
 SPREAD = ["GRUv1", "MGU", "SLSTM", "LMU", "LayerNormLSTM", "FastWeights", "PublishedSLSTM", "M2RNN", "Titans"]
 
 
@@ -33,7 +36,7 @@ def runs(monkeypatch):
     found = []
     for name in ("_forward", "_backward"):
         whole = getattr(stages, name)
-        monkeypatch.setattr(stages, name, lambda staged, fixed, own, into, whole=whole: (found.append(into[0].shape[1]), whole(staged, fixed, own, into)))
+        monkeypatch.setattr(stages, name, lambda *given, whole=whole: (found.append(given[-1][0].shape[1]), whole(*given)))
     return found
 
 
@@ -64,21 +67,30 @@ def staged_layer(name: str, **settings) -> torch.nn.Module:
     return layer
 
 
-def test_only_loops_have_no_stages():
+def test_all_have_stages():
     for name in TILED:
         (kernels,) = compiled(Source(name, ZOO[name].text)).kernels
         found = [row_work_of(r.newton).step for r in kernels.recurrences if isinstance(r.channel, Refusal) and not isinstance(r.newton, Refusal)]
-        assert (0 in found) == (name in LOOPS), name
+        assert all(step != Dim.of(0) for step in found), name
+        assert any("L" in step.names for step in found) == (name in LOOPS), name
 
 
 @pytest.mark.one_in(5)
-@pytest.mark.parametrize("name", [n for n in TILED if n not in LOOPS])
+@pytest.mark.parametrize("name", TILED)
 def test_published_cells_agree_with_the_reference(name, runs):
     compare(ZOO[name].text, name, 2, 3)
     assert set(runs) == {3}
 
 
-@pytest.mark.parametrize("name", SPREAD)
+@pytest.mark.parametrize("name", ROUNDS)
+def test_rounds_of_loops(name, runs):
+    text = program(name)
+    sizes = SIZES | ({"L": 1} if name == "perhaps no round" else {})
+    assert_close(against_reference(text, "C", sizes, 2, 2, backend="triton", schedule="sequential", device=DEVICE, tiles={"stages": 1}), 1e-10)
+    assert set(runs) == {2}
+
+
+@pytest.mark.parametrize("name", [*SPREAD, *LOOPS])
 def test_some_at_every_run(name, runs):
     compare(ZOO[name].text, name, 1, 2)
     assert set(runs) == {2}
@@ -90,11 +102,13 @@ def test_made_cells_agree_with_the_reference(name, runs):
     assert runs
 
 
-def test_runs_of_so_many_steps_are_graphs(recorded, runs, monkeypatch):
+@pytest.mark.parametrize("cell", ["lags", "RHN"])
+def test_runs_of_so_many_steps_are_graphs(cell, recorded, runs, monkeypatch):
     """From the second of a look on, in memory of their own; lags, two shapes, resets, chunks backwards; what is left over runs as it is."""
     monkeypatch.setattr("rnndsl.runtime.torch.newton._VALUES", 150)
-    compare(LAGS, "C", 2, 9, graph=2)
-    assert len(recorded) == 4  # of two recurrences, forwards and backwards
+    text, name, count = (LAGS, "C", 4) if cell == "lags" else (ZOO[cell].text, cell, 2)
+    compare(text, name, 2, 9, graph=2)
+    assert len(recorded) == count  # of each recurrence, forwards and backwards
     assert {1, 2} <= set(runs)
     assert all(len(g.made[0][0]) == 2 for g in recorded)
     assert all(not t.is_set_to(u) for g in recorded for h in recorded if g is not h for t in g.made for u in h.made)
@@ -188,13 +202,17 @@ def gru(width: int, **settings) -> torch.nn.Module:
 CUDA = torch.device("cuda")
 
 
-@pytest.mark.parametrize(("width", "batch", "steps", "by_stages"), [(64, 1, 512, False), (1024, 1, 512, True), (1024, 64, 512, True)])
-def test_what_a_gpu_takes(width, batch, steps, by_stages, monkeypatch):
+@pytest.mark.parametrize(
+    ("cell", "width", "batch", "steps", "by_stages"), [("GRU", 64, 1, 512, False), ("GRU", 1024, 1, 512, True), ("GRU", 1024, 64, 512, True), ("RHN", 512, 1, 512, True)]
+)
+def test_what_a_gpu_takes(cell, width, batch, steps, by_stages, monkeypatch):
     """Stages where a program would read large matrices in every step: what is asked, what runs and what `explain` counts with are of one mind."""
     monkeypatch.setenv("RNNDSL_BACKEND", "auto")
-    layer = gru(width, schedule="sequential")
-    taken = backend_for(layer, "h", CUDA, (batch, steps))
-    plan = taken.plan_for(layer, "h", batch, steps, {"dtype": torch.float32, "device": torch.device("cpu"), "products": torch.float32})
+    text = ZOO[cell].text
+    layer = getattr(rnndsl.load(text), cell)(**sizes_of(text, cell) | {"H": width}, schedule="sequential")
+    name = "s" if cell == "RHN" else "h"
+    taken = backend_for(layer, name, CUDA, (batch, steps))
+    plan = taken.plan_for(layer, name, batch, steps, {"dtype": torch.float32, "device": torch.device("cpu"), "products": torch.float32})
     assert (plan.backend, plan.schedule) == ("triton", "sequential")
     assert ("products of matrices in PyTorch" in plan.why) == by_stages
 
@@ -247,8 +265,8 @@ def test_explain_tells_what_a_layer_plans(width, steps, monkeypatch):
     words = "rounds over all steps in kernels" if planned == "newton" else "a step by stages" if by_stages else "a kernel of whole steps"
     assert (said.schedule, said.why.split(",")[0].split(";")[0]) == (planned, words)
     work = row_work_of(r.newton)
-    numbers = work.matrices, work.moved
-    assert _sequential(layer, "h", torch.float32).rows == costs.RowKernels(work.step, numbers[0].evaluate({"H": width}), work.round, numbers[1].evaluate({"H": width}))
+    launches, matrices, moved = (d.evaluate({"H": width}) for d in (work.step, work.matrices, work.moved))
+    assert _sequential(layer, "h", torch.float32).rows == costs.RowKernels(launches, matrices, work.round, moved)
 
 
 @pytest.mark.parametrize("width", [64, 256])

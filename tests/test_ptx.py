@@ -106,13 +106,13 @@ def test_rounds(name):
 
 @pytest.mark.ptx
 @pytest.mark.part()
-@pytest.mark.parametrize("name", ["LSTM", "SLSTM", "MGU"])
+@pytest.mark.parametrize("name", ["LSTM", "SLSTM", "MGU", "RHN", "HouseholderRNN", "DeltaProduct"])
 def test_stages(name):
     """Of single steps, where channels meet: kernels over rows."""
     with emulated("sm_90", noise=2) as launches:
         found = against_reference(ZOO[name].text, name, sizes_of(ZOO[name].text, name), 2, 2, torch.float32, backend="triton", tiles={"stages": 1})
     assert not launches.wrong
-    assert any("_rows_advance" in launch.name for launch in launches.all) and any("_rows_gradients" in launch.name for launch in launches.all)
+    assert any("_advance_" in launch.name for launch in launches.all) and any("_gradients_" in launch.name for launch in launches.all)
     assert_close(found, FLOAT32)
 
 

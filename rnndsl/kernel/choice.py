@@ -73,15 +73,15 @@ def _of_whole_steps(kernels: RecurrenceKernels, reason: str, batch: int, steps: 
     whole = not isinstance(kernels.sweep, Refusal)
     programs = [] if isinstance(kernels.sweep, Refusal) else [kernels.sweep.step.carries[0][0].shape[k] for k in kernels.sweep.split.heads]
     rows = _rows(kernels) if whole else None
-    more = () if rows is None else (rows.matrices, rows.moved)
+    more = () if rows is None else (rows.matrices, rows.moved, rows.step)
     shapes = () if rows is None else (d for shape in rows.held for d in shape)
     missing = tuple(sorted({n for d in (*counts, *programs, *more, *shapes) for n in d.names} - sizes.keys()))
     if missing:
         return Prediction(None, f"depends on {', '.join(missing)}", needs=missing)
     over_rows = None
     if rows is not None:
-        matrices, moved = (float(d.evaluate(sizes)) for d in more)
-        over_rows = RowKernels(rows.step, matrices, rows.round if rows.holds(sizes, RESIDENT / 4) else 0, moved)
+        matrices, moved, launches = (float(d.evaluate(sizes)) for d in more)
+        over_rows = RowKernels(int(launches), matrices, rows.round if rows.holds(sizes, RESIDENT / 4) else 0, moved)
     flops, special, streams, states = (float(d.evaluate(sizes)) for d in counts)
     load = Load(batch, steps, flops, special, streams, states, prod(int(d.evaluate(sizes)) for d in programs), over_rows)
     _, *parallel = schedules_of(kernels)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from rnndsl.kernel.adjoint import Adjoint
 from rnndsl.kernel.graph import SCALARS, Builder, Leaf, Loop, LoopAlong, LoopBack, Map, Node, Result, Round
+from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.loops import bodies, inside, reachable
 from rnndsl.kernel.newton import NewtonStep
 from rnndsl.kernel.step import Step
@@ -68,6 +69,17 @@ class RowSteps:
     gradients: RowGradients | None
 
 
+@dataclass(frozen=True)
+class PartSteps:
+    """The steps of a part of a step, whose outputs are values that it makes: what `RowSteps` has, but for D."""
+
+    once: Step
+    advance: Step
+    linear: Step
+    pull: Step
+    gradients: RowGradients
+
+
 def row_steps(newton: NewtonStep, gradients: bool = False) -> RowSteps:
     """The steps of a round. gradients: whether those of streams and statics are asked for. Raises Unsupported."""
     step = newton.step
@@ -77,36 +89,66 @@ def row_steps(newton: NewtonStep, gradients: bool = False) -> RowSteps:
     block = tuple(tuple(-1 if e is None else next(numbers) for e in row) for row in newton.own)
     kept = [i for i, (_, lag) in enumerate(step.carries) if lag == 1]
     new = [step.updates[i] for i in kept]
-    adjoint = _adjoint(b, step)
-    pulled = _pulled(adjoint, step)
-    asked = _Asked.of(adjoint) if gradients else None
-    further = asked.wanted if asked is not None else []
-    forwards = _Rates(b.nodes, [*new, *entries])
-    backwards = _Rates(b.nodes, [*pulled, *further])
-    fixed = list(dict.fromkeys([*forwards.read(_STATIC), *backwards.read(_STATIC)]))
-    saved = [n for n in backwards.read(_ROW) if b[n].op != "stream"]
-    saved += [n for n in dict.fromkeys(further) if n not in saved and backwards.rates[n] == _ROW and b[n].op not in ("stream", "old")]
-    names = dict(step.names)
+    seeds = [(Array(f"d_{array.label}_{lag}", "", array.shape), n) for (array, lag), n in zip(step.carries, step.updates, strict=True)]
+    cut = _Cut(step, b, seeds, [*new, *entries], gradients)
+    outputs = [*(replace(step.carries[i][0], name=f"new_{step.carries[i][0].name}") for i in kept), *cut.arrays(entries, "slope")]
+    return RowSteps(cut.once, cut.look([*new, *entries], outputs), cut.linear, cut.pull, block, cut.look(new, outputs[: len(new)]), cut.gradients)
 
-    def arrays(nodes: Sequence[int], wanted: str) -> tuple[Array, ...]:
-        return tuple(Array(names.get(n, wanted), "", b[n].shape) for n in nodes)
 
-    statics = (*step.statics, *arrays(fixed, "fixed"))
-    adjoints = tuple(Array(f"d_{array.label}_{lag}", "", array.shape) for array, lag in step.carries)
-    streams = (*step.streams, *arrays(saved, "saved"), *adjoints)
-    own = {n: Leaf("static", len(step.statics) + k) for k, n in enumerate(fixed)}
-    given = own | {n: Leaf("stream", len(step.streams) + k) for k, n in enumerate(saved)}
-    given |= {n: Leaf("stream", len(step.streams) + len(saved) + node.leaf.index) for n, node in enumerate(b.nodes) if node.op == "carry_gradient"}
-    outputs = [*(replace(step.carries[i][0], name=f"new_{step.carries[i][0].name}") for i in kept), *arrays(entries, "slope")]
+def part_steps(part: Step) -> PartSteps:
+    """The steps of a part of a step, [B, C, ...] each. Raises Unsupported, also where rounds of a loop hand gradients on."""
+    b = Builder(list(part.builder.nodes), dict(part.builder.numbers))
+    made = [n for _, n in part.outputs]
+    cut = _Cut(part, b, [(Array(f"d_{array.label}", "", array.shape), n) for array, n in part.outputs], made, True)
+    gradients = cut.gradients
+    if gradients is None:
+        raise Unsupported("a loop in the rounds of another one, which multiply by slices of a param")
+    return PartSteps(cut.once, cut.look(made, [array for array, _ in part.outputs]), cut.linear, cut.pull, gradients)
 
-    def made(of: Step, leaves: dict[int, Leaf], wanted: Sequence[int], made: Sequence[Array]) -> Step:
-        copy = GraphCopy(b.nodes, leaves)
-        numbers = copy.run(wanted)
-        said = tuple((copy.new[n], name) for n, name in step.names if n in copy.new)
-        return replace(of, builder=copy.builder, updates=(), names=said, outputs=tuple(zip(made, numbers, strict=True)))
 
-    def of_rows(asked: "_Asked") -> RowGradients:
-        places = given | {n: Leaf("stream", node.leaf.index) for n, node in enumerate(b.nodes) if node.op == "stream"}
+class _Cut:
+    """A step and its adjoint, cut where values change less often. seeds: of each value that has a λ, the array of that; looked: what is made forwards."""
+
+    def __init__(self, step: Step, b: Builder, seeds: Sequence[tuple[Array, int]], looked: Sequence[int], gradients: bool):
+        self.step, self.b = step, b
+        self.adjoint = _adjoint(b, seeds)
+        self.pulled = _pulled(self.adjoint, step)
+        self.asked = _Asked.of(self.adjoint) if gradients else None
+        further = self.asked.wanted if self.asked is not None else []
+        forwards, backwards = _Rates(b.nodes, looked), _Rates(b.nodes, [*self.pulled, *further])
+        self.fixed = list(dict.fromkeys([*forwards.read(_STATIC), *backwards.read(_STATIC)]))
+        self.saved = [n for n in backwards.read(_ROW) if b[n].op != "stream"]
+        self.saved += [n for n in dict.fromkeys(further) if n not in self.saved and backwards.rates[n] == _ROW and b[n].op not in ("stream", "old")]
+        self.names = dict(step.names)
+        self.statics = (*step.statics, *self.arrays(self.fixed, "fixed"))
+        self.streams = (*step.streams, *self.arrays(self.saved, "saved"), *(array for array, _ in seeds))
+        self.own = {n: Leaf("static", len(step.statics) + k) for k, n in enumerate(self.fixed)}
+        self.given = self.own | {n: Leaf("stream", len(step.streams) + k) for k, n in enumerate(self.saved)}
+        count = len(step.streams) + len(self.saved)
+        self.given |= {n: Leaf("stream", count + node.leaf.index) for n, node in enumerate(b.nodes) if node.op == "carry_gradient"}
+
+    def arrays(self, nodes: Sequence[int], wanted: str) -> tuple[Array, ...]:
+        return tuple(Array(self.names.get(n, wanted), "", self.b[n].shape) for n in nodes)
+
+    @property
+    def once(self) -> Step:
+        return self._made(replace(self.step, streams=(), carries=()), {}, self.fixed, self.arrays(self.fixed, "fixed"))
+
+    @property
+    def linear(self) -> Step:
+        return self.look(self.saved, self.arrays(self.saved, "saved"))
+
+    @property
+    def pull(self) -> Step:
+        adjoints = [Array(f"d_{array.label}_{lag}", "", array.shape) for array, lag in self.step.carries]
+        return self._made(replace(self.step, streams=self.streams, statics=self.statics, carries=()), self.given, self.pulled, adjoints)
+
+    @property
+    def gradients(self) -> RowGradients | None:
+        asked, b, step = self.asked, self.b, self.step
+        if asked is None:
+            return None
+        places = self.given | {n: Leaf("stream", node.leaf.index) for n, node in enumerate(b.nodes) if node.op == "stream"}
         places |= {n: Leaf("old", node.leaf.index) for n, node in enumerate(b.nodes) if node.op == "old" and n not in places}
         outputs = list(dict.fromkeys([*asked.streams.values(), *asked.statics.values(), *(n for n in asked.factors if n not in places)]))
 
@@ -114,28 +156,28 @@ def row_steps(newton: NewtonStep, gradients: bool = False) -> RowSteps:
             return (places[n].kind, places[n].index) if n in places else ("made", outputs.index(n))
 
         return RowGradients(
-            made(replace(step, streams=streams, statics=statics), given, outputs, arrays(outputs, "gradient")),
+            self._made(replace(step, streams=self.streams, statics=self.statics), self.given, outputs, self.arrays(outputs, "gradient")),
             tuple(outputs.index(asked.streams[i]) if i in asked.streams else -1 for i in range(len(step.streams))),
             tuple((i, outputs.index(n)) for i, n in asked.statics.items()),
-            tuple(StaticProduct(b[o.leaf].leaf.index, value(o.left), value(o.right), (o.left_map, o.right_map), len(b[o.leaf].shape)) for o in adjoint.outers),
+            tuple(StaticProduct(b[o.leaf].leaf.index, value(o.left), value(o.right), (o.left_map, o.right_map), len(b[o.leaf].shape)) for o in self.adjoint.outers),
         )
 
-    return RowSteps(
-        once=made(replace(step, streams=(), carries=()), {}, fixed, arrays(fixed, "fixed")),
-        look=made(replace(step, statics=statics), own, [*new, *entries], outputs),
-        linear=made(replace(step, statics=statics), own, saved, arrays(saved, "saved")),
-        pull=made(replace(step, streams=streams, statics=statics, carries=()), given, pulled, adjoints),
-        block=block,
-        advance=made(replace(step, statics=statics), own, new, outputs[: len(new)]),
-        gradients=None if asked is None else of_rows(asked),
-    )
+    def look(self, wanted: Sequence[int], made: Sequence[Array]) -> Step:
+        """Some values, of streams, statics and old values."""
+        return self._made(replace(self.step, statics=self.statics), self.own, wanted, made)
+
+    def _made(self, of: Step, leaves: dict[int, Leaf], wanted: Sequence[int], made: Sequence[Array]) -> Step:
+        copy = GraphCopy(self.b.nodes, leaves)
+        numbers = copy.run(wanted)
+        said = tuple((copy.new[n], name) for n, name in self.step.names if n in copy.new)
+        return replace(of, builder=copy.builder, updates=(), names=said, outputs=tuple(zip(made, numbers, strict=True)))
 
 
-def _adjoint(b: Builder, step: Step) -> Adjoint:
+def _adjoint(b: Builder, seeds: Sequence[tuple[Array, int]]) -> Adjoint:
     """A step backwards. λ are the leaves `carry_gradient`, of which those of states are of all that a step makes of them."""
     last = len(b.nodes) - 1
     adjoint = Adjoint(b)
-    for i, ((array, _), n) in enumerate(zip(step.carries, step.updates, strict=True)):
+    for i, (array, n) in enumerate(seeds):
         adjoint.seed(n, b.leaf("carry_gradient", i, array.shape))
     adjoint.run(last)
     return adjoint

@@ -11,6 +11,7 @@ from rnndsl.kernel.graph import Shape
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.loops import reachable
 from rnndsl.kernel.newton import NewtonStep
+from rnndsl.kernel.row_parts import RowParts, row_parts
 from rnndsl.kernel.row_stages import RowProduct, Stage, row_stages, with_residual
 from rnndsl.kernel.row_steps import RowSteps, row_steps
 from rnndsl.kernel.step import Step
@@ -22,11 +23,11 @@ Block = tuple[tuple[int, ...], ...]  # see RowSteps
 
 @dataclass(frozen=True)
 class RowWork:
-    """step: launches of a step by stages, 0 where there are none; matrices: entries of those that it multiplies by; round: launches of a round of Newton's
+    """step: launches of a step by stages, 0 where there are none, rounds of loops each; matrices: entries of those that it multiplies by; round: launches of a round of Newton's
     method; moved: bytes that these read and write of a row, params left out; held: shapes of the matrices that a
     kernel multiplies by in a loop."""
 
-    step: int
+    step: Dim
     matrices: Dim
     round: int
     moved: Dim
@@ -51,9 +52,35 @@ def row_work(newton: NewtonStep, steps: RowSteps, look: Sequence[Stage]) -> RowW
     of_scans = (len(members) * 3 + sum(steps.block[i][j] >= 0 for i in members for j in members) for members in groups)
     scanned = (_entries(newton.step.carries[members[0]][0].shape) * Dim.of(count) for members, count in zip(groups, of_scans, strict=True))
     moved = _total([*map(_moved, look), *scanned]) * Dim.of(_BYTES)
-    advance = row_stages(steps.advance)
-    matrices = _total(_entries(steps.advance.statics[k].shape) for k in {p.matrix for stage in advance for p in stage.products})
-    return RowWork(_launches(advance) if steps.gradients is not None else 0, matrices, _launches(look) + len(groups), moved, _held(look[-1].step))
+    launches, matrices = _of_steps(newton, steps)
+    return RowWork(launches, matrices, _launches(look) + len(groups), moved, _held(look[-1].step))
+
+
+def parts_of(step: Step) -> RowParts | None:
+    """The parts of a step, None of what has none."""
+    try:
+        return row_parts(step)
+    except Unsupported:
+        return None
+
+
+def _of_steps(newton: NewtonStep, steps: RowSteps) -> tuple[Dim, Dim]:
+    """The launches of a step by stages, 0 where there are none, and the entries of matrices that it multiplies by."""
+    if steps.gradients is not None:
+        advance = row_stages(steps.advance)
+        return Dim.of(_launches(advance)), _multiplied(advance)
+    launches = matrices = Dim.of(0)
+    if (chain := parts_of(newton.step)) is not None:
+        for part in chain.parts:
+            advance = row_stages(part.steps.advance)
+            rounds = Dim.of(1) if part.ends is None else part.ends[1] - part.ends[0] + Dim.of(1)
+            launches, matrices = launches + rounds * Dim.of(_launches(advance)), matrices + rounds * _multiplied(advance)
+    return launches, matrices
+
+
+def _multiplied(stages: Sequence[Stage]) -> Dim:
+    """The entries of the matrices of products between stages."""
+    return _total(_entries(stages[0].step.statics[k].shape) for k in sorted({p.matrix for stage in stages for p in stage.products}))
 
 
 def together(block: Block) -> list[tuple[int, ...]]:

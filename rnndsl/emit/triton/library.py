@@ -139,7 +139,7 @@ _RUNTIME = {
         "add", "before", "diagonal_of", "largest", "matmul", "meet", "only", "over_rows", "read", "read_if_any", "restarted", "running_sum", "spread", "total", "unless", "where", "with_diagonal", "write",
     },
     "over_time": {"corrected"},
-    "rows": {"RowProduct", "RowRounds", "RowScan", "RowStage", "StaticProduct", "Work"},
+    "rows": {"RowPart", "RowProduct", "RowRounds", "RowScan", "RowStage", "StaticProduct", "Work"},
     "sequential": {"sequential", "sequential_back"},
     "tiled": {"Sum", "Tiled", "TiledStep"},
 }

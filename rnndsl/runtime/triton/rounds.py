@@ -151,8 +151,9 @@ class _Back(KernelBack):
         if not stages.said.gradients:
             return super().gradients(adjoint)
         adjoint, part = [rows(a, 2) for a in adjoint], self.part
-        wanted = [True] * (len(part.streams) + len(part.statics))
-        streams, statics = stages.gradients([*self.streams, *adjoint], self.statics, self.old, self._take, wanted)
+        statics = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in part.statics]
+        found = stages.gradients(stages.said, [*self.streams, *adjoint], self.statics, self.old, self._take, statics)
+        streams = [self.old[0].new_zeros(s.shape) if g is None else g for g, s in zip(found, part.streams, strict=True)]
         return streams, statics, self.pulled(adjoint)
 
     def _take(self, k: int, stage: RowStage) -> list[Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from rnndsl.devices import Device
 from rnndsl.runtime.memory import rows
 from rnndsl.runtime.triton.launch import launch
-from rnndsl.runtime.triton.rows import RowRounds, RowStage
+from rnndsl.runtime.triton.rows import RowPart, RowRounds, RowStage
 from rnndsl.runtime.triton.tile_launch import Asked, TileCut, asked, usual_cut
 
 _ENTRIES, A_WARP = 256, 256  # of a value that a program over rows has, and of them one warp
@@ -48,21 +48,19 @@ class RowLaunch:
                 arrays["stream"].append(rows(found, 2))
         return arrays
 
-    def gradients(self, streams: Sequence[Tensor], statics: Sequence[Tensor], old: Sequence[Tensor], take: Take, wanted: Sequence[bool]) -> tuple[list[Tensor], list[Tensor]]:
-        """Those of the streams and statics of a call, of what `linear` made and λ behind the streams; wanted: which of them. Zeros where none is."""
-        said, like = self.said, old[0]
-        arrays = self.run(said.gradients, streams, statics, old, take)
-        of_streams = [arrays["made"][n] if n >= 0 else like.new_zeros(s.shape) for n, s in zip(said.of_streams, streams, strict=False)]
-        given = statics[: len(wanted) - len(of_streams)]
-        of_statics = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in given]
-        is_wanted = wanted[len(of_streams) :]
-        for static, n in said.of_statics:
-            if is_wanted[static]:
-                of_statics[static] += arrays["made"][n].sum((0, 1))
-        for product in said.products:
-            if is_wanted[product.static]:
-                of_statics[product.static] += product(arrays, like)
-        return of_streams, of_statics
+    def gradients(
+        self, of: RowRounds | RowPart, streams: Sequence[Tensor], statics: Sequence[Tensor], old: Sequence[Tensor], take: Take, into: Sequence[Tensor | None]
+    ) -> list[Tensor | None]:
+        """Those of the streams of a call, of what `linear` made and λ behind them, None where there is none; those of statics are added to `into`, where there is
+        something."""
+        arrays = self.run(of.gradients, streams, statics, old, take)
+        for static, n in of.of_statics:
+            if (total := into[static]) is not None:
+                total += arrays["made"][n].sum((0, 1))
+        for product in of.products:
+            if (total := into[product.static]) is not None:
+                total += product(arrays, old[0])
+        return [arrays["made"][n] if n >= 0 else None for n in of.of_streams]
 
     def _launch(self, stage: RowStage, arrays: Arrays, statics: Sequence[Tensor]) -> None:
         made = arrays["made"]

@@ -64,6 +64,37 @@ class RowStage(Sized):
 
 
 @dataclass(frozen=True)
+class RowPart:
+    """A part of a step, by itself a step of stages: see `RowRounds` for these, and `kernel/row_parts.py` for parts. slices: the static arrays whose slices stand behind the
+    statics, and the number of each slice, 0 for that of the round, which stands behind them where it is counted; what `once` makes is last."""
+
+    once: Callable[..., tuple[Tensor, ...]]
+    advance: tuple[RowStage, ...]
+    linear: tuple[RowStage, ...]
+    pull: tuple[RowStage, ...]
+    gradients: tuple[RowStage, ...]
+    of_streams: tuple[int, ...]
+    of_statics: tuple[tuple[int, int], ...]
+    products: tuple[StaticProduct, ...]
+    reads: tuple[int, ...]
+    makes: tuple[int, ...]
+    slices: tuple[tuple[int, int], ...] = ()
+    counted: bool = False
+    ends: tuple[int, int] | None = None
+    starts: tuple[int, ...] = ()
+
+    @property
+    def stages(self) -> tuple[RowStage, ...]:
+        return (*self.advance, *self.linear, *self.pull, *self.gradients)
+
+    @property
+    def pulled_of(self) -> frozenset[int]:
+        """The numbers of the streams that `pull` reads."""
+        products = (p.number for stage in self.pull for p in stage.products if p.of == "stream")
+        return frozenset((*(i for stage in self.pull for i in stage.streams), *products))
+
+
+@dataclass(frozen=True)
 class RowScan:
     """The scan of carried values that go together, each of `size` channels. outputs, outputs_back: of each entry of D that is not zero its number among the
     outputs of `look` behind the new states, as the kernels take them."""
@@ -102,7 +133,8 @@ class RowRounds:
     """The steps of a recurrence: `once` makes of statics what no step changes, and stands behind them; each of the others is a row of stages: see
     `kernel/row_steps.py`. slices: of params that are asked for: the first, the last, and how many there are. of_streams: of each stream the number of the
     output of `gradients` that is its gradient, -1 where it has none; of_statics: of statics whose gradient is an output summed over rows both
-    numbers; products: those that give others. Without `gradients`, there is no `advance`."""
+    numbers; products: those that give others. Without `gradients`, there is no `advance`, and a step has parts, if it
+    has stages at all; news: of each carried value the number of what it becomes."""
 
     once: Callable[..., tuple[Tensor, ...]]
     look: tuple[RowStage, ...]
@@ -116,19 +148,18 @@ class RowRounds:
     of_streams: tuple[int, ...] = ()
     of_statics: tuple[tuple[int, int], ...] = ()
     products: tuple[StaticProduct, ...] = ()
-
-    @property
-    def pulled_of(self) -> frozenset[int]:
-        """The numbers of the streams that `pull` reads."""
-        products = (p.number for stage in self.pull for p in stage.products if p.of == "stream")
-        return frozenset((*(i for stage in self.pull for i in stage.streams), *products))
+    parts: tuple[RowPart, ...] = ()
+    news: tuple[int, ...] = ()
 
     @property
     def rounds(self) -> tuple[RowStage, ...]:
         """The stages that rounds take."""
         return (*self.look, *self.linear, *self.pull)
 
-    @property
-    def steps(self) -> tuple[RowStage, ...]:
-        """Those that steps one by one take, and their gradients."""
-        return (*self.advance, *self.linear, *self.pull, *self.gradients)
+    def steps(self, carried: int) -> tuple[tuple[RowPart, ...], tuple[int, ...]]:
+        """The parts that steps one by one have, and what so many carried values become: of one that is no row of parts, one."""
+        if not self.gradients:
+            return self.parts, self.news
+        old, new = tuple(range(carried)), tuple(range(carried, 2 * carried))
+        whole = RowPart(self.once, self.advance, self.linear, self.pull, self.gradients, self.of_streams, self.of_statics, self.products, old, new)
+        return (whole,), new

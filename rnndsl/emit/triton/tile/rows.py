@@ -18,13 +18,14 @@ from rnndsl.emit.triton.text import times
 from rnndsl.emit.triton.tile.kernel import Kernel, KernelLines
 from rnndsl.emit.triton.tile.recurrence import in_python, size_texts, slices_of
 from rnndsl.emit.triton.tile.scope import Sizes
-from rnndsl.emit.triton.uniform import Constants
+from rnndsl.emit.triton.uniform import Constants, Uniform
 from rnndsl.kernel.apart import apart
 from rnndsl.kernel.newton import NewtonStep
 from rnndsl.kernel.program import Sink, forward
+from rnndsl.kernel.row_parts import RowPart
 from rnndsl.kernel.row_stages import RowProduct, Stage, row_stages, with_given, with_residual
 from rnndsl.kernel.row_steps import RowGradients, StaticProduct, row_steps
-from rnndsl.kernel.row_work import Block, RowWork, row_work, together
+from rnndsl.kernel.row_work import Block, RowWork, parts_of, row_work, together
 from rnndsl.kernel.separate import Split
 from rnndsl.kernel.step import Step
 from rnndsl.plan.ir import Scan
@@ -101,10 +102,17 @@ class RowsText:
     work: list[str]
     scans: list[ScanText]
     slices: list[str]
+    chain: list["PartText"]
+    news: tuple[int, ...]
 
     @property
     def record(self) -> str:
         return f"{self.name}_rounds"
+
+    @property
+    def kernels(self) -> list[StageText]:
+        """All stages, in the order of the file."""
+        return [s for of in (self.parts, *(part.parts for part in self.chain)) for stages in of.values() for s in stages]
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,17 @@ class GradientsText:
     streams: tuple[int, ...]
     sums: tuple[tuple[int, int], ...]
     products: list[str]
+
+
+@dataclass(frozen=True)
+class PartText:
+    """A part of a step, as `RowPart` has it, in Python. said: what else the runtime is told of it."""
+
+    name: str
+    once: list[str]
+    parts: dict[str, list[StageText]]
+    gradients: GradientsText
+    said: list[str]
 
 
 class RowKernel(Kernel):
@@ -174,22 +193,49 @@ def rows_text(newton: NewtonStep, scan: Scan, source: Source, sizes: Sizes, cons
     steps = row_steps(newton, gradients=True)
     carries = newton.step.carries
     look = with_residual(steps.look, newton.nearer.count(-1))
-    parts: dict[str, list[StageText]] = {}
     slices: dict[str, None] = {}
     of = {"look": look, "linear": steps.linear, "pull": with_given(steps.pull)}
     if steps.gradients is not None:
         of |= {"advance": steps.advance, "gradients": steps.gradients.step}
     stages = {part: row_stages(step) for part, step in of.items()}
-    for part in of:
-        parts[part] = []
-        for k, stage in enumerate(stages[part], 1):
-            text, read = _stage(stage, f"{name}_{part}_{k}", _DOCS[part], source, sizes, constants)
-            parts[part].append(text)
-            slices |= dict.fromkeys(read)
+
+    def written(stages: dict[str, tuple[Stage, ...]], begins: str) -> dict[str, list[StageText]]:
+        found: dict[str, list[StageText]] = {}
+        for part in stages:
+            found[part] = []
+            for k, stage in enumerate(stages[part], 1):
+                text, read = _stage(stage, f"{begins}_{part}_{k}", _DOCS[part], source, sizes, constants)
+                found[part].append(text)
+                slices.update(dict.fromkeys(read))
+        return found
+
+    parts = written(stages, name)
+    chained = None if steps.gradients is not None else parts_of(newton.step)
+    chain = [] if chained is None else [
+        _part(part, f"{name}_part_{k}", written(_steps_of(part), f"{name}_part_{k}"), newton.step, source, sizes, constants) for k, part in enumerate(chained.parts, 1)
+    ]
     scans = [_scan(newton, steps.block, members, f"{name}_scan_{k}", sizes) for k, members in enumerate(together(steps.block), 1)]
     title = ", ".join(dict.fromkeys(array.name for array, _ in carries))
     work = _work(row_work(newton, steps, stages["look"]), scan, sizes)
-    return RowsText(label, name, title, _once(steps.once, f"{name}_once", source), parts, _gradients(steps.gradients), work, scans, list(slices))
+    gradients = None if steps.gradients is None else _gradients(steps.gradients)
+    news = () if chained is None else chained.news
+    return RowsText(label, name, title, _once(steps.once, f"{name}_once", source), parts, gradients, work, scans, list(slices), chain, news)
+
+
+def _steps_of(part: RowPart) -> dict[str, tuple[Stage, ...]]:
+    steps = part.steps
+    of = {"advance": steps.advance, "linear": steps.linear, "pull": with_given(steps.pull), "gradients": steps.gradients.step}
+    return {name: row_stages(step) for name, step in of.items()}
+
+
+def _part(part: RowPart, name: str, stages: dict[str, list[StageText]], step: Step, source: Source, sizes: Sizes, constants: Constants) -> PartText:
+    numbers = Uniform(step.builder.nodes, sizes.names, constants)
+    slices = [f"({s.static}, {0 if s.number is None else f'int({numbers.python(s.number)})'})" for s in part.slices]
+    said = [f"reads={part.reads}", f"makes={part.makes}"]
+    said += [f"slices={listed(slices)}"] if slices else []
+    said += ["counted=True"] if part.counted else []
+    said += [f"ends={listed([sizes.python(d) for d in part.ends])}", f"starts={part.starts}"] if part.ends is not None else []
+    return PartText(name, _once(part.steps.once, f"{name}_once", source), stages, _gradients(part.steps.gradients), said)
 
 
 def _once(step: Step, name: str, source: Source) -> list[str]:
@@ -218,13 +264,13 @@ def _product(p: RowProduct) -> str:
     return f'{p.matrix}, "{p.value[0]}", {p.value[1]}, "...{values},{matrix}->...{_LETTERS[: p.rank]}"'
 
 
-def _gradients(given: RowGradients | None) -> GradientsText | None:
-    return None if given is None else GradientsText(given.streams, given.sums, [_static_product(p) for p in given.products])
+def _gradients(given: RowGradients) -> GradientsText:
+    return GradientsText(given.streams, given.sums, [_static_product(p) for p in given.products])
 
 
 def _work(rows: RowWork, scan: Scan, sizes: Sizes) -> list[str]:
     """What a step of one sequence asks of a device, and what its kernels over rows do."""
-    return [*map(sizes.python, asked_of_scan(scan)), str(rows.step), sizes.python(rows.matrices), str(rows.round), sizes.python(rows.moved)]
+    return [*map(sizes.python, asked_of_scan(scan)), sizes.python(rows.step), sizes.python(rows.matrices), str(rows.round), sizes.python(rows.moved)]
 
 
 def _static_product(p: StaticProduct) -> str:
