@@ -5,6 +5,7 @@ import datetime
 import inspect
 import multiprocessing
 import os
+import pickle
 import time
 import traceback
 from contextlib import contextmanager
@@ -52,7 +53,7 @@ cell Lags(D, H):
 def layer_of(name: str, **further):
     """A layer of a published cell, or of the one of this file, in float64, sizes of 3."""
     torch.manual_seed(3)
-    own = {"Lags": LAGS, "Rotation": ROTATION}
+    own = {"Lags": LAGS, "Rotation": ROTATION, "Plain": SCALARS}
     cls = getattr(rnndsl.load(own[name]), name) if name in own else getattr(rnndsl.zoo, name)
     sizes = [k for k, p in inspect.signature(cls).parameters.items() if p.default is p.empty]
     layer = cls(**dict.fromkeys(sizes, 3), dtype=torch.float64, **further).eval()
@@ -60,6 +61,17 @@ def layer_of(name: str, **further):
         torch.nn.init.orthogonal_(layer.R)
     return layer
 
+
+SCALARS = """
+cell Plain(D):
+  input x: [D]
+  input s: []
+  state a, b: []
+  param w: [D]
+  a[t] = tanh(0.9 * a[t-1] + dot(w, x))
+  b[t] = 0.5 * b[t-1] + a[t] * s[t-1]
+  output a, b
+"""
 
 ROTATION = """
 cell Rotation(D, H):
@@ -218,7 +230,7 @@ def check_bytes(group, name: str, way: str) -> None:
 
 
 def check_ways_of_calling(group) -> None:
-    """No gradients, the states of all steps, `recompute`, a context, half inputs, two calls one behind the other, a second backward pass."""
+    """No gradients, the states of all steps, `recompute`, a context, two calls one behind the other, a second backward pass, copies, what is refused."""
     rank, size = dist.get_rank(group), dist.get_world_size(group)
     layer = layer_of("ParaLSTM")
     x = torch.randn(2, 4 * size, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
@@ -247,6 +259,14 @@ def check_ways_of_calling(group) -> None:
         assert all(torch.equal(a, b) for other in gradients[1:] for a, b in zip(gradients[0], other, strict=True))
         with raises(RuntimeError):
             torch.autograd.grad(torch.autograd.grad(layer(part, group=shards)[0].square().sum(), layer.W_f, create_graph=True)[0].sum(), layer.W_f)
+    copied = pickle.loads(pickle.dumps(copy.deepcopy(layer)))
+    with rnndsl.context_parallel(group):
+        assert differ([copied(part)[0]], [whole[:, 4 * rank : 4 * rank + 4]]) < 1e-10
+        with raises(ValueError, "step: it runs in one process"):
+            layer.step(part[:, 0])
+    for transformed in (torch.func.grad(lambda x: layer(x, group=group)[0].sum()), torch.func.vmap(lambda x: layer(x.unsqueeze(0), group=group)[0])):
+        with raises(TypeError, "over ranks"):
+            transformed(part)
     if compiler() is not None:  # outputs that kernels read backwards, changed before that
         layer.backend = "cpu"
         y, _ = layer(part, group=rnndsl.Shards(group, way="rounds"))

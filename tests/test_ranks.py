@@ -12,6 +12,7 @@ CHECKS = {
     **{f"{cell} on {size}, piped": ("check_equal", size, {"name": cell, "bound": EXACT, "way": "pipeline"}) for cell, size in PIPED},
     **{f"{cell} on {size}, in rounds": ("check_equal", size, {"name": cell, "bound": bound, "way": "rounds"}) for cell, size, bound in IN_ROUNDS},
     **{f"{cell} on {size}, repeated": ("check_equal", size, {"name": cell, "bound": NEWTON, "way": "repeats"}) for cell, size in REPEATED},
+    **{f"scalars, {way}": ("check_equal", 2, {"name": "Plain", "bound": NEWTON, "way": way, "batch": 1}) for way in ("rounds", "repeats")},
     "forgetting": ("check_forgetting", 3, {}),
     **{f"bytes of {cell}, {way}": ("check_bytes", 3, {"name": cell, "way": way}) for cell, way in (("MinGRU", "rounds"), ("Lags", "pipeline"), ("Rotation", "repeats"))},
     "ways of calling": ("check_ways_of_calling", 3, {}),

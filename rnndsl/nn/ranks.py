@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
 from rnndsl.nn.ragged import EndToEnd, Padded, Whole, end_to_end, padded
-from rnndsl.runtime.ranks.line import RankError, known, line_of
+from rnndsl.runtime.ranks.line import RankError, check_modes, known, line_of
 from rnndsl.runtime.ranks.shard import BACKWARD, FORWARD, FromLast, Opened, Shard, make_anew
 from rnndsl.runtime.ranks.wire import wire_of
 from rnndsl.runtime.sharded import as_it_is
@@ -30,6 +30,7 @@ def part_of(shards: Any, batch: int, steps: int, lengths: Any, cu_seqlens: Any, 
     row cannot be given; RankError where ranks differ in them."""
     if cu_seqlens is not None and (lengths is not None or has_state or batch != 1):
         raise ValueError("cu_seqlens: over ranks expected a batch of one, in which sequences stand end to end, no lengths and no state")
+    check_modes()
     wire = wire_of(shards)
     mine = torch.tensor([steps, torch.is_grad_enabled(), batch, _digest(lengths), _digest(cu_seqlens)])
     said = [t.tolist() for (t,) in wire.gather((wire.begun(),), [mine], "before a call of a stack")]

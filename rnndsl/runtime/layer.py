@@ -215,8 +215,11 @@ class Layer(ParamModule):
         """One step: `step(*inputs, state)`, inputs [B, ...] each. It is a call of the layer on a sequence of one step, with all that a call
         does: the numbers of `forward`, hooks (which see [B, 1, ...]), autocast.
 
-        Returns (output, state), outputs [B, ...]. The state may be given by position or by name; None is the initial state.
+        Returns (output, state), outputs [B, ...]. The state may be given by position or by name; None is the initial state. Raises ValueError within
+        `context_parallel`: a step is not divided over ranks.
         """
+        if shards_of(self, None) is not None:
+            raise ValueError("step: it runs in one process; call it outside of context_parallel")
         inputs, state = parted(inputs_and_state, state, self._inputs)
         if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
             made = self._step_again(inputs, state) or self._step_by_kernel(inputs, state)
@@ -344,7 +347,7 @@ class Layer(ParamModule):
         return getattr(self, f"_exit_{name}")(kind, call.reset, *sequences, *begins, *given, *call.statics, *streams, *statics)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_seen"}
+        return {name: value for name, value in self.__dict__.items() if name != "_seen"} | {"_reports": {}}
 
     def _packed(self, outputs: Sequence[Tensor], inputs: tuple[Tensor, ...]) -> Any:
         """Outputs as they are returned; narrow ones where all inputs are."""

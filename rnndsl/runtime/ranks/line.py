@@ -150,6 +150,14 @@ def _timeout_of(group: Any) -> datetime.timedelta:
     return getattr(getattr(group._get_backend(device), "options", None), "_timeout", dist.default_pg_timeout)
 
 
+def check_modes() -> None:
+    """Raises TypeError where tensors hold no numbers that could be sent: within transforms of torch.func, and in a trace of a program."""
+    if torch._C._are_functorch_transforms_active():
+        raise TypeError("group: transforms of torch.func (grad, vmap, jvp) do not go over ranks; backward() and torch.autograd.grad do")
+    if torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None:
+        raise TypeError("group: a call over ranks cannot be traced or exported; torch.compile runs it between its graphs")
+
+
 _lines: dict[str, Line] = {}
 
 

@@ -33,10 +33,10 @@ class Units:
     def packed(self, values: Sequence[Tensor]) -> Tensor:
         """[B, units, entries]."""
         if self.is_one:
-            return torch.cat([(torch.view_as_real(v) if v.is_complex() else v).flatten(1) for v in values], 1).unsqueeze(1)
+            return torch.cat([_rows(torch.view_as_real(v) if v.is_complex() else v) for v in values], 1).unsqueeze(1)
         arrays = [a for v in values for a in (torch.view_as_real(v).unbind(-1) if v.is_complex() else (v,))]
         if self.axis is None:
-            return torch.stack([a.flatten(1) for a in arrays], -1)
+            return torch.stack([_rows(a) for a in arrays], -1)
         turned = [a.transpose(-1, self.axis) for a in arrays]
         return torch.cat([a.reshape(a.shape[0], math.prod(a.shape[1:-1]), a.shape[-1]) for a in turned], -1)
 
@@ -57,6 +57,11 @@ class Units:
                 arrays.append(a if self.axis is None else a.transpose(-1, self.axis))
             found.append(torch.complex(*arrays) if f.is_complex() else arrays[0])
         return found
+
+
+def _rows(value: Tensor) -> Tensor:
+    """[B, entries], of a state without axes too."""
+    return value.reshape(value.shape[0], math.prod(value.shape[1:]))
 
 
 def units_of(structure: str, first: Sequence[Tensor]) -> Units | None:
