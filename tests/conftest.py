@@ -1,5 +1,6 @@
 """Options that all tests share."""
 
+import gc
 import os
 import shlex
 import shutil
@@ -59,6 +60,14 @@ def pytest_collection_modifyitems(config, items):
     if left:
         config.hook.pytest_deselected(items=[item for item in items if id(item) in left])
         items[:] = [item for item in items if id(item) not in left]
+
+
+def pytest_collection_finish(session):
+    """What stands when the tests begin (torch, the tests themselves) is looked through by no later collection, and collections are rarer: programs
+    are trees of many small objects, and at Python's own thresholds a good part of the time went into walking them."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 20)
 
 
 @pytest.fixture
