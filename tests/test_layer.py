@@ -437,6 +437,13 @@ def test_torch_compile():
     assert layer.W.grad is not None
 
 
+def test_torch_compile_of_a_surrogate():
+    layer = rnndsl.load(program("surrogate")).C(**SIZES)
+    x = torch.randn(2, 4, 5, requires_grad=True)
+    found = [torch.autograd.grad(f(x)[0].o.sum(), x)[0] for f in (layer, torch.compile(layer, fullgraph=True, backend="aot_eager"))]
+    torch.testing.assert_close(*found)
+
+
 def test_newton_says_once_that_it_runs_sequentially():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -135,6 +135,10 @@ class _Surrogate(torch.autograd.Function):
         (slope,) = ctx.saved_tensors
         return grad * slope, None, None
 
+
+class _SurrogateBothWays(_Surrogate):
+    """In forward mode too, of which torch.compile traces no functions."""
+
     @staticmethod
     def jvp(ctx, argument_t: Tensor, value_t: Tensor, slope_t: Tensor) -> Tensor:
         (slope,) = ctx.saved_tensors
@@ -144,7 +148,8 @@ class _Surrogate(torch.autograd.Function):
 def surrogate(argument: Tensor, value: Tensor, slope: Tensor) -> Tensor:
     """`value` going forward; going backward the derivative in `argument` is `slope`."""
     argument, value, slope = torch.broadcast_tensors(argument, value, slope)
-    return _Surrogate.apply(argument, value.detach(), slope)
+    function = _Surrogate if torch.compiler.is_compiling() else _SurrogateBothWays
+    return function.apply(argument, value.detach(), slope)
 
 
 def draw_noise(
