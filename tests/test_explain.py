@@ -353,7 +353,16 @@ def test_prediction_needs_the_width():
 
 def test_saved_tensors_are_streams_and_states():
     saved = example("para_gru").data["cells"][0]["components"][0]["saved"]
-    assert [(s["name"], s["role"]) for s in saved] == [("z_in", "stream"), ("r_in", "stream"), ("n_in", "stream"), ("h", "state")]
+    assert [(s["name"], s["role"]) for s in saved] == [("W_z_x", "stream"), ("W_r_x", "stream"), ("W_n_x", "stream"), ("h", "state")]
+
+
+def test_the_page_says_what_a_kernel_makes():
+    """Of Mamba no matrix a step: neither the decay, which is made of vectors, nor what the states are read for."""
+    found = example("zoo/mamba")
+    (cell,) = found.data["cells"]
+    assert [e["name"] for e in (*cell["hoisted"], *cell["after"]) if e["in_kernel"]] == ["h_in", "h_in2", "y_read"]
+    assert [s["shape"] for s in cell["components"][0]["saved"]] == ["[K]", "[H]", "[H]", "[K]", "[H, K]"]
+    assert "h_in: [H, K] = exp(-diag(s) @ A)  (in the kernel)" in found.text
 
 
 def test_only_a_component_with_coefficients_is_an_exact_scan():

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from rnndsl.calculus.analysis import Component
 from rnndsl.checks.cell import Type, Update
+from rnndsl.plan.recurrence import Recurrence
 from rnndsl.tiles import EXACT, NEWTON, SEQUENTIAL
 
 ALL_STEPS = "all steps at once"
@@ -28,10 +29,11 @@ def legal_schedules(component: Component) -> tuple[str, ...]:
     return (EXACT, SEQUENTIAL) if component.is_exact else (SEQUENTIAL, NEWTON)
 
 
-def saved_tensors(component: Component) -> tuple[Saved, ...]:
-    """Streams and states; gates and Jacobians are computed again from them."""
+def saved_tensors(component: Component, recurrence: Recurrence | None = None) -> tuple[Saved, ...]:
+    """Streams, those of a kernel where there is one, and states; gates and Jacobians are computed again from them."""
     if component.scan is None:
         return ()
     types = {o.state: o.value.type for o in component.scan.body if isinstance(o, Update)}
-    streams = {(r.name, r.lag): Saved(f"{r.name}[t-{r.lag}]" if r.lag else r.name, "stream", r.type) for r in component.scan.streams}
+    refs = recurrence.read if recurrence else component.scan.streams
+    streams = {(r.name, r.lag): Saved(f"{r.name}[t-{r.lag}]" if r.lag else r.name, "stream", r.type) for r in refs}
     return (*streams.values(), *(Saved(s, "state", types[s]) for s in component.states))

@@ -52,6 +52,17 @@ class Recurrence:
     def operations(self) -> tuple[Operation, ...]:
         return (*self.entry, *self.scan.body)
 
+    @property
+    def read(self) -> tuple[Ref, ...]:
+        """What a kernel reads at each step, the results of a product one by one."""
+        results = (Ref(name, "local", p.type) for g in self.products for name, p in zip(g.results, g.products, strict=True))
+        return (*results, *self.streams, *(self.exit.streams if self.exit else ()))
+
+    @property
+    def made(self) -> tuple[Let, ...]:
+        """What a kernel makes on the way, and no other stage."""
+        return (*self.entry, *(self.exit.body if self.exit else ()))
+
 
 def recurrences(plan: Plan) -> tuple[Recurrence, ...]:
     """The kernels of a plan, one a scan, in solve order; no two compute the same local."""

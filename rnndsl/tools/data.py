@@ -1,6 +1,7 @@
 """What is known of a cell as plain data: what `explain --json` prints, and what the page is written from."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -15,9 +16,10 @@ from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Update, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.devices import USUAL, of_architecture
 from rnndsl.diagnostics import Source, Span
-from rnndsl.kernel.build import CellKernels, RecurrenceKernels
+from rnndsl.kernel.build import CellKernels, RecurrenceKernels, Refusal
 from rnndsl.kernel.choice import Prediction, predict, schedules_of
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, names_of
+from rnndsl.plan.recurrence import Recurrence
 from rnndsl.syntax import ast
 from rnndsl.tools.expr_text import expr_text, size_text
 from rnndsl.tools.formula_text import formula_text, mix_text, symbol_names
@@ -37,14 +39,15 @@ def cell_data(
     shown = Shown(cell)
     tree = next(c for c in file.cells if c.name.id == cell.name)
     last = max((i for i, s in enumerate(plan.stages) if isinstance(s, Scan)), default=-1)
+    recurrences = {r.recurrence.scan.states: r for r in kernels.recurrences}
+    made = {let.name for r in recurrences.values() if (run := _run(r)) for let in run.made}
     before: list[dict[str, Any]] = []
     after: list[dict[str, Any]] = []
     for place, stage in enumerate(plan.stages):
         if isinstance(stage, Map):
-            entries = [e for o in stage.body for e in _operation(o, plan, shown, source)]
+            entries = [e | {"in_kernel": isinstance(o, Let) and o.name in made} for o in stage.body for e in _operation(o, plan, shown, source)]
             (before if place < last else after).extend(entries)
     costs = [cost_of_map(s, plan) for s in plan.stages if isinstance(s, Map)]
-    recurrences = {r.recurrence.scan.states: r for r in kernels.recurrences}
     components = [_component(c, recurrences.get(c.states), shown, source, shape, sizes) for c in system.components]
     return {
         "name": cell.name,
@@ -180,7 +183,7 @@ def _component(c: Component, kernels: RecurrenceKernels | None, shown: Shown, so
         "scan": _scan(c, shown),
         "chunks": normal_form(kernels, shown),
         "streams": [shown.ref(r) for r in c.scan.streams] if c.scan else [],
-        "saved": [{"name": shown(s.name) if "[" not in s.name else s.name, "role": s.role, "shape": str(s.type)} for s in saved_tensors(c)],
+        "saved": [{"name": shown(s.name) if "[" not in s.name else s.name, "role": s.role, "shape": str(s.type)} for s in saved_tensors(c, _run(kernels))],
         "schedules": list(schedules_of(kernels)) if kernels else [ALL_STEPS],
         "predicted": None,
         "ranks": None,
@@ -192,6 +195,13 @@ def _component(c: Component, kernels: RecurrenceKernels | None, shown: Shown, so
         found["predicted"] = {"schedule": p.schedule, "why": p.why, "channels": p.channels, "needs": list(p.needs), "model": MODEL}
     found["warnings"] = _warnings(c, shown)
     return found
+
+
+def _run(kernels: RecurrenceKernels | None) -> Recurrence | None:
+    """What a kernel computes; None where there is none."""
+    if kernels is None or isinstance(kernels.sweep, Refusal):
+        return None
+    return kernels.recurrence if kernels.followed else replace(kernels.recurrence, exit=None)
 
 
 def _first_line(c: Component, source: Source) -> int | None:

@@ -95,7 +95,8 @@ def _operations(operations: list[dict[str, Any]]) -> list[str]:
             case "repeat":
                 lines.append(f"{pad}{o['text']}:")
             case _:
-                lines += [pad + line for line in _wrapped(f"{o['name']}: {o['shape']} = {o['text']}", 0, "    ")]
+                where = "  (in the kernel)" if o.get("in_kernel") else ""
+                lines += [pad + line for line in _wrapped(f"{o['name']}: {o['shape']} = {o['text']}{where}", 0, "    ")]
                 lines += [f"{pad}  {p['matrix']} @ {p['operand']}: a {p['shape']} product over B*T rows" for p in o["products"]]
     return lines
 
