@@ -357,3 +357,17 @@ def test_choice(monkeypatch):
 
 def test_chunks_are_as_long_as_a_sequence_at_most():
     assert [chunked.chunk_of(n) for n in (1, 2, 3, 9, 64, 65, 5000)] == [1, 2, 4, 16, 64, 64, 64]
+
+
+@pytest.mark.parametrize(("readers", "lefts", "rows"), [(2, 2, 4), (1, 0, 4), (1, 3, 1)])
+def test_halves_in_place_are_those_that_are_joined(readers, lefts, rows):
+    """Values, gradients, and gradients of gradients."""
+    given = [torch.randn(2, 8, n, 1, 4, dtype=torch.float64, requires_grad=True) for n in (readers, lefts)]
+    given.append(torch.rand(2, 8, 1, 1, rows, dtype=torch.float64, requires_grad=True))
+    found = []
+    for halves in (chunked._by_halves, chunked._joined_blocks):
+        block, largest = halves(*given, None)
+        values = (block.readers, block.lefts, block.decay, *block.across)
+        grads = torch.autograd.grad(sum(v.pow(3).sum() for v in values), given, create_graph=True)
+        found.append([largest, *values, *grads, *torch.autograd.grad(sum(g.pow(2).sum() for g in grads), given)])
+    torch.testing.assert_close(*found)

@@ -311,6 +311,14 @@ class _Chunks:
 
 def _by_halves(w: Tensor, u: Tensor, decay: Tensor, reset: Tensor | None) -> tuple[Block, Tensor]:
     """A block a chunk, of those of half the length. w: [M, C, R, n, K]; u: [M, C, L, n, K]; decay: [M, C, n, n, K or 1]; reset: [M, C]."""
+    if reset is None and w.shape[3] == 1:
+        readers, lefts, whole, largest, *across = Halves.apply(w, u, decay)
+        return Block(across, readers, lefts, whole, None), largest
+    return _joined_blocks(w, u, decay, reset)
+
+
+def _joined_blocks(w: Tensor, u: Tensor, decay: Tensor, reset: Tensor | None) -> tuple[Block, Tensor]:
+    """The same of any number of states, with resets."""
     M, C = w.shape[:2]
     cut = None if reset is None else reset.reshape(M * C, 1)
     block = Block([], w.reshape(M * C, 1, *w.shape[2:]), u.reshape(M * C, 1, *u.shape[2:]), decay.reshape(M * C, *decay.shape[2:]), cut)
@@ -344,6 +352,51 @@ def _joined(block: Block, size: int) -> Block:
         ends = torch.where(last.unsqueeze(-1), 0.0, ends)
         both = torch.where(last, p1, both)
     return Block([*block.across, across], torch.cat([w0, later], 1), torch.cat([ends, u1], 1), both, cut)
+
+
+class Halves(torch.autograd.Function):
+    """`_by_halves` of one state without resets, half of an array a level changed where it lies: readers, lefts, the decay, the largest one, and what is read across."""
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor, u: Tensor, decay: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        (M, C, R, _, K), L = w.shape, u.shape[2]
+        readers, lefts, p = w.reshape(M * C, R, K).clone(), u.reshape(M * C, L, K).clone(), decay.reshape(M * C, -1)
+        largest, across, kept = [p.abs().amax()], list[Tensor](), list[Tensor]()
+        for k in range(C.bit_length() - 1):
+            pairs = (M * C >> k + 1, 2)
+            second, first = readers.view(*pairs, R << k, K)[:, 1], lefts.view(*pairs, L << k, K)[:, 0]
+            both, w1, u0 = p.reshape(*pairs, 1, -1), second.clone(), first.clone()
+            across.append(w1 @ u0.mT)
+            torch.mul(w1, both[:, 0], out=second)
+            torch.mul(u0, both[:, 1], out=first)
+            p = (both[:, 1] * both[:, 0])[:, 0]
+            largest.append(p.abs().amax())
+            kept += [both, w1, u0]
+        found = readers.view(M, C, R, 1, K), lefts.view(M, C, L, 1, K), p.reshape(M, *decay.shape[2:]).clone(), torch.stack(largest).amax()
+        ctx.mark_non_differentiable(found[3])
+        ctx.save_for_backward(w, u, decay, *kept)
+        return (*found, *across)
+
+    @staticmethod
+    def backward(ctx: Any, dw: Tensor, du: Tensor, dp: Tensor, _: Tensor, *given: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        w, u, decay, *kept = ctx.saved_tensors
+        if torch.is_grad_enabled():  # gradients of gradients
+            block, _ = _joined_blocks(w, u, decay, None)
+            results = [(r, g) for r, g in zip((block.readers, block.lefts, block.decay, *block.across), (dw, du, dp, *given), strict=True) if r.requires_grad]
+            asked = [t for t in (w, u, decay) if t.requires_grad]
+            found = iter(torch.autograd.grad([r for r, _ in results], asked, [g for _, g in results], create_graph=True, allow_unused=True))
+            return tuple(next(found) if t.requires_grad else None for t in (w, u, decay))
+        (M, C, R, _, K), L = w.shape, u.shape[2]
+        dw, du = dw.reshape(M * C, R, K).clone(), du.reshape(M * C, L, K).clone()
+        dp, alike = dp.reshape(M, 1, -1), decay.shape[-1] != K
+        for k in reversed(range(C.bit_length() - 1)):
+            pairs, (both, w1, u0), across = (M * C >> k + 1, 2), kept[3 * k : 3 * k + 3], given[k]
+            second, first = dw.view(*pairs, R << k, K)[:, 1], du.view(*pairs, L << k, K)[:, 0]
+            of = [(g * v).sum((1, 2) if alike else 1).reshape(*dp.shape) for g, v in ((second, w1), (first, u0))]
+            dp = torch.stack([dp * both[:, 1] + of[0], dp * both[:, 0] + of[1]], 1).flatten(0, 1)
+            second.mul_(both[:, 0]).add_(across @ u0)
+            first.mul_(both[:, 1]).add_(across.mT @ w1)
+        return dw.view(w.shape), du.view(u.shape), dp.reshape(decay.shape)
 
 
 def _scored(w: Tensor, u: Tensor, between: Tensor) -> Tensor:
