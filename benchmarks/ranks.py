@@ -62,9 +62,9 @@ def simulated(there: tuple[float, float], way: str, rounds: int, ranks: int, giv
     if way == "repeats":
         shard = given.steps // ranks
         return (1 + rounds * cuts_of(shard)[1] / shard) * (forward + backward) + (1 + rounds) * (gather(2) + gather(1))
-    rounds = min(rounds, ranks - 1)
+    is_affine, rounds = rounds == 1, min(rounds, ranks - 1)
     forwards = (1 + rounds) * forward + rounds * backward + rounds * gather(3) + gather(2)
-    return forwards + 3 * backward + gather(2)  # a sweep for what is handed back, one for the map, one for gradients
+    return forwards + (2 if is_affine else 3) * backward + gather(2)  # a sweep for what is handed back, one for the map if it is another, one for gradients
 
 
 def main() -> None:

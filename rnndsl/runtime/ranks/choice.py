@@ -88,7 +88,7 @@ def _repeats(first: Sequence[Tensor], ranks: int, seen: Sequence[float] | None) 
 def _rounds(first: Sequence[Tensor], ranks: int, family: str, structure: str, units: Units, seen: Sequence[float] | None) -> Way:
     rounds = 1 if family == "affine" else min(ranks - 1, int(seen[0]) if seen else 1 if family in EXACT else _ROUNDS)
     why = f"{family}, {structure}: {units.entries} sweep{'s' * (units.entries != 1)} backwards for a shard's map"
-    return Way("rounds", why, 1 + rounds * (1 + _BACK * units.entries), rounds, rounds * sent_for((2 + units.entries) * _size(first)), units, ByMaps())
+    return Way("rounds", why, 1 + rounds * (1 + _BACK * units.entries), rounds, rounds * sent_for((2 + units.entries) * _size(first)), units, ByMaps(family == "affine"))
 
 
 def _in_turns(first: Sequence[Tensor], n: int, ranks: int) -> int:

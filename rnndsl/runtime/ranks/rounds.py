@@ -6,6 +6,7 @@ a gap above the tolerance; after k rounds the first k + 1 ranks are exact, so th
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -16,12 +17,17 @@ from rnndsl.runtime.ranks.sweeps import TOLERANCE, Sweep, Task, gap_between
 from rnndsl.runtime.ranks.units import jacobian, product, pulled
 
 
+@dataclass(frozen=True)
 class ByMaps:
-    """Rounds that correct states at borders by the maps of shards, which are one piece each."""
+    """Rounds that correct states at borders by the maps of shards, which are one piece each. is_affine: whether a map is the same whatever state a shard begins with, so
+    that the backward pass needs no other."""
+
+    is_affine: bool
 
     def solved(self, task: Task, given: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool], tag: tuple[int, ...]) -> list[Sweep]:
         with torch.enable_grad():
-            return [_solved(task, given, tensors, wanted, tag)]
+            sweep = _solved(task, given, tensors, wanted, tag)
+        return [sweep if self.is_affine else replace(sweep, map=None)]
 
     def again(self, task: Task, before: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Sweep]:
         return [task.sweep(before, tensors, wanted)]
@@ -29,7 +35,7 @@ class ByMaps:
     def pulled(self, task: Task, pieces: list[Sweep], grads: Sequence[Tensor], tag: tuple[int, ...], keep: bool) -> tuple[Tensor, list[Tensor | None]]:
         (sweep,), shard = pieces, task.shard
         own = pulled(sweep.outputs, [sweep.before], grads)[0]
-        found = shard.wire.gather((*tag, 0, BACKWARD), [own, jacobian(sweep.after, sweep.before)], "solving for gradients over ranks")
+        found = shard.wire.gather((*tag, 0, BACKWARD), [own, jacobian(sweep.after, sweep.before) if sweep.map is None else sweep.map], "solving for gradients over ranks")
         behind = torch.zeros_like(own)  # what the rank behind hands back
         for c, matrix in reversed(found[shard.rank + 1 :]):
             behind = c + product(matrix.transpose(-1, -2), behind)
@@ -51,17 +57,18 @@ def _solved(task: Task, given: Tensor, tensors: Sequence[Tensor], wanted: Sequen
             solved.gap = max((gap_between(a[1], b[0]) for a, b in pairwise(found)), default=0.0)
             if solved.gap <= tolerance:
                 return sweep
-            maps = shard.wire.gather((*tag, k + 1, FORWARD), [jacobian(sweep.after, sweep.before)], "gathering the maps of shards")
+            own = jacobian(sweep.after, sweep.before)
+            maps = shard.wire.gather((*tag, k + 1, FORWARD), [own], "gathering the maps of shards")
             said = [(*states, *matrix) for states, matrix in zip(found, maps, strict=True)]
         else:
-            said = [tuple(s) for s in shard.wire.gather((*tag, k, FORWARD), [sweep.before, sweep.after, jacobian(sweep.after, sweep.before)], "gathering the maps of shards")]
+            own = jacobian(sweep.after, sweep.before)
+            said = [tuple(s) for s in shard.wire.gather((*tag, k, FORWARD), [sweep.before, sweep.after, own], "gathering the maps of shards")]
         start = said[0][0]
         for r in range(shard.rank):
             start = corrected(said[r], start, not shard.steps[r])
         solved.rounds += 1
         solved.forgets = all(bool((m.abs() <= tolerance).all()) for (_, _, m), steps in zip(said, shard.steps, strict=True) if steps)
-        if not torch.equal(start, sweep.before):
-            sweep = task.sweep(start, tensors, wanted)
+        sweep = replace(sweep if torch.equal(start, sweep.before) else task.sweep(start, tensors, wanted), map=own)
     solved.gap = 0.0
     return sweep
 

@@ -30,13 +30,15 @@ class Solved:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Steps that were run from a state. before, after: that and what is left, as `Units` packs them; inputs, outputs: of its graph."""
+    """Steps that were run from a state. before, after: that and what is left, as `Units` packs them; inputs, outputs: of its graph; map: the Jacobian of what is left, if
+    it is known."""
 
     before: Tensor
     after: Tensor
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     counts: tuple[int, ...]  # of outputs: states of all steps, what is left, what follows, and states at the beginning
+    map: Tensor | None = None
 
 
 @dataclass(frozen=True)
