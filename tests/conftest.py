@@ -70,6 +70,11 @@ def pytest_collection_finish(session):
     gc.set_threshold(200_000, 20, 20)
 
 
+def pytest_sessionfinish():
+    """What extensions count as leaked at exit is collected as ever."""
+    gc.unfreeze()
+
+
 @pytest.fixture
 def optimised(monkeypatch):
     """Kernels in C++ are built as users have them, not as for other tests; none built otherwise in this process is taken."""
