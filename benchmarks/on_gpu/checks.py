@@ -85,18 +85,14 @@ def _single_steps(layer: Any, inputs: Tensors) -> Tensors:
 
 def checks(scale: Scale) -> Iterator[Check]:
     """All of them, the most important first: the cells of the benchmark, then every other, in each schedule, then single steps."""
-    for case in _some(scale):
+    for case in with_kernels(scale.every):
         for dtype in scale.dtypes:
             for schedule in ("sequential", "newton", "auto") if case in DIAGONAL else ("sequential", "newton"):
                 if case in DIAGONAL or dtype != "float64":
                     yield Check(case, schedule, dtype)
-    for case in _some(scale):
+    for case in with_kernels(scale.every):
         if case.has_step:
             yield Check(case, None, "float32")
-
-
-def _some(scale: Scale) -> Iterator[Case]:
-    return (case for n, case in enumerate(with_kernels()) if case in DIAGONAL or n % scale.every == 0)
 
 
 def _made(case: Case, scale: Scale, device: torch.device, dtype: str) -> tuple[Any, Tensors, Tensor]:
