@@ -1,8 +1,8 @@
 """Where a call of a layer may go over ranks. What runs it there is imported when somebody asks for it."""
 
+import functools
 import sys
 from collections.abc import Callable
-from functools import wraps
 from importlib import import_module
 from typing import Any
 
@@ -38,7 +38,7 @@ def use() -> None:
 def as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that torch.compile does not look into, nor into what it calls: ranks tell each other things in it."""
 
-    @wraps(function)
+    @functools.wraps(function)
     def run(*given: Any, **named: Any) -> Any:
         return (torch.compiler.disable(function) if "torch._dynamo" in sys.modules else function)(*given, **named)  # else nothing is compiled
 
