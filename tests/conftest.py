@@ -4,6 +4,7 @@ import gc
 import os
 import shlex
 import shutil
+import sys
 
 # Processes that share the tests (`-n`) share the cores too: each gets one thread. This must stand before anything imports torch.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -73,6 +74,13 @@ def pytest_collection_finish(session):
 def pytest_sessionfinish():
     """What extensions count as leaked at exit is collected as ever."""
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled():
+    """What torch.compile has compiled counts towards a limit of it: no test begins with what others of its process have compiled."""
+    if "torch._dynamo" in sys.modules:
+        sys.modules["torch._dynamo"].reset()
 
 
 @pytest.fixture

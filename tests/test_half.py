@@ -289,7 +289,6 @@ def test_compiled_and_recomputed_calls_give_the_same(backend, autocast):
         layer.recompute = True
         found, grads = ran(layer, [x])
         layer.recompute = False
-        torch._dynamo.reset()
         compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
         again = flat(compiled(x.clone().requires_grad_()))
     assert all(torch.equal(a, b) for a, b in zip((*found, *grads), (*wanted, *slopes), strict=True))

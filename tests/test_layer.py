@@ -437,6 +437,14 @@ def test_torch_compile():
     assert layer.W.grad is not None
 
 
+def test_torch_compile_of_more_cells_than_it_keeps_of_one_code():
+    for i in range(torch._dynamo.config.recompile_limit + 1):
+        layer = rnndsl.load(f"cell C{i}(H):\n  input x: [H]\n  state h: [H]\n  h[t] = h[t-1] / {i + 2} + x[t]\n  output h\n")
+        layer, x = getattr(layer, f"C{i}")(2), torch.ones(1, 2, 2)
+        for f in (layer, layer.step):
+            assert torch.compile(f, fullgraph=True, backend="eager")(x if f is layer else x[:, 0])[0].shape[-1] == 2
+
+
 def test_torch_compile_of_a_surrogate():
     layer = rnndsl.load(program("surrogate")).C(**SIZES)
     x = torch.randn(2, 4, 5, requires_grad=True)

@@ -449,7 +449,6 @@ def test_second_derivatives_are_right():
 
 @pytest.mark.parametrize("name", ["para_gru", "lif"])
 def test_torch_compile_without_graph_breaks(name):
-    torch._dynamo.reset()  # what other tests of this process have compiled counts towards its limit
     layer = triton_layer(*example(name), {"D": 3, "H": 4}, "newton")
     (x,) = random_inputs(layer, 2, 5)
     x = x.detach().to(DEVICE)

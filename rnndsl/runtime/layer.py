@@ -1,9 +1,11 @@
 """The base of every generated class: construction, calls and steps."""
 
+import functools
 import numbers
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import FunctionType
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -40,6 +42,16 @@ from rnndsl.runtime.sharded import over_ranks, planned, scanned, shards_of
 from rnndsl.runtime.sizes import Size  # noqa: F401, and this
 
 
+def with_own_code(method: Callable) -> Any:
+    """The same method, as code of its own. torch.compile keeps what it compiles by code, and at most eight of each: what all classes have from
+    one base would be one code, and the ninth cell of a process refused."""
+    again = FunctionType(method.__code__.replace(), method.__globals__, method.__name__, method.__defaults__, method.__closure__)
+    again.__kwdefaults__ = method.__kwdefaults__
+    for name in functools.WRAPPER_ASSIGNMENTS:
+        setattr(again, name, getattr(method, name))
+    return again
+
+
 class Begun(NamedTuple):
     """What a call begins with. kind: the dtype that it computes in, and the device; products: the dtype of its products of params and sequences;
     values: params and consts; inputs: half ones as they came, if float32 is computed in. All others are in the dtype of `kind`."""
@@ -71,6 +83,7 @@ class Layer(ParamModule):
             setattr(cls, name, constrained_param(name))
         if "_declare" in own and "__init__" in own:
             cls.__init__ = with_hints(own["__init__"])  # type: ignore[method-assign]
+            cls.forward, cls.step = with_own_code(Layer.forward), with_own_code(Layer.step)  # type: ignore[method-assign]
         for fields in filter(None, (own.get("State"), own.get("Output"))):
             _register_namedtuple(fields, serialized_type_name=f"{fields.__module__}.{fields.__qualname__}")  # for torch.export.save
             torch.serialization.add_safe_globals([fields])  # for torch.load
