@@ -1,23 +1,36 @@
 """Names for the arguments of a kernel, in the order in which the runtime passes them."""
 
+import re
+
 from rnndsl.emit.cpp.scope import Scope, state_numbers_exact
 
 
-def write_arguments(f: Scope, depth: int) -> None:
-    """Appends names for what the call holds."""
+def read_by(arguments: dict[str, str], lines: list[str], depth: int) -> list[str]:
+    """The declarations of those arguments that lines of a function read."""
+    read = set(re.findall(r"\w+", "\n".join(lines)))
+    return [f"{'  ' * depth}{declaration}" for name, declaration in arguments.items() if name in read]
+
+
+def arguments_of(f: Scope) -> dict[str, str]:
+    """The names for what the call holds, and how each is declared."""
     step = f.step
     place = 0
+    found: dict[str, str] = {}
 
     def array(name: str) -> None:
         nonlocal place
-        f.put(f"const Array {name} = call.arrays[{place}];", depth)
+        found[name] = f"const Array {name} = call.arrays[{place}];"
+        place += 1
+
+    def pointer(name: str, kind: str = "T") -> None:
+        nonlocal place
+        found[name] = f"{kind}* {name} = call.arrays[{place}].at<{kind}>(0, 0);"
         place += 1
 
     for i in range(len(step.streams)):
         array(f.leaf_name("streams", i))
     for i in range(len(step.statics)):
-        f.put(f"const T* {f.leaf_name('statics', i)} = call.arrays[{place}].at<const T>(0, 0);", depth)
-        place += 1
+        pointer(f.leaf_name("statics", i), "const T")
     firsts: dict[int, list[int]] = {}
     exact = state_numbers_exact(step)
     for i in range(len(step.carries)):
@@ -26,11 +39,12 @@ def write_arguments(f: Scope, depth: int) -> None:
     for first, places in firsts.items():
         array_ = step.carries[first][0]
         listed = ", ".join(f"call.arrays[{p}]" for p in places)
-        f.put(f"const Array {f.names(('firsts', first), f'{array_.label}_first')}[] = {{{listed}}};", depth)
+        name = f.names(("firsts", first), f"{array_.label}_first")
+        found[name] = f"const Array {name}[] = {{{listed}}};"
     for i, (a, lag) in enumerate(step.carries):
         name = f.names(("initial", i), f"{a.label}_{lag}_initial")
         if f.direction == "step":
-            f.put(f"const Array {name}{{}};  // nothing is reset", depth)
+            found[name] = f"const Array {name}{{}};  // nothing is reset"
         else:
             array(name)
     kept = [i for i, (_, lag) in enumerate(step.carries) if lag == 1]
@@ -54,19 +68,17 @@ def write_arguments(f: Scope, depth: int) -> None:
         for i, a in enumerate(step.streams):
             array(f.names(("stream_gradient", i), f"d_{a.label}"))
         for i, a in enumerate(step.statics):
-            f.put(f"T* {f.names(('static_gradient', i), f'd_{a.label}')} = call.arrays[{place}].at<T>(0, 0);", depth)
-            place += 1
+            pointer(f.names(("static_gradient", i), f"d_{a.label}"))
         for i, (a, lag) in enumerate(step.carries):
             array(f.names(("first_gradient", i), f"d_{a.label}_{lag}_first"))
         for i, (a, lag) in enumerate(step.carries):
-            f.put(f"T* {f.names(('initial_gradient', i), f'd_{a.label}_{lag}_initial')} = call.arrays[{place}].at<T>(0, 0);", depth)
-            place += 1
+            pointer(f.names(("initial_gradient", i), f"d_{a.label}_{lag}_initial"))
         for k in range(len(f.program.outers)):
             array(f.names(("outer_left", k), f"left{k}"))
             array(f.names(("outer_right", k), f"right{k}"))
     for n in f.saved:
         array(f.saved_name(n))
-    read = {f.nodes[a].of(str) for n in f.used if n not in f.uniform for a in f.nodes[n].args if f.nodes[a].op == "hyper"}
     for i, h in enumerate(f.hypers):
-        if h in read:
-            f.put(f"const T {f.names(('hyper', h), h)} = T(call.hypers[{i}]);", depth)
+        name = f.names(("hyper", h), h)
+        found[name] = f"const T {name} = T(call.hypers[{i}]);"
+    return found

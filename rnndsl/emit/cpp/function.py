@@ -2,7 +2,7 @@
 
 from rnndsl.emit.cpp import sums
 from rnndsl.emit.cpp import text as cpp_text
-from rnndsl.emit.cpp.arguments import write_arguments
+from rnndsl.emit.cpp.arguments import arguments_of, read_by
 from rnndsl.emit.cpp.loops import write_loops
 from rnndsl.emit.cpp.products import (
     gather_domain,
@@ -34,13 +34,15 @@ class Function(Scope):
         self.in_blocks = self.block_size is not None and vectors and self.direction == "forward" and not self.products
         self.has_rows = bool(self.products) or self.in_blocks or self.direction == "rows"
         self.has_crew = bool(self.products) and self.direction in _AHEAD
+        self.depth = 3 if self.block_size is not None else 2  # of the lines of a unit
 
     def write(self) -> list[str]:
-        """All lines."""
-        write_arguments(self, 1)
+        """All lines. Units have names of their own for the arguments, so that no store through a pointer may change these."""
+        arguments = arguments_of(self)
         self._uniform()
-        self._units()
-        return self.lines
+        begin, end = self._units()
+        before, unit, after = self.lines[:begin], self.lines[begin:end], self.lines[end:]
+        return [*read_by(arguments, before + after, 1), *before, *read_by(arguments, unit, self.depth), *unit, *after]
 
     def _uniform(self) -> None:
         """What sizes and hyperparameters alone make, in double precision whatever T is."""
@@ -49,7 +51,8 @@ class Function(Scope):
             one = cpp_text.operation(node.op, [self.scalar(a, "double") for a in node.args])
             self.put(f"const double {self.name_of(n)} = {one.code.replace('L::fill', 'double')};", 1)
 
-    def _units(self) -> None:
+    def _units(self) -> tuple[int, int]:
+        """All units, and what is left when they are done; gives where among the lines one unit begins and ends."""
         rows = str(_ROWS if self.direction == "rows" else 8 if self.has_rows else 1)
         if self.has_crew:
             self.put(f"constexpr long MATRICES = {matrices(self, self.products)};", 1)
@@ -91,18 +94,19 @@ class Function(Scope):
             self.put("const long start = block * BLOCK;", 2)
             self.put("auto run = [&](auto extent) {", 2)
             self.put("constexpr long EXTENT = decltype(extent)::value;", 3)
-            self._unit(3)
+        begin = len(self.lines)
+        self._unit(self.depth)
+        end = len(self.lines)
+        if self.block_size is not None:
             self.put("};", 2)
             self.put("if (block < BLOCKS - 1 || LAST == BLOCK) run(std::integral_constant<long, BLOCK>{});", 2)
             self.put("else run(std::integral_constant<long, LAST>{});", 2)
-        else:
-            self._unit(2)
         self.put("});", 1)
         self._after()
+        return begin, end
 
     def _unit(self, depth: int) -> None:
-        """One unit: its memory, the loop over time, and what is left at the end. Names are its own, so that no store through a pointer may change them."""
-        write_arguments(self, depth)
+        """One unit: its memory, the loop over time, and what is left at the end."""
         for n in sorted(self.kept):
             self.put(f"T* {self.memory_of(n)} = memory.take<T>(ROWS * {cpp_text.bracketed(self.volume(self.shape_domain(n)))});", depth)
         take_memory(self, depth)

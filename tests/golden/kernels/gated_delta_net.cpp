@@ -8,16 +8,10 @@ using namespace rnndsl;
 
 // S, forwards: the states of all steps from the streams.
 EXPORT void S_forward(const Call& call) {
-  const Array Sd_in_ = call.arrays[0];
-  const Array S_in_ = call.arrays[1];
-  const Array k_ = call.arrays[2];
-  const Array S_in2_ = call.arrays[3];
-  const Array y_read_0_ = call.arrays[4];
   const Array S_first_[] = {call.arrays[5]};
   const Array S_1_initial_ = call.arrays[6];
   const Array S_all_ = call.arrays[7];
   const Array S_1_final_ = call.arrays[8];
-  const Array y_read_out_ = call.arrays[9];
   constexpr long AHEAD = 8;
   constexpr long BLOCK = block_of<T>(V_, 8), BLOCKS = (V_ + BLOCK - 1) / BLOCK, LAST = V_ - (BLOCKS - 1) * BLOCK;
   constexpr long ROWS = 1;
@@ -37,7 +31,6 @@ EXPORT void S_forward(const Call& call) {
       const Array S_first_[] = {call.arrays[5]};
       const Array S_1_initial_ = call.arrays[6];
       const Array S_all_ = call.arrays[7];
-      const Array S_1_final_ = call.arrays[8];
       const Array y_read_out_ = call.arrays[9];
       T* Sd_kept_ = memory.take<T>(ROWS * (K_ * EXTENT));
       T* v_kept_ = memory.take<T>(ROWS * EXTENT);
@@ -130,23 +123,10 @@ EXPORT void S_forward(const Call& call) {
 
 // S, backwards: gradients of streams, params and first states; each step is computed again from the saved states.
 EXPORT void S_backward(const Call& call) {
-  const Array Sd_in_ = call.arrays[0];
-  const Array S_in_ = call.arrays[1];
-  const Array k_ = call.arrays[2];
-  const Array S_in2_ = call.arrays[3];
-  const Array y_read_0_ = call.arrays[4];
-  const Array S_first_[] = {call.arrays[5]};
-  const Array S_1_initial_ = call.arrays[6];
-  const Array S_all_ = call.arrays[7];
-  const Array d_S_ = call.arrays[8];
-  const Array d_S_1_final_ = call.arrays[9];
-  const Array d_y_read_ = call.arrays[10];
   const Array d_Sd_in_ = call.arrays[11];
   const Array d_S_in_ = call.arrays[12];
   const Array d_k_ = call.arrays[13];
-  const Array d_S_in2_ = call.arrays[14];
   const Array d_y_read_0_ = call.arrays[15];
-  const Array d_S_1_first_ = call.arrays[16];
   T* d_S_1_initial_ = call.arrays[17].at<T>(0, 0);
   constexpr long AHEAD = -8;
   constexpr long BLOCK = block_of<T>(V_, 4), BLOCKS = (V_ + BLOCK - 1) / BLOCK, LAST = V_ - (BLOCKS - 1) * BLOCK;
@@ -176,13 +156,8 @@ EXPORT void S_backward(const Call& call) {
       const Array d_S_ = call.arrays[8];
       const Array d_S_1_final_ = call.arrays[9];
       const Array d_y_read_ = call.arrays[10];
-      const Array d_Sd_in_ = call.arrays[11];
-      const Array d_S_in_ = call.arrays[12];
-      const Array d_k_ = call.arrays[13];
       const Array d_S_in2_ = call.arrays[14];
-      const Array d_y_read_0_ = call.arrays[15];
       const Array d_S_1_first_ = call.arrays[16];
-      T* d_S_1_initial_ = call.arrays[17].at<T>(0, 0);
       T* Sd_kept_ = memory.take<T>(ROWS * (K_ * EXTENT));
       T* v_kept_ = memory.take<T>(ROWS * EXTENT);
       T* v_2_kept_ = memory.take<T>(ROWS * EXTENT);
@@ -396,17 +371,6 @@ EXPORT const int64_t S_outers[] = { 0 };
 
 // One step of the whole cell, from inputs and params to outputs and new states.
 EXPORT void step(const Call& call) {
-  const Array x_ = call.arrays[0];
-  const T* W_q_ = call.arrays[1].at<const T>(0, 0);
-  const T* W_k_ = call.arrays[2].at<const T>(0, 0);
-  const T* W_v_ = call.arrays[3].at<const T>(0, 0);
-  const T* w_b_ = call.arrays[4].at<const T>(0, 0);
-  const T* w_a_ = call.arrays[5].at<const T>(0, 0);
-  const T* A_log_ = call.arrays[6].at<const T>(0, 0);
-  const Array S_first_[] = {call.arrays[7]};
-  const Array S_1_initial_{};  // nothing is reset
-  const Array S_all_ = call.arrays[8];
-  const Array y_out_ = call.arrays[9];
   constexpr long ROWS = 1;
   const Units units(call, 1, ROWS);
   parallel(call, units.count(), [&](long unit, Memory& memory) {

@@ -8,17 +8,11 @@ using namespace rnndsl;
 
 // h, forwards: the states of all steps from the streams.
 EXPORT void h_forward(const Call& call) {
-  const Array W_x_product_ = call.arrays[0];
-  const T* b_r_ = call.arrays[1].at<const T>(0, 0);
-  const T* b_z_ = call.arrays[2].at<const T>(0, 0);
-  const T* b_n_ = call.arrays[3].at<const T>(0, 0);
   const T* W_h_ = call.arrays[4].at<const T>(0, 0);
-  const T* c_n_ = call.arrays[5].at<const T>(0, 0);
   const Array h_first_[] = {call.arrays[6]};
   const Array h_1_initial_ = call.arrays[7];
   const Array h_all_ = call.arrays[8];
   const Array h_1_final_ = call.arrays[9];
-  const Array W_h_h_1_saved_ = call.arrays[10];
   constexpr long MATRICES = (packed_size<T, H_, 3*H_>()) * sizeof(T);
   constexpr long AHEAD = 8;
   constexpr long ROWS = rows_with(MATRICES);
@@ -31,12 +25,10 @@ EXPORT void h_forward(const Call& call) {
     const T* b_r_ = call.arrays[1].at<const T>(0, 0);
     const T* b_z_ = call.arrays[2].at<const T>(0, 0);
     const T* b_n_ = call.arrays[3].at<const T>(0, 0);
-    const T* W_h_ = call.arrays[4].at<const T>(0, 0);
     const T* c_n_ = call.arrays[5].at<const T>(0, 0);
     const Array h_first_[] = {call.arrays[6]};
     const Array h_1_initial_ = call.arrays[7];
     const Array h_all_ = call.arrays[8];
-    const Array h_1_final_ = call.arrays[9];
     const Array W_h_h_1_saved_ = call.arrays[10];
     T* W_h_h_1_kept_ = memory.take<T>(ROWS * (3*H_));
     T* h_1_rows_ = memory.take<T>(ROWS * H_);
@@ -91,28 +83,12 @@ EXPORT void h_forward(const Call& call) {
 
 // h, backwards: gradients of streams, params and first states; each step is computed again from the saved states.
 EXPORT void h_backward(const Call& call) {
-  const Array W_x_product_ = call.arrays[0];
-  const T* b_r_ = call.arrays[1].at<const T>(0, 0);
-  const T* b_z_ = call.arrays[2].at<const T>(0, 0);
-  const T* b_n_ = call.arrays[3].at<const T>(0, 0);
   const T* W_h_ = call.arrays[4].at<const T>(0, 0);
-  const T* c_n_ = call.arrays[5].at<const T>(0, 0);
-  const Array h_first_[] = {call.arrays[6]};
-  const Array h_1_initial_ = call.arrays[7];
-  const Array h_all_ = call.arrays[8];
-  const Array d_h_ = call.arrays[9];
-  const Array d_h_1_final_ = call.arrays[10];
-  const Array d_W_x_product_ = call.arrays[11];
   T* d_b_r_ = call.arrays[12].at<T>(0, 0);
   T* d_b_z_ = call.arrays[13].at<T>(0, 0);
   T* d_b_n_ = call.arrays[14].at<T>(0, 0);
-  T* d_W_h_ = call.arrays[15].at<T>(0, 0);
   T* d_c_n_ = call.arrays[16].at<T>(0, 0);
-  const Array d_h_1_first_ = call.arrays[17];
   T* d_h_1_initial_ = call.arrays[18].at<T>(0, 0);
-  const Array left0_ = call.arrays[19];
-  const Array right0_ = call.arrays[20];
-  const Array W_h_h_1_saved_ = call.arrays[21];
   constexpr long MATRICES = (packed_size<T, H_, 3*H_>() + packed_size<T, 3*H_, H_>()) * sizeof(T);
   constexpr long AHEAD = -8;
   constexpr long ROWS = rows_with(MATRICES);
@@ -132,7 +108,6 @@ EXPORT void h_backward(const Call& call) {
     const T* b_r_ = call.arrays[1].at<const T>(0, 0);
     const T* b_z_ = call.arrays[2].at<const T>(0, 0);
     const T* b_n_ = call.arrays[3].at<const T>(0, 0);
-    const T* W_h_ = call.arrays[4].at<const T>(0, 0);
     const T* c_n_ = call.arrays[5].at<const T>(0, 0);
     const Array h_first_[] = {call.arrays[6]};
     const Array h_1_initial_ = call.arrays[7];
@@ -140,13 +115,7 @@ EXPORT void h_backward(const Call& call) {
     const Array d_h_ = call.arrays[9];
     const Array d_h_1_final_ = call.arrays[10];
     const Array d_W_x_product_ = call.arrays[11];
-    T* d_b_r_ = call.arrays[12].at<T>(0, 0);
-    T* d_b_z_ = call.arrays[13].at<T>(0, 0);
-    T* d_b_n_ = call.arrays[14].at<T>(0, 0);
-    T* d_W_h_ = call.arrays[15].at<T>(0, 0);
-    T* d_c_n_ = call.arrays[16].at<T>(0, 0);
     const Array d_h_1_first_ = call.arrays[17];
-    T* d_h_1_initial_ = call.arrays[18].at<T>(0, 0);
     const Array left0_ = call.arrays[19];
     const Array right0_ = call.arrays[20];
     const Array W_h_h_1_saved_ = call.arrays[21];
@@ -328,21 +297,6 @@ EXPORT const int64_t h_outers[] = { 1, 3, 0, 1, 1, 1, 3*H_, H_, 2, 3*H_, H_, 0, 
 
 // One step of the whole cell, from inputs and params to outputs and new states.
 EXPORT void step(const Call& call) {
-  const Array x_ = call.arrays[0];
-  const T* W_r_ = call.arrays[1].at<const T>(0, 0);
-  const T* W_z_ = call.arrays[2].at<const T>(0, 0);
-  const T* W_n_ = call.arrays[3].at<const T>(0, 0);
-  const T* R_r_ = call.arrays[4].at<const T>(0, 0);
-  const T* R_z_ = call.arrays[5].at<const T>(0, 0);
-  const T* R_n_ = call.arrays[6].at<const T>(0, 0);
-  const T* b_r_ = call.arrays[7].at<const T>(0, 0);
-  const T* b_z_ = call.arrays[8].at<const T>(0, 0);
-  const T* b_n_ = call.arrays[9].at<const T>(0, 0);
-  const T* c_n_ = call.arrays[10].at<const T>(0, 0);
-  const Array h_first_[] = {call.arrays[11]};
-  const Array h_1_initial_{};  // nothing is reset
-  const Array h_all_ = call.arrays[12];
-  const Array h_out_ = call.arrays[13];
   constexpr long ROWS = 8;
   const Units units(call, 1, ROWS);
   parallel(call, units.count(), [&](long unit, Memory& memory) {

@@ -6,23 +6,11 @@ using namespace rnndsl;
 
 // What no row changes.
 EXPORT void h_once(const Call& call) {
-  const T* b_r_ = call.arrays[0].at<const T>(0, 0);
-  const T* b_z_ = call.arrays[1].at<const T>(0, 0);
-  const T* b_n_ = call.arrays[2].at<const T>(0, 0);
-  const T* W_h_ = call.arrays[3].at<const T>(0, 0);
-  const T* c_n_ = call.arrays[4].at<const T>(0, 0);
-  const Array fixed_out_ = call.arrays[5];
-  const Array fixed_out_2_ = call.arrays[6];
-  const Array fixed_out_3_ = call.arrays[7];
   constexpr long ROWS = 24;
   const Units units(call.steps, call.threads, call.batch, ROWS);
   parallel(call, units.count(), [&](long unit, Memory& memory) {
     const long part = unit / call.batch, b = unit % call.batch, t = units.first_row(part), rows = units.rows(part);
-    const T* b_r_ = call.arrays[0].at<const T>(0, 0);
-    const T* b_z_ = call.arrays[1].at<const T>(0, 0);
-    const T* b_n_ = call.arrays[2].at<const T>(0, 0);
     const T* W_h_ = call.arrays[3].at<const T>(0, 0);
-    const T* c_n_ = call.arrays[4].at<const T>(0, 0);
     const Array fixed_out_ = call.arrays[5];
     const Array fixed_out_2_ = call.arrays[6];
     const Array fixed_out_3_ = call.arrays[7];
@@ -70,20 +58,7 @@ EXPORT const int64_t h_once_shapes[] = { 3, 1, H_, 1, H_, 1, H_ };
 
 // New states of all rows, and their derivatives in old ones of the same channel.
 EXPORT void h_look(const Call& call) {
-  const Array W_x_product_ = call.arrays[0];
-  const T* b_r_ = call.arrays[1].at<const T>(0, 0);
-  const T* b_z_ = call.arrays[2].at<const T>(0, 0);
-  const T* b_n_ = call.arrays[3].at<const T>(0, 0);
   const T* W_h_ = call.arrays[4].at<const T>(0, 0);
-  const T* c_n_ = call.arrays[5].at<const T>(0, 0);
-  const T* fixed_ = call.arrays[6].at<const T>(0, 0);
-  const T* fixed_2_ = call.arrays[7].at<const T>(0, 0);
-  const T* fixed_3_ = call.arrays[8].at<const T>(0, 0);
-  const Array h_first_[] = {call.arrays[9]};
-  const Array h_1_initial_ = call.arrays[10];
-  const Array h_all_ = call.arrays[11];
-  const Array new_h_out_ = call.arrays[12];
-  const Array slope_out_ = call.arrays[13];
   constexpr long ROWS = 24;
   const Units units(call.steps, call.threads, call.batch, ROWS);
   const Panels<T, H_, 3*H_> W_h_panels_(W_h_, 1, (3*H_) * H_, 1, H_);
@@ -93,7 +68,6 @@ EXPORT void h_look(const Call& call) {
     const T* b_r_ = call.arrays[1].at<const T>(0, 0);
     const T* b_z_ = call.arrays[2].at<const T>(0, 0);
     const T* b_n_ = call.arrays[3].at<const T>(0, 0);
-    const T* W_h_ = call.arrays[4].at<const T>(0, 0);
     const T* c_n_ = call.arrays[5].at<const T>(0, 0);
     const T* fixed_ = call.arrays[6].at<const T>(0, 0);
     const T* fixed_2_ = call.arrays[7].at<const T>(0, 0);
@@ -163,27 +137,7 @@ EXPORT const int64_t h_look_shapes[] = { 2, 1, H_, 1, H_ };
 
 // What gradients read of the values of all rows.
 EXPORT void h_linear(const Call& call) {
-  const Array W_x_product_ = call.arrays[0];
-  const T* b_r_ = call.arrays[1].at<const T>(0, 0);
-  const T* b_z_ = call.arrays[2].at<const T>(0, 0);
-  const T* b_n_ = call.arrays[3].at<const T>(0, 0);
   const T* W_h_ = call.arrays[4].at<const T>(0, 0);
-  const T* c_n_ = call.arrays[5].at<const T>(0, 0);
-  const T* fixed_ = call.arrays[6].at<const T>(0, 0);
-  const T* fixed_2_ = call.arrays[7].at<const T>(0, 0);
-  const T* fixed_3_ = call.arrays[8].at<const T>(0, 0);
-  const Array h_first_[] = {call.arrays[9]};
-  const Array h_1_initial_ = call.arrays[10];
-  const Array h_all_ = call.arrays[11];
-  const Array saved_out_ = call.arrays[12];
-  const Array r_out_ = call.arrays[13];
-  const Array z_out_ = call.arrays[14];
-  const Array saved_out_2_ = call.arrays[15];
-  const Array n_out_ = call.arrays[16];
-  const Array saved_out_3_ = call.arrays[17];
-  const Array saved_out_4_ = call.arrays[18];
-  const Array saved_out_5_ = call.arrays[19];
-  const Array saved_out_6_ = call.arrays[20];
   constexpr long ROWS = 24;
   const Units units(call.steps, call.threads, call.batch, ROWS);
   const Panels<T, H_, 3*H_> W_h_panels_(W_h_, 1, (3*H_) * H_, 1, H_);
@@ -193,11 +147,7 @@ EXPORT void h_linear(const Call& call) {
     const T* b_r_ = call.arrays[1].at<const T>(0, 0);
     const T* b_z_ = call.arrays[2].at<const T>(0, 0);
     const T* b_n_ = call.arrays[3].at<const T>(0, 0);
-    const T* W_h_ = call.arrays[4].at<const T>(0, 0);
     const T* c_n_ = call.arrays[5].at<const T>(0, 0);
-    const T* fixed_ = call.arrays[6].at<const T>(0, 0);
-    const T* fixed_2_ = call.arrays[7].at<const T>(0, 0);
-    const T* fixed_3_ = call.arrays[8].at<const T>(0, 0);
     const Array h_first_[] = {call.arrays[9]};
     const Array h_1_initial_ = call.arrays[10];
     const Array h_all_ = call.arrays[11];
@@ -281,32 +231,12 @@ EXPORT const int64_t h_linear_shapes[] = { 9, 1, H_, 1, H_, 1, H_, 1, H_, 1, H_,
 
 // What gradients of new states make of those of old ones.
 EXPORT void h_pull(const Call& call) {
-  const Array W_x_product_ = call.arrays[0];
-  const Array saved_ = call.arrays[1];
-  const Array r_ = call.arrays[2];
-  const Array z_ = call.arrays[3];
-  const Array saved_2_ = call.arrays[4];
-  const Array n_ = call.arrays[5];
-  const Array saved_3_ = call.arrays[6];
-  const Array saved_4_ = call.arrays[7];
-  const Array saved_5_ = call.arrays[8];
-  const Array saved_6_ = call.arrays[9];
-  const Array d_h_1_ = call.arrays[10];
-  const T* b_r_ = call.arrays[11].at<const T>(0, 0);
-  const T* b_z_ = call.arrays[12].at<const T>(0, 0);
-  const T* b_n_ = call.arrays[13].at<const T>(0, 0);
   const T* W_h_ = call.arrays[14].at<const T>(0, 0);
-  const T* c_n_ = call.arrays[15].at<const T>(0, 0);
-  const T* fixed_ = call.arrays[16].at<const T>(0, 0);
-  const T* fixed_2_ = call.arrays[17].at<const T>(0, 0);
-  const T* fixed_3_ = call.arrays[18].at<const T>(0, 0);
-  const Array d_h_1_out_ = call.arrays[19];
   constexpr long ROWS = 24;
   const Units units(call.steps, call.threads, call.batch, ROWS);
   const Panels<T, 3*H_, H_> W_h_panels_(W_h_, 1, (3*H_) * H_, H_, 1);
   parallel(call, units.count(), [&](long unit, Memory& memory) {
     const long part = unit / call.batch, b = unit % call.batch, t = units.first_row(part), rows = units.rows(part);
-    const Array W_x_product_ = call.arrays[0];
     const Array saved_ = call.arrays[1];
     const Array r_ = call.arrays[2];
     const Array z_ = call.arrays[3];
@@ -317,14 +247,6 @@ EXPORT void h_pull(const Call& call) {
     const Array saved_5_ = call.arrays[8];
     const Array saved_6_ = call.arrays[9];
     const Array d_h_1_ = call.arrays[10];
-    const T* b_r_ = call.arrays[11].at<const T>(0, 0);
-    const T* b_z_ = call.arrays[12].at<const T>(0, 0);
-    const T* b_n_ = call.arrays[13].at<const T>(0, 0);
-    const T* W_h_ = call.arrays[14].at<const T>(0, 0);
-    const T* c_n_ = call.arrays[15].at<const T>(0, 0);
-    const T* fixed_ = call.arrays[16].at<const T>(0, 0);
-    const T* fixed_2_ = call.arrays[17].at<const T>(0, 0);
-    const T* fixed_3_ = call.arrays[18].at<const T>(0, 0);
     const Array d_h_1_out_ = call.arrays[19];
     T* v_kept_ = memory.take<T>(ROWS * H_);
     T* v_2_kept_ = memory.take<T>(ROWS * H_);

@@ -8,12 +8,6 @@ using namespace rnndsl;
 
 // c, h, forwards: the states of all steps from the streams.
 EXPORT void c_h_forward(const Call& call) {
-  const Array W_x_product_ = call.arrays[0];
-  const T* a_f_ = call.arrays[1].at<const T>(0, 0);
-  const T* p_f_ = call.arrays[2].at<const T>(0, 0);
-  const T* a_z_ = call.arrays[3].at<const T>(0, 0);
-  const T* a_o_ = call.arrays[4].at<const T>(0, 0);
-  const T* p_o_ = call.arrays[5].at<const T>(0, 0);
   const Array c_first_[] = {call.arrays[6]};
   const Array h_first_[] = {call.arrays[7]};
   const Array c_1_initial_ = call.arrays[8];
@@ -44,8 +38,6 @@ EXPORT void c_h_forward(const Call& call) {
       const Array h_1_initial_ = call.arrays[9];
       const Array c_all_ = call.arrays[10];
       const Array h_all_ = call.arrays[11];
-      const Array c_1_final_ = call.arrays[12];
-      const Array h_1_final_ = call.arrays[13];
       for (long t = 0; t < call.steps; ++t) {
         for (long r = 0; r < (ROWS == 1 ? 1 : rows); ++r) {
           const T* h_1_r_ = old<T>(call, h_all_, h_first_, h_1_initial_, 1, b + r, t);
@@ -90,30 +82,11 @@ EXPORT void c_h_forward(const Call& call) {
 
 // c, h, backwards: gradients of streams, params and first states; each step is computed again from the saved states.
 EXPORT void c_h_backward(const Call& call) {
-  const Array W_x_product_ = call.arrays[0];
-  const T* a_f_ = call.arrays[1].at<const T>(0, 0);
-  const T* p_f_ = call.arrays[2].at<const T>(0, 0);
-  const T* a_z_ = call.arrays[3].at<const T>(0, 0);
-  const T* a_o_ = call.arrays[4].at<const T>(0, 0);
-  const T* p_o_ = call.arrays[5].at<const T>(0, 0);
-  const Array c_first_[] = {call.arrays[6]};
-  const Array h_first_[] = {call.arrays[7]};
-  const Array c_1_initial_ = call.arrays[8];
-  const Array h_1_initial_ = call.arrays[9];
-  const Array c_all_ = call.arrays[10];
-  const Array h_all_ = call.arrays[11];
-  const Array d_c_ = call.arrays[12];
-  const Array d_h_ = call.arrays[13];
-  const Array d_c_1_final_ = call.arrays[14];
-  const Array d_h_1_final_ = call.arrays[15];
-  const Array d_W_x_product_ = call.arrays[16];
   T* d_a_f_ = call.arrays[17].at<T>(0, 0);
   T* d_p_f_ = call.arrays[18].at<T>(0, 0);
   T* d_a_z_ = call.arrays[19].at<T>(0, 0);
   T* d_a_o_ = call.arrays[20].at<T>(0, 0);
   T* d_p_o_ = call.arrays[21].at<T>(0, 0);
-  const Array d_c_1_first_ = call.arrays[22];
-  const Array d_h_1_first_ = call.arrays[23];
   T* d_c_1_initial_ = call.arrays[24].at<T>(0, 0);
   T* d_h_1_initial_ = call.arrays[25].at<T>(0, 0);
   constexpr long AHEAD = -8;
@@ -151,15 +124,8 @@ EXPORT void c_h_backward(const Call& call) {
       const Array d_c_1_final_ = call.arrays[14];
       const Array d_h_1_final_ = call.arrays[15];
       const Array d_W_x_product_ = call.arrays[16];
-      T* d_a_f_ = call.arrays[17].at<T>(0, 0);
-      T* d_p_f_ = call.arrays[18].at<T>(0, 0);
-      T* d_a_z_ = call.arrays[19].at<T>(0, 0);
-      T* d_a_o_ = call.arrays[20].at<T>(0, 0);
-      T* d_p_o_ = call.arrays[21].at<T>(0, 0);
       const Array d_c_1_first_ = call.arrays[22];
       const Array d_h_1_first_ = call.arrays[23];
-      T* d_c_1_initial_ = call.arrays[24].at<T>(0, 0);
-      T* d_h_1_initial_ = call.arrays[25].at<T>(0, 0);
       T *d_c_1_next_ = memory.take<T>(ROWS * EXTENT), *d_c_1_ = memory.take<T>(ROWS * EXTENT);
       T* d_c_1_initial_sum_ = memory.zeros<T>(EXTENT);
       for (long r = 0; r < rows; ++r)
@@ -289,22 +255,6 @@ EXPORT const int64_t c_h_outers[] = { 0 };
 
 // One step of the whole cell, from inputs and params to outputs and new states.
 EXPORT void step(const Call& call) {
-  const Array x_ = call.arrays[0];
-  const T* W_f_ = call.arrays[1].at<const T>(0, 0);
-  const T* W_z_ = call.arrays[2].at<const T>(0, 0);
-  const T* W_o_ = call.arrays[3].at<const T>(0, 0);
-  const T* a_f_ = call.arrays[4].at<const T>(0, 0);
-  const T* a_z_ = call.arrays[5].at<const T>(0, 0);
-  const T* a_o_ = call.arrays[6].at<const T>(0, 0);
-  const T* p_f_ = call.arrays[7].at<const T>(0, 0);
-  const T* p_o_ = call.arrays[8].at<const T>(0, 0);
-  const Array h_first_[] = {call.arrays[9]};
-  const Array c_first_[] = {call.arrays[10]};
-  const Array h_1_initial_{};  // nothing is reset
-  const Array c_1_initial_{};  // nothing is reset
-  const Array h_all_ = call.arrays[11];
-  const Array c_all_ = call.arrays[12];
-  const Array h_out_ = call.arrays[13];
   constexpr long ROWS = 8;
   const Units units(call, 1, ROWS);
   parallel(call, units.count(), [&](long unit, Memory& memory) {

@@ -8,7 +8,6 @@ using namespace rnndsl;
 
 // s, forwards: the states of all steps from the streams.
 EXPORT void s_forward(const Call& call) {
-  const Array W_x_product_ = call.arrays[0];
   const T* R_t_ = call.arrays[1].at<const T>(0, 0);
   const T* R_h_ = call.arrays[2].at<const T>(0, 0);
   const Array s_first_[] = {call.arrays[3]};
@@ -25,12 +24,9 @@ EXPORT void s_forward(const Call& call) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
     const auto ahead = [&](const Array& a) { return rows > 1 ? a.batch : a.time * AHEAD; };
     const Array W_x_product_ = call.arrays[0];
-    const T* R_t_ = call.arrays[1].at<const T>(0, 0);
-    const T* R_h_ = call.arrays[2].at<const T>(0, 0);
     const Array s_first_[] = {call.arrays[3]};
     const Array s_1_initial_ = call.arrays[4];
     const Array s_all_ = call.arrays[5];
-    const Array s_1_final_ = call.arrays[6];
     T* v_kept_ = memory.take<T>(ROWS * 1);
     T* R_t_v_2_kept_ = memory.take<T>(ROWS * H_);
     T* R_h_v_2_kept_ = memory.take<T>(ROWS * H_);
@@ -100,23 +96,9 @@ EXPORT void s_forward(const Call& call) {
 
 // s, backwards: gradients of streams, params and first states; each step is computed again from the saved states.
 EXPORT void s_backward(const Call& call) {
-  const Array W_x_product_ = call.arrays[0];
   const T* R_t_ = call.arrays[1].at<const T>(0, 0);
   const T* R_h_ = call.arrays[2].at<const T>(0, 0);
-  const Array s_first_[] = {call.arrays[3]};
-  const Array s_1_initial_ = call.arrays[4];
-  const Array s_all_ = call.arrays[5];
-  const Array d_s_ = call.arrays[6];
-  const Array d_s_1_final_ = call.arrays[7];
-  const Array d_W_x_product_ = call.arrays[8];
-  T* d_R_t_ = call.arrays[9].at<T>(0, 0);
-  T* d_R_h_ = call.arrays[10].at<T>(0, 0);
-  const Array d_s_1_first_ = call.arrays[11];
   T* d_s_1_initial_ = call.arrays[12].at<T>(0, 0);
-  const Array left0_ = call.arrays[13];
-  const Array right0_ = call.arrays[14];
-  const Array left1_ = call.arrays[15];
-  const Array right1_ = call.arrays[16];
   constexpr long MATRICES = (packed_size<T, H_, H_>() + packed_size<T, H_, H_>() + packed_size<T, H_, H_>() + packed_size<T, H_, H_>()) * sizeof(T);
   constexpr long AHEAD = -8;
   constexpr long ROWS = rows_with(MATRICES);
@@ -131,18 +113,13 @@ EXPORT void s_backward(const Call& call) {
     const long part = unit, b = units.first_row(part), rows = units.rows(part);
     const auto ahead = [&](const Array& a) { return rows > 1 ? a.batch : a.time * AHEAD; };
     const Array W_x_product_ = call.arrays[0];
-    const T* R_t_ = call.arrays[1].at<const T>(0, 0);
-    const T* R_h_ = call.arrays[2].at<const T>(0, 0);
     const Array s_first_[] = {call.arrays[3]};
     const Array s_1_initial_ = call.arrays[4];
     const Array s_all_ = call.arrays[5];
     const Array d_s_ = call.arrays[6];
     const Array d_s_1_final_ = call.arrays[7];
     const Array d_W_x_product_ = call.arrays[8];
-    T* d_R_t_ = call.arrays[9].at<T>(0, 0);
-    T* d_R_h_ = call.arrays[10].at<T>(0, 0);
     const Array d_s_1_first_ = call.arrays[11];
-    T* d_s_1_initial_ = call.arrays[12].at<T>(0, 0);
     const Array left0_ = call.arrays[13];
     const Array right0_ = call.arrays[14];
     const Array left1_ = call.arrays[15];
@@ -371,15 +348,6 @@ EXPORT const int64_t s_outers[] = { 2, 1, 1, L_ - 1 + 1, 1, 1, H_, H_, 2, H_, H_
 
 // One step of the whole cell, from inputs and params to outputs and new states.
 EXPORT void step(const Call& call) {
-  const Array x_ = call.arrays[0];
-  const T* W_h_ = call.arrays[1].at<const T>(0, 0);
-  const T* W_t_ = call.arrays[2].at<const T>(0, 0);
-  const T* R_h_ = call.arrays[3].at<const T>(0, 0);
-  const T* R_t_ = call.arrays[4].at<const T>(0, 0);
-  const Array s_first_[] = {call.arrays[5]};
-  const Array s_1_initial_{};  // nothing is reset
-  const Array s_all_ = call.arrays[6];
-  const Array s_out_ = call.arrays[7];
   constexpr long ROWS = 8;
   const Units units(call, 1, ROWS);
   parallel(call, units.count(), [&](long unit, Memory& memory) {
