@@ -32,10 +32,7 @@ def heard(forward: Callable[..., Any]) -> Callable[..., Any]:
         shards = shards_of(self, group)
         if shards is None:
             return forward(self, *given, **named)
-        try:
+        with import_module("rnndsl.runtime.ranks.line").heard(shards.group):
             return forward(self, *given, group=group, **named)
-        except Exception as e:
-            import_module("rnndsl.nn.ranks").told(shards, e)
-            raise
 
     return run

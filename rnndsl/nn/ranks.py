@@ -11,16 +11,10 @@ from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
 from rnndsl.nn.ragged import EndToEnd, Padded, Whole, end_to_end, padded
-from rnndsl.runtime.ranks.line import RankError, check_modes, known, line_of
+from rnndsl.runtime.ranks.line import RankError, check_modes, known
 from rnndsl.runtime.ranks.shard import BACKWARD, FORWARD, FromLast, Opened, Shard, make_anew
 from rnndsl.runtime.ranks.wire import wire_of
 from rnndsl.runtime.sharded import as_it_is
-
-
-@as_it_is
-def told(shards: Any, error: BaseException) -> None:
-    """Tells the other ranks of an error in a call of a stack, unless they know of it."""
-    line_of(shards.group).failed(error)
 
 
 @as_it_is

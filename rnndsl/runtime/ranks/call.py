@@ -14,7 +14,7 @@ from rnndsl.runtime.ranks.agreement import agreed, any_grad, digests, said_of
 from rnndsl.runtime.ranks.borders import Borders
 from rnndsl.runtime.ranks.choice import remember, seen_of, way_of
 from rnndsl.runtime.ranks.crossing import crossed
-from rnndsl.runtime.ranks.line import check_modes, line_of
+from rnndsl.runtime.ranks.line import check_modes, heard
 from rnndsl.runtime.ranks.options import Shards
 from rnndsl.runtime.ranks.pipeline import piped
 from rnndsl.runtime.ranks.placed import check_order, own_part
@@ -25,15 +25,12 @@ from rnndsl.runtime.ranks.wire import wire_of
 
 def over_ranks(layer: Any, shards: Shards, inputs: tuple, **named: Any) -> tuple[Any, ...]:
     """What `Layer.forward` does, over ranks. Raises RankError where ranks do not fit one another, or one is gone."""
-    try:
+    with heard(shards.group):
         check_modes()
         check_order(shards)
         inputs = tuple(own_part(name, x, shards) for x, name in zip_longest(inputs, [n for n, _, _ in layer._inputs], fillvalue="state"))
         named["reset"] = own_part("reset", named["reset"], shards)
         return layer._called(inputs, over=OverRanks(shards), **named)
-    except Exception as e:
-        line_of(shards.group).failed(e)
-        raise
 
 
 class OverRanks:

@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from rnndsl.runtime.sharded import as_it_is
+
 FRAME = 1024  # bytes
 _TAG = 4  # whole numbers: the call, what is exchanged within it, perhaps which slice or round of it, and whether forwards or backwards
 _HEAD = 8 * (2 + _TAG)  # bytes of a frame: whether it comes late, from a rank that has failed; how many bytes are exchanged; the tag
@@ -104,6 +106,7 @@ class Line:
             self._next()
             raise known(RankError(f"rank {self.rank} of {self.size}, {what}: rank {rank} has failed: {error}")) from cause
 
+    @as_it_is
     def failed(self, error: BaseException | str) -> None:
         """Tells the others that this rank has failed, unless they know; then they fail too."""
         if self._broken or getattr(error, "_rnndsl_is_known", False) or not dist.is_initialized() or sys.is_finalizing():
@@ -131,6 +134,16 @@ class Line:
     def _next(self) -> None:
         self._errors += 1
         self.calls = self._errors * _ERROR
+
+
+@contextmanager
+def heard(group: Any) -> Iterator[None]:
+    """Of an error within it the other ranks of a process group hear, unless they know of it."""
+    try:
+        yield
+    except Exception as e:
+        line_of(group).failed(e)
+        raise
 
 
 def known(error: BaseException) -> BaseException:

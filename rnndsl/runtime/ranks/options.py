@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from rnndsl.runtime.ranks.line import line_of
+from rnndsl.runtime.ranks.line import heard
 from rnndsl.runtime.sharded import use
 
 FINAL = ("last", "all")
@@ -65,10 +65,8 @@ def context_parallel(group: Any, **options: Any) -> Iterator[Shards]:
     checkpointing computes again in a backward pass behind it runs over them too. Of an error within it all ranks hear."""
     _contexts.append(shards := Shards(group, **options))
     try:
-        yield shards
-    except Exception as e:
-        line_of(shards.group).failed(e)
-        raise
+        with heard(shards.group):
+            yield shards
     finally:
         _contexts.pop()
 
