@@ -257,8 +257,9 @@ def check_ways_of_calling(group) -> None:
                 gradients.append([p.grad.clone() for p in layer.parameters()])
         layer.recompute = False
         assert all(torch.equal(a, b) for other in gradients[1:] for a, b in zip(gradients[0], other, strict=True))
-        with raises(RuntimeError):
-            torch.autograd.grad(torch.autograd.grad(layer(part, group=shards)[0].square().sum(), layer.W_f, create_graph=True)[0].sum(), layer.W_f)
+        for is_alone in (False, True):  # of all ranks, or of one, of which the others hear
+            with raises(RuntimeError, "no second derivatives" if not is_alone or rank == 1 else "rank 1 has failed"):
+                torch.autograd.grad(layer(part, group=shards)[0].square().sum(), layer.W_f, create_graph=not is_alone or rank == 1)
     copied = pickle.loads(pickle.dumps(copy.deepcopy(layer)))
     with rnndsl.context_parallel(group):
         assert differ([copied(part)[0]], [whole[:, 4 * rank : 4 * rank + 4]]) < 1e-10

@@ -72,7 +72,7 @@ def make_anew(ctx: Any) -> None:
 
 
 class _Attached(torch.autograd.Function):
-    """Values as they are, which depend on tokens."""
+    """Values as they are, which depend on tokens. Its backward pass is the first of the call's. Raises RuntimeError in one that is to have a graph."""
 
     @staticmethod
     def forward(ctx: Any, line: Line, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -82,6 +82,8 @@ class _Attached(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:
         torch.autograd.Variable._execution_engine.queue_callback(_Ended(ctx.line))  # type: ignore[attr-defined]
+        if torch.is_grad_enabled():  # here, where a backward pass comes to the layer, before anything is sent
+            raise RuntimeError("group: a backward pass over ranks has no graph of its own, so there are no second derivatives (create_graph=True); a layer in one process has them")
         return None, None, *grads, *(grads[0].new_zeros((), dtype=torch.float32) for _ in range(ctx.tokens))
 
 
