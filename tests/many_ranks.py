@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+import functools
 import inspect
 import multiprocessing
 import os
@@ -9,7 +10,6 @@ import pickle
 import time
 import traceback
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -53,8 +53,7 @@ cell Lags(D, H):
 def layer_of(name: str, **further):
     """A layer of a published cell, or of the one of this file, in float64, sizes of 3."""
     torch.manual_seed(3)
-    own = {"Lags": LAGS, "Rotation": ROTATION, "Plain": SCALARS}
-    cls = getattr(rnndsl.load(own[name]), name) if name in own else getattr(rnndsl.zoo, name)
+    cls = class_of(name)
     sizes = [k for k, p in inspect.signature(cls).parameters.items() if p.default is p.empty]
     layer = cls(**dict.fromkeys(sizes, 3), dtype=torch.float64, **further).eval()
     if name == "Rotation":  # of which nothing is forgotten
@@ -83,6 +82,15 @@ cell Rotation(D, H):
   h[t] = R @ h[t-1] + 0.1 * sin(h[t-1]) + W @ x
   output h
 """
+
+
+OWN = {"Lags": LAGS, "Rotation": ROTATION, "Plain": SCALARS}
+
+
+@functools.cache
+def class_of(name: str):
+    """A published cell, or one of this file."""
+    return getattr(rnndsl.load(OWN[name]), name) if name in OWN else getattr(rnndsl.zoo, name)
 
 
 def seeded(seed: int):
@@ -138,13 +146,13 @@ def check_equal(group, name: str, bound: float, way: str = "auto", steps: int = 
     draws = torch.Generator().manual_seed(5)
     inputs = [torch.randn(batch, steps, *map(int, shape), dtype=torch.float64, generator=draws) for _, shape, _ in layer._inputs]
     begin = [s.detach() + (0.1 if s.is_floating_point() or s.is_complex() else 2) for s in layer.initial_state(batch)]
-    for kind in ("even", "short", "empty"):
-        cuts = cuts_of(steps, size, kind)
-        resets = torch.rand(batch, steps, generator=draws) < 0.1
-        resets[0, [c for c in cuts if c < steps]] = True  # on borders
-        for reset in (None, resets):
+    kinds = {kind: cuts_of(steps, size, kind) for kind in ("even", "short", "empty")}
+    resets = torch.rand(batch, steps, generator=draws) < 0.1
+    resets[0, [c for cuts in kinds.values() for c in cuts if c < steps]] = True  # on borders
+    for reset in (None, resets):
+        whole = results(layer, inputs, begin, reset, 0, steps)
+        for kind, cuts in kinds.items():
             low, high = cuts[rank], cuts[rank + 1]
-            whole = results(layer, inputs, begin, reset, 0, steps)
             shards = rnndsl.Shards(group, "all" if kind == "short" else "last", way=way)
             outputs, final, of_inputs, of_state, of_params = results(layer, inputs, begin, reset, low, high, group=shards)
             errors = {"outputs": differ(outputs, [o[:, low:high] for o in whole[0]]), "inputs": differ(of_inputs, [torch.cat([torch.zeros_like(g[:, :low]), g[:, low:high], torch.zeros_like(g[:, high:])], 1) for g in whole[2]])}
@@ -331,9 +339,6 @@ def check_errors(group) -> None:
     whole = torch.randn(2, 4 * size, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     wanted, x = layer(whole)[0][:, 4 * rank : 4 * rank + 4].detach(), whole[:, 4 * rank : 4 * rank + 4].clone()
 
-    def fails(*_):
-        raise KeyError("of its own")
-
     def backward(way: str) -> None:
         y, _ = layer(x.clone().requires_grad_(), group=rnndsl.Shards(group, way=way))
         if odd:
@@ -357,7 +362,7 @@ def check_errors(group) -> None:
         y.sum().backward()
 
     begin = time.monotonic()
-    cases = [(partial(backward, way), KeyError, "its backward pass raised") for way in ("pipeline", "rounds", "repeats")]
+    cases = [(functools.partial(backward, way), KeyError, "its backward pass raised") for way in ("pipeline", "rounds", "repeats")]
     cases += [(context, KeyError, "KeyError: 'of its own'"), (stacks, (TypeError, ValueError), "rank 1 has failed"), (elsewhere, rnndsl.RankError, "is elsewhere")]
     for run, kind, message in cases:
         with raises(kind if odd else rnndsl.RankError, "" if odd else message):
@@ -382,7 +387,7 @@ def check_stacks(group, kind: str) -> None:
     resets = torch.rand(4, steps, generator=draws) < 0.2
     final = "all" if kind == "uneven" else "last"
     for model in (
-        Recurrent(rnndsl.load(ROTATION).Rotation, {"D": 3, "H": 3}, num_layers=2, bidirectional=True, dtype=torch.float64),
+        Recurrent(class_of("Rotation"), {"D": 3, "H": 3}, num_layers=2, bidirectional=True, dtype=torch.float64),
         Blocks(Block(rnndsl.zoo.MinGRU, 3, {"H": 4}, taps=4, mlp=1.0, dtype=torch.float64) for _ in range(2)),
     ):
         for x, named in ((padded, {"lengths": [5, steps, 0, 4]}), (row, {"cu_seqlens": [0, 2, 2, 7, steps]}), (padded, {})):
@@ -489,22 +494,30 @@ def check_lost(group) -> None:
     rank = dist.get_rank(group)
     layer = layer_of("MinGRU")
     x = torch.randn(2, 5, 3, dtype=torch.float64)
-    groups = [dist.new_group([0, 1, 2, 3], timeout=datetime.timedelta(seconds=4)) for _ in range(3)]
-    for own, how in zip(groups, ("hangs", "has no backward pass", "dies"), strict=True):
-        for way in ("pipeline", "rounds", "repeats")[: 1 + 2 * (how == "dies")]:
-            if rank == 1 and how == "dies":
-                os._exit(0)
-            if rank == 1 and how == "hangs":
-                continue
+    for how in ("hangs", "has no backward pass"):
+        own = dist.new_group([0, 1, 2, 3], timeout=datetime.timedelta(seconds=2))
+        if rank != 1 or how != "hangs":
             begin = time.monotonic()
             with raises(rnndsl.RankError if rank != 1 else (rnndsl.RankError, KeyError), f"rank {rank} of 4"):
-                y, _ = layer(x, group=rnndsl.Shards(own, way=way))
+                y, _ = layer(x, group=own)
                 if rank == 1:
                     raise KeyError(f"rank {rank} of 4")
                 y.sum().backward()
-            assert time.monotonic() - begin < 60
-        if how != "dies":
-            dist.barrier(group)
+            for _ in range(2):  # whatever is tried then
+                with raises((rnndsl.RankError, KeyError), "nothing more goes" if rank != 1 else ""):
+                    layer(x, group=own) if rank != 1 else fails()
+            assert time.monotonic() - begin < SECONDS / 2
+        dist.barrier(group)
+    layer(x, group=group)
+    if rank == 1:
+        os._exit(0)
+    for way in ("pipeline", "rounds", "repeats"):
+        with raises(rnndsl.RankError, f"rank {rank} of 4"):
+            layer(x, group=rnndsl.Shards(group, way=way))
+
+
+def fails(*_):
+    raise KeyError("of its own")
 
 
 class Two(torch.nn.Module):
@@ -551,6 +564,6 @@ def start(rank: int, folder: str, checks: list) -> None:
 
 def run(folder: Path, checks: list) -> list[str]:
     """What went wrong in each check: (name, ranks, arguments)."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["torch._dynamo", "tests.many_ranks"])  # what takes long is imported once
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["torch._dynamo", "tests.ranks_loaded"])  # what takes long is imported once
     mp.start_processes(start, (str(folder), checks), nprocs=SIZE, start_method="forkserver")
     return ["\n".join(p.read_text() for p in sorted(folder.glob(f"{n}.*"))) for n in range(len(checks))]

@@ -42,9 +42,17 @@ class Line:
         self._late: Any = None  # a frame that is being handed in late
         self._broken = ""  # why nothing can be exchanged any more
         self._name = f"rnndsl/{group.group_name}/{dist.get_process_group_ranks(group)}/{number}"
-        with self.told("meeting the other ranks"):  # by sockets of our own: what a caller exchanges in the group does not meet frames that wait
-            store = dist.PrefixStore(self._name, dist.distributed_c10d._get_default_store())
-            self._frames_of: Any = dist.ProcessGroupGloo(store, self.rank, self.size, _timeout_of(group))
+        self._frames_of: Any = None  # sockets of our own: what a caller exchanges in the group does not meet frames that wait
+
+    def meet(self) -> "Line":
+        """Waits for the other ranks, for the group's timeout at most, which gloo alone would outwait."""
+        with self.told("meeting the other ranks"):
+            if self._frames_of is None:
+                store, timeout = dist.PrefixStore(self._name, dist.distributed_c10d._get_default_store()), _timeout_of(self.group)
+                store.set(f"{self.rank} is here", "")
+                store.wait([f"{r} is here" for r in range(self.size)], timeout)
+                self._frames_of = dist.ProcessGroupGloo(store, self.rank, self.size, timeout)
+        return self
 
     @contextmanager
     def told(self, what: str) -> Iterator[None]:
@@ -113,6 +121,7 @@ class Line:
             return
         text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
         try:
+            self.meet()
             dist.distributed_c10d._get_default_store().set(self._key, json.dumps([self.rank, self._frames, text[:800]]))
         except RuntimeError:
             return
@@ -142,7 +151,7 @@ def heard(group: Any) -> Iterator[None]:
     try:
         yield
     except Exception as e:
-        line_of(group).failed(e)
+        _known_line(group).failed(e)
         raise
 
 
@@ -175,7 +184,11 @@ _lines: dict[str, Line] = {}
 
 
 def line_of(group: Any) -> Line:
-    """The line of a process group."""
+    """The line of a process group, whose ranks have met. Raises RankError where they cannot."""
+    return _known_line(group).meet()
+
+
+def _known_line(group: Any) -> Line:
     found = _lines.get(group.group_name)
     if found is None or found.group is not group:
         found = _lines[group.group_name] = Line(group, 0 if found is None else found.number + 1)
