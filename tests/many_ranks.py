@@ -453,6 +453,11 @@ def check_language_model(group) -> None:
 
 def check_mesh(group) -> None:
     """Two ranks of each sequence, two of the batch: the compiled layer, FSDP2 with activation checkpointing or DDP over the batch, and time over the others."""
+    turned = DeviceMesh("cpu", [3, 2, 1, 0])
+    with raises(ValueError, "along the mesh ranks are [3, 2, 1, 0]"):
+        rnndsl.Shards(turned)
+    with raises(ValueError, "along the mesh"):
+        layer_of("MinGRU")(DTensor.from_local(torch.zeros(1, 1, 3, dtype=torch.float64), turned, [Shard(1)]), group=turned.get_group())
     mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("dp", "cp"))
     dp, cp = mesh["dp"].get_local_rank(), mesh["cp"].get_local_rank()
     x = torch.randn(4, 8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5))

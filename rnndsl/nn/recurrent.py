@@ -140,7 +140,7 @@ class Recurrent(nn.Module):
         inputs, state = self._parted(inputs, state)
         if any(isinstance(x, PackedSequence) for x in inputs):
             if shards_of(self, group) is not None:
-                raise ValueError("group: over ranks there are no PackedSequences; lengths= says where sequences end")
+                raise ValueError("group: over ranks there are no PackedSequences, which cannot hold rows that end on an earlier rank; pad_packed_sequence gives rows, of which a rank takes its steps, and lengths=")
             return self._packed(inputs, state, lengths, cu_seqlens, reset)
         laid = laid_out(inputs, self._declared, reset, self.batch_first)
         if laid.is_single and lengths is not None:

@@ -47,12 +47,25 @@ class Shards:
         if isinstance(self.group, torch.distributed.DeviceMesh):
             if self.group.ndim != 1:
                 raise ValueError(f"group: expected one axis of a mesh, mesh[\"cp\"], got a mesh of {self.group.ndim}")
+            if self.positions is None:
+                check_mesh(self.group, 0)
             object.__setattr__(self, "group", self.group.get_group())
         if not isinstance(self.group, torch.distributed.ProcessGroup):
             raise TypeError(f"group: expected a process group that this process is in, got {type(self.group).__name__}")
         p = self.positions
         if p is not None and (not isinstance(p, Tensor) or p.dim() != 1 or p.is_floating_point() or p.is_complex() or p.dtype == torch.bool):
             raise TypeError("positions: expected a tensor of whole numbers [T]")
+
+
+def check_mesh(mesh: torch.distributed.DeviceMesh, axis: int) -> None:
+    """Raises ValueError where ranks stand in another order along an axis of a mesh than in its process group, which PyTorch sorts: who shares by places in the mesh would
+    have shards in a wrong order."""
+    place = mesh.get_coordinate()
+    if place is None:
+        return
+    there, ranks = mesh.mesh[tuple(slice(None) if i == axis else c for i, c in enumerate(place))].tolist(), torch.distributed.get_process_group_ranks(mesh.get_group(axis))
+    if there != ranks:
+        raise ValueError(f"group: along the mesh ranks are {there}, and {ranks} in its process group, in whose order shards must be; make the mesh of ranks that rise along this axis")
 
 
 _contexts: list[Shards] = []  # of this process, not of a thread: backward passes that compute a block again do so in threads of their own

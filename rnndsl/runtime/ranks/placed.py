@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnndsl.runtime.ranks.options import Shards
+from rnndsl.runtime.ranks.options import Shards, check_mesh
 
 _BALANCED = ("torch.distributed.tensor.experimental._context_parallel._attention", "torch.distributed.tensor.experimental._attention")  # where it is, by version
 
@@ -22,6 +22,7 @@ def own_part(name: str, x: Any, shards: Shards) -> Any:
     others_fit = all(p.is_replicate() or p.is_shard(0) for i, p in enumerate(placements) if i not in of_time)
     if not ours or of_time != ours or not others_fit:
         raise ValueError(f"{name}: a DTensor over ranks is shared by Shard(1) along the axis of the mesh that is the group, and by batch or not at all along others; got {placements}")
+    check_mesh(mesh, ours[0])
     return x.to_local()
 
 
