@@ -51,11 +51,11 @@ cell Lags(D, H):
 
 
 def layer_of(name: str, **further):
-    """A layer of a published cell, or of the one of this file, in float64, sizes of 3."""
+    """A layer of a published cell, or of the one of this file, in float64, sizes of 3 unless they are given."""
     torch.manual_seed(3)
     cls = class_of(name)
     sizes = [k for k, p in inspect.signature(cls).parameters.items() if p.default is p.empty]
-    layer = cls(**dict.fromkeys(sizes, 3), dtype=torch.float64, **further).eval()
+    layer = cls(**dict.fromkeys(sizes, 3) | further, dtype=torch.float64).eval()
     if name == "Rotation":  # of which nothing is forgotten
         torch.nn.init.orthogonal_(layer.R)
     return layer

@@ -64,7 +64,7 @@ def way_of(layer: Any, name: str, first: Sequence[Tensor], ranks: int, wish: str
     family, structure, _ = layer._found[name]
     known = seen.get(name, {})
     ways = [_repeats(first, ranks, known.get("repeats")), _pipeline(first, ranks)]
-    units = None if torch.is_inference_mode_enabled() or (family not in EXACT and structure not in ("diagonal", "block")) else units_of(structure, first)
+    units = None if torch.is_inference_mode_enabled() or (family not in EXACT and structure not in ("diagonal", "block")) else units_of(structure, first, _rows_of(layer, name))
     if units is not None:
         ways.insert(1, _rounds(first, ranks, family, structure, units, known.get("rounds")))
     if wish == "rounds" and units is None:  # those that there are
@@ -87,8 +87,15 @@ def _repeats(first: Sequence[Tensor], ranks: int, seen: Sequence[float] | None) 
 
 def _rounds(first: Sequence[Tensor], ranks: int, family: str, structure: str, units: Units, seen: Sequence[float] | None) -> Way:
     rounds = 1 if family == "affine" else min(ranks - 1, int(seen[0]) if seen else 1 if family in EXACT else _ROUNDS)
-    why = f"{family}, {structure}: {units.entries} sweep{'s' * (units.entries != 1)} backwards for a shard's map"
-    return Way("rounds", why, 1 + rounds * (1 + _BACK * units.entries), rounds, rounds * sent_for((2 + units.entries) * _size(first)), units, ByMaps(family == "affine"))
+    why = f"{family}, {structure}: {units.passes} sweep{'s' * (units.passes != 1)} backwards for a shard's map"
+    size = _size(first)
+    return Way("rounds", why, 1 + rounds * (1 + _BACK * units.passes), rounds, rounds * sent_for(2 * size + units.entries * size // units.alike), units, ByMaps(family == "affine"))
+
+
+def _rows_of(layer: Any, name: str) -> int | None:
+    """Along which of the last two axes of a matrix state a step multiplies all columns by the same, where its normal form says so: -2 or -1."""
+    chunks = getattr(layer._kernels.get("torch"), "chunks", {}).get(name)
+    return None if chunks is None else chunks.axis - 2
 
 
 def _in_turns(first: Sequence[Tensor], n: int, ranks: int) -> int:

@@ -35,7 +35,7 @@ class ByMaps:
     def pulled(self, task: Task, pieces: list[Sweep], grads: Sequence[Tensor], tag: tuple[int, ...], keep: bool) -> tuple[Tensor, list[Tensor | None]]:
         (sweep,), shard = pieces, task.shard
         own = pulled(sweep.outputs, [sweep.before], grads)[0]
-        found = shard.wire.gather((*tag, 0, BACKWARD), [own, jacobian(sweep.after, sweep.before) if sweep.map is None else sweep.map], "solving for gradients over ranks")
+        found = shard.wire.gather((*tag, 0, BACKWARD), [own, jacobian(sweep.after, sweep.before, task.units.alike) if sweep.map is None else sweep.map], "solving for gradients over ranks")
         behind = torch.zeros_like(own)  # what the rank behind hands back
         for c, matrix in reversed(found[shard.rank + 1 :]):
             behind = c + product(matrix.transpose(-1, -2), behind)
@@ -57,11 +57,11 @@ def _solved(task: Task, given: Tensor, tensors: Sequence[Tensor], wanted: Sequen
             solved.gap = max((gap_between(a[1], b[0]) for a, b in pairwise(found)), default=0.0)
             if solved.gap <= tolerance:
                 return sweep
-            own = jacobian(sweep.after, sweep.before)
+            own = jacobian(sweep.after, sweep.before, task.units.alike)
             maps = shard.wire.gather((*tag, k + 1, FORWARD), [own], "gathering the maps of shards")
             said = [(*states, *matrix) for states, matrix in zip(found, maps, strict=True)]
         else:
-            own = jacobian(sweep.after, sweep.before)
+            own = jacobian(sweep.after, sweep.before, task.units.alike)
             said = [tuple(s) for s in shard.wire.gather((*tag, k, FORWARD), [sweep.before, sweep.after, own], "gathering the maps of shards")]
         start = said[0][0]
         for r in range(shard.rank):

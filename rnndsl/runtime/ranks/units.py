@@ -2,7 +2,8 @@
 
 A unit is a channel with its slots, or a column (row) of a matrix state that is multiplied from the left (right). Of all carried values of a
 recurrence, real and imaginary parts apart, there is one tensor [B, units, entries]; a Jacobian is [B, units, entries, entries]. It is read off the
-backward pass of a sweep, an entry at a time, with whatever kernels the sweep has.
+backward pass of a sweep, an entry at a time, with whatever kernels the sweep has. Where a step multiplies all columns by the same, they have one Jacobian, which
+is kept once: then a pass reads as many entries as there are columns, another one of each.
 """
 
 import math
@@ -18,17 +19,23 @@ _CHANNELWISE = {"diagonal": None, "block": None, "left": -2, "right": -1}
 @dataclass(frozen=True)
 class Units:
     """How carried values fall into units. axis: of their own axes the one whose entries meet; None where only slots do. like: a row of each value, without
-    memory. is_one: whether all of it meets, in one unit."""
+    memory. is_one: whether all of it meets, in one unit. alike: how many units beside one another have the same Jacobian."""
 
     axis: int | None
     like: tuple[Tensor, ...]
     is_one: bool = False
+    alike: int = 1
 
     @property
     def entries(self) -> int:
         """Of a unit."""
         slots = sum(1 + f.is_complex() for f in self.like)
         return slots if self.axis is None else slots * self.like[0].shape[self.axis]
+
+    @property
+    def passes(self) -> int:
+        """Backward passes that a Jacobian takes."""
+        return -(-self.entries // self.alike)
 
     def packed(self, values: Sequence[Tensor]) -> Tensor:
         """[B, units, entries]."""
@@ -64,14 +71,16 @@ def _rows(value: Tensor) -> Tensor:
     return value.reshape(value.shape[0], math.prod(value.shape[1:]))
 
 
-def units_of(structure: str, first: Sequence[Tensor]) -> Units | None:
-    """The units of a recurrence; None where all of it meets, or its values are of more shapes than one."""
+def units_of(structure: str, first: Sequence[Tensor], rows: int | None = None) -> Units | None:
+    """The units of a recurrence; None where all of it meets, or its values are of more shapes than one. rows: along which of the last two axes of a matrix state every column is
+    multiplied by the same, if that is known."""
     if structure not in _CHANNELWISE or any(f.shape != first[0].shape for f in first):
         return None
     axis = _CHANNELWISE[structure]
     if axis is not None and first[0].dim() < 3:
         return None
-    return Units(axis, tuple(f[:1].to("meta") for f in first))
+    alike = max(1, first[0].shape[-3 - axis]) if axis is not None and axis == rows else 1
+    return Units(axis, tuple(f[:1].to("meta") for f in first), alike=alike)
 
 
 def one_unit(first: Sequence[Tensor]) -> Units:
@@ -79,14 +88,17 @@ def one_unit(first: Sequence[Tensor]) -> Units:
     return Units(None, tuple(f[:1].to("meta") for f in first), is_one=True)
 
 
-def jacobian(after: Tensor, before: Tensor) -> Tensor:
-    """∂after/∂before, [B, units, entries, entries], of which units do not meet. `after` keeps its graph."""
-    rows = []
-    for i in range(after.shape[-1]):
-        seed = torch.zeros_like(after)
-        seed[..., i] = 1
-        rows.append(pulled([after], [before], [seed])[0])
-    return torch.stack(rows, -2)
+def jacobian(after: Tensor, before: Tensor, alike: int) -> Tensor:
+    """∂after/∂before, [B, units / alike, entries, entries], of which units do not meet. `after` keeps its graph."""
+    entries, rows = after.shape[-1], []
+    for low in range(0, entries, alike):
+        places = range(min(alike, entries - low))
+        seed = torch.zeros_like(after).unflatten(1, (after.shape[1] // alike, alike))
+        for i in places:
+            seed[:, :, i, low + i] = 1
+        found = pulled([after], [before], [seed.flatten(1, 2)])[0]
+        rows.append(found.unflatten(1, seed.shape[1:3])[:, :, : len(places)])
+    return torch.cat(rows, 2)
 
 
 def pulled(outputs: Sequence[Tensor], inputs: Sequence[Tensor], seeds: Sequence[Tensor | None], keep: bool = True) -> list[Tensor]:
@@ -98,6 +110,7 @@ def pulled(outputs: Sequence[Tensor], inputs: Sequence[Tensor], seeds: Sequence[
 
 
 def product(matrix: Tensor, vector: Tensor) -> Tensor:
-    """matrix · vector, unit by unit; nothing comes of an entry that is zero, whatever it meets: an infinite state moves nothing that does not read it."""
-    v = vector.unsqueeze(-2)
-    return torch.where((matrix == 0) | (v == 0), 0.0, matrix * v).sum(-1)
+    """matrix · vector, unit by unit, of a Jacobian; nothing comes of an entry that is zero, whatever it meets: an infinite state moves nothing that does not read it."""
+    groups = matrix.shape[1]
+    m, v = matrix.unsqueeze(2), vector.unflatten(1, (groups, vector.shape[1] // max(1, groups))).unsqueeze(-2)
+    return torch.where((m == 0) | (v == 0), 0.0, m * v).sum(-1).flatten(1, 2)
