@@ -374,36 +374,39 @@ def check_errors(group) -> None:
     assert time.monotonic() - begin < SECONDS / 2
 
 
-def check_stacks(group, kind: str) -> None:
+def check_stacks(group) -> None:
     """Two layers, in one direction or both, or two blocks, over sequences of different lengths, padded or end to end, some of which end on other ranks, and some
     empty; outputs, states and gradients, whichever ranks have the states."""
     rank, size = dist.get_rank(group), dist.get_world_size(group)
     torch.manual_seed(3)
     steps = 4 * size
-    cuts = [0, *(4 * r - 2 for r in range(1, size)), steps] if kind == "uneven" else cuts_of(steps, size, kind)
-    low, high = cuts[rank], cuts[rank + 1]
+    cuts = {"uneven": [0, *(4 * r - 2 for r in range(1, size)), steps], **{kind: cuts_of(steps, size, kind) for kind in ("short", "empty")}}
     draws = torch.Generator().manual_seed(5)
     padded, row = torch.randn(4, steps, 3, dtype=torch.float64, generator=draws), torch.randn(1, steps, 3, dtype=torch.float64, generator=draws)
     resets = torch.rand(4, steps, generator=draws) < 0.2
-    final = "all" if kind == "uneven" else "last"
+
+    def results_of(model, x, low: int, high: int, final: str, **named):
+        """Outputs, states and gradients of inputs and params."""
+        model.zero_grad()
+        own = x[:, low:high].clone().requires_grad_()
+        y, state = model(own, reset=resets[: x.shape[0], low:high], **named)
+        states = [s for s in tree_leaves(state) if s is not None]
+        (y.sin().sum() + sum(s.square().sum() for s in states) / (size if final == "all" else 1)).backward()
+        return y, states, torch.zeros_like(own) if own.grad is None else own.grad, [p.grad for p in model.parameters()]
+
     for model in (
         Recurrent(class_of("Rotation"), {"D": 3, "H": 3}, num_layers=2, bidirectional=True, dtype=torch.float64),
         Blocks(Block(rnndsl.zoo.MinGRU, 3, {"H": 4}, taps=4, mlp=1.0, dtype=torch.float64) for _ in range(2)),
     ):
         for x, named in ((padded, {"lengths": [5, steps, 0, 4]}), (row, {"cu_seqlens": [0, 2, 2, 7, steps]}), (padded, {})):
-            named["reset"] = resets[: x.shape[0]]
-            found = []
-            for begin, end, over in ((0, steps, {}), (low, high, {"group": rnndsl.Shards(group, final)})):
-                model.zero_grad()
-                own = x[:, begin:end].clone().requires_grad_()
-                y, state = model(own, **{**named, "reset": named["reset"][:, begin:end]}, **over)
-                states = [s for s in tree_leaves(state) if s is not None]
-                assert bool(states) == (not over or final == "all" or rank == size - 1)
-                (y.sin().sum() + sum(s.square().sum() for s in states) / (size if over and final == "all" else 1)).backward()
-                found.append((y, states, [p.grad for p in model.parameters()], torch.zeros_like(own) if own.grad is None else own.grad))
-            (y, state, grads, of_x), (own, own_state, own_grads, own_of_x) = found
-            errors = differ([own, own_of_x], [y[:, low:high], of_x[:, low:high]]), differ(own_state, state) if own_state else 0.0, differ(own_grads, grads)
-            assert max(errors) < 1e-9, (type(model), named, errors)
+            y, state, of_x, grads = results_of(model, x, 0, steps, "", **named)
+            for kind, (low, high) in {kind: c[rank : rank + 2] for kind, c in cuts.items()}.items():
+                final = "all" if kind == "uneven" else "last"
+                own, own_state, own_of_x, own_grads = results_of(model, x, low, high, final, group=rnndsl.Shards(group, final), **named)
+                assert bool(own_state) == (final == "all" or rank == size - 1)
+                errors = differ([own, own_of_x], [y[:, low:high], of_x[:, low:high]]), differ(own_state, state) if own_state else 0.0, differ(own_grads, grads)
+                assert max(errors) < 1e-9, (type(model), kind, named, errors)
+    low, high = cuts["uneven"][rank : rank + 2]
     for named in ({"lengths": [3, rank, 0, 4]}, {"lengths": [3] * 4} if rank == 1 else {}):
         with raises(rnndsl.RankError, "lengths differ"):
             model(padded[:, low:high], **named, group=group)
@@ -569,6 +572,6 @@ def start(rank: int, folder: str, checks: list) -> None:
 
 def run(folder: Path, checks: list) -> list[str]:
     """What went wrong in each check: (name, ranks, arguments)."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["torch._dynamo", "tests.ranks_loaded"])  # what takes long is imported once
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["torch._dynamo.backends.common", "tests.ranks_loaded"])  # what takes long is imported once
     mp.start_processes(start, (str(folder), checks), nprocs=SIZE, start_method="forkserver")
     return ["\n".join(p.read_text() for p in sorted(folder.glob(f"{n}.*"))) for n in range(len(checks))]

@@ -19,7 +19,7 @@ CHECKS = {
     "ways of calling": ("check_ways_of_calling", 3, {}),
     "disagreements": ("check_disagreements", 3, {}),
     "errors": ("check_errors", 3, {}),
-    **{f"stacks, {kind}": ("check_stacks", 3, {"kind": kind}) for kind in ("uneven", "short", "empty")},
+    "stacks": ("check_stacks", 3, {}),
     "a language model": ("check_language_model", 3, {}),
     "a mesh": ("check_mesh", 4, {}),
     "a lost rank": ("check_lost", 4, {}),  # the last, after which nothing can be run
