@@ -346,7 +346,7 @@ def test_choice(monkeypatch):
         layer = cls(3, 2, 4, 5, schedule="chunked")
         (plan,) = layer.plan_for(torch.randn(2, 9, 3))
         assert (plan.backend, plan.schedule) == ("torch", "chunked")
-        assert "2 chunks" in str(layer(torch.randn(2, 100, 3)) and layer.solve_report()[0])
+        assert "4 chunks" in str(layer(torch.randn(2, 100, 3)) and layer.solve_report()[0])
     layer.schedule = "auto"
     assert layer.plan_for(torch.randn(2, 99, 3))[0].backend == "cpu"
     layer.backend = "torch"
@@ -357,6 +357,7 @@ def test_choice(monkeypatch):
 
 def test_chunks_are_as_long_as_a_sequence_at_most():
     assert [chunked.chunk_of(n) for n in (1, 2, 3, 9, 64, 65, 5000)] == [1, 2, 4, 16, 64, 64, 64]
+    assert chunked.chunk_of(99, rows=True, system=True) == 16
 
 
 @pytest.mark.parametrize(("readers", "lefts", "rows"), [(2, 2, 4), (1, 0, 4), (1, 3, 1)])
@@ -366,8 +367,8 @@ def test_halves_in_place_are_those_that_are_joined(readers, lefts, rows):
     given.append(torch.rand(2, 8, 1, 1, rows, dtype=torch.float64, requires_grad=True))
     found = []
     for halves in (chunked._by_halves, chunked._joined_blocks):
-        block, largest = halves(*given, None)
-        values = (block.readers, block.lefts, block.decay, *block.across)
+        block = halves([given[0]], [given[1]], given[2], None, True)
+        values = (*block.readers, *block.lefts, block.decay, *block.across)
         grads = torch.autograd.grad(sum(v.pow(3).sum() for v in values), given, create_graph=True)
-        found.append([largest, *values, *grads, *torch.autograd.grad(sum(g.pow(2).sum() for g in grads), given)])
+        found.append([block.largest, *values, *grads, *torch.autograd.grad(sum(g.pow(2).sum() for g in grads), given)])
     torch.testing.assert_close(*found)

@@ -228,6 +228,12 @@ def once(drawn: Tensor, state: Any) -> Tensor:
     return drawn if type(state) is tuple else state.once(drawn)
 
 
+def _slices(sequence: Tensor, steps: int) -> Sequence[Tensor]:
+    """The steps of a sequence [B, T, ...]. Not by `unbind` in a graph: where the backward pass reads a sequence and a slice of it, Inductor sees no alias
+    and writes one into the memory of the other."""
+    return [sequence.select(1, t) for t in range(steps)] if torch.compiler.is_compiling() else sequence.unbind(1)
+
+
 def scan(
     step: Callable[..., tuple[Tensor, ...]],
     streams: Sequence[Tensor],
@@ -241,8 +247,8 @@ def scan(
 
     streams: [B, T, ...] each; carry: [B, ...] each, what the first step sees; initial: [...] each, what a step with a reset sees.
     """
-    sliced = [s.unbind(1) for s in streams]
-    masks = reset.unbind(1) if reset is not None else None
+    sliced = [_slices(s, steps) for s in streams]
+    masks = _slices(reset, steps) if reset is not None else None
     kept: list[list[Tensor]] = [[] for _ in range(keep)]
     for t in range(steps):
         if masks is not None:

@@ -13,8 +13,9 @@ j to the middle and from there to i. So a may be 0, and nothing overflows where 
 Yang, Wang, Zhang, Shen, Kim, arXiv 2406.06484, have the triangular form of the delta rule.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from rnndsl.runtime.call import Call
 
-_LONGEST = 64  # steps of a chunk; half as many where decays are along rows
+_LONGEST = 64  # steps of a chunk
 Pair = tuple[Tensor, Tensor]  # of what reads states, and of what is known
 _VECTOR = Sequence[Tensor | None]  # one a state; None is zero
 LARGEST = 1e3  # what a product of decays over steps of a chunk may be
@@ -33,34 +34,37 @@ Coefficients = tuple[Sequence[_VECTOR], Sequence[tuple[_VECTOR, Tensor | None, _
 
 @dataclass(frozen=True)
 class Form:
-    """axis: along which axis of a state its rows run, behind `heads` axes; rows: whether decays are along rows; whole: whether states of all steps
-    are asked for."""
+    """axis: along which axis of a state its rows run, behind `heads` axes; rows: whether decays are along rows; bounded: whether they are known to be at
+    most 1 in size; whole: whether states of all steps are asked for."""
 
     heads: int
     axis: int
     rows: bool
+    bounded: bool
     whole: bool
 
 
 class Found(NamedTuple):
     """States of all steps, [B, T, ...] each, those of none where they are not asked for; the last ones; what is read, [B, T, heads, columns] each; the
-    largest product of decays; the number of chunks."""
+    largest product of decays, None where they are bounded; the number of chunks."""
 
     states: list[Tensor]
     last: list[Tensor]
     reads: list[Tensor]
-    decay: Tensor
+    decay: Tensor | None
     chunks: int
 
 
-def chunk_of(steps: int, rows: bool = False) -> int:
-    """The steps of a chunk, a power of two. rows: whether decays are along rows."""
-    return min(_LONGEST // (1 + rows), 1 << max(0, steps - 1).bit_length())
+def chunk_of(steps: int, rows: bool = False, system: bool = False) -> int:
+    """The steps of a chunk, a power of two: half as many where decays are along rows, and where there is a triangular system whose size counts for more
+    than the number of chunks."""
+    return min(max(1, _LONGEST >> (rows + system)), 1 << max(0, steps - 1).bit_length())
 
 
 def solve(form: Form, coefficients: Coefficients, call: Call) -> Found:
     """Solves a recurrence in normal form, of at least one step and one entry."""
-    return _Chunks(form, call).solved(coefficients)
+    system = any(w is not None for _, _, of in coefficients[1] for w in of) and call.first[0].device.type == "cpu"
+    return _Chunks(form, call, chunk_of(call.steps, form.rows, system)).solved(coefficients)
 
 
 def solve_changes(form: Form, changes: Sequence[Coefficients], call: Call) -> Found:
@@ -105,29 +109,30 @@ def solve_changes(form: Form, changes: Sequence[Coefficients], call: Call) -> Fo
 @dataclass
 class Block:
     """Neighbouring steps of each chunk, `size` of them in each of M blocks. across: of blocks of 1, 2, 4, … steps what the readers of the second half
-    of a pair read of each u of the first, [pairs, size · R, size · L] each; readers: [M, size, R, n, K], as they read what the block begins with, or the initial state behind a reset; lefts: [M, size, L, n, K],
-    u as the end of the block has it; decay: [M, n, n, K or 1], over the whole block, or from its last reset on; cut: [M, size], whether there is a
-    reset at a step or before it in the block."""
+    of a pair read of each u of the first, [pairs, size · R, size · L] each; readers: [M, size, R, n, K], as they read what the block begins with, or the
+    initial state behind a reset; lefts: [M, size, L, n, K], u as the end of the block has it, both in groups in the end; decay: [M, n, n, K or 1], over
+    the whole block, or from its last reset on; cut: [M, size], whether there is a reset at a step or before it in the block; largest: the largest product
+    of decays, where that is asked for."""
 
     across: list[Tensor]
     readers: Any
     lefts: Any
     decay: Tensor
     cut: Tensor | None
+    largest: Tensor | None = None
 
 
 class _Chunks:
     """Arrays of a call by chunks: [M, C, ...], M = B · heads · chunks, with the rows of n states as [n, K]."""
 
-    def __init__(self, form: Form, call: Call):
+    def __init__(self, form: Form, call: Call, size: int):
         self.form, self.call = form, call
         first = call.first[0]
         self.batch, self.steps, self.states = first.shape[0], call.steps, len(call.first)
         self.heads = first.shape[1 : 1 + form.heads]
         rows, columns = first.shape[1 + form.heads :]
         self.K, self.V = (rows, columns) if form.axis == 0 else (columns, rows)
-        self.size = chunk_of(call.steps, form.rows)
-        self.chunks = -(-call.steps // self.size)
+        self.size, self.chunks = size, -(-call.steps // size)
         self.reset = None if call.reset is None else self._flags(call.reset)
 
     # Layout
@@ -195,13 +200,10 @@ class _Chunks:
         matrix = (self.states, self.K)
         u, u_known = (self._together([self._some(left, decay) for left, _, _ in group], decay, matrix) for group in (asked, known))
         right, right_known = (self._together([self.vectors(zero if q is None else q) for _, q, _ in group], decay, (self.V,)) for group in (asked, known))
-        old, new = ([self.rows(r[k]) for r in reads] for k in (0, 1))
-        every = torch.cat([u, u_known], 2) if asked and known else u if asked else u_known
-        looks, at_once = self._reads(old, new, decay, every)
-        readers = [self._some(r, decay) for _, _, r in asked], [self._some(None, decay) if x is None else x for x in looks]
-        w, w_reads = (self._together(group, decay, matrix) for group in readers)
-        scores, block, largest = self._blocks((w, w_reads), (u, u_known), decay)
-        return self._linked(scores, block, largest, (right, right_known), at_once, first, start, decay, every)
+        w = self._together([self._some(r, decay) for _, _, r in asked], decay, matrix)
+        old, new = (self._together([self._some(r[k], decay) for r in reads], decay, matrix) if any(v is not None for r in reads for v in r[k]) else None for k in (0, 1))
+        scores, block = self._blocks(w, old, new, (u, u_known), decay)
+        return self._linked(scores, block, (u, u_known), (right, right_known), first, start, decay)
 
     def _some(self, given: _VECTOR | None, like: Tensor) -> Tensor:
         """A vector along the rows of each state as [M, C, n, K], of zeros where it is none."""
@@ -214,35 +216,28 @@ class _Chunks:
             return values[0].unsqueeze(2)
         return torch.stack(values, 2) if values else like.new_zeros((*like.shape[:2], 0, *shape))
 
-    def _reads(self, old: list, new: list, decay: Tensor, u: Tensor) -> tuple[list[Tensor], list[Tensor | None]]:
-        """Readers of new states as readers of old ones, and what they read of each u of their own step, [M, C, L]."""
-        looks, at_once = [], list[Tensor | None]()
-        for before, after in zip(old, new, strict=True):
-            here = None
-            if after is not None:
-                here = (after.unsqueeze(2) * u).sum((-1, -2))
-                through = _act(after.unsqueeze(2), decay).squeeze(2)
-                before = through if before is None else before + through
-            looks.append(before)
-            at_once.append(here)
-        return looks, at_once
-
-    def _blocks(self, w: Pair, u: Pair, decay: Tensor) -> tuple[list[list[Tensor]], Block, Tensor]:
-        """What readers read of each u of earlier steps, [M, C · R, C · L] for each group of readers and of u; a block a chunk; the largest product of decays."""
-        reset, (M, C) = self.reset, decay.shape[:2]
-        sizes = [[x.shape[2] for x in group] for group in (w, u)]
+    def _blocks(self, w: Tensor, old: Tensor | None, new: Tensor | None, u: Pair, decay: Tensor) -> tuple[list[list[Tensor]], Block]:
+        """What readers read of each u of earlier steps, and those of new states of their own step's too, [M, C · R, C · L] for each group of readers and of
+        u; a block a chunk. old, new: what reads old and new states, [M, C, R, n, K]."""
+        M, C = decay.shape[:2]
+        behind = None if new is None else _act(new, decay)
+        reads = w[:, :, :0] if old is None else old
+        reads = reads if behind is None else behind if old is None else reads + behind
         if self.states == 1 and decay.shape[-1] == 1:  # products of decays alone first, then those of vectors as whole matrices
             one = decay.new_ones((M, C, 1, 1, 1))
-            alone, largest = _by_halves(one, one, decay, reset)
-            between = _assembled(alone.across, decay, [[1], [1]])[0][0]
-            scores = [[_scored(a, b, between) for b in u] for a in w]
-            return scores, Block([], [x * alone.readers for x in w], [x * alone.lefts for x in u], alone.decay, alone.cut), largest
-        block, largest = _by_halves(torch.cat(w, 2), torch.cat(u, 2), decay, reset)
-        return _assembled(block.across, decay, sizes), replace(block, readers=block.readers.split(sizes[0], 2), lefts=block.lefts.split(sizes[1], 2)), largest
+            alone = _by_halves([one], [one], decay, self.reset, not self.form.bounded)
+            ((before,),) = _assembled(alone.across, decay, [[1], [1]], [None])
+            here = torch.eye(C, dtype=decay.dtype, device=decay.device).addcmul(decay.reshape(M, C, 1), before)
+            looks = [(r, between) for r, between in ((old, before), (new, here)) if r is not None] or [(reads, before)]
+            each = [[_scored(r, x, between) for r, between in looks] for x in u]
+            scores = [[_scored(w, x, before) for x in u], [a[0] if len(a) == 1 else a[0] + a[1] for a in each]]
+            return scores, replace(alone, across=[], readers=[x * alone.readers[0] for x in (w, reads)], lefts=[x * alone.lefts[0] for x in u])
+        block = _by_halves([w, reads], [*u], decay, self.reset, not self.form.bounded)
+        own = [None if new is None else new.flatten(3) @ x.flatten(3).mT for x in u]
+        return _assembled(block.across, decay, [[x.shape[2] for x in group] for group in ((w, reads), u)], own), block
 
     def _linked(
-        self, scores: list[list[Tensor]], block: Block, largest: Tensor, right: Pair, at_once: list[Tensor | None], first: Tensor, start: Tensor,
-        decay: Tensor, u: Tensor,
+        self, scores: list[list[Tensor]], block: Block, u: Pair, right: Pair, first: Tensor, start: Tensor, decay: Tensor,
     ) -> Found:  # fmt: skip
         """Goes from chunk to chunk, then computes what is read."""
         (M, C, count, V), rows = right[0].shape, self.states * self.K
@@ -266,32 +261,20 @@ class _Chunks:
                 asked = torch.baddbmm(asked, of_known, known)
             x_known, by_state = Solved.apply(among, asked, by_x)
             through = left_x.transpose(1, 2)
-            starts, last = self._chain(added + through @ x_known, first, torch.baddbmm(_square(moved), through, by_state), torch.baddbmm)
+            starts, last = Chained.apply(torch.baddbmm(added, through, x_known), torch.baddbmm(_square(moved), through, by_state), first, False)
             x = torch.baddbmm(x_known, by_state, starts)
-        elif self.states == 1:
-            starts, last = self._chain(added, first, moved[:, 0, 0].unsqueeze(-1), torch.addcmul)
         else:
-            starts, last = self._chain(added, first, _square(moved), torch.baddbmm)
+            starts, last = Chained.apply(added, moved[:, 0, 0].unsqueeze(-1) if self.states == 1 else _square(moved), first, False)
         found = []
-        xs = [v.reshape(M, C, -1, V) for v in ((x, known) if count else (known,)) if v.shape[1]]
-        every = torch.cat(xs, 2) if len(xs) > 1 else xs[0] if xs else known.reshape(M, C, 0, V)
-        if at_once:
-            reads = by_reads @ starts
+        if reads_x.shape[1]:
+            reads = torch.baddbmm(by_reads @ starts, reads_known, known) if known.shape[1] else by_reads @ starts
+            reads = torch.baddbmm(reads, reads_x, x) if count else reads
             reads = reads if behind_reads is None else reads + behind_reads
-            for by, of in ((reads_x, x), (reads_known, known)) if count else ((reads_known, known),):
-                reads = torch.baddbmm(reads, by, of) if of.shape[1] else reads
-            for value, own in zip(reads.reshape(M, C, -1, V).unbind(2), at_once, strict=True):
-                found.append(self.by_steps(value if own is None else value + (own.unsqueeze(-1) * every).sum(2)))
-        states = self._states(starts, start, decay, u, every) if self.form.whole else [f.new_empty((f.shape[0], 0, *f.shape[1:])) for f in self.call.first]
-        return Found(states, self.unmatrix(last), found, largest, self.chunks)
-
-    def _chain(self, added: Tensor, first: Tensor, step: Tensor, apply: Callable[[Tensor, Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """The states that chunks begin with, [M, n · K, V], and the last ones, [G, n · K, V]."""
-        here, starts = first, []
-        for more, by in zip(*(x.unflatten(0, (-1, self.chunks)).unbind(1) for x in (added, step)), strict=True):
-            starts.append(here)
-            here = apply(more, by, here)
-        return torch.stack(starts, 1).flatten(0, 1), here
+            found = [self.by_steps(value) for value in reads.reshape(M, C, -1, V).unbind(2)]
+        states = [f.new_empty((f.shape[0], 0, *f.shape[1:])) for f in self.call.first]
+        if self.form.whole:
+            states = self._states(starts, start, decay, torch.cat(u, 2), torch.cat([v.reshape(M, C, -1, V) for v in ((x, known) if count else (known,))], 2))
+        return Found(states, self.unmatrix(last), found, block.largest, self.chunks)
 
     def _states(self, starts: Tensor, start: Tensor, decay: Tensor, u: Tensor, x: Tensor) -> list[Tensor]:
         """The states of all steps, those of the chunks beside one another."""
@@ -309,26 +292,35 @@ class _Chunks:
         return [self.by_steps(p.transpose(-1, -2) if self.form.axis else p).contiguous() for p in whole.unbind(2)]
 
 
-def _by_halves(w: Tensor, u: Tensor, decay: Tensor, reset: Tensor | None) -> tuple[Block, Tensor]:
-    """A block a chunk, of those of half the length. w: [M, C, R, n, K]; u: [M, C, L, n, K]; decay: [M, C, n, n, K or 1]; reset: [M, C]."""
-    if reset is None and w.shape[3] == 1:
-        readers, lefts, whole, largest, *across = Halves.apply(w, u, decay)
-        return Block(across, readers, lefts, whole, None), largest
-    return _joined_blocks(w, u, decay, reset)
+def _by_halves(w: Sequence[Tensor], u: Sequence[Tensor], decay: Tensor, reset: Tensor | None, largest: bool) -> Block:
+    """A block a chunk, of those of half the length. w: [M, C, R, n, K] each; u: [M, C, L, n, K] each; decay: [M, C, n, n, K or 1]; reset: [M, C]; largest:
+    whether the largest product of decays is asked for."""
+    if reset is None and decay.shape[2] == 1:
+        found = Halves.apply(len(w), largest, decay, *w, *u)
+        n = 2 + len(w)
+        return Block([*found[n + len(u) :]], found[2:n], found[n : n + len(u)], found[0], None, found[1] if largest else None)
+    return _joined_blocks(w, u, decay, reset, largest)
 
 
-def _joined_blocks(w: Tensor, u: Tensor, decay: Tensor, reset: Tensor | None) -> tuple[Block, Tensor]:
+def _joined_blocks(w: Sequence[Tensor], u: Sequence[Tensor], decay: Tensor, reset: Tensor | None, largest: bool) -> Block:
     """The same of any number of states, with resets."""
-    M, C = w.shape[:2]
+    M, C = decay.shape[:2]
     cut = None if reset is None else reset.reshape(M * C, 1)
-    block = Block([], w.reshape(M * C, 1, *w.shape[2:]), u.reshape(M * C, 1, *u.shape[2:]), decay.reshape(M * C, *decay.shape[2:]), cut)
-    largest = [block.decay.abs().amax()]
+    readers, lefts = (torch.cat([*group], 2).reshape(M * C, 1, -1, *group[0].shape[3:]) for group in (w, u))
+    block = Block([], readers, lefts, decay.reshape(M * C, *decay.shape[2:]), cut)
+    all_decays = [block.decay]
     size = 1
     while size < C:
         block = _joined(block, size)
-        largest.append(block.decay.abs().amax())
+        all_decays.append(block.decay)
         size *= 2
-    return block, torch.stack(largest).amax()
+    readers, lefts = (x.split([g.shape[2] for g in group], 2) for x, group in ((block.readers, w), (block.lefts, u)))
+    return replace(block, readers=readers, lefts=lefts, largest=_largest(all_decays) if largest else None)
+
+
+def _largest(decays: Sequence[Tensor]) -> Tensor:
+    """The largest size of all numbers."""
+    return torch.stack([p.detach().abs().amax() for p in decays]).amax()
 
 
 def _joined(block: Block, size: int) -> Block:
@@ -355,13 +347,17 @@ def _joined(block: Block, size: int) -> Block:
 
 
 class Halves(torch.autograd.Function):
-    """`_by_halves` of one state without resets, half of an array a level changed where it lies: readers, lefts, the decay, the largest one, and what is read across."""
+    """`_by_halves` of one state without resets, half of an array a level changed where it lies: the decay, the largest one, readers, lefts, and what is
+    read across. count: how many of the vectors are readers."""
 
     @staticmethod
-    def forward(ctx: Any, w: Tensor, u: Tensor, decay: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        (M, C, R, _, K), L = w.shape, u.shape[2]
-        readers, lefts, p = w.reshape(M * C, R, K).clone(), u.reshape(M * C, L, K).clone(), decay.reshape(M * C, -1)
-        largest, across, kept = [p.abs().amax()], list[Tensor](), list[Tensor]()
+    def forward(ctx: Any, count: int, largest: bool, decay: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        M, C, *_, K = vectors[0].shape
+        sizes = [v.shape[2] for v in vectors]
+        R, L = sum(sizes[:count]), sum(sizes[count:])
+        readers, lefts = (torch.cat([v.reshape(M * C, -1, K) for v in group], 1) for group in (vectors[:count], vectors[count:]))
+        p = decay.reshape(M * C, -1)
+        every, across, kept = [p], list[Tensor](), list[Tensor]()
         for k in range(C.bit_length() - 1):
             pairs = (M * C >> k + 1, 2)
             second, first = readers.view(*pairs, R << k, K)[:, 1], lefts.view(*pairs, L << k, K)[:, 0]
@@ -370,33 +366,69 @@ class Halves(torch.autograd.Function):
             torch.mul(w1, both[:, 0], out=second)
             torch.mul(u0, both[:, 1], out=first)
             p = (both[:, 1] * both[:, 0])[:, 0]
-            largest.append(p.abs().amax())
+            every.append(p)
             kept += [both, w1, u0]
-        found = readers.view(M, C, R, 1, K), lefts.view(M, C, L, 1, K), p.reshape(M, *decay.shape[2:]).clone(), torch.stack(largest).amax()
-        ctx.mark_non_differentiable(found[3])
-        ctx.save_for_backward(w, u, decay, *kept)
-        return (*found, *across)
+        found = p.reshape(M, *decay.shape[2:]).clone(), _largest(every) if largest else p.new_empty(())
+        ctx.mark_non_differentiable(found[1])
+        ctx.save_for_backward(decay, *vectors, *kept)
+        ctx.count, ctx.sizes = count, sizes
+        split = (x.view(M, C, -1, 1, K).split(n, 2) for x, n in ((readers, sizes[:count]), (lefts, sizes[count:])))
+        return (*found, *chain.from_iterable(split), *across)
 
     @staticmethod
-    def backward(ctx: Any, dw: Tensor, du: Tensor, dp: Tensor, _: Tensor, *given: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        w, u, decay, *kept = ctx.saved_tensors
+    def backward(ctx: Any, dp: Tensor, _: Tensor, *given: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        count, sizes = ctx.count, ctx.sizes
+        n = len(sizes)
+        (decay, *vectors), kept = ctx.saved_tensors[: n + 1], ctx.saved_tensors[n + 1 :]
         if torch.is_grad_enabled():  # gradients of gradients
-            block, _ = _joined_blocks(w, u, decay, None)
-            results = [(r, g) for r, g in zip((block.readers, block.lefts, block.decay, *block.across), (dw, du, dp, *given), strict=True) if r.requires_grad]
-            asked = [t for t in (w, u, decay) if t.requires_grad]
+            block = _joined_blocks(vectors[:count], vectors[count:], decay, None, False)
+            results = [(r, g) for r, g in zip((block.decay, *block.readers, *block.lefts, *block.across), (dp, *given), strict=True) if r.requires_grad]
+            asked = [t for t in (decay, *vectors) if t.requires_grad]
             found = iter(torch.autograd.grad([r for r, _ in results], asked, [g for _, g in results], create_graph=True, allow_unused=True))
-            return tuple(next(found) if t.requires_grad else None for t in (w, u, decay))
-        (M, C, R, _, K), L = w.shape, u.shape[2]
-        dw, du = dw.reshape(M * C, R, K).clone(), du.reshape(M * C, L, K).clone()
+            return None, None, *(next(found) if t.requires_grad else None for t in (decay, *vectors))
+        M, C, *_, K = vectors[0].shape
+        dw, du = (torch.cat([g.reshape(M * C, -1, K) for g in group], 1) for group in (given[:count], given[count:n]))
+        R, L = dw.shape[1], du.shape[1]
         dp, alike = dp.reshape(M, 1, -1), decay.shape[-1] != K
         for k in reversed(range(C.bit_length() - 1)):
-            pairs, (both, w1, u0), across = (M * C >> k + 1, 2), kept[3 * k : 3 * k + 3], given[k]
+            pairs, (both, w1, u0), across = (M * C >> k + 1, 2), kept[3 * k : 3 * k + 3], given[n + k]
             second, first = dw.view(*pairs, R << k, K)[:, 1], du.view(*pairs, L << k, K)[:, 0]
             of = [(g * v).sum((1, 2) if alike else 1).reshape(*dp.shape) for g, v in ((second, w1), (first, u0))]
             dp = torch.stack([dp * both[:, 1] + of[0], dp * both[:, 0] + of[1]], 1).flatten(0, 1)
             second.mul_(both[:, 0]).add_(across @ u0)
             first.mul_(both[:, 1]).add_(across.mT @ w1)
-        return dw.view(w.shape), du.view(u.shape), dp.reshape(decay.shape)
+        split = (x.view(M, C, -1, 1, K).split(n, 2) for x, n in ((dw, sizes[:count]), (du, sizes[count:])))
+        return None, None, dp.reshape(decay.shape), *chain.from_iterable(split)
+
+
+class Chained(torch.autograd.Function):
+    """What each chunk begins with, [M, n, columns], and what the last one ends with, [G, n, columns]: behind a chunk of it is `added + step @ what it begins
+    with`, of a matrix [M, n, n] or a factor [M, n, 1]. back: from the last chunk to the first, by matrices transposed, which is the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, added: Tensor, step: Tensor, first: Tensor, back: bool) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        whole = step.shape[2] > 1 or step.shape[1] == 1
+        apply = torch.baddbmm if whole else torch.addcmul
+        by, more = (x.unflatten(0, (first.shape[0], -1)) for x in (step.mT if back and whole else step, added))
+        starts, here = more.new_empty(more.shape), first
+        chunks = range(more.shape[1])
+        for c in reversed(chunks) if back else chunks:
+            starts[:, c] = here
+            here = apply(more[:, c], by[:, c], here)
+        starts = starts.flatten(0, 1)
+        ctx.save_for_backward(step, starts)
+        ctx.back, ctx.whole = back, whole
+        return starts, here
+
+    @staticmethod
+    def backward(ctx: Any, dstarts: Tensor, dlast: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        step, starts = ctx.saved_tensors
+        grads, dfirst = Chained.apply(dstarts, step, dlast, not ctx.back)
+        dstep = None
+        if ctx.needs_input_grad[1]:
+            of = (starts, grads) if ctx.back else (grads, starts)
+            dstep = of[0] @ of[1].mT if ctx.whole else (grads * starts).sum(2, keepdim=True)
+        return grads, dstep, dfirst, None
 
 
 def _scored(w: Tensor, u: Tensor, between: Tensor) -> Tensor:
@@ -461,28 +493,31 @@ def _inverse(A: Tensor) -> Tensor:
     return found
 
 
-def _assembled(across: list[Tensor], like: Tensor, sizes: list[list[int]]) -> list[list[Tensor]]:
-    """What readers read of each u of earlier steps, [M, C · R, C · L] for each group of readers and of u, of so many a step. like: [M, C, …]."""
-    (M, C), (rows, columns) = like.shape[:2], sizes
-    if not across:
-        return [[like.new_zeros((M, C * r, C * k)) for k in columns] for r in rows]
-    found = Assembled.apply(M, C, tuple(rows), tuple(columns), *across)
+def _assembled(across: Sequence[Tensor], like: Tensor, sizes: list[list[int]], own: Sequence[Tensor | None]) -> list[list[Tensor]]:
+    """What readers read of each u of earlier steps, [M, C · R, C · L] for each group of readers and of u, of so many a step; own: what the last group reads of
+    each group of u of its own step, [M, C, R, L]. like: [M, C, …]."""
+    rows, columns = sizes
+    found = Assembled.apply(tuple(rows), tuple(columns), like.detach(), *own, *across)
     return [list(found[i * len(columns) : (i + 1) * len(columns)]) for i in range(len(rows))]
 
 
 class Assembled(torch.autograd.Function):
     """[M, C · R, C · L] for each group of readers and of u, strictly lower triangular in time, from what readers of the second half of each pair of
-    blocks read of the first."""
+    blocks read of the first; on the diagonal what the last group of readers reads of its own step."""
 
     @staticmethod
-    def forward(ctx: Any, M: int, C: int, rows: tuple[int, ...], columns: tuple[int, ...], *across: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(ctx: Any, rows: tuple[int, ...], columns: tuple[int, ...], like: Tensor, *given: Any) -> tuple[Tensor, ...]:  # type: ignore[override]
+        M, C = like.shape[:2]
         ctx.sizes = M, C, rows, columns
-        whole = [[across[0].new_zeros((M, C, r, C, k)) for k in columns] for r in rows]
+        whole = [[like.new_zeros((M, C, r, C, k)) for k in columns] for r in rows]
+        own, across = given[: len(columns)], given[len(columns) :]
+        for to, x in zip(whole[-1], own, strict=True):
+            if x is not None:
+                to.diagonal(0, 1, 3).copy_(x.movedim(1, -1))
         for k, a in enumerate(across):
             pairs = a.reshape(M, C >> (k + 1), 1 << k, sum(rows), 1 << k, sum(columns))
-            for group, part in zip(whole, pairs.split(rows, 3), strict=True):
-                for to, given in zip(group, part.split(columns, 5), strict=True):
-                    Assembled.pairs(to, k).copy_(given)
+            for to, read in zip(chain.from_iterable(whole), Assembled.groups(pairs, rows, columns), strict=True):
+                Assembled.pairs(to, k).copy_(read)
         return tuple(to.reshape(M, C * to.shape[2], C * to.shape[4]) for group in whole for to in group)
 
     @staticmethod
@@ -490,12 +525,20 @@ class Assembled(torch.autograd.Function):
         M, C, rows, columns = ctx.sizes
         n = len(columns)
         whole = [[grads[i * n + j].reshape(M, C, r, C, k) for j, k in enumerate(columns)] for i, r in enumerate(rows)]
+        own = [g.diagonal(0, 1, 3).movedim(-1, 1) if wanted else None for g, wanted in zip(whole[-1], ctx.needs_input_grad[3:], strict=False)]
         found = []
         for k in range(C.bit_length() - 1):
-            pairs = [torch.cat([Assembled.pairs(g, k) for g in group], 5) if n > 1 else Assembled.pairs(group[0], k) for group in whole]
-            every = torch.cat(pairs, 3) if len(pairs) > 1 else pairs[0]
+            every = grads[0].new_empty((M, C >> (k + 1), 1 << k, sum(rows), 1 << k, sum(columns)))
+            for g, to in zip(chain.from_iterable(whole), Assembled.groups(every, rows, columns), strict=True):
+                to.copy_(Assembled.pairs(g, k))
             found.append(every.reshape(M * (C >> (k + 1)), (1 << k) * sum(rows), (1 << k) * sum(columns)))
-        return None, None, None, None, *found
+        return None, None, None, *own, *found
+
+    @staticmethod
+    def groups(every: Tensor, rows: tuple[int, ...], columns: tuple[int, ...]) -> list[Tensor]:
+        """Each group of readers and of u of [M, pairs, size, R, size, L], as views that may be written to."""
+        ends = [[*zip(accumulate(sizes, initial=0), sizes, strict=False)] for sizes in (rows, columns)]
+        return [every.narrow(3, *r).narrow(5, *k) for r in ends[0] for k in ends[1]]
 
     @staticmethod
     def pairs(whole: Tensor, k: int) -> Tensor:

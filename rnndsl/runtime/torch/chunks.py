@@ -66,7 +66,7 @@ class ChunkSolver:
     def forward(self, call: Call) -> list[Tensor]:
         if not stepwise.is_needed(call):
             results, found = self.solved(call)
-            if _is_right(results, None if self.kernel.bounded else found.decay):
+            if _is_right(results, found.decay):
                 self.last = SolveReport(self.key.name, CHUNKED, found.chunks)
                 return [r.clone(memory_format=torch.contiguous_format) for r in results]
         self.last = SolveReport(self.key.name, SEQUENTIAL)
@@ -84,7 +84,7 @@ class ChunkSolver:
         if not _is_recorded([*streams, *statics, *first, *initial]) or stepwise.is_needed(own):
             return None
         results, found = self.solved(own)
-        if not _is_right(results, None if self.kernel.bounded else found.decay):
+        if not _is_right(results, found.decay):
             return None
         self.last = SolveReport(self.key.name, CHUNKED, found.chunks)
         n, own_results = len(first), [r.clone(memory_format=torch.contiguous_format) for r in results]
@@ -94,7 +94,7 @@ class ChunkSolver:
         """What `forward` returns, and what of it chunks have given."""
         first, second = self.functions
         arrays = (*call.streams, *call.statics)
-        form = chunked.Form(self.kernel.heads, self.kernel.axis, self.kernel.rows, self.whole)
+        form = chunked.Form(self.kernel.heads, self.kernel.axis, self.kernel.rows, self.kernel.bounded, self.whole)
         like = call.first[0]
         coefficients = first(like, self.key.sizes, self.key.hypers, arrays)
         found = (chunked.solve_changes if self.kernel.changes else chunked.solve)(form, coefficients, call)
@@ -118,7 +118,7 @@ class ChunkSolver:
             left = iter(own)
             streams, statics, first, initial = ([next(left) for _ in group] for group in (call.streams, call.statics, call.first, call.initial))
             results, chunks = self.solved(Call(streams, statics, first, initial, call.reset, call.steps))
-            if not _is_right(results, None if self.kernel.bounded else chunks.decay):
+            if not _is_right(results, chunks.decay):
                 return None
             pairs = [(r, g) for r, g in zip(results, grads, strict=True) if g is not None and r.requires_grad]
             if not pairs:
