@@ -20,7 +20,7 @@ from rnndsl.plan.ir import Plan
 from rnndsl.plan.recurrence import Recurrence
 from rnndsl.tiles import EXACT, NEWTON
 
-_SPECIAL = frozenset((*(name for name, row in OPERATIONS.items() if row.cost[1]), "/"))  # as long as a special function
+SPECIAL = frozenset((*(name for name, row in OPERATIONS.items() if row.cost[1]), "/"))  # as long as a special function
 
 
 @dataclass(frozen=True)
@@ -116,4 +116,4 @@ def _count(b: Builder, results: Sequence[int]) -> tuple[int, int]:
             found.add(n)
             stack.extend(b[n].args)
     work = [b[n].op for n in found if b[n].is_elementwise and b[n].op != "copy"]
-    return len(work), sum(op in _SPECIAL for op in work)
+    return len(work), sum(op in SPECIAL for op in work)

@@ -26,4 +26,5 @@ def carried(kernels: CellKernels, source: Source) -> Carried:
 
 def _said(k: KernelText) -> dict[str, Any]:
     said = {"name": k.name, "streams": k.streams, "statics": k.statics, "carries": k.carries, "lags": k.lags, "partial": k.partial}
-    return said | ({"own": k.own, "follows": k.follows} if k.follows else {})
+    segments = {"segments": True} if k.segment else {}
+    return said | ({"own": k.own, "follows": k.follows} if k.follows else {}) | segments

@@ -77,8 +77,9 @@ def _origin(f: Scope, marker: Hashable) -> str:
     return f.coordinate(marker) if isinstance(marker, tuple) else "start" if marker == "block" else "0"
 
 
-def write_copy(f: Scope, domain: Domain, source: Lie, target: Lie, depth: int) -> None:
-    """Copies a unit's part of something: what lies in a row on both sides in one piece."""
+def write_copy(f: Scope, domain: Domain, source: Lie, target: Lie, depth: int, ahead: str | None = None) -> None:
+    """Copies a unit's part of something: what lies in a row on both sides in one piece. ahead: how far on lies what is soon written, where that is to be
+    asked for."""
     axes = [k for k, a in enumerate(domain) if f.extent(*a) is not None]
     count = "1"
     while axes and source.strides[axes[-1]] == target.strides[axes[-1]] == count:
@@ -87,7 +88,10 @@ def write_copy(f: Scope, domain: Domain, source: Lie, target: Lie, depth: int) -
         f.put(f"for (long i{k} = 0; i{k} < {f.extent(*domain[k])}; ++i{k})", depth)
         depth += 1
     start, to = (plus(lie.base, *(times(f"i{k}", lie.strides[k]) for k in axes)) for lie in (source, target))
-    f.put(f"*({to}) = *({start});" if count == "1" else f"copy({start}, {to}, {count});", depth)
+    if ahead is not None:
+        f.put(f"copy_ahead<T, {count}>({start}, {to}, {ahead});", depth)
+    else:
+        f.put(f"*({to}) = *({start});" if count == "1" else f"copy({start}, {to}, {count});", depth)
 
 
 def value(f: Scope, a: int, domain: tuple, names: list[str]) -> str:

@@ -1,6 +1,6 @@
 """Program -> the lines of one C++ function: its units of work, its loop over time, the loops of each step."""
 
-from rnndsl.emit.cpp import sums
+from rnndsl.emit.cpp import segments, sums
 from rnndsl.emit.cpp import text as cpp_text
 from rnndsl.emit.cpp.arguments import arguments_of, read_by
 from rnndsl.emit.cpp.loops import write_loops
@@ -16,7 +16,7 @@ from rnndsl.emit.cpp.products import (
 from rnndsl.emit.cpp.repeats import take_memory, write_loop, write_loop_back
 from rnndsl.emit.cpp.scope import Scope
 from rnndsl.emit.cpp.single import write_concat, write_cumsum, write_diag, write_diagonal
-from rnndsl.emit.cpp.text import product
+from rnndsl.emit.cpp.text import plus, product
 from rnndsl.kernel.schedule import Group
 
 _VECTORS = {"forward": 8, "backward": 4, "step": 4}  # of a block of channels: what one unit computes at once
@@ -35,6 +35,11 @@ class Function(Scope):
         self.has_rows = bool(self.products) or self.in_blocks or self.direction == "rows"
         self.has_crew = bool(self.products) and self.direction in _AHEAD
         self.depth = 3 if self.block_size is not None else 2  # of the lines of a unit
+        self.again: Function | None = None
+        if self.states is not None and self.direction == "backward":
+            self.again = Function(self.states, self.step, self.split, "again", self.source, self.names, self.hypers, (), self.states)
+            # its nodes are nodes of this graph, and so are their names and memory
+            self.again.names, self.again.value_names = self.names, self.value_names
 
     def write(self) -> list[str]:
         """All lines. Units have names of their own for the arguments, so that no store through a pointer may change these."""
@@ -46,7 +51,7 @@ class Function(Scope):
 
     def _uniform(self) -> None:
         """What sizes and hyperparameters alone make, in double precision whatever T is."""
-        for n in sorted(self.uniform):
+        for n in sorted(self.uniform | (self.again.uniform if self.again else frozenset())):
             node = self.nodes[n]
             one = cpp_text.operation(node.op, [self.scalar(a, "double") for a in node.args])
             self.put(f"const double {self.name_of(n)} = {one.code.replace('L::fill', 'double')};", 1)
@@ -59,6 +64,8 @@ class Function(Scope):
             rows = "rows_with(MATRICES)"
         if self.in_blocks:
             rows = "rows_beside<T>(BLOCK)"
+        if self.again:
+            self.put(f"constexpr long SEGMENT = {segments.segment(self)};", 1)
         if self.direction in _AHEAD:
             self.put(f"constexpr long AHEAD = {_AHEAD[self.direction]};", 1)
         if self.block_size is not None:
@@ -107,8 +114,10 @@ class Function(Scope):
 
     def _unit(self, depth: int) -> None:
         """One unit: its memory, the loop over time, and what is left at the end."""
-        for n in sorted(self.kept):
-            self.put(f"T* {self.memory_of(n)} = memory.take<T>(ROWS * {cpp_text.bracketed(self.volume(self.shape_domain(n)))});", depth)
+        both = [self, self.again] if self.again else [self]
+        for n in sorted(frozenset().union(*(f.kept for f in both))):
+            sizes = dict.fromkeys(f.volume(f.shape_domain(n)) for f in both if n in f.kept)
+            self.put(f"T* {self.memory_of(n)} = memory.take<T>(ROWS * {cpp_text.bracketed(plus(*sizes))});", depth)
         take_memory(self, depth)
         for n, name in gathered(self).items():
             self.put(f"T* {name} = memory.take<T>(ROWS * {cpp_text.bracketed(self.volume(gather_domain(self, n)))});", depth)
@@ -116,8 +125,20 @@ class Function(Scope):
             for group in self.schedule.groups:
                 self.write_group(group, depth)
             return
+        if self.states is not None and self.direction == "forward":
+            segments.write_forwards(self, depth)
+            return
         if self.direction == "backward":
             sums.begin(self, depth)
+        if self.again:
+            segments.take_states(self, depth)
+            self.put("for (long from, end = call.steps; end > 0; end = from) {", depth)
+            depth += 1
+            self.put("from = (end - 1) / SEGMENT * SEGMENT;", depth)
+            segments.write_again(self, self.again, depth)
+            self.put("for (long t = end - 1; t >= from; --t) {", depth)
+            segments.write_place(self, depth + 1)
+        elif self.direction == "backward":
             self.put("for (long t = call.steps - 1; t >= 0; --t) {", depth)
         else:
             self.put("for (long t = 0; t < call.steps; ++t) {", depth)
@@ -126,6 +147,9 @@ class Function(Scope):
         if self.direction == "backward":
             sums.end_step(self, depth + 1)
         self.put("}", depth)
+        if self.again:
+            depth -= 1
+            self.put("}", depth)
         if self.direction == "backward":
             sums.end(self, depth)
 
@@ -133,7 +157,7 @@ class Function(Scope):
         """What is left when all units are done."""
         if self.direction == "backward":
             sums.add_parts(self)
-        elif self.direction == "forward":
+        elif self.direction == "forward" and self.states is None:
             for i, (array, _lag) in enumerate(self.step.carries):
                 size = cpp_text.bracketed(self.full_volume(array.shape))
                 self.put("for (long b = 0; b < call.batch; ++b)", 1)

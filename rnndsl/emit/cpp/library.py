@@ -6,6 +6,7 @@ from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.cpp.function import Function
 from rnndsl.emit.cpp.products import saveable
+from rnndsl.emit.cpp.segments import segment, states_of
 from rnndsl.emit.cpp.sinks import outer_rounds
 from rnndsl.emit.cpp.sums import shared_streams
 from rnndsl.emit.cpp.text import comment
@@ -43,6 +44,7 @@ class KernelText:
     further: list[str]  # entries of the streams, and of the statics, that only what follows reads: how many, and of each
     follows: tuple[int, ...]  # how many real arrays each value is that follows
     own: tuple[int, int]  # how many streams and statics, first among them, are the recurrence's own
+    segment: str | None  # how many steps lie between states that are kept, where nothing needs them all
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,11 @@ def _kernel(plan: Plan, r: RecurrenceKernels, sweep: Sweep, source: Source, name
     own = (len(streams) - len(exit_.streams), len(statics) - len(exit_.statics)) if exit_ else (len(streams), len(statics))
     later = [step.streams[sum(streams[: own[0]]) :], step.statics[sum(statics[: own[1]]) :]]
     hypers = tuple(h.name for h in plan.cell.hypers)
+    # nothing but what follows reads the states
+    states = states_of(sweep) if exit_ and not exit_.whole else None
 
     def function(program: Program, direction: str, saved: tuple[int, ...] = ()) -> Function:
-        return Function(program, step, sweep.split, direction, source, names, hypers, saved)
+        return Function(program, step, sweep.split, direction, source, names, hypers, saved, states)
 
     program, from_streams = _without_twice(sweep.backward, function(sweep.backward, "backward"))
     found = (set(saveable(function(p, d))) for p, d in ((sweep.forward, "forward"), (program, "backward")))
@@ -123,6 +127,7 @@ def _kernel(plan: Plan, r: RecurrenceKernels, sweep: Sweep, source: Source, name
         further=[text for arrays in later for text in (str(len(arrays)), *(back.full_volume(a.shape) for a in arrays))],
         follows=form(tuple(array for array, _ in step.outputs)),
         own=own,
+        segment=segment(back) if states is not None else None,
     )
 
 

@@ -44,6 +44,7 @@ class Scope:
     file_names: KernelNames  # of sizes, which the functions of a file share
     hypers: tuple[str, ...]
     saved: tuple[int, ...] = ()  # products that a call forwards may leave to the call backwards
+    states: Program | None = None  # what makes new states, where these lie in memory of units: see segments.py
     lines: list[str] = field(default_factory=list, init=False)
     has_rows: bool = field(default=False, init=False)  # whether a unit takes several rows of the batch, for a matrix that they share
     in_blocks: bool = field(default=False, init=False)  # whether units divide channels alone and go forwards: a small block leaves room for further rows
@@ -153,15 +154,16 @@ class Scope:
         if node.op == "reshape":
             inner = self.view(node.args[0])
             return View(inner.base, inner.offset, self.row_major([self.dim(d) for d in node.shape]))
-        if node.op in GIVEN and node.op != "carry_gradient":
+        if node.op in GIVEN and not self.in_unit(n):
             return View(n, "0", self.row_major([self.dim(d) for d in node.shape]))
-        if node.op == "carry_gradient":
+        if node.op in GIVEN:
             return View(n, "0", self.row_major([self.extent(*a) for a in self.state_domain(node.leaf.index)]))
         return View(n, "0", self.row_major([self.extent(*a) for a in self.shape_domain(n)]))
 
     def in_unit(self, base: int) -> bool:
         """Whether memory holds only what the unit itself has."""
-        return self.nodes[base].op not in GIVEN or self.nodes[base].op == "carry_gradient"
+        op = self.nodes[base].op
+        return op not in GIVEN or op == "carry_gradient" or (op == "old" and self.states is not None)
 
     def place(self, marker: Hashable, variable: str, in_unit: bool) -> str:
         """The position along an axis, in memory that holds all of it or a unit's part."""
@@ -213,11 +215,11 @@ class Scope:
             return None
         if base in self.saved:
             return f"T* {name} = {self.saved_at(base)} + r * {self.saved_apart(base)};"
-        if node.op == "old":
+        if node.op == "old" and self.states is None:
             return f"const T* {name} = {self.old_call(node.leaf.index, *self.row)};"
         if node.op in ("stream", "state_gradient", "follow_gradient"):
             return f"const T* {name} = {self.base_name(base)}.at<const T>({', '.join(self.row)});"
-        if node.op == "carry_gradient":
+        if node.op in ("carry_gradient", "old"):
             return f"const T* {name} = {self.base_name(base)} + r * {cpp_text.bracketed(self.volume(self.state_domain(node.leaf.index)))};"
         return f"T* {name} = {self.base_name(base)} + r * {cpp_text.bracketed(self.volume(self.shape_domain(base)))};"
 
@@ -228,7 +230,7 @@ class Scope:
             return None
         if node.op in ("stream", "state_gradient", "follow_gradient"):
             return self.ahead(self.base_name(base))
-        if node.op == "old" and self.direction == "backward":
+        if node.op == "old" and self.direction == "backward" and self.states is None:
             first = state_numbers_exact(self.step)[node.leaf.index]
             return self.ahead(self.names(("sequence", first)))
         return None

@@ -3,6 +3,7 @@
 from rnndsl.emit.cpp import text as cpp_text
 from rnndsl.emit.cpp.repeats import next_name, round_count, round_number
 from rnndsl.emit.cpp.scope import Scope
+from rnndsl.emit.cpp.segments import new_name
 from rnndsl.emit.cpp.sums import new_carry_name, shared_index, shared_streams
 from rnndsl.emit.cpp.text import plus, times
 from rnndsl.kernel.graph import Loop, Result
@@ -14,7 +15,12 @@ def sink_address(f: Scope, s: Sink, domain: tuple, lane_axis: int | None) -> tup
     node = f.nodes[s.node]
     kind, index = s.target.kind, s.target.index
     in_unit = False
-    if kind == "sequence":
+    if kind == "sequence" and f.states is not None:
+        state = f.state_domain(index)
+        strides = f.row_major([f.extent(*a) for a in state])
+        base = plus(new_name(f, index), times("r", f.volume(state)))
+        in_unit = True
+    elif kind == "sequence":
         base = f"{f.names(('sequence', index))}.at<T>(b + r, t)"
         strides = f.row_major([f.dim(d) for d in f.step.carries[index][0].shape])
     elif kind == "output":
@@ -69,6 +75,8 @@ def ahead_of_sink(f: Scope, s: Sink) -> str | None:
     """How far from what this step writes that lies which a step AHEAD writes; None of what is in a cache anyway."""
     kind, index = s.target.kind, s.target.index
     shared = kind == "stream_gradient" and index in shared_streams(f)
+    if kind == "sequence" and f.states is not None:
+        return None
     if f.direction not in ("forward", "backward") or shared or kind not in ("sequence", "output", "stream_gradient", "outer_left", "outer_right"):
         return None
     return f.ahead(f.names((kind, index)))

@@ -30,6 +30,7 @@ struct Call {
   const double* hypers;
   const Array* arrays;
   Array reset;  // of bytes; no data where no step is reset
+  int64_t every;  // how many steps lie between states that are kept, where a kernel may leave some out
 
   bool resets(long b, long t) const { return reset.data && *reset.at<const uint8_t>(b, t); }
 };
@@ -125,6 +126,14 @@ template <class T> constexpr long rows_beside(long block) {
 // What of a thread's own cache, the second level's, matrices may fill, in bytes.
 constexpr long OWN_CACHE = 1 << 19;
 
+// How many steps lie between states that are kept, each of so many entries: those between are made again, and are to stay in that cache. Small ones are
+// read faster than made.
+template <class T> constexpr long segment_of(long entries) {
+  constexpr long LEAST = 1 << 10;  // bytes
+  const long bytes = entries * long(sizeof(T));
+  return bytes < LEAST ? 1 : std::max<long>(2, std::min<long>(16, OWN_CACHE / bytes));
+}
+
 // The most rows of a unit with matrices of so many bytes: where they come from a farther cache, for more rows each time.
 constexpr long rows_with(long matrices) { return matrices > OWN_CACHE ? 24 : 8; }
 
@@ -191,6 +200,11 @@ template <class T, long IN, long OUT> class Panels {
 
 template <class T> __attribute__((always_inline)) inline void copy(const T* from, T* to, long count) {
   for (long i = 0; i < count; ++i) to[i] = from[i];
+}
+
+// A copy of N values, of which those `ahead` entries on are soon written.
+template <class T, long N> __attribute__((always_inline)) inline void copy_ahead(const T* from, T* to, long ahead) {
+  over<T, N>([&](auto tag, long i) INLINED { decltype(tag)::type::load(from + i).store_ahead(to + i, ahead); });
 }
 
 template <class T> void zero(T* p, long count) { std::fill(p, p + count, T(0)); }

@@ -30,6 +30,7 @@ from rnndsl.runtime.torch.solver import Solver, keep_report
 from rnndsl.runtime.traced import constant_in_graphs
 from rnndsl.tiles import NEWTON, SEQUENTIAL
 
+_SEGMENTS = "segments"  # what is wished for where the states of some steps are enough
 _warned: set[type] = set()
 
 
@@ -69,7 +70,7 @@ class Cpu(Backend):
         return layer.schedule != NEWTON or name in layer._kernels[self.name].rounds
 
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
-        key = _key(layer, name, kind["dtype"], _schedule(layer, name))
+        key = _key(layer, name, kind["dtype"], _schedule(layer, name), call.all_states)
         if call.further and recurrence.known(key).follows:
             streams, statics = call.further
             call = call._replace(streams=(*call.streams, *streams), statics=(*call.statics, *statics))
@@ -98,7 +99,8 @@ class Cpu(Backend):
             reference = reference_of(key.cls, key.name, forms, kernel.lags, key.sizes, key.hypers, key.dtype)
             return Solver(key, rounds_in_cpp(key, carries, lambda: recurrence.known(stepwise)), forms, carries, reference)
         reference = reference_of(key.cls, key.name, forms, kernel.lags, key.sizes, key.hypers, key.dtype, kernel.own, kernel.follows)
-        return Compiled(load(key.cls, key.name, key.sizes, key.hypers, key.dtype), forms, kernel.lags, key.dtype, reference)
+        loaded = load(key.cls, key.name, key.sizes, key.hypers, key.dtype)
+        return Compiled(loaded, forms, kernel.lags, key.dtype, reference, loaded.segment if key.wish == _SEGMENTS else 1)
 
 
 @constant_in_graphs
@@ -126,12 +128,15 @@ def _schedule(layer: Layer, name: str) -> str:
 
 
 @constant_in_graphs
-def _key(layer: Layer, name: str, dtype: torch.dtype, schedule: str) -> str:
-    """The key of a layer's recurrence; builds its kernels where they are not built yet. A compiled layer asks for it once.
+def _key(layer: Layer, name: str, dtype: torch.dtype, schedule: str, all_states: bool) -> str:
+    """The key of a layer's recurrence; builds its kernels where they are not built yet. A compiled layer asks for it once. all_states: whether the
+    states of all steps are wanted.
 
     Raises what `build.load` does.
     """
-    key = Key.text_of("cpu", layer, name, dtype, NEWTON if schedule == NEWTON else "")
+    kernel: Kernel = layer._kernels["cpu"].kernels[name]
+    segments = _SEGMENTS if kernel.segments and not all_states else ""
+    key = Key.text_of("cpu", layer, name, dtype, NEWTON if schedule == NEWTON else segments)
     recurrence.known(key)
     return key
 
@@ -152,7 +157,8 @@ class Compiled:
     forms: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
     lags: tuple[int, ...]
     dtype: torch.dtype
-    reference: Any
+    stepwise: Any  # the same in plain PyTorch
+    every: int  # of the states of all steps, those of every so-manieth one come out
 
     @property
     def follows(self) -> tuple[int, ...]:
@@ -163,9 +169,14 @@ class Compiled:
         """Entries that a step has of what `forward` leaves to `backward`, array by array."""
         return tuple(filter(None, self.loaded.saves))
 
+    def reference(self, call: Call) -> tuple[tuple[Tensor, ...], ...]:
+        """What `forward` does in plain PyTorch."""
+        sequences, *rest = self.stepwise(call)
+        return tuple(s[:, self.every - 1 :: self.every] for s in sequences), *rest
+
     def empty(self, first: Sequence[Tensor], steps: Any) -> list[Tensor]:
         """What `forward` returns, without values."""
-        sequences = [new_empty(f, (f.shape[0], steps, *f.shape[1:])) for f, lag in zip(first, self.lags, strict=True) if lag == 1]
+        sequences = [new_empty(f, (f.shape[0], steps // self.every, *f.shape[1:])) for f, lag in zip(first, self.lags, strict=True) if lag == 1]
         finals = [torch.empty_like(f, memory_format=torch.contiguous_format) for f in first]
         return [*sequences, *finals, *(new_empty(first[0], (first[0].shape[0], steps, *shape)) for shape in self.loaded.shapes)]
 
@@ -186,7 +197,7 @@ class Compiled:
         saved = self.empty_saved(first, steps) if saving else []
         for tensors, lead in ((found[:kept], 2), (found[kept:begin], 1), (found[begin:], 2)):
             arrays += strided(tensors, lead, self.dtype)
-        invoke(loaded.forward, loaded.hypers, batch, steps, work * steps, [*arrays, *self._of_saved(saved)], call.reset)
+        invoke(loaded.forward, loaded.hypers, batch, steps, work * steps, [*arrays, *self._of_saved(saved)], call.reset, self.every)
         return [*found, *saved]
 
     def _of_saved(self, saved: list[Tensor]) -> list[int]:
@@ -200,7 +211,7 @@ class Compiled:
         narrow, counts, call = call.streams, (len(call.streams), len(call.statics)), self._widened(call)
         batch, work = values_of(first, loaded.kernel.lags)
         kept, arrays = _given(call, self.dtype)
-        kept += [rows(s, 2) for s in sequences]
+        kept += [rows(s[:, loaded.segment - 1 :: loaded.segment] if self.every == 1 else s, 2) for s in sequences]
         arrays += strided(kept[-len(sequences) :], 2, self.dtype)
 
         def add(gradient: Tensor | None, like: Tensor, lead: int) -> None:
@@ -209,7 +220,7 @@ class Compiled:
             arrays.extend(strided(kept[-1:], lead if gradient is not None else 0, self.dtype))
 
         for gradient, sequence in zip(grads, sequences, strict=False):
-            add(gradient, sequence, 2)
+            add(self._of_all_steps(gradient, steps), sequence, 2)
         for gradient, begin in zip(grads[len(sequences) :], first, strict=False):
             add(gradient, begin, 1)
         for i, shape in enumerate(loaded.shapes):
@@ -231,6 +242,14 @@ class Compiled:
                 o.add(static_grads[o.index], left, right)
         stream_grads = [cast_to(g, s.dtype) for g, s in zip(stream_grads, narrow, strict=False)]
         return [*stream_grads, *static_grads[: counts[1]], *first_grads, *initial_grads]
+
+    def _of_all_steps(self, gradient: Tensor | None, steps: int) -> Tensor | None:
+        """The gradient of the states that come out, as one of the states of all steps."""
+        if gradient is None or self.every == 1:
+            return gradient
+        found = gradient.new_zeros((gradient.shape[0], steps, *gradient.shape[2:]))
+        found[:, self.every - 1 :: self.every] = gradient
+        return found
 
     def _widened(self, call: Call) -> Call:
         """A call as kernels take it: half streams, which autograd keeps as they are, in the dtype that is computed in; and zeros for what follows where

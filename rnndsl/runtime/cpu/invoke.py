@@ -53,11 +53,11 @@ def threads(work: int) -> int:
     return torch.get_num_threads() if work >= SMALL else 1
 
 
-def invoke(function: Any, hypers: Any, batch: int, steps: int, work: int, arrays: list[int], reset: Tensor | None) -> None:
+def invoke(function: Any, hypers: Any, batch: int, steps: int, work: int, arrays: list[int], reset: Tensor | None, every: int = 1) -> None:
     """Calls a kernel with its arguments in the layout of kernel.h's Call; `arrays` are pointer and two strides each."""
     buffer = array("q", arrays)
     masked = (0, 0, 0) if reset is None else strided([reset], 2, torch.bool)
-    function(struct.pack("=9q", batch, steps, threads(work), _team, ctypes.addressof(hypers), buffer.buffer_info()[0], *masked))
+    function(struct.pack("=10q", batch, steps, threads(work), _team, ctypes.addressof(hypers), buffer.buffer_info()[0], *masked, every))
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ class Loaded:
     further: tuple[tuple[int, ...], tuple[int, ...]]  # entries of the streams, and of the statics, that only what follows reads
     saves: tuple[int, ...]  # entries that a step has of each product that is saved for the backward pass, 0 of one that is computed again
     hypers: Any  # double*
+    segment: int  # how many steps lie between states from which those of all can be made again; 1 where they cannot
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def load(cls: Any, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> 
     saves = _saves(table(library, f"{kernel.name}_saves"))
     shapes, read = _shapes(table(library, f"{kernel.name}_shapes")), table(library, f"{kernel.name}_further")
     further = _row(read), _row(read)
-    return Loaded(kernel, forward, backward, outers, shapes, further, saves, doubles(hypers))
+    segment = next(table(library, f"{kernel.name}_segment")) if kernel.segments else 1
+    return Loaded(kernel, forward, backward, outers, shapes, further, saves, doubles(hypers), segment)
 
 
 def function_of(library: ctypes.CDLL, name: str, further: Sequence[Any] = ()) -> Any:

@@ -8,10 +8,6 @@ using namespace rnndsl;
 
 // S, forwards: the states of all steps from the streams.
 EXPORT void S_forward(const Call& call) {
-  const Array S_first_[] = {call.arrays[5]};
-  const Array S_1_initial_ = call.arrays[6];
-  const Array S_all_ = call.arrays[7];
-  const Array S_1_final_ = call.arrays[8];
   constexpr long AHEAD = 8;
   constexpr long BLOCK = block_of<T>(V_, 8), BLOCKS = (V_ + BLOCK - 1) / BLOCK, LAST = V_ - (BLOCKS - 1) * BLOCK;
   constexpr long ROWS = 1;
@@ -31,16 +27,26 @@ EXPORT void S_forward(const Call& call) {
       const Array S_first_[] = {call.arrays[5]};
       const Array S_1_initial_ = call.arrays[6];
       const Array S_all_ = call.arrays[7];
+      const Array S_1_final_ = call.arrays[8];
       const Array y_read_out_ = call.arrays[9];
       T* Sd_kept_ = memory.take<T>(ROWS * (K_ * EXTENT));
       T* v_kept_ = memory.take<T>(ROWS * EXTENT);
       T* v_2_kept_ = memory.take<T>(ROWS * EXTENT);
       T* y_read_kept_ = memory.take<T>(ROWS * EXTENT);
+      T *S_1_ = memory.take<T>(ROWS * (K_ * EXTENT)), *S_new_ = memory.take<T>(ROWS * (K_ * EXTENT));
+      for (long r = 0; r < rows; ++r)
+        for (long i1 = 0; i1 < K_; ++i1)
+          copy(S_first_[0].at<const T>(b + r, 0) + n0 * (V_ * K_) + start + i1 * V_, S_1_ + r * (K_ * EXTENT) + i1 * EXTENT, EXTENT);
       for (long t = 0; t < call.steps; ++t) {
+        for (long r = 0; call.reset.data && r < rows; ++r)
+          if (call.resets(b + r, t)) {
+            for (long i1 = 0; i1 < K_; ++i1)
+              copy(S_1_initial_.at<const T>(0, 0) + n0 * (V_ * K_) + start + i1 * V_, S_1_ + r * (K_ * EXTENT) + i1 * EXTENT, EXTENT);
+          }
         {
           constexpr long r = 0;
           const T* Sd_in_r_ = Sd_in_.at<const T>(b + r, t);
-          const T* S_1_r_ = old<T>(call, S_all_, S_first_, S_1_initial_, 1, b + r, t);
+          const T* S_1_r_ = S_1_ + r * (K_ * EXTENT);
           const T* k_r_ = k_.at<const T>(b + r, t);
           T* Sd_kept_r_ = Sd_kept_ + r * (K_ * EXTENT);
           T* v_kept_r_ = v_kept_ + r * EXTENT;
@@ -49,7 +55,7 @@ EXPORT void S_forward(const Call& call) {
             L v_sum_ = L::fill(T(0));
             for (long i1 = 0; i1 < K_; ++i1) {
               const L Sd_in_2_ = L::fill(*(Sd_in_r_ + n0));
-              const L S_1_2_ = L::load(S_1_r_ + n0 * (V_ * K_) + i1 * V_ + start + i2);
+              const L S_1_2_ = L::load(S_1_r_ + i1 * EXTENT + i2);
               // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
               const L Sd_ = Sd_in_2_ * S_1_2_;
               Sd_.store(Sd_kept_r_ + i1 * EXTENT + i2);
@@ -93,7 +99,7 @@ EXPORT void S_forward(const Call& call) {
               const L Sd_2_ = L::load(Sd_kept_r_ + i1 * EXTENT + i2);
               // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
               const L S_2_ = Sd_2_ + S_in_2_ * (k_3_ * v_2_2_);
-              S_2_.store_ahead(S_all_.at<T>(b + r, t) + n0 * (V_ * K_) + i1 * V_ + start + i2, S_all_.time * AHEAD);
+              S_2_.store(S_new_ + r * (K_ * EXTENT) + i1 * EXTENT + i2);
               const L y_read_0_2_ = L::fill(*(y_read_0_r_ + n0 * K_ + i1));
               // gated_delta_net.rnn:15  output y = merge((W_q @ x) @ S[t])
               const L v_5_ = y_read_0_2_ * S_2_;
@@ -112,13 +118,20 @@ EXPORT void S_forward(const Call& call) {
             y_read_2_.store_ahead(y_read_out_.at<T>(b + r, t) + n0 * V_ + start + i1, y_read_out_.time * AHEAD);
           });
         }
+        if ((t + 1) % call.every == 0) {
+          for (long r = 0; r < rows; ++r)
+            for (long i1 = 0; i1 < K_; ++i1)
+              copy_ahead<T, EXTENT>(S_new_ + r * (K_ * EXTENT) + i1 * EXTENT, S_all_.at<T>(b + r, t / call.every) + n0 * (V_ * K_) + start + i1 * V_, S_all_.time * AHEAD);
+        }
+        std::swap(S_1_, S_new_);
       }
+      for (long r = 0; r < rows; ++r)
+        for (long i1 = 0; i1 < K_; ++i1)
+          copy(S_1_ + r * (K_ * EXTENT) + i1 * EXTENT, S_1_final_.at<T>(b + r, 0) + n0 * (V_ * K_) + start + i1 * V_, EXTENT);
     };
     if (block < BLOCKS - 1 || LAST == BLOCK) run(std::integral_constant<long, BLOCK>{});
     else run(std::integral_constant<long, LAST>{});
   });
-  for (long b = 0; b < call.batch; ++b)
-    copy(old<T>(call, S_all_, S_first_, S_1_initial_, 1, b, call.steps, true), S_1_final_.at<T>(b, 0), ((N_ * K_) * V_));
 }
 
 // S, backwards: gradients of streams, params and first states; each step is computed again from the saved states.
@@ -128,6 +141,7 @@ EXPORT void S_backward(const Call& call) {
   const Array d_k_ = call.arrays[13];
   const Array d_y_read_0_ = call.arrays[15];
   T* d_S_1_initial_ = call.arrays[17].at<T>(0, 0);
+  constexpr long SEGMENT = segment_of<T>(K_ * V_);
   constexpr long AHEAD = -8;
   constexpr long BLOCK = block_of<T>(V_, 4), BLOCKS = (V_ + BLOCK - 1) / BLOCK, LAST = V_ - (BLOCKS - 1) * BLOCK;
   constexpr long ROWS = 1;
@@ -175,167 +189,242 @@ EXPORT void S_backward(const Call& call) {
       for (long r = 0; r < rows; ++r)
         for (long i1 = 0; i1 < K_; ++i1)
           copy(d_S_1_final_.at<const T>(b + r, 0) + n0 * (V_ * K_) + start + i1 * V_, d_S_1_next_ + r * (K_ * EXTENT) + i1 * EXTENT, EXTENT);
-      for (long t = call.steps - 1; t >= 0; --t) {
-        {
-          constexpr long r = 0;
-          const T* Sd_in_r_ = Sd_in_.at<const T>(b + r, t);
-          const T* S_1_r_ = old<T>(call, S_all_, S_first_, S_1_initial_, 1, b + r, t);
-          const T* k_r_ = k_.at<const T>(b + r, t);
-          const T* d_y_read_r_ = d_y_read_.at<const T>(b + r, t);
-          const T* y_read_0_r_ = y_read_0_.at<const T>(b + r, t);
-          const T* d_S_1_next_r_ = d_S_1_next_ + r * (K_ * EXTENT);
-          const T* d_S_r_ = d_S_.at<const T>(b + r, t);
-          const T* S_in_r_ = S_in_.at<const T>(b + r, t);
-          T* Sd_kept_r_ = Sd_kept_ + r * (K_ * EXTENT);
-          T* v_4_kept_r_ = v_4_kept_ + r * (K_ * EXTENT);
-          T* v_6_kept_r_ = v_6_kept_ + r * (K_ * EXTENT);
-          T* v_kept_r_ = v_kept_ + r * EXTENT;
-          T* v_8_kept_r_ = v_8_kept_ + r * EXTENT;
-          over<T, EXTENT>([&](auto tag, long i2) INLINED {
-            using L = typename decltype(tag)::type;
-            L v_sum_ = L::fill(T(0));
-            L v_8_sum_ = L::fill(T(0));
-            for (long i1 = 0; i1 < K_; ++i1) {
-              const L Sd_in_2_ = L::fill(*(Sd_in_r_ + n0));
-              const L S_1_2_ = L::load_ahead(S_1_r_ + n0 * (V_ * K_) + i1 * V_ + start + i2, S_all_.time * AHEAD);
-              // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
-              const L Sd_ = Sd_in_2_ * S_1_2_;
-              Sd_.store(Sd_kept_r_ + i1 * EXTENT + i2);
-              const L k_2_ = L::fill(*(k_r_ + n0 * K_ + i1));
-              // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
-              const L v_12_ = k_2_ * Sd_;
-              v_sum_ = v_sum_ + v_12_;
-              const L d_y_read_2_ = L::load_ahead(d_y_read_r_ + n0 * V_ + start + i2, d_y_read_.time * AHEAD);
-              const L y_read_0_2_ = L::fill(*(y_read_0_r_ + n0 * K_ + i1));
-              const L d_S_1_next_2_ = L::load(d_S_1_next_r_ + i1 * EXTENT + i2);
-              const L d_S_2_ = L::load_ahead(d_S_r_ + n0 * (V_ * K_) + i1 * V_ + start + i2, d_S_.time * AHEAD);
-              // gated_delta_net.rnn:15  output y = merge((W_q @ x) @ S[t])
-              const L v_4_ = d_S_1_next_2_ + d_S_2_ + d_y_read_2_ * y_read_0_2_;
-              v_4_.store(v_4_kept_r_ + i1 * EXTENT + i2);
-              const L S_in_2_ = L::fill(*(S_in_r_ + n0));
-              // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
-              const L v_6_ = v_4_ * S_in_2_;
-              v_6_.store(v_6_kept_r_ + i1 * EXTENT + i2);
-              const L v_13_ = v_6_ * k_2_;
-              v_8_sum_ = v_8_sum_ + v_13_;
+      T* S_begun_ = memory.take<T>(SEGMENT * ROWS * (K_ * EXTENT));
+      for (long from, end = call.steps; end > 0; end = from) {
+        from = (end - 1) / SEGMENT * SEGMENT;
+        for (long r = 0; r < rows; ++r)
+          for (long i1 = 0; i1 < K_; ++i1)
+            copy((from ? S_all_.at<const T>(b + r, from / SEGMENT - 1) : S_first_[0].at<const T>(b + r, 0)) + n0 * (V_ * K_) + start + i1 * V_, S_begun_ + r * (K_ * EXTENT) + i1 * EXTENT, EXTENT);
+        for (long t = from;; ++t) {
+          T* S_1_ = S_begun_ + (t - from) * ROWS * (K_ * EXTENT);
+          for (long r = 0; call.reset.data && r < rows; ++r)
+            if (call.resets(b + r, t)) {
+              for (long i1 = 0; i1 < K_; ++i1)
+                copy(S_1_initial_.at<const T>(0, 0) + n0 * (V_ * K_) + start + i1 * V_, S_1_ + r * (K_ * EXTENT) + i1 * EXTENT, EXTENT);
             }
-            v_sum_.store(v_kept_r_ + i2);
-            v_8_sum_.store(v_8_kept_r_ + i2);
-          });
-        }
-        {
-          constexpr long r = 0;
-          const T* S_in2_r_ = S_in2_.at<const T>(b + r, t);
-          T* v_kept_r_ = v_kept_ + r * EXTENT;
-          T* v_8_kept_r_ = v_8_kept_ + r * EXTENT;
-          T* v_2_kept_r_ = v_2_kept_ + r * EXTENT;
-          T* v_9_kept_r_ = v_9_kept_ + r * EXTENT;
-          over<T, EXTENT>([&](auto tag, long i1) INLINED {
-            using L = typename decltype(tag)::type;
-            const L S_in2_2_ = L::load_ahead(S_in2_r_ + n0 * V_ + start + i1, S_in2_.time * AHEAD);
-            const L v_14_ = L::load(v_kept_r_ + i1);
-            // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
-            const L v_2_ = S_in2_2_ - v_14_;
-            v_2_.store(v_2_kept_r_ + i1);
-            const L v_8_2_ = L::load(v_8_kept_r_ + i1);
-            const L v_9_ = -v_8_2_;
-            v_9_.store(v_9_kept_r_ + i1);
-            // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
-            v_8_2_.store_ahead(d_S_in2_.at<T>(b + r, t) + n0 * V_ + start + i1, d_S_in2_.time * AHEAD);
-          });
-        }
-        {
-          constexpr long r = 0;
-          const T* k_r_ = k_.at<const T>(b + r, t);
-          T* v_2_kept_r_ = v_2_kept_ + r * EXTENT;
-          const T* S_in_r_ = S_in_.at<const T>(b + r, t);
-          T* Sd_kept_r_ = Sd_kept_ + r * (K_ * EXTENT);
-          const T* d_y_read_r_ = d_y_read_.at<const T>(b + r, t);
-          T* v_4_kept_r_ = v_4_kept_ + r * (K_ * EXTENT);
-          T* v_6_kept_r_ = v_6_kept_ + r * (K_ * EXTENT);
-          T* v_9_kept_r_ = v_9_kept_ + r * EXTENT;
-          const T* S_1_r_ = old<T>(call, S_all_, S_first_, S_1_initial_, 1, b + r, t);
-          const T* Sd_in_r_ = Sd_in_.at<const T>(b + r, t);
-          T* v_3_kept_r_ = v_3_kept_ + r * K_;
-          T* v_5_kept_r_ = v_5_kept_ + r * 1;
-          T* v_7_kept_r_ = v_7_kept_ + r * K_;
-          T* v_10_kept_r_ = v_10_kept_ + r * K_;
-          T* v_11_kept_r_ = v_11_kept_ + r * 1;
-          fill(v_3_kept_r_, K_, T(0));
-          fill(v_5_kept_r_, 1, T(0));
-          fill(v_7_kept_r_, K_, T(0));
-          fill(v_10_kept_r_, K_, T(0));
-          fill(v_11_kept_r_, 1, T(0));
-          for (long i1 = 0; i1 < K_; ++i1) {
+          if (t + 1 == end) break;
+          T* S_new_ = S_1_ + ROWS * (K_ * EXTENT);
+          {
+            constexpr long r = 0;
+            const T* Sd_in_r_ = Sd_in_.at<const T>(b + r, t);
+            const T* S_1_r_ = S_1_ + r * (K_ * EXTENT);
+            const T* k_r_ = k_.at<const T>(b + r, t);
+            T* Sd_kept_r_ = Sd_kept_ + r * (K_ * EXTENT);
+            T* v_kept_r_ = v_kept_ + r * EXTENT;
             over<T, EXTENT>([&](auto tag, long i2) INLINED {
               using L = typename decltype(tag)::type;
-              const L k_3_ = L::fill(*(k_r_ + n0 * K_ + i1));
-              const L v_2_2_ = L::load(v_2_kept_r_ + i2);
-              // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
-              const L v_15_ = k_3_ * v_2_2_;
-              const L S_in_3_ = L::fill(*(S_in_r_ + n0));
-              const L Sd_2_ = L::load(Sd_kept_r_ + i1 * EXTENT + i2);
-              const L S_ = Sd_2_ + S_in_3_ * v_15_;
-              const L d_y_read_3_ = L::load_ahead(d_y_read_r_ + n0 * V_ + start + i2, d_y_read_.time * AHEAD);
-              // gated_delta_net.rnn:15  output y = merge((W_q @ x) @ S[t])
-              const L v_16_ = d_y_read_3_ * S_;
-              *(v_3_kept_r_ + i1) += v_16_.sum();
-              const L v_4_2_ = L::load(v_4_kept_r_ + i1 * EXTENT + i2);
-              // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
-              const L v_17_ = v_4_2_ * v_15_;
-              *(v_5_kept_r_) += v_17_.sum();
-              const L v_6_2_ = L::load(v_6_kept_r_ + i1 * EXTENT + i2);
-              const L v_18_ = v_6_2_ * v_2_2_;
-              *(v_7_kept_r_ + i1) += v_18_.sum();
-              const L v_9_2_ = L::load(v_9_kept_r_ + i2);
-              const L v_19_ = v_9_2_ * Sd_2_;
-              *(v_10_kept_r_ + i1) += v_19_.sum();
-              const L v_20_ = v_4_2_ + v_9_2_ * k_3_;
-              const L S_1_3_ = L::load_ahead(S_1_r_ + n0 * (V_ * K_) + i1 * V_ + start + i2, S_all_.time * AHEAD);
-              // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
-              const L v_21_ = v_20_ * S_1_3_;
-              *(v_11_kept_r_) += v_21_.sum();
-              const L Sd_in_3_ = L::fill(*(Sd_in_r_ + n0));
-              const L d_S_1_2_ = v_20_ * Sd_in_3_;
-              d_S_1_2_.store(d_S_1_ + r * (K_ * EXTENT) + i1 * EXTENT + i2);
+              L v_sum_ = L::fill(T(0));
+              for (long i1 = 0; i1 < K_; ++i1) {
+                const L Sd_in_2_ = L::fill(*(Sd_in_r_ + n0));
+                const L S_1_2_ = L::load(S_1_r_ + i1 * EXTENT + i2);
+                // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+                const L Sd_ = Sd_in_2_ * S_1_2_;
+                Sd_.store(Sd_kept_r_ + i1 * EXTENT + i2);
+                const L k_2_ = L::fill(*(k_r_ + n0 * K_ + i1));
+                // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+                const L v_12_ = k_2_ * Sd_;
+                v_sum_ = v_sum_ + v_12_;
+              }
+              v_sum_.store(v_kept_r_ + i2);
             });
           }
-        }
-        {
-          constexpr long r = 0;
-          T* v_7_kept_r_ = v_7_kept_ + r * K_;
-          T* v_10_kept_r_ = v_10_kept_ + r * K_;
-          T* v_3_kept_r_ = v_3_kept_ + r * K_;
-          over<T, K_>([&](auto tag, long i1) INLINED {
-            using L = typename decltype(tag)::type;
-            const L v_7_2_ = L::load(v_7_kept_r_ + i1);
-            const L v_10_2_ = L::load(v_10_kept_r_ + i1);
-            // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
-            const L d_k_2_ = v_7_2_ + v_10_2_;
-            d_k_2_.store(d_k_parts_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * (N_ * K_) + n0 * K_ + i1);
-            const L v_3_2_ = L::load(v_3_kept_r_ + i1);
-            v_3_2_.store(d_y_read_0_parts_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * (N_ * K_) + n0 * K_ + i1);
-          });
-        }
-        {
-          constexpr long r = 0;
-          T* v_11_kept_r_ = v_11_kept_ + r * 1;
-          T* v_5_kept_r_ = v_5_kept_ + r * 1;
-          over<T, 1>([&](auto tag, long i) INLINED {
-            using L = typename decltype(tag)::type;
-            const L v_11_2_ = L::fill(*(v_11_kept_r_));
-            // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
-            v_11_2_.store(d_Sd_in_parts_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * N_ + n0);
-            const L v_5_2_ = L::fill(*(v_5_kept_r_));
-            v_5_2_.store(d_S_in_parts_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * N_ + n0);
-          });
-        }
-        for (long r = 0; call.reset.data && r < rows; ++r)
-          if (call.resets(b + r, t)) {
-            reduce(d_S_1_ + r * (K_ * EXTENT), 1, (K_ * EXTENT), d_S_1_initial_sum_);
-            zero(d_S_1_ + r * (K_ * EXTENT), (K_ * EXTENT));
+          {
+            constexpr long r = 0;
+            const T* S_in2_r_ = S_in2_.at<const T>(b + r, t);
+            T* v_kept_r_ = v_kept_ + r * EXTENT;
+            T* v_2_kept_r_ = v_2_kept_ + r * EXTENT;
+            over<T, EXTENT>([&](auto tag, long i1) INLINED {
+              using L = typename decltype(tag)::type;
+              const L S_in2_2_ = L::load(S_in2_r_ + n0 * V_ + start + i1);
+              const L v_13_ = L::load(v_kept_r_ + i1);
+              // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+              const L v_2_ = S_in2_2_ - v_13_;
+              v_2_.store(v_2_kept_r_ + i1);
+            });
           }
-        std::swap(d_S_1_next_, d_S_1_);
+          {
+            constexpr long r = 0;
+            const T* k_r_ = k_.at<const T>(b + r, t);
+            T* v_2_kept_r_ = v_2_kept_ + r * EXTENT;
+            const T* S_in_r_ = S_in_.at<const T>(b + r, t);
+            T* Sd_kept_r_ = Sd_kept_ + r * (K_ * EXTENT);
+            for (long i1 = 0; i1 < K_; ++i1) {
+              over<T, EXTENT>([&](auto tag, long i2) INLINED {
+                using L = typename decltype(tag)::type;
+                const L k_3_ = L::fill(*(k_r_ + n0 * K_ + i1));
+                const L v_2_2_ = L::load(v_2_kept_r_ + i2);
+                const L S_in_2_ = L::fill(*(S_in_r_ + n0));
+                const L Sd_2_ = L::load(Sd_kept_r_ + i1 * EXTENT + i2);
+                // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+                const L S_ = Sd_2_ + S_in_2_ * (k_3_ * v_2_2_);
+                S_.store(S_new_ + r * (K_ * EXTENT) + i1 * EXTENT + i2);
+              });
+            }
+          }
+        }
+        for (long t = end - 1; t >= from; --t) {
+          T* S_1_ = S_begun_ + (t - from) * ROWS * (K_ * EXTENT);
+          {
+            constexpr long r = 0;
+            const T* Sd_in_r_ = Sd_in_.at<const T>(b + r, t);
+            const T* S_1_r_ = S_1_ + r * (K_ * EXTENT);
+            const T* k_r_ = k_.at<const T>(b + r, t);
+            const T* d_y_read_r_ = d_y_read_.at<const T>(b + r, t);
+            const T* y_read_0_r_ = y_read_0_.at<const T>(b + r, t);
+            const T* d_S_1_next_r_ = d_S_1_next_ + r * (K_ * EXTENT);
+            const T* d_S_r_ = d_S_.at<const T>(b + r, t);
+            const T* S_in_r_ = S_in_.at<const T>(b + r, t);
+            T* Sd_kept_r_ = Sd_kept_ + r * (K_ * EXTENT);
+            T* v_4_kept_r_ = v_4_kept_ + r * (K_ * EXTENT);
+            T* v_6_kept_r_ = v_6_kept_ + r * (K_ * EXTENT);
+            T* v_kept_r_ = v_kept_ + r * EXTENT;
+            T* v_8_kept_r_ = v_8_kept_ + r * EXTENT;
+            over<T, EXTENT>([&](auto tag, long i2) INLINED {
+              using L = typename decltype(tag)::type;
+              L v_sum_ = L::fill(T(0));
+              L v_8_sum_ = L::fill(T(0));
+              for (long i1 = 0; i1 < K_; ++i1) {
+                const L Sd_in_2_ = L::fill(*(Sd_in_r_ + n0));
+                const L S_1_2_ = L::load(S_1_r_ + i1 * EXTENT + i2);
+                // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+                const L Sd_ = Sd_in_2_ * S_1_2_;
+                Sd_.store(Sd_kept_r_ + i1 * EXTENT + i2);
+                const L k_2_ = L::fill(*(k_r_ + n0 * K_ + i1));
+                // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+                const L v_12_ = k_2_ * Sd_;
+                v_sum_ = v_sum_ + v_12_;
+                const L d_y_read_2_ = L::load_ahead(d_y_read_r_ + n0 * V_ + start + i2, d_y_read_.time * AHEAD);
+                const L y_read_0_2_ = L::fill(*(y_read_0_r_ + n0 * K_ + i1));
+                const L d_S_1_next_2_ = L::load(d_S_1_next_r_ + i1 * EXTENT + i2);
+                const L d_S_2_ = L::load_ahead(d_S_r_ + n0 * (V_ * K_) + i1 * V_ + start + i2, d_S_.time * AHEAD);
+                // gated_delta_net.rnn:15  output y = merge((W_q @ x) @ S[t])
+                const L v_4_ = d_S_1_next_2_ + d_S_2_ + d_y_read_2_ * y_read_0_2_;
+                v_4_.store(v_4_kept_r_ + i1 * EXTENT + i2);
+                const L S_in_3_ = L::fill(*(S_in_r_ + n0));
+                // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+                const L v_6_ = v_4_ * S_in_3_;
+                v_6_.store(v_6_kept_r_ + i1 * EXTENT + i2);
+                const L v_14_ = v_6_ * k_2_;
+                v_8_sum_ = v_8_sum_ + v_14_;
+              }
+              v_sum_.store(v_kept_r_ + i2);
+              v_8_sum_.store(v_8_kept_r_ + i2);
+            });
+          }
+          {
+            constexpr long r = 0;
+            const T* S_in2_r_ = S_in2_.at<const T>(b + r, t);
+            T* v_kept_r_ = v_kept_ + r * EXTENT;
+            T* v_8_kept_r_ = v_8_kept_ + r * EXTENT;
+            T* v_2_kept_r_ = v_2_kept_ + r * EXTENT;
+            T* v_9_kept_r_ = v_9_kept_ + r * EXTENT;
+            over<T, EXTENT>([&](auto tag, long i1) INLINED {
+              using L = typename decltype(tag)::type;
+              const L S_in2_2_ = L::load_ahead(S_in2_r_ + n0 * V_ + start + i1, S_in2_.time * AHEAD);
+              const L v_13_ = L::load(v_kept_r_ + i1);
+              // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+              const L v_2_ = S_in2_2_ - v_13_;
+              v_2_.store(v_2_kept_r_ + i1);
+              const L v_8_2_ = L::load(v_8_kept_r_ + i1);
+              const L v_9_ = -v_8_2_;
+              v_9_.store(v_9_kept_r_ + i1);
+              // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+              v_8_2_.store_ahead(d_S_in2_.at<T>(b + r, t) + n0 * V_ + start + i1, d_S_in2_.time * AHEAD);
+            });
+          }
+          {
+            constexpr long r = 0;
+            const T* k_r_ = k_.at<const T>(b + r, t);
+            T* v_2_kept_r_ = v_2_kept_ + r * EXTENT;
+            const T* S_in_r_ = S_in_.at<const T>(b + r, t);
+            T* Sd_kept_r_ = Sd_kept_ + r * (K_ * EXTENT);
+            const T* d_y_read_r_ = d_y_read_.at<const T>(b + r, t);
+            T* v_4_kept_r_ = v_4_kept_ + r * (K_ * EXTENT);
+            T* v_6_kept_r_ = v_6_kept_ + r * (K_ * EXTENT);
+            T* v_9_kept_r_ = v_9_kept_ + r * EXTENT;
+            const T* S_1_r_ = S_1_ + r * (K_ * EXTENT);
+            const T* Sd_in_r_ = Sd_in_.at<const T>(b + r, t);
+            T* v_3_kept_r_ = v_3_kept_ + r * K_;
+            T* v_5_kept_r_ = v_5_kept_ + r * 1;
+            T* v_7_kept_r_ = v_7_kept_ + r * K_;
+            T* v_10_kept_r_ = v_10_kept_ + r * K_;
+            T* v_11_kept_r_ = v_11_kept_ + r * 1;
+            fill(v_3_kept_r_, K_, T(0));
+            fill(v_5_kept_r_, 1, T(0));
+            fill(v_7_kept_r_, K_, T(0));
+            fill(v_10_kept_r_, K_, T(0));
+            fill(v_11_kept_r_, 1, T(0));
+            for (long i1 = 0; i1 < K_; ++i1) {
+              over<T, EXTENT>([&](auto tag, long i2) INLINED {
+                using L = typename decltype(tag)::type;
+                const L k_3_ = L::fill(*(k_r_ + n0 * K_ + i1));
+                const L v_2_2_ = L::load(v_2_kept_r_ + i2);
+                // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+                const L v_15_ = k_3_ * v_2_2_;
+                const L S_in_2_ = L::fill(*(S_in_r_ + n0));
+                const L Sd_2_ = L::load(Sd_kept_r_ + i1 * EXTENT + i2);
+                const L S_ = Sd_2_ + S_in_2_ * v_15_;
+                const L d_y_read_3_ = L::load_ahead(d_y_read_r_ + n0 * V_ + start + i2, d_y_read_.time * AHEAD);
+                // gated_delta_net.rnn:15  output y = merge((W_q @ x) @ S[t])
+                const L v_16_ = d_y_read_3_ * S_;
+                *(v_3_kept_r_ + i1) += v_16_.sum();
+                const L v_4_2_ = L::load(v_4_kept_r_ + i1 * EXTENT + i2);
+                // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+                const L v_17_ = v_4_2_ * v_15_;
+                *(v_5_kept_r_) += v_17_.sum();
+                const L v_6_2_ = L::load(v_6_kept_r_ + i1 * EXTENT + i2);
+                const L v_18_ = v_6_2_ * v_2_2_;
+                *(v_7_kept_r_ + i1) += v_18_.sum();
+                const L v_9_2_ = L::load(v_9_kept_r_ + i2);
+                const L v_19_ = v_9_2_ * Sd_2_;
+                *(v_10_kept_r_ + i1) += v_19_.sum();
+                const L v_20_ = v_4_2_ + v_9_2_ * k_3_;
+                const L S_1_3_ = L::load(S_1_r_ + i1 * EXTENT + i2);
+                // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+                const L v_21_ = v_20_ * S_1_3_;
+                *(v_11_kept_r_) += v_21_.sum();
+                const L Sd_in_3_ = L::fill(*(Sd_in_r_ + n0));
+                const L d_S_1_2_ = v_20_ * Sd_in_3_;
+                d_S_1_2_.store(d_S_1_ + r * (K_ * EXTENT) + i1 * EXTENT + i2);
+              });
+            }
+          }
+          {
+            constexpr long r = 0;
+            T* v_7_kept_r_ = v_7_kept_ + r * K_;
+            T* v_10_kept_r_ = v_10_kept_ + r * K_;
+            T* v_3_kept_r_ = v_3_kept_ + r * K_;
+            over<T, K_>([&](auto tag, long i1) INLINED {
+              using L = typename decltype(tag)::type;
+              const L v_7_2_ = L::load(v_7_kept_r_ + i1);
+              const L v_10_2_ = L::load(v_10_kept_r_ + i1);
+              // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+              const L d_k_2_ = v_7_2_ + v_10_2_;
+              d_k_2_.store(d_k_parts_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * (N_ * K_) + n0 * K_ + i1);
+              const L v_3_2_ = L::load(v_3_kept_r_ + i1);
+              v_3_2_.store(d_y_read_0_parts_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * (N_ * K_) + n0 * K_ + i1);
+            });
+          }
+          {
+            constexpr long r = 0;
+            T* v_11_kept_r_ = v_11_kept_ + r * 1;
+            T* v_5_kept_r_ = v_5_kept_ + r * 1;
+            over<T, 1>([&](auto tag, long i) INLINED {
+              using L = typename decltype(tag)::type;
+              const L v_11_2_ = L::fill(*(v_11_kept_r_));
+              // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+              v_11_2_.store(d_Sd_in_parts_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * N_ + n0);
+              const L v_5_2_ = L::fill(*(v_5_kept_r_));
+              v_5_2_.store(d_S_in_parts_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * N_ + n0);
+            });
+          }
+          for (long r = 0; call.reset.data && r < rows; ++r)
+            if (call.resets(b + r, t)) {
+              reduce(d_S_1_ + r * (K_ * EXTENT), 1, (K_ * EXTENT), d_S_1_initial_sum_);
+              zero(d_S_1_ + r * (K_ * EXTENT), (K_ * EXTENT));
+            }
+          std::swap(d_S_1_next_, d_S_1_);
+        }
       }
       for (long r = 0; r < rows; ++r)
         for (long i1 = 0; i1 < K_; ++i1)
@@ -366,6 +455,9 @@ EXPORT const int64_t S_saves[] = { 0 };
 // Products over all steps that give gradients of matrices: static array, first slice, rounds, entries of [further, common, left, right], axes,
 // sizes, order, and the stream whose gradient is the left factor, or -1.
 EXPORT const int64_t S_outers[] = { 0 };
+
+// How many steps lie between states that are kept where nothing needs those of all steps.
+EXPORT const int64_t S_segment[] = { segment_of<T>(K_ * V_) };
 
 #else
 
