@@ -43,7 +43,7 @@ def parsed() -> argparse.Namespace:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_const", const="quick", dest="scale", help="fewer shapes")
     size.add_argument("--tiny", action="store_const", const="tiny", dest="scale", help="sizes for a CPU")
-    size.add_argument("--part", action="store_const", const="part", dest="scale", help="those, and of the zoo one cell in sixty")
+    size.add_argument("--part", action="store_const", const="part", dest="scale", help="those, of some cells")
     parser.add_argument("--device", default="cuda", choices=("cuda", "emulated", "cpu"), help="emulated, cpu: without a GPU, in the emulator or in Triton's interpreter")
     parser.add_argument("--only", metavar="GROUPS", help=f"of {','.join(GROUPS)}; bounds are always measured")
     parser.add_argument("--skip", metavar="GROUPS", default="", help="all but these")

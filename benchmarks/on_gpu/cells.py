@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from on_gpu.scale import Scale
 from rnndsl import api, compiler
 from rnndsl.checks.cell import Cell
 from rnndsl.tools.bench.candidates import Backend
@@ -71,13 +72,13 @@ DIAGONAL = (
 DENSE = (Case("GRU", EXAMPLES / "gru.rnn", None), Case("LSTM", EXAMPLES / "lstm.rnn", None))
 
 
-def with_kernels(every: int = 1) -> Iterator[Case]:
+def with_kernels(scale: Scale) -> Iterator[Case]:
     """Every cell of the examples and of the zoo that has Triton kernels: those of DIAGONAL, then kernels of channels, then of whole steps, whose
-    parallel schedule is rounds over all rows. every: of the programs beside DIAGONAL's, one in so many is read."""
-    yield from DIAGONAL
+    parallel schedule is rounds over all rows. Of a scale that is a part, one in so many of each."""
+    yield from DIAGONAL[:: scale.apart]
     programs = [p for p in (*sorted(EXAMPLES.glob("*.rnn")), *sorted((EXAMPLES / "zoo").glob("*.rnn"))) if p not in [c.program for c in DIAGONAL]]
     for tiled in (False, True):
-        for program in programs[::every]:
+        for program in programs[:: scale.every]:
             cell, layer_class = _loaded(program)
             kernels = layer_class._kernels["triton"]
             if kernels.kernels and not kernels.refused and bool(kernels.tiled) == tiled:

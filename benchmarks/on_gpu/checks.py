@@ -85,12 +85,12 @@ def _single_steps(layer: Any, inputs: Tensors) -> Tensors:
 
 def checks(scale: Scale) -> Iterator[Check]:
     """All of them, the most important first: the cells of the benchmark, then every other, in each schedule, then single steps."""
-    for case in with_kernels(scale.every):
+    for case in with_kernels(scale):
         for dtype in scale.dtypes:
             for schedule in ("sequential", "newton", "auto") if case in DIAGONAL else ("sequential", "newton"):
                 if case in DIAGONAL or dtype != "float64":
                     yield Check(case, schedule, dtype)
-    for case in with_kernels(scale.every):
+    for case in with_kernels(scale):
         if case.has_step:
             yield Check(case, None, "float32")
 

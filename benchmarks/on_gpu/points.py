@@ -27,6 +27,6 @@ def crossings(case: Case, scale: Scale, device: torch.device) -> list[tuple[int,
 
 def points(scale: Scale, machine: Gpu) -> Iterator[tuple[Case, int, int]]:
     """Cells, channels of all sequences together, and steps: those of the crossings first."""
-    near = [(case, *at) for case in DIAGONAL for at in crossings(case, scale, machine.device)]
-    everywhere = [(case, *at) for at in scale.points for case in DIAGONAL]
+    near = [(case, *at) for case in DIAGONAL[:: scale.apart] for at in crossings(case, scale, machine.device)]
+    everywhere = [(case, *at) for at in scale.points for case in DIAGONAL[:: scale.apart]]
     yield from dict.fromkeys([*near, *everywhere])
