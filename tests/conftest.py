@@ -17,6 +17,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests import choice
 from tests.ptx import plugin as ptx
 
 # Most tests are of the compiler and the reference; those of the kernels ask for them. What `auto` takes has a test of its own.
@@ -39,6 +40,7 @@ def pytest_configure(config):
     if not torch.cuda.is_available():
         os.environ["TRITON_INTERPRET"] = "0" if ptx.chosen(config) else "1"
     config.pluginmanager.register(ptx.Record(config), "ptx record")
+    choice.everything = config.getoption("--all")
 
 
 def pytest_addoption(parser):

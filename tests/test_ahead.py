@@ -12,7 +12,7 @@ triton = pytest.importorskip("triton")
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "tests" / "golden" / "ahead.json"
-CHOSEN = {"sm_90": ["para_gru", "para_lstm", "min_gru"], "sm_80": ["lif"], "gfx942": ["lru"]}
+CHOSEN = {"sm_90": ["para_gru", "min_gru"], "sm_80": ["lif"], "gfx942": ["lru"]}
 
 
 def compiled(target: str, names: list[str], folder: Path) -> list[dict]:

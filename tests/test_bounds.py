@@ -11,6 +11,7 @@ from rnndsl.calculus.analysis import analyse
 from rnndsl.compiler import compiled
 from rnndsl.diagnostics import Source
 from tests.agreement import layer_of
+from tests.choice import some
 from tests.features import FEATURES, SIZES, program
 from tests.random_cells import RandomCell, cells
 from tests.zoo_cells import ZOO, name_of
@@ -229,7 +230,7 @@ def test_features_stay(name: str):
     assert_stays(program(name), SIZES)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=some(60), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(cells(noise=True))
 def test_random_cells_stay(cell: RandomCell):
     assert_stays(cell.text, cell.sizes)

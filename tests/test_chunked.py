@@ -212,6 +212,7 @@ def test_reasons(body):
         layer(torch.randn(2, 5, 3, dtype=torch.float64))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("seed", [2, 7, 9, 14, 69, 75, 410])
 def test_random_programs(seed):
     assert judge(program_of(seed), seed) == (FINE, "")

@@ -224,6 +224,7 @@ def transformations(layer: nn.Module):
     yield "is_grads_batched", batched
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("backend", KERNELS)
 @pytest.mark.parametrize("name", KINDS)
 def test_every_transformation(name, backend):

@@ -56,6 +56,7 @@ def test_example_names_its_paper_and_checks_without_a_warning(path):
     assert rnndsl.check(path) == []
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("path", EXAMPLES, ids=by_name)
 @pytest.mark.parametrize("standalone", [False, True])
 def test_module_text_is_deterministic_and_compiles(path, standalone):

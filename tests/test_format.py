@@ -18,6 +18,7 @@ from rnndsl.cli.fmt import format_bytes, replace_file
 from rnndsl.diagnostics import RnnError, Source
 from rnndsl.syntax import formatter, parser
 from tests import test_grammar
+from tests.choice import some
 from tests.features import FEATURES, HEADER
 from tests.random_cells import cells, damage
 from tests.zoo_cells import ZOO
@@ -152,7 +153,7 @@ def rewritten(draw: st.DrawFn, text: str, *, in_lines_alone: bool = False) -> st
     return out if draw(st.booleans()) else out.rstrip()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=some(60))
 @given(st.data())
 def test_any_way_to_write_a_program_gives_the_same_meaning_and_keeps_comments(data):
     text = data.draw(rewritten(data.draw(cells(noise=True)).text))
@@ -160,14 +161,14 @@ def test_any_way_to_write_a_program_gives_the_same_meaning_and_keeps_comments(da
     assert format_bytes(text.replace("\n", "\r\n").encode(), "dos.rnn").after == got.replace("\n", "\r\n").encode() or "\n" not in text
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=some(60))
 @given(st.data())
 def test_blanks_make_no_difference(data):
     text = re.sub("  # a comment\n", "", data.draw(cells(noise=True)).text)
     assert rnndsl.format(data.draw(rewritten(text, in_lines_alone=True))) == rnndsl.format(text)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=some(60))
 @given(st.data())
 def test_damaged_programs_are_formatted_or_reported(data):
     text = api.normalised(data.draw(damage(data.draw(cells()).text)))

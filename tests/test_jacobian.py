@@ -11,6 +11,7 @@ from rnndsl.diagnostics import Source
 from rnndsl.tools.verify.numeric.step import Step
 from rnndsl.tools.verify.numeric.values import inner, random_like
 from tests.agreement import layer_of, random_inputs
+from tests.choice import some
 from tests.features import FEATURES, SIZES, program
 from tests.random_cells import RandomCell, cells
 from tests.zoo_cells import ZOO, name_of
@@ -251,7 +252,7 @@ def test_corners(name: str):
     assert_differentiates(CORNERS[name], None, ODD)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=some(25), deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(cells())
 def test_random_cells(cell: RandomCell):
     assert_differentiates(cell.text, None, cell.sizes)

@@ -25,6 +25,7 @@ from rnndsl.tools.lsp.complete import complete
 from rnndsl.tools.lsp.document import Document
 from rnndsl.tools.lsp.hover import hover
 from rnndsl.tools.lsp.positions import Positions
+from tests.choice import some
 from tests.random_cells import cells, damage
 from tests.test_format import rewritten
 from tests.zoo_cells import ZOO
@@ -617,7 +618,7 @@ def everything(text: str, at: int) -> None:
         document.outline.meaning(token)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=some(60))
 @given(st.data())
 def test_any_text_is_survived(data):
     text = data.draw(damage(data.draw(cells()).text))
@@ -625,7 +626,7 @@ def test_any_text_is_survived(data):
         everything(text, data.draw(st.integers(0, len(text))))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=some(30))
 @given(st.data())
 def test_any_beginning_is_survived(data):
     text = data.draw(cells(noise=True)).text
@@ -633,7 +634,7 @@ def test_any_beginning_is_survived(data):
     everything(text[:end], end)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=some(20))
 @given(st.data())
 def test_hover_of_random_cells(data):
     text = data.draw(cells(noise=True)).text
@@ -643,7 +644,7 @@ def test_hover_of_random_cells(data):
             assert hover(document, token.start_pos) is not None
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=some(60))
 @given(st.data())
 def test_edits_give_the_formatted_text(data):
     pytest.importorskip("pygls")
@@ -659,6 +660,7 @@ def test_edits_give_the_formatted_text(data):
     assert applied(document.source.text, found) == rnndsl.format(text)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     "header",
     [

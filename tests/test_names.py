@@ -24,7 +24,7 @@ needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is n
 # The text
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("name", CELLS)
 def test_other_names_give_the_same_text(name):
     """A cell whose names are identifiers of generated text, its own among them, gives the same text but for its names: in no function does

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rnndsl.diagnostics import RnnError, Source
 from rnndsl.syntax.parser import parse
+from tests.choice import some
 from tests.oracle import Oracle
 from tests.random_cells import cells, damage, sample
 
@@ -220,7 +221,7 @@ def test_every_cell_of_the_language_page_runs():
         torch.autograd.grad(sum(v.sum() for v in out.values()), list(p.values()))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=some(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(cells(noise=True), st.integers(0, 99))
 def test_random_cells_run_to_finite_numbers(cell, seed):
     p, inputs = sample(cell.text, cell.sizes, seed=seed)
@@ -228,7 +229,7 @@ def test_random_cells_run_to_finite_numbers(cell, seed):
     assert all(v.isfinite().all() for v in (*out.values(), *state.values()))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=some(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_damage_parses_or_is_reported(data):
     text = data.draw(damage(LIF))

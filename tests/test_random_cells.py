@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 import rnndsl
 from tests.agreement import Case, assert_agrees
+from tests.choice import some
 from tests.random_cells import RandomCell, cells
 
-SETTINGS = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck), print_blob=True)
+SETTINGS = settings(deadline=None, max_examples=some(60), suppress_health_check=list(HealthCheck), print_blob=True)
 
 
 @seed(20261123)
@@ -22,7 +23,7 @@ def test_random_cells_agree_with_the_oracle(cell: RandomCell, batch: int, steps:
 
 
 @pytest.mark.parametrize("standalone", [False, True])
-@settings(deadline=None, max_examples=10, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=some(10), suppress_health_check=list(HealthCheck))
 @given(cell=cells())
 def test_random_cells_give_valid_python(standalone: bool, cell: RandomCell):
     text = rnndsl.compile(cell.text, standalone=standalone)
@@ -34,7 +35,7 @@ def test_the_generator_is_not_trivial():
     """The random programs of one run hold every kind of statement."""
     seen: list[str] = []
 
-    @settings(deadline=None, max_examples=60, database=None, suppress_health_check=list(HealthCheck))
+    @settings(deadline=None, max_examples=some(60), database=None, suppress_health_check=list(HealthCheck))
     @seed(1)
     @given(cells())
     def gather(cell):

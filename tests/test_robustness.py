@@ -17,6 +17,7 @@ from rnndsl.checks.attributes import CONSTRUCTOR_ARGUMENTS, LAYER_ATTRIBUTES, MO
 from rnndsl.diagnostics import Diagnostic, RnnError, Source
 from rnndsl.report import as_data, render
 from rnndsl.tools.bench.limit import time_limit
+from tests.choice import some
 from tests.work import calls
 
 ROOT = Path(__file__).parent.parent
@@ -93,6 +94,7 @@ LARGE = {
 }  # fmt: skip
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", LARGE)
 def test_large_programs(name):
     text, code = LARGE[name]
@@ -300,7 +302,7 @@ def damaged(draw) -> str:
     return text
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=some(500), deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(damaged())
 def test_damaged_programs_are_told_or_compile(text):
     outcome(text)

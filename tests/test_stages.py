@@ -32,7 +32,7 @@ def test_agrees_with_the_oracle(name, backend):
     agrees(program(name), SIZES, backend)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", [*REPEATS, *BETWEEN])
 def test_agrees_with_the_oracle_in_triton(name):
     """The stages are those of the plan, on each backend; here it is the interpreter that takes the time."""
@@ -52,6 +52,7 @@ def test_many_cells_compile(first):
         many_cells.check(number)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("number", range(0, 40, 10))
 def test_many_cells_agree_with_the_oracle(number):
     pytest.importorskip("triton")

@@ -11,6 +11,7 @@ from rnndsl.compiler import compiled
 from rnndsl.diagnostics import Source
 from rnndsl.tools.verify.numeric.lanes import Formulas, Point
 from rnndsl.tools.verify.numeric.values import Sizes, random_like
+from tests.choice import some
 from tests.random_cells import RandomCell, cells
 from tests.work import calls
 from tests.zoo_cells import ZOO
@@ -333,7 +334,7 @@ def test_scan_forms_of_spellings(text: str):
 def test_scan_forms_of_random_cells():
     from hypothesis import HealthCheck, given, settings
 
-    @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=some(40), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(cells())
     def check(cell: RandomCell):
         for c in components(cell.text, cell.sizes):

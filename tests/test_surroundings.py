@@ -106,6 +106,7 @@ PRINTING = [
 ]  # fmt: skip
 
 
+@pytest.mark.one_in(3)
 @ONLY_LINUX
 @pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
 def test_output_that_cannot_be_written_is_told(folder, arguments):

@@ -143,6 +143,7 @@ def test_the_kernels_of_this_machine():
     assert "steps·channels/s" in reference and kernels.endswith(" times the reference")
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", ["slstm", "zoo/adaptive_lif", "zoo/clockwork_rnn", "zoo/linoss", "zoo/kda", "zoo/zoneout_lstm", "zoo/kalman", "zoo/rhn"])
 def test_published_cells(name):
     report = rnndsl.verify(EXAMPLES / f"{name}.rnn", backends=("reference",), dtypes=("bfloat16",))
