@@ -142,7 +142,7 @@ def machine_code(data: dict[str, Any]) -> str:
 
 def tiles(data: dict[str, Any]) -> str:
     """What kernels of whole steps, of single ones, and over rows need: all of them in sums, the first of the examples one by one, and those that spill."""
-    kernels = [k | {"kind": k["kernel"].split()[0]} | dict(zip(data["columns"], k["needs"], strict=True)) for k in data["kernels"]]
+    kernels = [k | {"kind": re.sub(r"^part \d+ ", "", k["kernel"]).split()[0]} | dict(zip(data["columns"], k["needs"], strict=True)) for k in data["kernels"]]
     places = sorted({(k["target"], k["kind"]) for k in kernels}, key=lambda p: (p[0], _KINDS.index(p[1])))
     sums = []
     for target, kind in places:
