@@ -12,6 +12,7 @@ from rnndsl.checks.cell import Apply, Expr, Number, Ref, Type, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.checks.prelude import written_out
 from rnndsl.functions import COMPARISONS, COMPOUNDS, ENTRIES, FUNCTIONS, numbers
+from rnndsl.plan.hoist import scales
 
 # How tightly a text binds; higher binds tighter.
 COMPARE, ADD, MUL, NEG, POW, ATOM = 1, 2, 3, 4, 5, 6
@@ -192,7 +193,7 @@ class TorchText:
 
     def is_scaling(self, expr: Apply) -> bool:
         """Whether it is diag(a) @ b, which scales the rows of b, or a @ diag(b), which scales the columns of a: no product of matrices."""
-        return expr.op == "@" and any(isinstance(x, Apply) and x.op == "diag" and not self.is_number(x.args[0]) for x in expr.args)
+        return scales(expr) and not any(isinstance(x, Apply) and x.op == "diag" and self.is_number(x.args[0]) for x in expr.args)
 
     def _scaling(self, expr: Apply) -> Text:
         a, b = expr.args

@@ -1,7 +1,7 @@
 """System -> CellKernels: what the kernels of a cell compute, as graphs. Emitters print them; nothing in them is text."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rnndsl.calculus.analysis import Component, System
 from rnndsl.kernel.channel_kernel import ChannelKernel, channel_kernel
@@ -48,6 +48,11 @@ class RecurrenceKernels:
     newton: NewtonStep | Refusal
     chunked: ChunkForm | Refusal
     followed: Sweep | None = None  # the sweep with what follows the recurrence as outputs, where units divide heads as they do without it
+
+    @property
+    def swept(self) -> Recurrence:
+        """What the sweep computes that is run: without what follows the recurrence, where no sweep has it."""
+        return self.recurrence if self.followed is not None else replace(self.recurrence, exit=None)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What is known of a cell as plain data: what `explain --json` prints, and what the page is written from."""
 
 import math
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -199,9 +198,7 @@ def _component(c: Component, kernels: RecurrenceKernels | None, shown: Shown, so
 
 def _run(kernels: RecurrenceKernels | None) -> Recurrence | None:
     """What a kernel computes; None where there is none."""
-    if kernels is None or isinstance(kernels.sweep, Refusal):
-        return None
-    return kernels.recurrence if kernels.followed else replace(kernels.recurrence, exit=None)
+    return None if kernels is None or isinstance(kernels.sweep, Refusal) else kernels.swept
 
 
 def _first_line(c: Component, source: Source) -> int | None:
