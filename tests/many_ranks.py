@@ -120,7 +120,8 @@ def results(layer, inputs, state, reset, low, high, **named):
     loss = sum((o * w.conj()).sum().real for o, w in zip(outputs, weights, strict=True))
     if final is not None:
         loss = loss + sum((f * f.conj()).real.tanh().sum() for f in final if f.is_floating_point() or f.is_complex()) / (dist.get_world_size(named["group"].group) if is_all(named) else 1)
-    loss.backward()
+    if loss.requires_grad:
+        loss.backward()
     of = lambda tensors: [torch.zeros_like(t) if t.grad is None else t.grad for t in tensors if t.requires_grad]  # noqa: E731
     return outputs, final, of(inputs), of(state), of(layer.parameters())
 

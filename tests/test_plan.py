@@ -343,3 +343,9 @@ def test_merged_products_are_one_matrix():
 def test_what_nobody_reads_where_there_is_no_state():
     plan = plan_of("cell C(D):\n  input x: [D]\n  a = 2 * x\n  b = 3 * a\n  output y = x\n")
     assert not plan.scans and not plan.carries
+
+
+def test_what_reads_states_but_knows_no_time_is_no_stream():
+    text = "cell C(D, K):\n  input x: [D]\n  state S: [K, D]\n  param g, k: [K]\n  S[t] = 0.9 * S[t-1] + outer(k, x)\n  output y = tanh(g) @ S[t]\n"
+    (recurrence,) = rules.recurrences(plan_of(text))
+    assert recurrence.exit.streams == () and [s.type.axes for s in recurrence.exit.statics] == [(Dim.of("K"),)]

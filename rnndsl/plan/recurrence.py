@@ -216,8 +216,9 @@ def _with_reads(plan: Plan, recurrence: Recurrence) -> Recurrence:
     if not 0 < len(body) <= _RETURNED:
         return recurrence
     refs = dict.fromkeys(n for let in body.values() for n in walk(let.value) if isinstance(n, Ref))
-    streams = tuple(r for r in refs if _moves(r, plan) and r.name not in scan.states and r not in recurrence.streams)
-    statics = tuple(r for r in _statics(plan, tuple(body.values())) if r not in recurrence.statics)
+    still = {let.name for let in ahead if not any(isinstance(n, Ref) and _moves(n, plan) for n in walk(let.value))}  # of params alone
+    streams = tuple(r for r in refs if _moves(r, plan) and r.name not in still and r.name not in scan.states and r not in recurrence.streams)
+    statics = tuple(r for r in (*_statics(plan, tuple(body.values())), *(r for r in refs if r.name in still)) if r not in recurrence.statics)
     returned = tuple(Ref(n, "local", let.value.type) for n, let in body.items())
     others = [o for s in plan.stages if s is not scan for o in s.body if not (isinstance(o, Let) and o.name in body)]
     read = [e for o in others for e in expressions_of(o)] + [value for _, value, _ in plan.outputs]
