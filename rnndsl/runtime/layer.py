@@ -47,9 +47,7 @@ def with_own_code(method: Callable) -> Any:
     one base would be one code, and the ninth cell of a process refused."""
     again = FunctionType(method.__code__.replace(), method.__globals__, method.__name__, method.__defaults__, method.__closure__)
     again.__kwdefaults__ = method.__kwdefaults__
-    for name in functools.WRAPPER_ASSIGNMENTS:
-        setattr(again, name, getattr(method, name))
-    return again
+    return functools.update_wrapper(again, method)
 
 
 class Begun(NamedTuple):
@@ -71,6 +69,7 @@ class Layer(ParamModule):
     _found: ClassVar[dict[str, tuple[str, str, int]]] = {}  # and its family, structure and slots
     _kernels: ClassVar[dict[str, Any]] = {}  # what backends run it by; `bind_kernels` puts it there
     _program: ClassVar[Any] = None  # see `program.Program`; `bind_program` puts it there
+    _forward: ClassVar[Any] = None  # what `forward` is, where nobody has another
     _seen: Seen | None = None  # of the last step; no part of copies
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -84,6 +83,7 @@ class Layer(ParamModule):
         if "_declare" in own and "__init__" in own:
             cls.__init__ = with_hints(own["__init__"])  # type: ignore[method-assign]
             cls.forward, cls.step = with_own_code(Layer.forward), with_own_code(Layer.step)  # type: ignore[method-assign]
+            cls._forward = staticmethod(cls.forward)
         for fields in filter(None, (own.get("State"), own.get("Output"))):
             _register_namedtuple(fields, serialized_type_name=f"{fields.__module__}.{fields.__qualname__}")  # for torch.export.save
             torch.serialization.add_safe_globals([fields])  # for torch.load
@@ -287,7 +287,7 @@ class Layer(ParamModule):
     def _is_alone(self, device: torch.device) -> bool:
         """Whether a call would do nothing but what `forward` says: no hook, no other `forward`, no mode, transformation or tracer."""
         hooks = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
-        if hooks or nn.modules.module._has_any_global_hook() or "forward" in self.__dict__ or type(self).forward is not Layer.forward:
+        if hooks or nn.modules.module._has_any_global_hook() or "forward" in self.__dict__ or type(self).forward is not self._forward:
             return False
         if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
             return False

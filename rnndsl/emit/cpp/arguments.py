@@ -7,7 +7,7 @@ from rnndsl.emit.cpp.scope import Scope, state_numbers_exact
 
 def read_by(arguments: dict[str, str], lines: list[str], depth: int) -> list[str]:
     """The declarations of those arguments that lines of a function read."""
-    read = set(re.findall(r"\w+", "\n".join(lines)))
+    read = set(re.findall(r"\w+", " ".join(line.partition("//")[0] for line in lines)))  # not what an equation behind it calls so
     return [f"{'  ' * depth}{declaration}" for name, declaration in arguments.items() if name in read]
 
 
