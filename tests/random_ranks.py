@@ -44,7 +44,7 @@ class Division:
     @staticmethod
     def drawn(draws: random.Random) -> "Division":
         size = draws.choice((2, 3, 4))
-        cuts = sorted(draws.choice((0, 1, STEPS, draws.randint(0, STEPS))) for _ in range(size - 1))
+        cuts = sorted(draws.choice((0, 1, STEPS)) if draws.random() < 0.3 else draws.randint(1, STEPS - 1) for _ in range(size - 1))
         return Division(size, (0, *cuts, STEPS), draws.choice(("pipeline", "rounds", "rounds", "repeats", "auto")), draws.choice(("last", "all")), draws.random() < 0.6)
 
     @property

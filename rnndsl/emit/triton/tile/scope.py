@@ -220,13 +220,16 @@ class Scope:
         node = self.nodes[n]
         if node.op in ("stream", "static"):
             return View(n, Dim.of(0), _row_major(node.shape))
-        if node.op not in ("slice", "reshape"):
+        if node.op not in ("slice", "reshape", "diagonal"):
             return None
         inner = self.view(node.args[0])
         if inner is None:
             return None
         if node.op == "slice":
             return View(inner.leaf, inner.offset + node.cut.offset * inner.strides[node.cut.axis], inner.strides)
+        if node.op == "diagonal":
+            *others, row, column = inner.strides
+            return View(inner.leaf, inner.offset, (*others, row + column))
         if inner.strides != _row_major(self.nodes[node.args[0]].shape):
             return None
         return View(inner.leaf, inner.offset, _row_major(node.shape))
