@@ -199,3 +199,9 @@ def test_golden_rounds(accept):
     if accept:
         golden.write_text(found, encoding="utf-8", newline="\n")
     assert found == golden.read_text(encoding="utf-8")
+
+
+def test_a_diagonal_of_a_slice_is_read_without_its_matrix():
+    """RHN's rounds multiply by the diagonals of R[k] in a loop: a matrix of them all would lie in registers, and most of it in memory behind."""
+    found = compiled(Source("rhn", ZOO["RHN"].text)).carried[0]["triton"].texts["rows"]
+    assert "(H_ + 1,)" in found and "diagonal_of" not in found
