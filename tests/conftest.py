@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(config, items):
     """Of the cases of a test that is marked `one_in(n)`, one in n is run, always the same ones; with `--all`, each. So is one that is named.
     What is marked ptx is run by `-m ptx` alone, all of it."""
     ptx.leave(config, items)
-    if config.getoption("--all") or ptx.chosen(config) or any("[" in argument for argument in config.args):
+    if choice.everything or ptx.chosen(config) or any("[" in argument for argument in config.args):
         return
     cases = defaultdict(list)
     for item in items:

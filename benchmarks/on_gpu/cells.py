@@ -72,10 +72,15 @@ DIAGONAL = (
 DENSE = (Case("GRU", EXAMPLES / "gru.rnn", None), Case("LSTM", EXAMPLES / "lstm.rnn", None))
 
 
+def diagonal(scale: Scale) -> tuple[Case, ...]:
+    """Those of DIAGONAL that are measured."""
+    return DIAGONAL[:: scale.apart]
+
+
 def with_kernels(scale: Scale) -> Iterator[Case]:
-    """Every cell of the examples and of the zoo that has Triton kernels: those of DIAGONAL, then kernels of channels, then of whole steps, whose
-    parallel schedule is rounds over all rows. Of a scale that is a part, one in so many of each."""
-    yield from DIAGONAL[:: scale.apart]
+    """Every cell of the examples and of the zoo that has Triton kernels: `diagonal`, then kernels of channels, then of whole steps, whose
+    parallel schedule is rounds over all rows. Of a scale that is a part, one in so many."""
+    yield from diagonal(scale)
     programs = [p for p in (*sorted(EXAMPLES.glob("*.rnn")), *sorted((EXAMPLES / "zoo").glob("*.rnn"))) if p not in [c.program for c in DIAGONAL]]
     for tiled in (False, True):
         for program in programs[:: scale.every]:

@@ -70,12 +70,12 @@ def functions(run: Run) -> None:
 
 
 def cycles(run: Run) -> None:
-    for case in cells.DIAGONAL[:: run.scale.apart]:
+    for case in cells.diagonal(run.scale):
         run.record.add("cycles", case.name, partial(rounds.cycles, case, run.scale, run.device, run.timer, run.rate("clock")))
 
 
 def newton_rounds(run: Run) -> None:
-    for case in cells.DIAGONAL[:: run.scale.apart]:
+    for case in cells.diagonal(run.scale):
         if case.parallel == "newton":
             run.record.add("rounds", case.name, partial(rounds.newton, case, run.scale, run.device))
 
@@ -98,7 +98,7 @@ def layer(run: Run) -> None:
         return [_chosen(case, subject), *(Maker(m, partial(peers.ParaRNN, subject, m)) for m in peers.ParaRNN.modes)]
 
     for channels, steps in run.scale.points:
-        for case in cells.DIAGONAL[:: run.scale.apart]:
+        for case in cells.diagonal(run.scale):
             if case.parallel == "newton":
                 _timed(run, "layer", case, *sizes_of(run.scale, channels, steps), "layer", makers)
 
@@ -116,7 +116,7 @@ def dense(run: Run) -> None:
         return [Maker(b, partial(peers.FlashRNN, subject, b)) for b in run.machine.backends]
 
     for batch, steps, hidden in run.scale.dense:
-        for case in (*cells.DENSE, *cells.DIAGONAL[:: run.scale.apart]):
+        for case in (*cells.DENSE, *cells.diagonal(run.scale)):
             shape = (batch, steps, {"D": hidden, "H": hidden})
             _timed(run, "dense", case, *shape, "layer", whole)
             if not case.parallel:
@@ -126,7 +126,7 @@ def dense(run: Run) -> None:
 def compiled(run: Run) -> None:
     """The loop with a compiled step, at few shapes: each is compiled anew."""
     for channels, steps in run.scale.compiled:
-        for case in cells.DIAGONAL[:: run.scale.apart]:
+        for case in cells.diagonal(run.scale):
             _timed(
                 run, "compiled", case, *sizes_of(run.scale, channels, steps), "recurrence",
                 lambda case, subject: [_chosen(case, subject), Maker("compile", partial(peers.compiled, subject))],

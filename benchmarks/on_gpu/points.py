@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from on_gpu.cells import DIAGONAL, Case
+from on_gpu.cells import Case, diagonal
 from on_gpu.device import Gpu
 from on_gpu.scale import MOST, Scale
 from rnndsl.tools.tune.calls import calls_of
@@ -27,6 +27,6 @@ def crossings(case: Case, scale: Scale, device: torch.device) -> list[tuple[int,
 
 def points(scale: Scale, machine: Gpu) -> Iterator[tuple[Case, int, int]]:
     """Cells, channels of all sequences together, and steps: those of the crossings first."""
-    near = [(case, *at) for case in DIAGONAL[:: scale.apart] for at in crossings(case, scale, machine.device)]
-    everywhere = [(case, *at) for at in scale.points for case in DIAGONAL[:: scale.apart]]
+    near = [(case, *at) for case in diagonal(scale) for at in crossings(case, scale, machine.device)]
+    everywhere = [(case, *at) for at in scale.points for case in diagonal(scale)]
     yield from dict.fromkeys([*near, *everywhere])

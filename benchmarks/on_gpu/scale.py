@@ -59,4 +59,4 @@ TINY = Scale(  # for a CPU: every group, next to nothing of it
     zoo=(2, 9, 4), every=1, apart=1, dtypes=("float32", "bfloat16"), newton=(1, 8, 2), chunks=(4, 8),
     weights=(0.5,), step=(2, 4), ahead=(2,), dense=((1, 3, 4),), model=((4, 5),), candidates=1, samples=1, values=24, copies=(1 << 12,), chain=(2, 3),
 )  # fmt: skip
-PART = replace(TINY, check=(2, 5, 3), zoo=(2, 5, 4), every=60, apart=3)  # and of the zoo one cell in sixty
+PART = replace(TINY, check=(2, 5, 3), zoo=(2, 5, 4), every=60, apart=3)  # and some of the cells

@@ -73,7 +73,7 @@ def _cycles(scale: Scale, machine: Gpu) -> Iterator[tuple[str, Callable[[], obje
             short.run(tiles)
             long.run(tiles)
 
-    for case in cells.DIAGONAL[:: scale.apart]:
+    for case in cells.diagonal(scale):
         yield case.name, partial(run, case)
 
 
@@ -83,27 +83,27 @@ def _rounds(scale: Scale, machine: Gpu) -> Iterator[tuple[str, Callable[[], obje
             with torch.no_grad():
                 layer(*inputs)
 
-    for case in cells.DIAGONAL[:: scale.apart]:
+    for case in cells.diagonal(scale):
         if case.parallel == "newton":
             yield case.name, partial(run, case)
 
 
 def _dense(scale: Scale, machine: Gpu) -> Iterator[tuple[str, Callable[[], object]]]:
     for batch, steps, hidden in scale.dense:
-        for case in cells.DIAGONAL[:: scale.apart]:
+        for case in cells.diagonal(scale):
             yield case.name, partial(_raced, case, batch, steps, {"D": hidden, "H": hidden}, machine, "layer", ("auto",))
 
 
 def _layer(scale: Scale, machine: Gpu) -> Iterator[tuple[str, Callable[[], object]]]:
     for channels, steps in scale.points:
-        for case in cells.DIAGONAL[:: scale.apart]:
+        for case in cells.diagonal(scale):
             if case.parallel == "newton":
                 yield case.name, partial(_raced, case, *sizes_of(scale, channels, steps), machine, "layer", ("auto",))
 
 
 def _compiled(scale: Scale, machine: Gpu) -> Iterator[tuple[str, Callable[[], object]]]:
     for channels, steps in scale.compiled:
-        for case in cells.DIAGONAL[:: scale.apart]:
+        for case in cells.diagonal(scale):
             yield case.name, partial(_raced, case, *sizes_of(scale, channels, steps), machine, "recurrence", ("auto",))
 
 

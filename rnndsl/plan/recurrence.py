@@ -216,7 +216,7 @@ def _with_reads(plan: Plan, recurrence: Recurrence) -> Recurrence:
     if not 0 < len(body) <= _RETURNED:
         return recurrence
     refs = dict.fromkeys(n for let in body.values() for n in walk(let.value) if isinstance(n, Ref))
-    still = {let.name for let in ahead if not any(isinstance(n, Ref) and _moves(n, plan) for n in walk(let.value))}  # of params alone
+    still = {let.name for let in ahead if not _streams_of(let.value, plan)}  # of params alone
     streams = tuple(r for r in refs if _moves(r, plan) and r.name not in still and r.name not in scan.states and r not in recurrence.streams)
     statics = tuple(r for r in (*_statics(plan, tuple(body.values())), *(r for r in refs if r.name in still)) if r not in recurrence.statics)
     returned = tuple(Ref(n, "local", let.value.type) for n, let in body.items())

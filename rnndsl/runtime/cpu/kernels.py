@@ -9,8 +9,8 @@ from rnndsl.runtime.kernels import KernelText, Step
 class Kernel:
     """What the runtime knows of one recurrence: its C++ name; how many real arrays (two for a complex value) each stream, static and
     carried value is passed as; the lag of each carried array; the streams of which only a part has a gradient; and, where it makes what follows
-    the recurrence too, how many streams and statics, first among them, are the recurrence's own, and how many real arrays each value is that follows; segments: whether the states of some steps are enough for the backward
-    pass."""
+    the recurrence too, how many streams and statics, first among them, are the recurrence's own, and how many real arrays each value is that follows;
+    segments: whether the states of some steps are enough for the backward pass."""
 
     name: str
     streams: tuple[int, ...]
