@@ -3,8 +3,8 @@
     python benchmarks/ranks.py                     # measures, writes benchmarks/simulated/ranks.json and docs/long_sequences.svg
     python benchmarks/ranks.py --latency 5e-6 --bandwidth 2e10 --steps 1048576
 
-Measured: processor time of a recurrence's sweep forwards and backwards, a step, at B = 1, the least of some repeats. Simulated: everything else, by the counts of
-`rnndsl.runtime.ranks.choice`; a gather among R ranks takes log2(R) latencies and R - 1 messages. It is no measurement of many ranks. Needs matplotlib.
+Measured: processor time of a layer forwards and backwards, and of its recurrence's sweep, a step, at B = 1, the least of some repeats. Simulated: everything else, by the
+counts of `rnndsl.runtime.ranks.choice`; products of inputs and params are made once by each rank; a gather among R ranks takes log2(R) latencies and R - 1 messages. It is no measurement of many ranks. Needs matplotlib.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import platform
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 
@@ -35,36 +36,44 @@ RANKS = [2**k for k in range(10)]
 H, MEASURED = 64, 4096
 
 
-def measured(name: str, repeats: int = 7) -> tuple[float, float]:
-    """Seconds of a layer's step forwards and backwards, products included."""
+def measured(name: str, repeats: int = 15) -> dict[str, float]:
+    """Seconds of a step: of the layer forwards and backwards, products included, and of its recurrence alone."""
     layer = getattr(rnndsl.zoo, name)(D=H, H=H)
     x = torch.randn(1, MEASURED, H)
-    forwards, backwards = [], []
+    with patch.object(type(layer), "_scan", autospec=True, side_effect=type(layer)._scan) as scan:
+        layer(x)
+    _, recurrence, call, kind = scan.call_args.args
+    call = call._replace(**{group: [t.detach().requires_grad_() for t in getattr(call, group)] for group in ("streams", "statics", "first", "initial")})
+    runs = {"": lambda: layer(x)[0], "sweep_": lambda: layer._scan(recurrence, call, kind)[0][0]}
+    found: dict[str, float] = {}
     for _ in range(repeats):
-        begin = time.process_time()
-        y, _ = layer(x)
-        middle = time.process_time()
-        y.sum().backward()
-        forwards.append(middle - begin)
-        backwards.append(time.process_time() - middle)
-    return min(forwards) / MEASURED, min(backwards) / MEASURED
+        for what, run in runs.items():
+            begin = time.process_time()
+            y = run()
+            middle = time.process_time()
+            y.sum().backward()
+            for way, seconds in (("forward", middle - begin), ("backward", time.process_time() - middle)):
+                found[what + way] = min(seconds / MEASURED, found.get(what + way, math.inf))
+    return found
 
 
-def simulated(there: tuple[float, float], way: str, rounds: int, ranks: int, given: argparse.Namespace) -> float:
+def simulated(there: dict[str, float], way: str, rounds: int, ranks: int, given: argparse.Namespace) -> float:
     """Seconds of a training step of one sequence, of one slot a channel."""
-    forward, backward = (t * given.steps / ranks for t in there)
-    state = 4 * H
+    forward, backward, sweep, back = (there[what] * given.steps / ranks for what in ("forward", "backward", "sweep_forward", "sweep_backward"))
+    layer, state = forward + backward, 4 * H
     if ranks == 1:
-        return forward + backward
+        return layer
     gather = lambda n: math.ceil(math.log2(ranks)) * given.latency + (ranks - 1) * max(FRAME, n * state) / given.bandwidth  # noqa: E731
     if way == "pipeline":
-        return ranks * (forward + backward) + 2 * (ranks - 1) * gather(1)
+        return layer + (ranks - 1) * (sweep + back + 2 * gather(1))
     if way == "repeats":
         shard = given.steps // ranks
-        return (1 + rounds * cuts_of(shard)[1] / shard) * (forward + backward) + (1 + rounds) * (gather(2) + gather(1))
+        return layer + rounds * cuts_of(shard)[1] / shard * (sweep + back) + (1 + rounds) * (gather(2) + gather(1))
     is_affine, rounds = rounds == 1, min(rounds, ranks - 1)
-    forwards = (1 + rounds) * forward + rounds * backward + rounds * gather(3) + gather(2)
-    return forwards + (2 if is_affine else 3) * backward + gather(2)  # a sweep for what is handed back, one for the map if it is another, one for gradients
+    maps = max(0, min(rounds, ranks - 2))  # of the ranks in between: of an affine cell another sweep forwards
+    forwards = rounds * sweep + maps * (sweep if is_affine else back) + rounds * gather(3) + gather(2)
+    backwards = 1 if is_affine or not maps else 2  # for what is handed back, and for the map if it is another
+    return layer + forwards + backwards * back + gather(2)
 
 
 def main() -> None:
@@ -80,9 +89,8 @@ def main() -> None:
     torch.manual_seed(0)
     cells = list(dict.fromkeys(line[0] for line in LINES))
     earlier = json.loads(given.times.read_text(encoding="utf-8"))["cells"] if given.times else {}
-    times = {name: (earlier[name]["forward"], earlier[name]["backward"]) if earlier else measured(name) for name in cells}
-    found = {name: {"forward": f, "backward": b} for name, (f, b) in times.items()}
-    lines = [{"cell": c, "way": way, "rounds": rounds, "seconds": [simulated(times[c], way, rounds, r, given) for r in RANKS]} for c, way, rounds, *_ in LINES]
+    found = {name: earlier[name] if earlier else measured(name) for name in cells}
+    lines = [{"cell": c, "way": way, "rounds": rounds, "seconds": [simulated(found[c], way, rounds, r, given) for r in RANKS]} for c, way, rounds, *_ in LINES]
     data = {"simulated": True, "machine": platform.processor() or platform.machine(), "threads": 1, "torch": torch.__version__, "H": H, "B": 1, "steps": given.steps,
             "latency": given.latency, "bandwidth": given.bandwidth, "ranks": RANKS, "cells": found, "lines": lines}  # fmt: skip
     given.out.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")

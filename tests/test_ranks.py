@@ -16,6 +16,7 @@ CHECKS = {
     **{f"scalars, {way}": ("check_equal", 2, {"name": "Plain", "bound": NEWTON, "way": way, "batch": 1}) for way in ("rounds", "repeats")},
     "forgetting": ("check_forgetting", 3, {}),
     **{f"bytes of {cell}, {way}": ("check_bytes", 3, {"name": cell, "way": way}) for cell, way in (("MinGRU", "rounds"), ("Lags", "pipeline"), ("Rotation", "repeats"))},
+    "work": ("check_work", 3, {}),
     "ways of calling": ("check_ways_of_calling", 3, {}),
     "disagreements": ("check_disagreements", 3, {}),
     "errors": ("check_errors", 3, {}),

@@ -26,8 +26,8 @@ class Rounds(Protocol):
     def again(self, task: Task, before: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Sweep]:
         """The same, from a state that is right."""
 
-    def pulled(self, task: Task, pieces: list[Sweep], grads: Sequence[Tensor], tag: tuple[int, ...], keep: bool) -> tuple[Tensor, list[Tensor | None]]:
-        """The gradients of the state at the beginning and of all that gradients are asked of. grads: of `joined`."""
+    def pulled(self, task: Task, pieces: list[Sweep], grads: Sequence[Tensor | None], tag: tuple[int, ...], keep: bool) -> tuple[Tensor, list[Tensor | None]]:
+        """The gradients of the state at the beginning and of all that gradients are asked of. grads: of `joined`, None where nothing depends on them."""
 
 
 def crossed(way: Rounds, shard: Shard, units: Units, local: Callable[[Call], Results], call: Call, solved: Solved) -> tuple[Results, tuple[Tensor, ...]]:
@@ -49,6 +49,7 @@ class _Crossed(torch.autograd.Function):
         wanted = ctx.needs_input_grad[7 + fields :]
         ctx.way, ctx.task, ctx.tag, ctx.wanted, ctx.fields = way, task.emptied, tag, wanted, fields
         ctx.is_kept = is_kept()
+        ctx.set_materialize_grads(False)  # what nothing reads costs kernels nothing
         # what is made anew in the backward pass needs nothing kept for it; without hooks, autograd notices what is changed in place before
         with nullcontext() if ctx.is_kept else saved_tensors_hooks(lambda t: t, lambda t: t):
             pieces = way.solved(task, task.units.packed(first), rest, wanted, tag)
@@ -60,7 +61,7 @@ class _Crossed(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple:
         task, way = ctx.task, ctx.way
         again = torch._C._autograd._get_current_graph_task_keep_graph()
         if ctx.is_kept and ctx.pieces is None:

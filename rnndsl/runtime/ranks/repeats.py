@@ -71,7 +71,7 @@ class ByRepeats:
             start = pieces[i].after.detach()
         return 1.0, 0.0
 
-    def pulled(self, task: Task, pieces: list[Sweep], grads: Sequence[Tensor], tag: tuple[int, ...], keep: bool) -> tuple[Tensor, list[Tensor | None]]:
+    def pulled(self, task: Task, pieces: list[Sweep], grads: Sequence[Tensor | None], tag: tuple[int, ...], keep: bool) -> tuple[Tensor, list[Tensor | None]]:
         shard, sums = task.shard, _Sums(task, pieces)
         first = moved = sums.add(grads, torch.zeros_like(pieces[0].before))
         scale, least = None, torch.finfo(first.dtype).eps
@@ -102,7 +102,7 @@ class _Sums:
         self.cuts = cuts_of(task.call.steps)
         self.sums: dict[int, Tensor] = {}
 
-    def add(self, grads: Sequence[Tensor] | None, behind: Tensor, least: Tensor | None = None) -> Tensor:
+    def add(self, grads: Sequence[Tensor | None] | None, behind: Tensor, least: Tensor | None = None) -> Tensor:
         """Pulls the gradients of outputs, and of what is left, through all pieces, as far as more than `least` of them is there. Returns that of the
         state at the beginning."""
         parts: dict[int, list[Tensor]] = {i: [] for i in self.places}
@@ -123,9 +123,9 @@ class _Sums:
         self.sums |= {i: torch.cat(p, 1) for i, p in parts.items() if p}  # in memory of their own
         return behind
 
-    def _cut(self, grad: Tensor, kind: int, n: int) -> Tensor | None:
+    def _cut(self, grad: Tensor | None, kind: int, n: int) -> Tensor | None:
         """What of the gradient of an output belongs to a piece."""
-        if kind in (0, 2):
+        if grad is not None and kind in (0, 2):
             return grad[:, self.cuts[n] : self.cuts[n + 1]]
         return grad if n == (len(self.pieces) - 1 if kind == 1 else 0) else None
 

@@ -3,9 +3,11 @@
 A rank is a lane of multiple shooting (Danieli et al., arXiv 2510.21450, has Newton's method over time; Bellen and Zennaro 1989 the shooting): a round gathers
 what all ranks say, and corrects the states at all borders at once. Where the recurrence is affine one round is exact. Else rounds go on until no border has
 a gap above the tolerance; after k rounds the first k + 1 ranks are exact, so there are fewer rounds than ranks. Backwards the recurrence is linear: one round.
+
+Only ranks in between say a map: nobody reads that of a rank that has begun right, nor that of the last one. A sweep from a guess has a graph only where a map is read off it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -14,63 +16,100 @@ from torch import Tensor
 
 from rnndsl.runtime.ranks.shard import BACKWARD, FORWARD
 from rnndsl.runtime.ranks.sweeps import TOLERANCE, Sweep, Task, gap_between
-from rnndsl.runtime.ranks.units import jacobian, product, pulled
+from rnndsl.runtime.ranks.units import jacobian, product, pulled, slopes
 
 
 @dataclass(frozen=True)
 class ByMaps:
     """Rounds that correct states at borders by the maps of shards, which are one piece each. is_affine: whether a map is the same whatever state a shard begins with, so
-    that the backward pass needs no other."""
+    that it is found once, without a graph, and serves backwards too."""
 
     is_affine: bool
 
     def solved(self, task: Task, given: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool], tag: tuple[int, ...]) -> list[Sweep]:
-        with torch.enable_grad():
-            sweep = _solved(task, given, tensors, wanted, tag)
-        return [sweep if self.is_affine else replace(sweep, map=None)]
+        shard, solved, tolerance = task.shard, task.solved, TOLERANCE[given.dtype]
+        by_graph = not self.is_affine and _is_between(task)
+
+        def run(start: Tensor, has_graph: bool) -> Sweep:
+            with torch.set_grad_enabled(has_graph):
+                return task.sweep(start, tensors, wanted)
+
+        sweep = run(given, by_graph or (shard.grads and shard.rank == 0))
+        while solved.rounds < shard.size - 1:  # then every rank has begun with what the one before leaves, exactly
+            k = 2 * solved.rounds
+            if solved.rounds:
+                found = shard.wire.gather((*tag, k, FORWARD), [sweep.before, sweep.after], "comparing states at borders")
+                solved.gap = max((gap_between(a[1], b[0]) for a, b in pairwise(found)), default=0.0)
+                if solved.gap <= tolerance:
+                    return [sweep]
+                own = self._map(task, sweep, run)
+                maps = shard.wire.gather((*tag, k + 1, FORWARD), [own], "gathering the maps of shards")
+                said = [(*states, *matrix) for states, matrix in zip(found, maps, strict=True)]
+            else:
+                own = self._map(task, sweep, run)
+                said = [tuple(s) for s in shard.wire.gather((*tag, k, FORWARD), [sweep.before, sweep.after, own], "gathering the maps of shards")]
+            start = said[0][0]
+            for r in range(shard.rank):
+                start = said[r][1] if r <= solved.rounds else corrected(said[r], start, not shard.steps[r])
+            forgets = all(bool((m.abs() <= tolerance).all()) for (_, _, m), steps in zip(said, shard.steps, strict=True) if steps)
+            solved.forgets = forgets and (solved.forgets or not solved.rounds)
+            solved.rounds += 1
+            if not torch.equal(start, sweep.before) or (shard.grads and not sweep.before.requires_grad):
+                sweep = run(start, by_graph or shard.grads)
+            sweep = replace(sweep, map=own if self.is_affine else None)
+        solved.gap = 0.0
+        return [sweep]
+
+    def _map(self, task: Task, sweep: Sweep, run: Callable[[Tensor, bool], Sweep]) -> Tensor:
+        """The Jacobian of what a shard leaves; zeros where nobody reads it."""
+        alike = task.units.alike
+        if sweep.map is not None:
+            return sweep.map
+        if not _is_between(task) or task.solved.rounds >= task.shard.rank:
+            return _unread(task, sweep.before)
+        if self.is_affine:
+            found = slopes(lambda start: run(start, False).after, sweep.before, sweep.after, alike)
+            if found.isfinite().all():
+                return found
+            sweep = run(sweep.before, True)  # infinite states have no slopes, and yet derivatives
+        return jacobian(sweep.after, sweep.before, alike)
 
     def again(self, task: Task, before: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Sweep]:
         return [task.sweep(before, tensors, wanted)]
 
-    def pulled(self, task: Task, pieces: list[Sweep], grads: Sequence[Tensor], tag: tuple[int, ...], keep: bool) -> tuple[Tensor, list[Tensor | None]]:
+    def pulled(self, task: Task, pieces: list[Sweep], grads: Sequence[Tensor | None], tag: tuple[int, ...], keep: bool) -> tuple[Tensor, list[Tensor | None]]:
         (sweep,), shard = pieces, task.shard
-        own = pulled(sweep.outputs, [sweep.before], grads)[0]
-        found = shard.wire.gather((*tag, 0, BACKWARD), [own, jacobian(sweep.after, sweep.before, task.units.alike) if sweep.map is None else sweep.map], "solving for gradients over ranks")
-        behind = torch.zeros_like(own)  # what the rank behind hands back
-        for c, matrix in reversed(found[shard.rank + 1 :]):
-            behind = c + product(matrix.transpose(-1, -2), behind)
         inputs = [i for i in sweep.inputs if i.requires_grad]
-        first, *given = pulled([*sweep.outputs, sweep.after], [sweep.before, *inputs], [*grads, behind], keep=keep)
+
+        def through(behind: Tensor) -> list[Tensor]:
+            return pulled([*sweep.outputs, sweep.after], [sweep.before, *inputs], [*grads, behind], keep=keep)
+
+        behind, is_last = torch.zeros_like(sweep.before), shard.rank == shard.size - 1
+        own, matrix = behind, _unread(task, sweep.before)
+        if is_last:
+            own, *given = through(behind)
+        elif shard.rank:
+            own = pulled(sweep.outputs, [sweep.before], grads)[0]
+            matrix = jacobian(sweep.after, sweep.before, task.units.alike) if sweep.map is None else sweep.map
+        found = shard.wire.gather((*tag, 0, BACKWARD), [own, matrix], "solving for gradients over ranks")
+        if not is_last:
+            for r in range(shard.size - 1, shard.rank, -1):  # what each hands back
+                c, matrix = found[r]
+                behind = c if r == shard.size - 1 else c + product(matrix.transpose(-1, -2), behind)
+            own, *given = through(behind)
         left = iter(given)
-        return first, [next(left) if i.requires_grad else None for i in sweep.inputs]
+        return own, [next(left) if i.requires_grad else None for i in sweep.inputs]
 
 
-def _solved(task: Task, given: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool], tag: tuple[int, ...]) -> Sweep:
-    """The shard, run from the state that the ranks before leave."""
-    shard, solved = task.shard, task.solved
-    tolerance = TOLERANCE[given.dtype]
-    sweep = task.sweep(given, tensors, wanted)
-    while solved.rounds < shard.size - 1:  # then every rank has begun with what the one before leaves, exactly
-        k = 2 * solved.rounds
-        if solved.rounds:
-            found = shard.wire.gather((*tag, k, FORWARD), [sweep.before, sweep.after], "comparing states at borders")
-            solved.gap = max((gap_between(a[1], b[0]) for a, b in pairwise(found)), default=0.0)
-            if solved.gap <= tolerance:
-                return sweep
-            own = jacobian(sweep.after, sweep.before, task.units.alike)
-            maps = shard.wire.gather((*tag, k + 1, FORWARD), [own], "gathering the maps of shards")
-            said = [(*states, *matrix) for states, matrix in zip(found, maps, strict=True)]
-        else:
-            own = jacobian(sweep.after, sweep.before, task.units.alike)
-            said = [tuple(s) for s in shard.wire.gather((*tag, k, FORWARD), [sweep.before, sweep.after, own], "gathering the maps of shards")]
-        start = said[0][0]
-        for r in range(shard.rank):
-            start = corrected(said[r], start, not shard.steps[r])
-        solved.rounds += 1
-        solved.forgets = all(bool((m.abs() <= tolerance).all()) for (_, _, m), steps in zip(said, shard.steps, strict=True) if steps)
-        sweep = replace(sweep if torch.equal(start, sweep.before) else task.sweep(start, tensors, wanted), map=own)
-    solved.gap = 0.0
-    return sweep
+def _is_between(task: Task) -> bool:
+    """Whether what others begin with is corrected by the map of this rank."""
+    return 0 < task.shard.rank < task.shard.size - 1
+
+
+def _unread(task: Task, like: Tensor) -> Tensor:
+    """What is said in place of a map that nobody reads; of two ranks nobody reads any."""
+    batch, units, entries = like.shape
+    return like.new_zeros(batch if task.shard.size > 2 else 0, units // task.units.alike, entries, entries)
 
 
 def corrected(said: Sequence[Tensor], start: Tensor, is_empty: bool) -> Tensor:
