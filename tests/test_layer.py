@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import rnndsl
 from rnndsl.checks.attributes import LAYER_ATTRIBUTES, MODULE_NAMES
+from rnndsl.runtime.sizes import Size, axes_text, divide
 from rnndsl.runtime.traced import constant_in_graphs
 from rnndsl.runtime_names import RUNTIME_NAMES
 from tests.agreement import layer_of, random_inputs
@@ -105,6 +106,23 @@ def test_a_size_below_one_is_an_error(declared):
             made(D=2, H=width)
 
 
+def test_sizes_are_written_with_their_brackets():
+    one, two = Size(1, "A"), Size(2, "B")
+    sizes = [3 * (one + two), (one + two) * two, one - (two - one), -(one + two), divide(one + 5, two), divide(8 * two, 2 * two), 7 - (one - two)]
+    assert axes_text(sizes) == ["3*(A + B)=9", "(A + B)*B=6", "A - (B - A)=0", "-(A + B)=-3", "(A + 5)/B=3", "8*B/(2*B)=4", "7 - (A - B)=8"]
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"), [("uniform(1, s)", "uniform needs finite bounds in their order, got 1 and -1"), ("normal(0, s)", "normal needs a standard deviation of 0 or more, got -1")]
+)
+def test_what_cannot_be_drawn_is_an_error(draw, words):
+    text = f"cell S(H, s = -1):\n  input x: [H]\n  param p: [H] ~ {draw}\n  noise m: [H] ~ bernoulli(1 - s)\n  output y = m * p * x\n"
+    with pytest.raises(ValueError, match=f"p: {words}"):
+        rnndsl.load(text).S(H=2)
+    with pytest.raises(ValueError, match="a probability lies between 0 and 1, got -1"):
+        rnndsl.load(text).S(H=2, s=2)(torch.ones(1, 1, 2))
+
+
 def test_default_initial_values():
     text = """
 cell I(D, H, N):
@@ -165,11 +183,14 @@ def test_forward_returns_tensors_and_named_tuples():
         (lambda m: m(torch.ones(1, 2, 3), torch.ones(1, 2, 3)), TypeError, "expected 1 input (x), got 2"),
         (lambda m: m([1.0]), TypeError, "x: expected a tensor, got list"),
         (lambda m: m(torch.ones(1, 2, 3, dtype=torch.int64)), TypeError, "x: expected floating-point values, got torch.int64"),
+        (lambda m: m(torch.ones(1, 2, 3).to(torch.float8_e5m2)), TypeError, "x: expected floating-point values, got torch.float8_e5m2"),
+        (lambda m: m(torch.nn.utils.rnn.pack_sequence([torch.ones(2, 3)])), TypeError, "x: expected a tensor, got PackedSequence; rnndsl.nn.Recurrent takes one"),
         (lambda m: m(torch.ones(1, 2, 3, dtype=torch.complex64)), TypeError, "x: expected real values, got torch.complex64"),
         (lambda m: m(torch.ones(1, 2, 3, device="meta")), ValueError, "x: expected on cpu as the layer, got meta"),
         (lambda m: m(torch.ones(1, 2, 3), state=torch.ones(1, 5)), TypeError, "state: expected ParaGRUState(h), got Tensor"),
         (lambda m: m(torch.ones(1, 2, 3), state=()), ValueError, "state: expected 1 fields (h), got 0"),
         (lambda m: m(torch.ones(1, 2, 3), state=(torch.ones(2, 5),)), ValueError, "state.h: expected [B=1, H=5], got [2, 5]"),
+        (lambda m: m(torch.ones(1, 2, 3), state=(torch.ones(1, 5).to(torch.float8_e5m2),)), TypeError, "state.h: expected torch.float32, got torch.float8_e5m2"),
         (lambda m: m(torch.ones(1, 2, 3), state=(torch.ones(1, 5).double(),)), TypeError, "state.h: expected torch.float32, got torch.float64"),
         (lambda m: m(torch.ones(1, 2, 3), reset=torch.ones(1, 2)), TypeError, "reset: expected a bool tensor, got torch.float32"),
         (lambda m: m(torch.ones(1, 2, 3), reset=torch.ones(1, 3).bool()), ValueError, "reset: expected [B=1, T=2], got [1, 3]"),

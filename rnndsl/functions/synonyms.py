@@ -9,6 +9,7 @@ SYNONYMS: dict[str, str] = {
     "zeros": "0", "identity": "eye", "clip": "clamp",
     "l2norm": "norm", "layer_norm": "layernorm", "rms_norm": "rmsnorm", "LayerNorm": "layernorm", "RMSNorm": "rmsnorm",
     "kron": "outer", "arg": "angle", "phase": "angle", "detach": "stop_gradient", "stop_grad": "stop_gradient", "rint": "round",
+    "not": "1 - x", "and": "x * y", "or": "max(x, y)", "xor": "x != y", "if": "where(c, x, y)", "ifelse": "where(c, x, y)",
     "relu6": "clamp(x, 0, 6)", "hard_sigmoid": "hardsigmoid", "hard_tanh": "hardtanh", "leakyrelu": "leaky_relu",
 }  # fmt: skip
 

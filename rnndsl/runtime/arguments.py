@@ -7,15 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
-from rnndsl.runtime.dtypes import cast_to, complex_of, is_narrower
+from rnndsl.runtime.dtypes import NUMBERS, cast_to, complex_of, is_narrower
 from rnndsl.runtime.sizes import axes_text
 
 
 def check_dense(name: str, value: Any) -> None:
     """Raises TypeError for what is no tensor of entries in a row: sparse ones and their like have no recurrence, and of a DTensor only a part is here."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}")
+        hint = "; rnndsl.nn.Recurrent takes one" if isinstance(value, PackedSequence) else ""
+        raise TypeError(f"{name}: expected a tensor, got {type(value).__name__}{hint}")
     if hasattr(value, "placements"):
         raise TypeError(f"{name}: expected a plain tensor, got a {type(value).__name__}; a layer takes one that is Shard(1) over the ranks of group=, anything takes its to_local()")
     if value.layout is not torch.strided or value.is_nested or value.is_quantized:
@@ -73,7 +75,7 @@ def check_inputs(inputs: tuple, declared: Sequence[tuple[str, tuple[int, ...], b
             raise ValueError(f"{name}: expected [{', '.join([*known, *axes_text(shape)])}], got {list(x.shape)}")
         if x.is_complex() and not is_complex:
             raise TypeError(f"{name}: expected real values, got {x.dtype}")
-        if not x.is_floating_point() and not x.is_complex():
+        if x.dtype not in NUMBERS:
             raise TypeError(f"{name}: expected floating-point values, got {x.dtype}; convert with {name}.float()")
         lead = tuple(x.shape[:n])
     assert lead is not None

@@ -15,6 +15,7 @@ _COMPLEX = {
 }
 _REAL = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}
 HALF = (torch.bfloat16, torch.float16)
+NUMBERS = frozenset((*_COMPLEX, *_REAL))  # what inputs hold; PyTorch promotes no float8
 
 
 def complex_of(dtype: torch.dtype) -> torch.dtype:
@@ -71,4 +72,4 @@ def _has_autocast(device: torch.device) -> bool:
 def is_narrower(dtype: torch.dtype, wanted: torch.dtype) -> bool:
     """Whether values of a dtype are values of a wanted one too: of the same kind (complex, real, whole), and no wider."""
     kinds = [(d.is_complex, d.is_floating_point, d is torch.bool) for d in (dtype, wanted)]
-    return kinds[0] == kinds[1] and torch.promote_types(dtype, wanted) == wanted
+    return kinds[0] == kinds[1] and (dtype in NUMBERS or not dtype.is_floating_point) and torch.promote_types(dtype, wanted) == wanted

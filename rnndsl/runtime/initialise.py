@@ -21,6 +21,15 @@ def default_draw(name: str, rank: int, fan_in: int) -> Draw:
     return "zeros", ()
 
 
+def check_draw(draw: Draw) -> None:
+    """Raises ValueError for arguments by which nothing can be drawn."""
+    match draw:
+        case "uniform", (low, high) if not (low <= high and math.isfinite(high - low)):
+            raise ValueError(f"uniform needs finite bounds in their order, got {low:g} and {high:g}")
+        case "normal", (*_, std) if not std >= 0:
+            raise ValueError(f"normal needs a standard deviation of 0 or more, got {std:g}")
+
+
 def initialise(
     shape: tuple[int, ...], rank: int, draw: Draw, dtype: torch.dtype, device: torch.device | None
 ) -> Tensor:

@@ -158,7 +158,10 @@ def draw_noise(
     """A noise of the given shape: drawn from torch's generator in training, its mean elsewhere.
 
     bernoulli(p); normal(mean, std); uniform(lo, hi). Gradients flow through mean, std, lo and hi.
+    Raises ValueError for a number that is no probability; PyTorch does for a tensor of them.
     """
+    if name == "bernoulli" and not isinstance(args[0], Tensor) and not 0 <= args[0] <= 1:
+        raise ValueError(f"bernoulli: a probability lies between 0 and 1, got {args[0]:g}")
     a, *rest = (fill(x, shape, dtype, device) for x in args)
     if name == "bernoulli":
         return torch.bernoulli(a) if training else a

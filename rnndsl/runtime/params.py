@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rnndsl.runtime.arguments import check_dense
 from rnndsl.runtime.dtypes import HALF, complex_of, real_of, widest_dtype
-from rnndsl.runtime.initialise import FIXED, Bounds, Draw, default_draw, initialise, widest
+from rnndsl.runtime.initialise import FIXED, Bounds, Draw, check_draw, default_draw, initialise, widest
 from rnndsl.runtime.ops import fill
 from rnndsl.runtime.sizes import Size, axes_text
 
@@ -83,14 +83,17 @@ class ParamModule(nn.Module):
         self._tensors[name] = _Declared(shape, plain, is_complex)
         explicit = draw is not None
         chosen = default_draw(name, rank, plain[-1] if plain else 1) if draw is None else (draw[0], tuple(float(a) for a in draw[1]))
-        if above is None and between is None:
+        try:
+            check_draw(chosen)
+            if above is not None or between is not None:
+                self._bounds[name] = Bounds(*map(float, (above,) if between is None else between))
+        except ValueError as e:
+            raise ValueError(f"{name}: {e}") from None
+        bounds = self._bounds.get(name)
+        if bounds is None:
             kind = complex_of(dtype) if is_complex else dtype
             self.register_parameter(name, nn.Parameter(initialise(plain, rank, chosen, kind, device)))
             return
-        try:
-            self._bounds[name] = bounds = Bounds(*map(float, (above,) if between is None else between))
-        except ValueError as e:
-            raise ValueError(f"{name}: {e}") from None
         if explicit:
             value = initialise(plain, rank, chosen, widest(device), device)
             value = value if chosen[0] in FIXED else bounds.moved_inside(value)

@@ -21,18 +21,24 @@ class Size(int):
     def _text(value: Any) -> str:
         return value.text if isinstance(value, Size) else str(value)
 
+    @staticmethod
+    def _term(value: Any) -> str:
+        """As it stands behind a minus and in a product: a sum in brackets."""
+        text = Size._text(value)
+        return f"({text})" if " " in text else text
+
     def __neg__(self) -> "Size":
-        return Size(-int(self), f"-{self.text}")
+        return Size(-int(self), f"-{self._term(self)}")
 
     def _with(self, other: Any, value: Any, text: str) -> Any:
         """A size where the other is a whole number too; else a plain value, of whatever kind."""
         return Size(value, text) if isinstance(other, int) else value
 
     def __mul__(self, other: Any) -> Any:
-        return self._with(other, int(self) * other, f"{self.text}*{self._text(other)}")
+        return self._with(other, int(self) * other, f"{self._term(self)}*{self._term(other)}")
 
     def __rmul__(self, other: Any) -> Any:
-        return self._with(other, other * int(self), f"{self._text(other)}*{self.text}")
+        return self._with(other, other * int(self), f"{self._term(other)}*{self._term(self)}")
 
     def __add__(self, other: Any) -> Any:
         return self._with(other, int(self) + other, f"{self.text} + {self._text(other)}")
@@ -41,18 +47,18 @@ class Size(int):
         return self._with(other, other + int(self), f"{self._text(other)} + {self.text}")
 
     def __sub__(self, other: Any) -> Any:
-        return self._with(other, int(self) - other, f"{self.text} - {self._text(other)}")
+        return self._with(other, int(self) - other, f"{self.text} - {self._term(other)}")
 
     def __rsub__(self, other: Any) -> Any:
-        return self._with(other, other - int(self), f"{self._text(other)} - {self.text}")
+        return self._with(other, other - int(self), f"{self._text(other)} - {self._term(self)}")
 
 
 def divide(a: int, b: int) -> int:
     """a / b, where it is a whole number; raises ValueError elsewhere."""
-    text = f"{Size._text(a)} / {Size._text(b)}"
+    below = f"({Size._text(b)})" if "*" in Size._text(b) else Size._term(b)
     if a % b:
-        raise ValueError(f"{text} is not a whole number: {int(a)} / {int(b)}")
-    return Size(a // b, text.replace(" ", ""))
+        raise ValueError(f"{Size._term(a)} / {below} is not a whole number: {int(a)} / {int(b)}")
+    return Size(a // b, f"{Size._term(a)}/{below}")
 
 
 def axes_text(shape: Sequence[int]) -> list[str]:
