@@ -101,6 +101,10 @@ FORMS = {
     "a decay that may be large": ("S[t] = (1 + 0.1 * dot(g, x)) * S[t-1] + outer(A @ x, W @ x)", "(R @ x) @ S[t]"),
     "a decay of 0": ("S[t] = heaviside(dot(g, x)) * S[t-1] + outer(A @ x, W @ x)", "(R @ x) @ S[t]"),
     "rows that decay to 0": ("S[t] = diag(relu(tanh(A @ x))) @ S[t-1] + outer(B @ x, W @ x)", "(R @ x) @ S[t]"),
+    "rows that decay by less than half": (
+        "S[t] = diag(0.5 + 0.5 * sigmoid(A @ x)) @ S[t-1] - outer(B @ x, (B @ x) @ S[t-1]) / K + outer(E @ x, W @ x) - outer(B @ x, U @ x)",
+        "(R @ x) @ S[t] + (E @ x) @ S[t-1] + (B @ x) @ S[t]",
+    ),
     "columns that decay": ("S[t] = S[t-1] @ diag(sigmoid(W @ x)) + outer(A @ x, U @ x)", "S[t] @ (U @ x)"),
     "from the right": ("S[t] = S[t-1] - 0.3 * outer(S[t-1] @ tanh(W @ x), tanh(U @ x)) + outer(A @ x, U @ x)", "S[t] @ (U @ x)"),
     "two products": ("S[t] = S[t-1] - 0.2 * outer(A @ x, (B @ x) @ S[t-1]) + outer(B @ x, 0.1 * (A @ x) @ S[t-1] + W @ x)", "(R @ x) @ S[t]"),
@@ -354,6 +358,31 @@ def test_choice(monkeypatch):
     assert [layer.plan_for(torch.randn(2, n, 3))[0].schedule for n in (2, 64)] == ["sequential", "chunked"]
     layer.schedule = "sequential"
     assert layer.plan_for(torch.randn(2, 99, 3))[0].schedule == "sequential"
+
+
+@pytest.mark.parametrize(("low", "reset", "quotients"), [(0.5, False, True), (0.5, True, False), (0.0, False, False)])
+@pytest.mark.filterwarnings("ignore:schedule")
+def test_where_products_are_quotients(low, reset, quotients, monkeypatch):
+    """Of mild decays, and without resets. Values, gradients and gradients of gradients are those step by step, in float32 too."""
+    calls = []
+    monkeypatch.setattr(chunked, "_by_quotients", lambda *a, by=chunked._by_quotients: calls.append(1) or by(*a))
+    text = program("rows that decay by less than half").replace("0.5 + 0.5 *", f"{low} + {1 - low} *")
+    results = []
+    for dtype, backend in ((torch.float64, "reference"), (torch.float64, "torch"), (torch.float32, "torch")):
+        torch.manual_seed(0)
+        layer = layer_of(text, "C", {"D": 3, "K": 4, "V": 5}, backend=backend, schedule="chunked", dtype=dtype)
+        g = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for p in layer.parameters():
+                p.copy_(0.5 * torch.randn(p.shape, generator=g, dtype=torch.float64))
+        x = torch.randn(2, 70, 3, generator=g, dtype=torch.float64).to(dtype).requires_grad_()
+        y = layer(x, reset=(torch.arange(70) % 30 == 7).expand(2, 70) if reset else None)[0]
+        grads = torch.autograd.grad(y.square().sum(), [x, *layer.parameters()], create_graph=True, allow_unused=True, materialize_grads=True)
+        twice = torch.autograd.grad(sum(g.square().sum() for g in grads), [x, *layer.parameters()], allow_unused=True, materialize_grads=True)
+        results.append([y, *grads, *twice])
+    assert bool(calls) == quotients
+    for want, got, near in zip(*results, strict=True):
+        assert _error(got, want) < 1e-10 and _error(near, want) < 1e-4
 
 
 def test_chunks_are_as_long_as_a_sequence_at_most():

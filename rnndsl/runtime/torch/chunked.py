@@ -14,7 +14,7 @@ chunk's start on, which is less work and as exact.
 Yang, Wang, Zhang, Shen, Kim, arXiv 2406.06484, have the triangular form of the delta rule.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 from typing import Any, NamedTuple
@@ -27,8 +27,7 @@ from rnndsl.runtime.call import Call
 _LONGEST = 64  # steps of a chunk
 Pair = tuple[Tensor, Tensor]  # of what reads states, and of what is known
 _VECTOR = Sequence[Tensor | None]  # one a state; None is zero
-_MILD = (0.5, 1.0)  # decays along rows whose products are quotients, in chunks of so many steps:
-_MILD_LONGEST = 32
+_MILD = (0.5, 1.0)  # decays along rows whose products are made as quotients
 LARGEST = 1e3  # what a product of decays over steps of a chunk may be
 
 # Of streams and statics: decays, a row a new state; u, q, w of each term; what reads old and new states
@@ -66,14 +65,13 @@ def chunk_of(steps: int, rows: bool = False, system: bool = False) -> int:
 
 def solve(form: Form, coefficients: Coefficients, call: Call) -> Found:
     """Solves a recurrence in normal form, of at least one step and one entry."""
-    if form.rows and len(call.first) == 1 and call.reset is None and _is_mild(coefficients[0][0][0]):
-        return _Chunks(form, call, min(_MILD_LONGEST, chunk_of(call.steps)), mild=True).solved(coefficients)
     system = any(w is not None for _, _, of in coefficients[1] for w in of) and call.first[0].device.type == "cpu"
-    return _Chunks(form, call, chunk_of(call.steps, form.rows, system)).solved(coefficients)
+    mild = form.rows and len(call.first) == 1 and call.reset is None and _is_mild(coefficients[0][0][0])
+    return _Chunks(form, call, chunk_of(call.steps, form.rows, system), mild).solved(coefficients)
 
 
 def _is_mild(decay: Tensor | None) -> bool:
-    """Whether quotients are exact. Waits for the device."""
+    """Whether quotients of products over a chunk, and sums of gradients of their logarithms, are as exact as products. Waits for the device."""
     if decay is None:
         return False
     low, high = decay.detach().aminmax()
@@ -234,11 +232,7 @@ class _Chunks:
         u; a block a chunk. old, new: what reads old and new states, [M, C, R, n, K]."""
         M, C = decay.shape[:2]
         if self.mild:
-            looks = [x for x in ((old, False), (new, True)) if x[0] is not None] or [(w[:, :, :0], False)]
-            (of_w, *each), block = _by_quotients([(w, False), *looks], u, decay)
-            of_reads = each[0] if len(each) == 1 else [a + b for a, b in zip(*each, strict=True)]
-            moved = block.readers[1] if len(each) == 1 else block.readers[1] + block.readers[2]
-            return [of_w, of_reads], replace(block, readers=[block.readers[0], moved])
+            return _by_quotients(w, old, new, u, decay)
         behind = None if new is None else _act(new, decay)
         reads = w[:, :, :0] if old is None else old
         reads = reads if behind is None else behind if old is None else reads + behind
@@ -249,7 +243,7 @@ class _Chunks:
             here = torch.eye(C, dtype=decay.dtype, device=decay.device).addcmul(decay.reshape(M, C, 1), before)
             looks = [(r, between) for r, between in ((old, before), (new, here)) if r is not None] or [(reads, before)]
             each = [[_scored(r, x, between) for r, between in looks] for x in u]
-            scores = [[_scored(w, x, before) for x in u], [a[0] if len(a) == 1 else a[0] + a[1] for a in each]]
+            scores = [[_scored(w, x, before) for x in u], [sum(a[1:], a[0]) for a in each]]
             return scores, replace(alone, across=[], readers=[x * alone.readers[0] for x in (w, reads)], lefts=[x * alone.lefts[0] for x in u])
         block = _by_halves([w, reads], [*u], decay, self.reset, not self.form.bounded)
         own = [None if new is None else new.flatten(3) @ x.flatten(3).mT for x in u]
@@ -337,25 +331,18 @@ def _joined_blocks(w: Sequence[Tensor], u: Sequence[Tensor], decay: Tensor, rese
     return replace(block, readers=readers, lefts=lefts, largest=_largest(all_decays) if largest else None)
 
 
-def _by_quotients(readers: Sequence[tuple[Tensor | None, bool]], u: Pair, decay: Tensor) -> tuple[list[list[Tensor]], Block]:
-    """A block a chunk, of one state without resets whose decays are mild, and what each group of readers reads of each u, [M, C · R, C · L]. readers: [M, C,
-    R, 1, K] each, and whether they read the state behind their own step; u: [M, C, L, 1, K] each."""
-    M, C = decay.shape[:2]
-    behind = decay.cumprod(1)
+def _by_quotients(w: Tensor, old: Tensor | None, new: Tensor | None, u: Pair, decay: Tensor) -> tuple[list[list[Tensor]], Block]:
+    """What `_Chunks._blocks` returns, of one state without resets whose decays are mild."""
+    C = decay.shape[1]
+    behind = decay.cumprod(1)  # products from the chunk's start to each step, and to the one before it
     before = torch.cat([torch.ones_like(behind[:, :1]), behind[:, :-1]], 1)
-    whole = behind[:, -1:]
-    later = torch.ones(C, C, dtype=torch.bool, device=decay.device).triu()
-    moved = [(x * (behind if own else before), later.triu(1) if own else later) for x, own in readers]
-    parts = [x / behind for x in u]
-    scores = [[_read(x, y, hidden) for y in parts] for x, hidden in moved]
-    return scores, Block([], [x for x, _ in moved], [x * whole for x in parts], whole[:, 0], None, decay.new_ones(()))
-
-
-def _read(w: Tensor, u: Tensor, hidden: Tensor) -> Tensor:
-    """What readers w [M, C, R, n, K] read of each u [M, C, L, n, K], where it is not hidden [C, C], as [M, C · R, C · L]."""
-    (M, C, R), L, K = w.shape[:3], u.shape[2], w.shape[-1]
-    scores = w.reshape(M, C * R, K) @ u.reshape(M, C * L, K).mT
-    return scores.unflatten(2, (C, L)).unflatten(1, (C, R)).masked_fill(hidden.reshape(C, 1, C, 1), 0.0).reshape(scores.shape)
+    seen = decay.new_ones((1, C, C)).tril()
+    earlier, w, parts = seen.tril(-1), w * before, [x / behind for x in u]
+    looks = [(r * p, what) for r, p, what in ((old, before, earlier), (new, behind, seen)) if r is not None] or [(w[:, :, :0], earlier)]
+    each = [[_scored(r, x, what) for r, what in looks] for x in parts]
+    scores = [[_scored(w, x, earlier) for x in parts], [sum(a[1:], a[0]) for a in each]]
+    readers = [w, sum((r for r, _ in looks[1:]), looks[0][0])]
+    return scores, Block([], readers, [x * behind[:, -1:] for x in parts], behind[:, -1], None, decay.new_ones(()))
 
 
 def _largest(decays: Sequence[Tensor]) -> Tensor:
@@ -472,14 +459,14 @@ class Chained(torch.autograd.Function):
 
 
 def _scored(w: Tensor, u: Tensor, between: Tensor) -> Tensor:
-    """What readers w [M, C, R, n, K] read of each u [M, C, L, n, K], times between [M, C, C], as [M, C · R, C · L]."""
+    """What readers w [M, C, R, n, K] read of each u [M, C, L, n, K], times between [M or 1, C, C], as [M, C · R, C · L]."""
     (M, C, R), L = w.shape[:3], u.shape[2]
     if not R * L:
         return w.new_zeros((M, C * R, C * L))
     scores = w.reshape(M, C * R, -1) @ u.reshape(M, C * L, -1).transpose(1, 2)
     if R == L == 1:
         return scores * between
-    return (scores.reshape(M, C, R, C, L) * between.reshape(M, C, 1, C, 1)).reshape(M, C * R, C * L)
+    return (scores.reshape(M, C, R, C, L) * between.reshape(-1, C, 1, C, 1)).reshape(M, C * R, C * L)
 
 
 def _parted(cut: Tensor, readers: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
@@ -575,10 +562,11 @@ class Assembled(torch.autograd.Function):
         return None, None, None, *own, *found
 
     @staticmethod
-    def groups(every: Tensor, rows: tuple[int, ...], columns: tuple[int, ...]) -> list[Tensor]:
-        """Each group of readers and of u of [M, pairs, size, R, size, L], as views that may be written to."""
+    def groups(every: Tensor, rows: tuple[int, ...], columns: tuple[int, ...]) -> Iterator[Tensor]:
+        """Each group of readers and of u of [M, pairs, size, R, size, L], as views that may be written to, each made when the one before is written:
+        autograd wants that, in gradients of gradients."""
         ends = [[*zip(accumulate(sizes, initial=0), sizes, strict=False)] for sizes in (rows, columns)]
-        return [every.narrow(3, *r).narrow(5, *k) for r in ends[0] for k in ends[1]]
+        return (every.narrow(3, *r).narrow(5, *k) for r in ends[0] for k in ends[1])
 
     @staticmethod
     def pairs(whole: Tensor, k: int) -> Tensor:
