@@ -52,6 +52,22 @@ def test_zoo(name):
 
 
 @pytest.mark.filterwarnings("ignore:schedule")
+@pytest.mark.parametrize("name", sorted(CHUNKED))
+def test_gradients_of_gradients(name):
+    """Also where decays and vectors are made of one another, as in HGRN-2."""
+    found, first = [], None
+    for backend in ("reference", "torch"):
+        layer = layer_of(ZOO[name].text, name, sizes_of(ZOO[name].text, name), schedule="chunked", backend=backend)
+        first = first or layer.state_dict()
+        layer.load_state_dict(first)
+        of = [*random_inputs(layer, 2, 9), *layer.parameters()]
+        y = layer(*of[: len(layer._inputs)])[0]
+        grads = torch.autograd.grad(sum(v.square().sum() for v in (y if isinstance(y, tuple) else (y,))), of, create_graph=True, materialize_grads=True, allow_unused=True)
+        found.append([*grads, *torch.autograd.grad(sum(g.square().sum() for g in grads), of, materialize_grads=True, allow_unused=True)])
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.filterwarnings("ignore:schedule")
 @pytest.mark.parametrize(("name", "steps"), [("GatedDeltaNet", 150), ("RWKV7", 64), ("GLA", 129), ("Titans", 65), ("MLSTM", 100)])
 def test_several_chunks(name, steps):
     text = ZOO[name].text

@@ -67,7 +67,7 @@ class Site(NamedTuple):
         def given(*inputs: Tensor) -> tuple[Tensor, ...]:
             return tuple(o for o, g in zip(self.plain(inputs, reset), grads, strict=True) if g is not None)
 
-        return _pulled_back(given, inputs, wanted, [g for g in grads if g is not None])
+        return pulled_back(given, inputs, wanted, [g for g in grads if g is not None])
 
 
 class Recurrence(torch.autograd.Function):
@@ -139,7 +139,7 @@ class Gradient(torch.autograd.Function):
             found = ctx.site.plain_gradients(values[: len(inputs)], reset, values[len(inputs) :], ctx.wanted)
             return tuple(o for o, g in zip(found, grads, strict=True) if g is not None)
 
-        found = _put(_pulled_back(given, [*inputs, *seeds], needed, [g for g in grads if g is not None]), needed)
+        found = _put(pulled_back(given, [*inputs, *seeds], needed, [g for g in grads if g is not None]), needed)
         return None, None, None, *found[: len(inputs)], *(None for _ in sequences), *found[len(inputs) :]
 
     @staticmethod
@@ -183,7 +183,7 @@ def _in_plain_torch(rule: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tu
 
 
 @_in_plain_torch
-def _pulled_back(function: Function, values: Sequence[Any], wanted: Sequence[bool], grads: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def pulled_back(function: Function, values: Sequence[Any], wanted: Sequence[bool], grads: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The gradients of a function in the values that are wanted, from those of its results. They are taken at values of their own, so that they
     go by no other way than through the function, however the values were made of one another."""
     if not grads:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from rnndsl.runtime.call import Call
+from rnndsl.runtime.rules import pulled_back
 
 _LONGEST = 64  # steps of a chunk
 Pair = tuple[Tensor, Tensor]  # of what reads states, and of what is known
@@ -408,11 +409,14 @@ class Halves(torch.autograd.Function):
         n = len(sizes)
         (decay, *vectors), kept = ctx.saved_tensors[: n + 1], ctx.saved_tensors[n + 1 :]
         if torch.is_grad_enabled():  # gradients of gradients
-            block = _joined_blocks(vectors[:count], vectors[count:], decay, None, False)
-            results = [(r, g) for r, g in zip((block.decay, *block.readers, *block.lefts, *block.across), (dp, *given), strict=True) if r.requires_grad]
-            asked = [t for t in (decay, *vectors) if t.requires_grad]
-            found = iter(torch.autograd.grad([r for r, _ in results], asked, [g for _, g in results], create_graph=True, allow_unused=True))
-            return None, None, *(next(found) if t.requires_grad else None for t in (decay, *vectors))
+
+            def joined(decay: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
+                block = _joined_blocks(vectors[:count], vectors[count:], decay, None, False)
+                return (block.decay, *block.readers, *block.lefts, *block.across)
+
+            wanted = ctx.needs_input_grad[2:]
+            found = iter(pulled_back(joined, (decay, *vectors), wanted, (dp, *given)))
+            return None, None, *(next(found) if w else None for w in wanted)
         M, C, *_, K = vectors[0].shape
         dw, du = (torch.cat([g.reshape(M * C, -1, K) for g in group], 1) for group in (given[:count], given[count:n]))
         R, L = dw.shape[1], du.shape[1]
