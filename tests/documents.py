@@ -14,6 +14,7 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import rnndsl
 from rnndsl.runtime.backend import BACKENDS
+from tests.forks import PYTHON
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -101,7 +103,7 @@ class Story:
             shutil.copy(path, self.work)
         commands = folder / "bin"
         commands.mkdir()
-        for name, call in (("python", f'"{sys.executable}"'), ("rnndsl", f'"{sys.executable}" -m rnndsl')):
+        for name, call in (("python", shlex.join(PYTHON)), ("rnndsl", shlex.join([*PYTHON, "-m", "rnndsl"]))):
             (commands / name).write_text(f'#!/bin/sh\nexec {call} "$@"\n')
             (commands / name).chmod(0o755)
         self.environment = {**os.environ, "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "COLUMNS": "120"}

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forks import PYTHON
+
 triton = pytest.importorskip("triton")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,7 +21,7 @@ def compiled(target: str, names: list[str], folder: Path) -> list[dict]:
     """What the script finds; in a process of its own, since this one may have Triton's interpreter switched on."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"PYTHONPATH": str(ROOT), "TRITON_CACHE_DIR": str(folder)}
     out = folder / "table.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / "ahead.py"), "--target", target, "--json", str(out), *names]
+    command = [*PYTHON, str(ROOT / "benchmarks" / "ahead.py"), "--target", target, "--json", str(out), *names]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(out.read_text())
@@ -80,7 +82,7 @@ for _, kernels in channels_of(Path(sys.argv[2])):
 def test_two_channels_a_thread_move_their_halves_together(tmp_path):
     """Of bf16 streams, 4 bytes at a time; of one channel a thread they are 2."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"PYTHONPATH": str(ROOT), "TRITON_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", PACKED, str(ROOT / "benchmarks"), str(ROOT / "examples" / "para_gru.rnn")]
+    command = [*PYTHON, "-c", PACKED, str(ROOT / "benchmarks"), str(ROOT / "examples" / "para_gru.rnn")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     found = {tuple(line.split()[:2]): int(line.split()[2]) for line in done.stdout.splitlines()}
@@ -120,5 +122,5 @@ for what, other in others.items():
 def test_keys_of_kernels():
     """They do not know where a kernel stands, and know all that it is made of."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", KEYS], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*PYTHON, "-c", KEYS], env=environment, capture_output=True, text=True, timeout=300)
     assert done.stdout.splitlines() == ["True the same", "True further down", "False another constant", "False what it calls", "False itself"], done.stderr

@@ -26,6 +26,7 @@ from rnndsl.tools.bench.report import bytes_text, percent_text, seconds_text, ta
 from rnndsl.tools.bench.run import COPY, Entry, Group, run
 from rnndsl.tools.bench.settings import Settings
 from rnndsl.tools.bench.subject import Subject, make_layer
+from tests.forks import PYTHON
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -509,7 +510,7 @@ def test_without_matplotlib(folder, capsys, monkeypatch):
 
 def test_no_progress_where_nobody_looks(folder):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "rnndsl", "bench", "c.rnn", *TINY, "--against", "loop", "--scope", "layer", "--direction", "forward"]
+    command = [*PYTHON, "-m", "rnndsl", "bench", "c.rnn", *TINY, "--against", "loop", "--scope", "layer", "--direction", "forward"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "") and "\r" not in done.stdout and "\033" not in done.stdout
 

@@ -7,7 +7,6 @@ import os
 import pickle
 import re
 import subprocess
-import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from tests.agreement import Case, assert_agrees, assert_close, layer_of, random_
 from tests.agreement import against_reference as both
 from tests.choice import some
 from tests.features import FEATURES, SIZES, program
+from tests.forks import PYTHON
 from tests.random_cells import RandomCell, cells
 from tests.zoo_cells import ZOO
 
@@ -482,7 +482,7 @@ dist.destroy_process_group()
 def test_distributed_data_parallel(tmp_path):
     """Two processes with half of a batch each get the gradients of the whole."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", _DDP]
+    command = [*PYTHON, "-c", _DDP]
     rest = [str(tmp_path / "store"), str(ROOT / "examples" / "para_gru.rnn")]
     processes = [subprocess.Popen([*command, str(rank), *rest], env=environment, stderr=subprocess.PIPE, text=True) for rank in range(2)]
     for p in processes:

@@ -16,6 +16,7 @@ import torch
 import rnndsl
 from rnndsl import compiler
 from rnndsl.api import read_source
+from tests.forks import PYTHON
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.rnn"))
@@ -85,7 +86,7 @@ def test_example_runs_forward_and_backward(path, sizes, batch, steps):
 
 def test_digits_learn(tmp_path):
     script = ROOT / "examples" / "sequential_digits.py"
-    command = [sys.executable, str(script), "--quick"]
+    command = [*PYTHON, str(script), "--quick"]
     done = subprocess.run(command, cwd=tmp_path, env=with_repository(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     losses = [float(found) for found in re.findall(r"loss (\d+\.\d+)", done.stdout)]
@@ -145,7 +146,7 @@ def save(found, file):
     if found["step"] == 6: file.truncate(100); file.flush(); os.kill(os.getpid(), signal.SIGKILL)
 torch.save = save
 runpy.run_path(sys.argv[0], run_name="__main__")"""
-    done = subprocess.run([sys.executable, "-c", killed], env=with_repository(), capture_output=True, text=True)
+    done = subprocess.run([*PYTHON, "-c", killed], env=with_repository(), capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL and saved(folder)["step"] == 3, done.stderr
     assert run_language_model(monkeypatch, *arguments, str(folder), "--resume") == 0
     one, other = saved(tmp_path / "whole"), saved(folder)
@@ -168,7 +169,7 @@ def test_a_language_model_learns_alike_in_one_process_and_in_two(tmp_path, monke
     run_until_step_2(monkeypatch, text, "--out", str(tmp_path / "ddp"))
     shutil.copytree(tmp_path / "ddp", tmp_path / "fsdp")
     for folder, how in (("ddp", []), ("fsdp", ["--fsdp"])):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(LM), *SMALL, text]
+        command = [*PYTHON, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python", *PYTHON, str(LM), *SMALL, text]
         done = subprocess.run([*command, "--out", str(tmp_path / folder), "--resume", *how], env=with_repository(), capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr
     one = saved(tmp_path / "one")

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import rnndsl
 from rnndsl.runtime import recurrence
 from rnndsl.runtime.kernels import CELLS
 from rnndsl.runtime.key import Key
+from tests.forks import PYTHON
 from tests.zoo_cells import ZOO, name_of
 
 ROOT = Path(__file__).parents[1]
@@ -59,15 +59,16 @@ for name, *_ in {ways}:
 """
 
 
-def fresh(folder: Path) -> dict[str, str]:
-    """Caches of PyTorch's compiler that are empty. It would begin with a look at what this processor has, for seconds."""
-    return {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"), "TORCHINDUCTOR_VEC_ISA_OK": "1"}
+def inductor(folder: Path) -> str:
+    """Begins a script: caches of PyTorch's compiler in a folder. It would look what this processor has by compiling for it, for seconds."""
+    place = str(folder / "inductor")
+    return f"import os; os.environ['TORCHINDUCTOR_CACHE_DIR'] = {place!r}; import torch._inductor.cpu_vec_isa as isa; isa.VecISA.check_build = lambda *_: False\n"
 
 
-def in_a_new_process(script: str, **environment: str) -> str:
+def in_a_new_process(script: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=600, cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RNNDSL_BACKEND": "auto"} | environment,
+        [*PYTHON, "-Wignore", "-c", script], capture_output=True, text=True, timeout=600, cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RNNDSL_BACKEND": "auto"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
@@ -128,13 +129,13 @@ def test_packages_of_aotinductor_run_in_a_new_process(tmp_path):
     (tmp_path / "cell_leaky.py").write_text(rnndsl.compile(CELL), encoding="utf-8")
     words = ways(("cell_leaky", "auto", False))
     package = f"{tmp_path}/package.pt2"
-    cache = fresh(tmp_path)
+    start = inductor(tmp_path)
     compiled = f"    torch._inductor.aoti_compile_and_package(program, package_path={package!r})\n"
-    in_a_new_process("import torch; torch.set_grad_enabled(False)\n" + SAVE.format(folder=str(tmp_path), **words) + compiled, **cache)
+    in_a_new_process(start + "import torch; torch.set_grad_enabled(False)\n" + SAVE.format(folder=str(tmp_path), **words) + compiled)
     load = LOAD.format(folder=str(tmp_path), **words)
     exported = f'torch.export.load(f"{tmp_path}/' + '{name}.pt2").module()'
     assert exported in load
-    in_a_new_process(load.replace(exported, f"torch._inductor.aoti_load_package({package!r})"), **cache)
+    in_a_new_process(start + load.replace(exported, f"torch._inductor.aoti_load_package({package!r})"))
 
 
 COMPILED = """
@@ -166,10 +167,10 @@ def test_compiled_graphs_on_disk_hold_no_stale_keys(tmp_path):
     text = CELL.replace(" > 0", "").replace("output h, e = h[t]^2", "output h")
     place.write_text(rnndsl.compile(text), encoding="utf-8")
     (tmp_path / "other.py").write_text(rnndsl.compile(text.replace("tanh(", "sin(")), encoding="utf-8")
-    start, cache = COMPILED.format(folder=str(tmp_path)), fresh(tmp_path)
-    assert in_a_new_process(start + "print(hits(0.1))", **cache) == "0\n"
+    start = inductor(tmp_path) + COMPILED.format(folder=str(tmp_path))
+    assert in_a_new_process(start + "print(hits(0.1))") == "0\n"
     reload = f"pathlib.Path({str(place)!r}).write_text(pathlib.Path({str(tmp_path / 'other.py')!r}).read_text()); importlib.reload(cell_leaky)"
-    again = in_a_new_process(start + f"print(hits(0.1) > 0, hits(0.5) > 0); {reload}; print(hits(0.1) > 0)", **cache)
+    again = in_a_new_process(start + f"print(hits(0.1) > 0, hits(0.5) > 0); {reload}; print(hits(0.1) > 0)")
     assert again == "True False\nFalse\n"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.forks import PYTHON
 from tests.ptx.native import compiler as emulator
 
 pytest.importorskip("triton")
@@ -24,7 +25,7 @@ CELLS = ["ParaGRU", "MinGRU"]
 
 def script(name: str, *arguments: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    return subprocess.run([sys.executable, str(ROOT / "benchmarks" / name), *arguments], env=environment, capture_output=True, text=True)
+    return subprocess.run([*PYTHON, str(ROOT / "benchmarks" / name), *arguments], env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

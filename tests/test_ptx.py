@@ -5,7 +5,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from itertools import chain
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch
 
 from rnndsl.runtime.triton.files import text_of
 from tests.agreement import against_reference, assert_close, difference, kernels_run, layer_of, random_inputs, sizes_of
+from tests.forks import PYTHON
 from tests.ptx.__main__ import main
 from tests.ptx.cells import DTYPES, FLOAT32, TILES, Run, compared, drawn, wrong_in
 from tests.ptx.kernel import WRONG
@@ -286,7 +286,7 @@ def test_the_record_is_of_a_whole_run():
 def test_a_part_in_a_process_of_its_own():
     """What CI runs of `pytest -m ptx`."""
     environment = {n: v for n, v in os.environ.items() if not n.startswith(("PYTEST_", "TRITON_INTERPRET"))}
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "ptx", "--part", "-p", "no:cacheprovider", "tests/test_ptx.py", "tests/test_ptx_machine.py", "tests/test_ptx_error.py"]
+    command = [*PYTHON, "-m", "pytest", "-q", "-m", "ptx", "--part", "-p", "no:cacheprovider", "tests/test_ptx.py", "tests/test_ptx_machine.py", "tests/test_ptx_error.py"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) == 17, done.stdout

@@ -4,7 +4,6 @@ import math
 import pickle
 import re
 import subprocess
-import sys
 from itertools import pairwise, permutations
 
 import pytest
@@ -15,6 +14,7 @@ from rnndsl.tasks.formal import MODULUS, group
 from rnndsl.tasks.recall import ALPHABET, NTH, VOCABULARY
 from rnndsl.tasks.texts import contents
 from rnndsl.tasks.values import MEAN, SPREAD, STEP
+from tests.forks import PYTHON
 
 EVERY = {**TASKS, "text": text()}
 
@@ -35,7 +35,7 @@ def prints(name: str) -> str:
 
 def test_a_seed_gives_the_same_data_in_every_process():
     script = f"from tests.test_tasks import prints\nfor n in {list(EVERY)!r}: print(prints(n))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run([*PYTHON, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [prints(n) for n in EVERY]
     for name in EVERY:
         assert len(set(prints(name).split())) == 4  # of other seeds, numbers and splits other data

@@ -41,6 +41,7 @@ from tests.agreement import (
     sizes_of,
     some_resets,
 )
+from tests.forks import PYTHON
 from tests.random_cells import RandomCell, cells
 from tests.zoo_cells import ZOO
 
@@ -738,7 +739,7 @@ layer(torch.randn(1, 3, 2, device={DEVICE!r}))
 """
     environment = {**os.environ, "RNNDSL_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)}
     for _ in range(2):
-        subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
+        subprocess.run([*PYTHON, "-c", code], env=environment, check=True, timeout=120)
     (folder,) = [p for p in tmp_path.iterdir() if p.name.startswith("ParaGRU-")]
     assert sorted(p.name for p in folder.iterdir() if p.suffix) == ["ParaGRU.py", "build.json"]
     assert "H_ = tl.constexpr(3)" in (folder / "ParaGRU.py").read_text()
