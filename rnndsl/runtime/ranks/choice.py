@@ -65,8 +65,8 @@ def way_of(layer: Any, name: str, first: Sequence[Tensor], ranks: int, wish: str
     known = seen.get(name, {})
     ways = [_repeats(first, ranks, known.get("repeats")), _pipeline(first, ranks)]
     units = None if torch.is_inference_mode_enabled() or (family not in EXACT and structure not in ("diagonal", "block")) else units_of(structure, first, _rows_of(layer, name))
-    if units is not None:
-        ways.insert(1, _rounds(first, ranks, family, structure, units, known.get("rounds")))
+    if units is not None:  # the first of those that are predicted alike, since repeats join pieces as well
+        ways.insert(0, _rounds(first, ranks, family, structure, units, known.get("rounds")))
     if wish == "rounds" and units is None:  # those that there are
         wish = "repeats"
     found = next((w for w in ways if w.name == wish), None) or min(ways, key=lambda w: w.turns)

@@ -32,7 +32,8 @@ class ByMaps:
 
         def run(start: Tensor, has_graph: bool) -> Sweep:
             with torch.set_grad_enabled(has_graph):
-                return task.sweep(start, tensors, wanted)
+                found = task.sweep(start, tensors, wanted)
+            return found if has_graph or not shard.grads else replace(found, inputs=(), outputs=())  # memory of all steps
 
         sweep = run(given, by_graph or (shard.grads and shard.rank == 0))
         while solved.rounds < shard.size - 1:  # then every rank has begun with what the one before leaves, exactly
