@@ -387,6 +387,16 @@ def check_work(group) -> None:
         assert (sweeps.call_count, maps.call_count) == wanted[rank], (name, rank)
 
 
+def check_large(group) -> None:
+    """A state so large that nothing is far away from it: the map is read off a backward pass, and gradients are right."""
+    rank, layer = dist.get_rank(group), layer_of("MinGRU")
+    x, begin = torch.randn(2, 9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5)), [torch.full((2, 3), 1e30, dtype=torch.float64)]
+    reset = torch.arange(9).expand(2, 9) == 7
+    wanted, low = results(layer, [x], begin, reset, 0, 9), 3 * rank
+    found = results(layer, [x], begin, reset, low, low + 3, group=rnndsl.Shards(group, way="rounds"))
+    assert differ([found[0][0], found[2][0][:, low : low + 3], *found[4]], [wanted[0][0][:, low : low + 3], wanted[2][0][:, low : low + 3], *wanted[4]]) < 1e-10
+
+
 def check_stacks(group) -> None:
     """Two layers, in one direction or both, or two blocks, over sequences of different lengths, padded or end to end, some of which end on other ranks, and some
     empty; outputs, states and gradients, whichever ranks have the states."""

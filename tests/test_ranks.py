@@ -17,6 +17,7 @@ CHECKS = {
     "forgetting": ("check_forgetting", 3, {}),
     **{f"bytes of {cell}, {way}": ("check_bytes", 3, {"name": cell, "way": way}) for cell, way in (("MinGRU", "rounds"), ("Lags", "pipeline"), ("Rotation", "repeats"))},
     "work": ("check_work", 3, {}),
+    "large states": ("check_large", 3, {}),
     "ways of calling": ("check_ways_of_calling", 3, {}),
     "disagreements": ("check_disagreements", 3, {}),
     "errors": ("check_errors", 3, {}),

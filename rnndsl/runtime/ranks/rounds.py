@@ -18,6 +18,8 @@ from rnndsl.runtime.ranks.shard import BACKWARD, FORWARD
 from rnndsl.runtime.ranks.sweeps import TOLERANCE, Sweep, Task, gap_between
 from rnndsl.runtime.ranks.units import jacobian, product, pulled, slopes
 
+_LARGE = 2.0**30  # a state beside which slopes lose digits
+
 
 @dataclass(frozen=True)
 class ByMaps:
@@ -43,6 +45,7 @@ class ByMaps:
                 solved.gap = max((gap_between(a[1], b[0]) for a, b in pairwise(found)), default=0.0)
                 if solved.gap <= tolerance:
                     return [sweep]
+                sweep = replace(sweep, map=None)  # of an affine cell too: its numbers were too large for it
                 own = self._map(task, sweep, run)
                 maps = shard.wire.gather((*tag, k + 1, FORWARD), [own], "gathering the maps of shards")
                 said = [(*states, *matrix) for states, matrix in zip(found, maps, strict=True)]
@@ -57,22 +60,21 @@ class ByMaps:
             solved.rounds += 1
             if not torch.equal(start, sweep.before) or (shard.grads and not sweep.before.requires_grad):
                 sweep = run(start, by_graph or shard.grads)
-            sweep = replace(sweep, map=own if self.is_affine else None)
+            sweep = replace(sweep, map=own if self.is_affine and solved.rounds == 1 else None)
         solved.gap = 0.0
         return [sweep]
 
     def _map(self, task: Task, sweep: Sweep, run: Callable[[Tensor, bool], Sweep]) -> Tensor:
         """The Jacobian of what a shard leaves; zeros where nobody reads it."""
         alike = task.units.alike
-        if sweep.map is not None:
-            return sweep.map
         if not _is_between(task) or task.solved.rounds >= task.shard.rank:
             return _unread(task, sweep.before)
-        if self.is_affine:
+        if self.is_affine and not task.solved.rounds and bool((torch.stack([sweep.before, sweep.after]).abs() < _LARGE).all()):
             found = slopes(lambda start: run(start, False).after, sweep.before, sweep.after, alike)
             if found.isfinite().all():
                 return found
-            sweep = run(sweep.before, True)  # infinite states have no slopes, and yet derivatives
+        if not sweep.before.requires_grad:
+            sweep = run(sweep.before, True)
         return jacobian(sweep.after, sweep.before, alike)
 
     def again(self, task: Task, before: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Sweep]:
