@@ -70,13 +70,8 @@ def kernels_of(text: str, cell: str):
     return getattr(rnndsl.load(text), cell)._kernels["triton"]
 
 
-def runs(name: str) -> bool:
-    """Whether every recurrence of a published cell has kernels of channels, and there is one."""
-    kernels = kernels_of(ZOO[name].text, name)
-    return bool(kernels.kernels) and not kernels.refused and not kernels.tiled
-
-
-RUNNING = [name for name in ZOO if runs(name)]
+# Published cells that have kernels of channels: in no component does one channel read another. test_tiles.py holds it against what is compiled.
+RUNNING = [name for name in ZOO if not {"dense", "left", "right", "head"} & set(" ".join(ZOO[name].components).split())]
 NONLINEAR = [name for name in RUNNING if any("nonlinear" in c for c in ZOO[name].components)]
 
 
