@@ -5,11 +5,11 @@ from importlib import import_module
 from rnndsl.backends import TABLE
 from rnndsl.runtime.backend import register
 from rnndsl.runtime.call import Call
+from rnndsl.runtime.cpu.products import biased_product
 from rnndsl.runtime.dtypes import complex_of
 from rnndsl.runtime.kernels import bind_kernels
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.ops import (
-    biased_product,
     cast_complex,
     clock,
     draw_noise,

@@ -1,6 +1,6 @@
 """What kernels give of the gradients of matrices, and slices of params that they read."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,20 +25,20 @@ class Outer:
     order: tuple[int, ...]
     stream: int = -1  # whose gradient is the left factor, if any
 
-    def add(self, gradient: Tensor, left: Tensor, right: Tensor) -> None:
-        """Adds to the gradient, from the factors of all steps [batch, steps, rounds, entries]."""
+    def add(self, gradient: Tensor, left: Tensor, right: Tensor, multiply: Callable[[Tensor, Tensor], Tensor] = torch.mm) -> None:
+        """Adds to the gradient, from the factors of all steps [batch, steps, rounds, entries]; multiply: gives a product of two matrices."""
         if self.first == 0:
-            gradient += self._product(left, right)
+            gradient += self._product(left, right, multiply)
             return
         for k in range(self.rounds):
             slice_ = self.first - 1 + (k if self.rounds > 1 else 0)
-            gradient[slice_] += self._product(left[:, :, k].contiguous(), right[:, :, k].contiguous())
+            gradient[slice_] += self._product(left[:, :, k].contiguous(), right[:, :, k].contiguous(), multiply)
 
-    def _product(self, left: Tensor, right: Tensor) -> Tensor:
+    def _product(self, left: Tensor, right: Tensor, multiply: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         rows = left.numel() // max(1, self.common * self.left)
         a = left.view(rows, self.common, self.left).permute(1, 2, 0)
         b = right.view(rows, self.common, self.right).permute(1, 0, 2)
-        product = a[0] @ b[0] if self.common == 1 else torch.bmm(a, b)
+        product = multiply(a[0], b[0]) if self.common == 1 else torch.bmm(a, b)
         return product.reshape(self.sizes).permute(self.order)
 
     def factors(self, like: Tensor, batch: int, steps: int, streams: Sequence[Tensor] = ()) -> list[Tensor]:

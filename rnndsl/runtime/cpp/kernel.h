@@ -110,10 +110,11 @@ template <class T> constexpr long block_of(long size, long vectors) {
   return std::min(size, (even + WIDTH<T> - 1) / WIDTH<T> * WIDTH<T>);
 }
 
-// Rows of the batch a unit takes, at most `most`: as many as leave work for every thread.
+// Rows of the batch a unit takes, at most `most`: so that every thread gets as many units as the others.
 inline long rows_of(long batch, long threads, long others, long most) {
-  const long parts = std::max<long>(1, (threads + others - 1) / others);
-  return std::max<long>(1, std::min(most, (batch + parts - 1) / parts));
+  using gemm::ceil_div;
+  const long rounds = std::max<long>(1, ceil_div(ceil_div(batch, most) * others, threads)), parts = ceil_div(rounds * threads, others);
+  return std::max<long>(1, ceil_div(batch, parts));
 }
 
 // Rows of a unit with blocks of so many channels, forwards: a step waits for the one before it, and steps of other rows fill the time. (Backwards most of
@@ -143,14 +144,16 @@ struct Units {
   bool together = false;  // all threads work on one unit after the other
 
   Units(const Call& call, long others, long most) : Units(call.batch, call.threads, others, most) {}
-  // matrices: bytes that a step of a unit reads of them. Threads divide what does not fit the cache of one, and what would leave some idle.
+  // matrices: bytes that a step of a unit reads of them. Threads divide what does not fit the cache of one, where that is read for few rows, and what
+  // would leave some idle.
   Units(const Call& call, long others, long most, long matrices)
       : Units(call.batch, divided(call, others, matrices) ? 1 : call.threads, others, most) {
     together = divided(call, others, matrices);
   }
   static bool divided(const Call& call, long others, long matrices) {
     constexpr long WORTH = 1 << 15;  // bytes: a step takes longer than threads take to meet
-    return matrices >= WORTH && (matrices > OWN_CACHE ? others : others * call.batch) < call.threads;
+    constexpr long MANY = 16;        // rows for which reading from a farther cache takes no longer than their sums
+    return matrices >= WORTH && others * (matrices > OWN_CACHE ? call.batch / MANY : call.batch) < call.threads;
   }
   Units(long all, long threads, long others, long most)
       : all(all), others(others), share(rows_of(all, threads, others, most)), parts((all + share - 1) / share) {}

@@ -16,6 +16,7 @@ from rnndsl.runtime.choice import say_once
 from rnndsl.runtime.cpu.invoke import SMALL, invoke, strided, values_of
 from rnndsl.runtime.cpu.kernels import Kernel, Kernels, Rows
 from rnndsl.runtime.cpu.loaded import Loaded, load
+from rnndsl.runtime.cpu.products import multiplied
 from rnndsl.runtime.cpu.rounds import rounds_in_cpp
 from rnndsl.runtime.cpu.step import step
 from rnndsl.runtime.dtypes import HALF, cast_to, widened
@@ -239,7 +240,7 @@ class Compiled:
         invoke(loaded.backward, loaded.hypers, batch, steps, work * steps, arrays, call.reset)
         for o, (left, right) in zip(loaded.outers, factors, strict=True):
             if o.index < counts[1] and wanted[counts[0] + o.index]:
-                o.add(static_grads[o.index], left, right)
+                o.add(static_grads[o.index], left, right, multiplied)
         stream_grads = [cast_to(g, s.dtype) for g, s in zip(stream_grads, narrow, strict=False)]
         return [*stream_grads, *static_grads[: counts[1]], *first_grads, *initial_grads]
 
