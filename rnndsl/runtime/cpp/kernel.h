@@ -136,7 +136,7 @@ template <class T> constexpr long segment_of(long entries) {
 }
 
 // The most rows of a unit with matrices of so many bytes: where they come from a farther cache, for more rows each time.
-constexpr long rows_with(long matrices) { return matrices > OWN_CACHE ? 24 : 8; }
+constexpr long rows_with(long matrices) { return matrices > OWN_CACHE ? 32 : 8; }
 
 // How a call is divided into units: each has `share` rows at most, and one of the parts into which other axes are divided.
 struct Units {
