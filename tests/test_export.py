@@ -60,9 +60,15 @@ for name, *_ in {ways}:
 
 
 def inductor(folder: Path) -> str:
-    """Begins a script: caches of PyTorch's compiler in a folder. It would look what this processor has by compiling for it, for seconds."""
-    place = str(folder / "inductor")
-    return f"import os; os.environ['TORCHINDUCTOR_CACHE_DIR'] = {place!r}; import torch._inductor.cpu_vec_isa as isa; isa.VecISA.check_build = lambda *_: False\n"
+    """Begins a script: caches of PyTorch's compiler in a folder. It would look what this processor has by compiling for it, for seconds, and compile
+    headers of packages to read them once."""
+    return f"""
+import os
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = {str(folder / "inductor")!r}
+import torch._inductor.config, torch._inductor.cpu_vec_isa
+torch._inductor.config.aot_inductor.precompile_headers = False
+torch._inductor.cpu_vec_isa.VecISA.check_build = lambda *_: False
+"""
 
 
 def in_a_new_process(script: str) -> str:
