@@ -224,6 +224,19 @@ def transformations(layer: nn.Module):
     yield "is_grads_batched", batched
 
 
+@pytest.mark.parametrize("backend", ["reference", "torch"])
+def test_vmap_of_lazy_conjugates(backend):
+    """vmap has no rule for the lazy sign of their imaginary parts, which `im` and kernels take."""
+    text = "cell A(H):\n  input z: complex [H]\n  state h: complex [H]\n  param a: complex [H]\n  h[t] = conj(a) * h[t-1] + conj(z)\n  output y = im(conj(z)) + im(h[t])\n"
+    layer = rnndsl.load(text).A(H=2, backend=backend)
+    many = torch.randn(3, 2, 4, 2, dtype=torch.complex64).conj()
+    torch.testing.assert_close(vmap(lambda z: layer(z)[0])(many), torch.stack([layer(z)[0] for z in many]))
+    param = many[:, 0, 0]
+    torch.testing.assert_close(
+        vmap(lambda a: functional_call(layer, {"a": a}, (many[0],))[0])(param), torch.stack([functional_call(layer, {"a": a}, (many[0],))[0] for a in param])
+    )
+
+
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize("backend", KERNELS)
 @pytest.mark.parametrize("name", KINDS)

@@ -53,3 +53,11 @@ def test_constants_are_what_the_plan_computes_once_a_call():
     assert {a.name for a in step.statics} <= values.keys()
     assert not {n.op for n in step.builder.nodes} & {"loop", "round", "counter"} and len(step.outputs) == 1
     assert [a.name for a, _ in step.carries] == ["h", "g", "x"]
+
+
+def test_conjugates_of_params_are_exported(tmp_path):
+    """PyTorch's are lazy, and NumPy does not take their parts."""
+    text = "cell A(H):\n  input z: complex [H]\n  state h: complex [H] = conj(p)\n  param p: complex [H]\n  param W: complex [H, H]\n  h[t] = conj(p) * h[t-1] + conj(W) @ z\n  output h\n"
+    layer = rnndsl.load(text).A(H=2)
+    rnndsl.export_onnx(layer, tmp_path)
+    rnndsl.export_c(layer, tmp_path / "a.h")

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 import pickle
 import subprocess
 import sys
@@ -104,6 +105,17 @@ def test_a_size_below_one_is_an_error(declared):
     for width in (2, 1):
         with pytest.raises(ValueError, match=rf"v: \[-D \+ H={width - 2}\] has an axis that is not positive"):
             made(D=2, H=width)
+
+
+def test_a_lazy_conjugate_may_be_cast():
+    layer = rnndsl.load("cell A(H):\n  input z: complex [H]\n  const c: complex [H]\n  output y = c * z\n").A(H=1)
+    layer.c = torch.tensor([1 + 2j]).conj()
+    assert layer.double()(torch.ones(1, 1, 1, dtype=torch.complex128))[0].item() == 1 - 2j
+
+
+def test_a_default_may_be_infinite():
+    layer = rnndsl.load("cell A(D, lo = -inf, hi = inf):\n  input x: [D]\n  output y = clamp(x, lo, hi)\n").A(D=1)
+    assert (layer.lo, layer.hi) == (-math.inf, math.inf) and layer(torch.ones(1, 1, 1))[0].item() == 1
 
 
 def test_sizes_are_written_with_their_brackets():

@@ -13,7 +13,7 @@ def fold(expr: Expr | None) -> float | complex | None:
     value = computed(expr)
     if expr is None or not isinstance(value, float) or math.isfinite(value):
         return value
-    return value if any(isinstance(n, Number) and n.value == math.inf for n in walk(expr)) else None
+    return value if any(isinstance(n, Number) and abs(n.value) == math.inf for n in walk(expr)) else None
 
 
 def computed(expr: Expr | None, arguments: Mapping[str, float] = MappingProxyType({})) -> float | complex | None:

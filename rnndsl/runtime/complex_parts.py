@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from rnndsl.runtime.ops import imag
+
 
 def parts(values: Sequence[Tensor], forms: Sequence[int]) -> tuple[Tensor, ...]:
     """Real tensors, two for a complex one."""
@@ -13,7 +15,7 @@ def parts(values: Sequence[Tensor], forms: Sequence[int]) -> tuple[Tensor, ...]:
         if n == 1:
             found.append(v)
         else:
-            found.extend((v.real, v.imag) if v.is_complex() else (v, torch.zeros_like(v)))
+            found.extend((v.real, imag(v)))
     return tuple(found)
 
 

@@ -31,8 +31,8 @@ def cast_complex(x: Tensor) -> Tensor:
 
 
 def imag(x: Tensor) -> Tensor:
-    """The imaginary part; zero of real values."""
-    return x.imag if x.is_complex() else torch.zeros_like(x)
+    """The imaginary part; zero of real values. vmap has no rule for the lazy sign that a lazy conjugate leaves on it."""
+    return x.resolve_conj().imag if x.is_complex() else torch.zeros_like(x)
 
 
 def softplus(x: Tensor) -> Tensor:

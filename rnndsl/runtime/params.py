@@ -217,7 +217,7 @@ class ParamModule(nn.Module):
         def apply(t: Tensor) -> Tensor:
             if not t.is_complex():
                 return fn(t)
-            pair = fn(torch.view_as_real(t))
+            pair = fn(torch.view_as_real(t.resolve_conj()))
             return torch.view_as_complex((pair.float() if pair.dtype in HALF else pair).contiguous())
 
         if not self._tensors:  # nothing else tells where it went, and in which dtype
