@@ -70,8 +70,8 @@ def simulated(there: dict[str, float], way: str, rounds: int, ranks: int, given:
         shard = given.steps // ranks
         return layer + rounds * cuts_of(shard)[1] / shard * (sweep + back) + (1 + rounds) * (gather(2) + gather(1))
     is_affine, rounds = rounds == 1, min(rounds, ranks - 1)
-    maps = max(0, min(rounds, ranks - 2))  # of the ranks in between: of an affine cell another sweep forwards
-    forwards = rounds * sweep + maps * (sweep if is_affine else back) + rounds * gather(3) + gather(2)
+    maps = max(0, min(rounds, ranks - 2))  # of the ranks in between
+    forwards = rounds * sweep + maps * back + rounds * gather(3) + gather(2)
     backwards = 1 if is_affine or not maps else 2  # for what is handed back, and for the map if it is another
     return layer + forwards + backwards * back + gather(2)
 

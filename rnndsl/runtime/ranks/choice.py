@@ -89,10 +89,10 @@ def _rounds(first: Sequence[Tensor], ranks: int, family: str, structure: str, un
     is_affine = family == "affine"
     rounds = 1 if is_affine else min(ranks - 1, int(seen[0]) if seen else 1 if family in EXACT else _ROUNDS)
     maps = max(0, min(rounds, ranks - 2))  # that a rank finds; of two none is needed
-    why = f"{family}, {structure}: {units.passes} sweep{'s' * (units.passes != 1)}{' backwards' * (not is_affine)} for a shard's map"
+    why = f"{family}, {structure}: {units.passes} sweep{'s' * (units.passes != 1)} backwards for a shard's map"
     size = _size(first)
     sent = sent_for(2 * size + bool(maps) * units.entries * size // units.alike)
-    return Way("rounds", why, 1 + rounds + maps * units.passes * (1 if is_affine else _BACK), rounds, rounds * sent, units, ByMaps(is_affine))
+    return Way("rounds", why, 1 + rounds + maps * units.passes * _BACK, rounds, rounds * sent, units, ByMaps(is_affine))
 
 
 def _rows_of(layer: Any, name: str) -> int | None:

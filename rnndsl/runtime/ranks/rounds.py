@@ -7,7 +7,7 @@ a gap above the tolerance; after k rounds the first k + 1 ranks are exact, so th
 Only ranks in between say a map: nobody reads that of a rank that has begun right, nor that of the last one. A sweep from a guess has a graph only where a map is read off it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -16,21 +16,19 @@ from torch import Tensor
 
 from rnndsl.runtime.ranks.shard import BACKWARD, FORWARD
 from rnndsl.runtime.ranks.sweeps import TOLERANCE, Sweep, Task, gap_between
-from rnndsl.runtime.ranks.units import jacobian, product, pulled, slopes
-
-_LARGE = 2.0**30  # a state beside which slopes lose digits
+from rnndsl.runtime.ranks.units import jacobian, product, pulled
 
 
 @dataclass(frozen=True)
 class ByMaps:
     """Rounds that correct states at borders by the maps of shards, which are one piece each. is_affine: whether a map is the same whatever state a shard begins with, so
-    that it is found once, without a graph, and serves backwards too."""
+    that it is found once, and serves backwards too."""
 
     is_affine: bool
 
     def solved(self, task: Task, given: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool], tag: tuple[int, ...]) -> list[Sweep]:
         shard, solved, tolerance = task.shard, task.solved, TOLERANCE[given.dtype]
-        by_graph = not self.is_affine and _is_between(task)
+        by_graph = _is_between(task)
 
         def run(start: Tensor, has_graph: bool) -> Sweep:
             with torch.set_grad_enabled(has_graph):
@@ -45,12 +43,11 @@ class ByMaps:
                 solved.gap = max((gap_between(a[1], b[0]) for a, b in pairwise(found)), default=0.0)
                 if solved.gap <= tolerance:
                     return [sweep]
-                sweep = replace(sweep, map=None)  # of an affine cell too: its numbers were too large for it
-                own = self._map(task, sweep, run)
+                own = self._map(task, sweep)
                 maps = shard.wire.gather((*tag, k + 1, FORWARD), [own], "gathering the maps of shards")
                 said = [(*states, *matrix) for states, matrix in zip(found, maps, strict=True)]
             else:
-                own = self._map(task, sweep, run)
+                own = self._map(task, sweep)
                 said = [tuple(s) for s in shard.wire.gather((*tag, k, FORWARD), [sweep.before, sweep.after, own], "gathering the maps of shards")]
             start = said[0][0]
             for r in range(shard.rank):
@@ -59,23 +56,18 @@ class ByMaps:
             solved.forgets = forgets and (solved.forgets or not solved.rounds)
             solved.rounds += 1
             if not torch.equal(start, sweep.before) or (shard.grads and not sweep.before.requires_grad):
-                sweep = run(start, by_graph or shard.grads)
-            sweep = replace(sweep, map=own if self.is_affine and solved.rounds == 1 else None)
+                sweep = run(start, shard.grads or (by_graph and not self.is_affine))
+            sweep = replace(sweep, map=own if self.is_affine and by_graph else None)
         solved.gap = 0.0
         return [sweep]
 
-    def _map(self, task: Task, sweep: Sweep, run: Callable[[Tensor, bool], Sweep]) -> Tensor:
+    def _map(self, task: Task, sweep: Sweep) -> Tensor:
         """The Jacobian of what a shard leaves; zeros where nobody reads it."""
-        alike = task.units.alike
+        if sweep.map is not None:
+            return sweep.map
         if not _is_between(task) or task.solved.rounds >= task.shard.rank:
             return _unread(task, sweep.before)
-        if self.is_affine and not task.solved.rounds and bool((torch.stack([sweep.before, sweep.after]).abs() < _LARGE).all()):
-            found = slopes(lambda start: run(start, False).after, sweep.before, sweep.after, alike)
-            if found.isfinite().all():
-                return found
-        if not sweep.before.requires_grad:
-            sweep = run(sweep.before, True)
-        return jacobian(sweep.after, sweep.before, alike)
+        return jacobian(sweep.after, sweep.before, task.units.alike)
 
     def again(self, task: Task, before: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Sweep]:
         return [task.sweep(before, tensors, wanted)]

@@ -2,18 +2,17 @@
 
 A unit is a channel with its slots, or a column (row) of a matrix state that is multiplied from the left (right). Of all carried values of a
 recurrence, real and imaginary parts apart, there is one tensor [B, units, entries]; a Jacobian is [B, units, entries, entries]. It is read off the
-backward pass of a sweep, an entry at a time, with whatever kernels the sweep has; off more sweeps forwards where the recurrence is affine. Where a step multiplies all columns by the same, they have one Jacobian, which
+backward pass of a sweep, an entry at a time, with whatever kernels the sweep has. Where a step multiplies all columns by the same, they have one Jacobian, which
 is kept once: then a pass reads as many entries as there are columns, another one of each.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-_FAR = 2.0**40  # from the state that a shard begins with
 _CHANNELWISE = {"diagonal": None, "block": None, "left": -2, "right": -1}
 
 
@@ -35,7 +34,7 @@ class Units:
 
     @property
     def passes(self) -> int:
-        """Sweeps that a Jacobian takes: backwards, or forwards where it is affine."""
+        """Backward passes that a Jacobian takes."""
         return -(-self.entries // self.alike)
 
     def packed(self, values: Sequence[Tensor]) -> Tensor:
@@ -100,19 +99,6 @@ def jacobian(after: Tensor, before: Tensor, alike: int) -> Tensor:
         found = pulled([after], [before], [seed.flatten(1, 2)])[0]
         rows.append(found.unflatten(1, seed.shape[1:3])[:, :, : len(places)])
     return torch.cat(rows, 2)
-
-
-def slopes(moved: Callable[[Tensor], Tensor], before: Tensor, after: Tensor, alike: int) -> Tensor:
-    """The same of an affine map, which takes `before` to `after`, by what it makes of states so far away that the difference loses no digits; without a graph."""
-    entries, columns = after.shape[-1], []
-    for low in range(0, entries, alike):
-        places = range(min(alike, entries - low))
-        far = torch.zeros_like(before).unflatten(1, (before.shape[1] // alike, alike))
-        for i in places:
-            far[:, :, i, low + i] = _FAR
-        found = (moved(before + far.flatten(1, 2)) - after) / _FAR
-        columns.append(found.unflatten(1, far.shape[1:3])[:, :, : len(places)])
-    return torch.cat(columns, 2).transpose(-1, -2)
 
 
 def pulled(outputs: Sequence[Tensor], inputs: Sequence[Tensor], seeds: Sequence[Tensor | None], keep: bool = True) -> list[Tensor]:
