@@ -51,7 +51,7 @@ def test_gradients(every):
     matrix, bias = torch.randn(3, 4, dtype=torch.float64).T.requires_grad_(), torch.randn(4, dtype=torch.float64, requires_grad=True)
 
     def ours(*given):
-        return biased_product(*given, torch.float64)
+        return biased_product(*given, torch.float64, "cpu")
 
     assert torch.autograd.gradcheck(ours, (x, matrix, bias))
     assert torch.autograd.gradgradcheck(ours, (x, matrix, bias))
@@ -64,11 +64,12 @@ def test_gradients(every):
 def test_others_are_for_pytorch(every):
     x, matrix, bias = torch.randn(6, 3), torch.randn(4, 3), torch.randn(4)
     right = F.linear(x, matrix, bias)
-    torch.testing.assert_close(torch.func.vmap(lambda row: biased_product(row, matrix, bias, torch.float32))(x), right)
-    slopes = torch.func.jacfwd(lambda b: biased_product(x, matrix, b, torch.float32))(bias)
+    torch.testing.assert_close(torch.func.vmap(lambda row: biased_product(row, matrix, bias, torch.float32, "cpu"))(x), right)
+    slopes = torch.func.jacfwd(lambda b: biased_product(x, matrix, b, torch.float32, "cpu"))(bias)
     torch.testing.assert_close(slopes, torch.eye(4).expand(6, 4, 4))
-    assert biased_product(x.half(), matrix.half(), bias, torch.float16).dtype == torch.float32
-    assert biased_product(x.to("meta"), matrix.to("meta"), bias.to("meta"), torch.float32).is_meta
+    assert biased_product(x.half(), matrix.half(), bias, torch.float16, "cpu").dtype == torch.float32
+    assert biased_product(x.to("meta"), matrix.to("meta"), bias.to("meta"), torch.float32, "cpu").is_meta
+    torch.testing.assert_close(biased_product(x, matrix, bias, torch.float32, "reference"), right)
     assert not every
-    torch.testing.assert_close(biased_product(x, matrix, bias, torch.float32), right)
+    torch.testing.assert_close(biased_product(x, matrix, bias, torch.float32, "cpu"), right)
     assert every

@@ -74,7 +74,7 @@ class MixedText(TorchText):
         self.used.add("biased_product")
         matrix, x = product.args if product.op == "@" else self._by_lead(product)
         bias = " + ".join(self.text(b).within(ADD) for b in biases)
-        code = f"biased_product({self.as_it_is(x).code}, {self.as_it_is(matrix).code}, {bias}, products)"
+        code = f"biased_product({self.as_it_is(x).code}, {self.as_it_is(matrix).code}, {bias}, products, self.backend)"
         return Text(" + ".join([code, *(self.aligned(t, expr.type).within(MUL) for t in others)]), ADD if others else ATOM)
 
     def _is_linear_map(self, expr: Apply) -> bool:

@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 from rnndsl.runtime import build, ops
+from rnndsl.runtime.choice import reference_wanted
 from rnndsl.runtime.cpu.invoke import invoke, strided
 from rnndsl.runtime.cpu.loaded import TYPES, doubles, function_of
 from rnndsl.runtime.memory import rows
@@ -77,8 +78,11 @@ class _Product(torch.autograd.Function):
         return multiply(grad, matrix) if of_x else None, multiply(grad.T, x) if of_matrix else None, grad.sum(0) if of_bias else None
 
 
-def biased_product(x: Tensor, matrix: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
-    """What `ops.biased_product` does; large products by the kernel, where there is a compiler. Raises what `build.load` does."""
+def biased_product(x: Tensor, matrix: Tensor, bias: Tensor, dtype: torch.dtype, backend: str) -> Tensor:
+    """What `ops.biased_product` does; large products by the kernel, where there is a compiler, and the layer's backend is not PyTorch alone. Raises what
+    `build.load` does."""
+    if backend == "reference" or (backend == "auto" and reference_wanted()):
+        return ops.biased_product(x, matrix, bias, dtype)
     if torch.compiler.is_compiling() or not _is_large(x.numel() // max(1, x.shape[-1]), x.shape[-1], matrix.shape[0]):
         return ops.biased_product(x, matrix, bias, dtype)
     if dtype != x.dtype or not _is_plain(x, matrix, bias) or build.compiler() is None:

@@ -132,4 +132,4 @@ def _bytes(t: Tensor) -> Tensor:
 
 
 def _real(t: Tensor) -> Tensor:
-    return torch.view_as_real(t) if t.is_complex() else t
+    return torch.view_as_real(t.resolve_conj()) if t.is_complex() else t
