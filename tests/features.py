@@ -260,6 +260,19 @@ FEATURES: dict[str, str] = {
   s[t] = v
   output s, last = g
 """,
+    "slices behind and against the rounds": """
+  input x: [D]
+  state s: [H]
+  param W: [H, D]
+  param P, R: [L + 1; H, H]
+  param b: [L + 1; H]
+  v = s[t-1] + W @ x
+  repeat k in 1..L:
+    v = tanh(P[k + 1] @ v + R[L + 1 - k] @ (v * b[k + 1]))
+  end
+  s[t] = v
+  output s
+""",
     "rounds that read what needs no gradient": """
   input x: [H]
   state h, g: [H]

@@ -17,7 +17,7 @@ from rnndsl.kernel.complexes import Placed
 from rnndsl.kernel.formulas import Converter
 from rnndsl.kernel.graph import SCALARS, Builder, LoopBack, Map, Node, Result, Round, Shape
 from rnndsl.kernel.limits import Unsupported
-from rnndsl.kernel.loops import inside, outside
+from rnndsl.kernel.loops import inside, outside, reachable
 
 _FORMULAS = functions.OPERATIONS | {"root": functions.root, "pow": functions.power}  # of operations of a graph
 
@@ -225,8 +225,12 @@ class Adjoint:
             self.seed(a, b.contract(gradient, other, (map_g, map_o), shape, tuple(node.domain[axis] for axis in summed)))
 
     def _is_static(self, n: int) -> bool:
-        node = self.builder[n]
-        return node.op == "static"
+        """Whether it is a static leaf that is the same in all rounds, or the slice of the round's number: others have no one product over all rounds."""
+        b, node = self.builder, self.builder[n]
+        if node.op != "static":
+            return False
+        select = node.leaf.select
+        return select is None or b[select].op == "counter" or not any(b[k].op == "counter" for k in reachable(b.nodes, [select]))
 
     def partial(self, n: int, i: int, gradient: int) -> int | None:
         """gradient · ∂node/∂argument i, over the node's domain; None where it is zero."""

@@ -69,7 +69,6 @@ class Scope:
         self.kept = frozenset(n for s in schedules for n in s.kept)
         self.uniform = frozenset(n for s in schedules for n in s.uniform)
         self.taken: set[Hashable] = set()
-        self.counters: dict[str, str] = {}  # what stands for a counter, where it is not its name
         self.groups_written = 0
         self.names = self.file_names.child()
         self.value_names: dict[int, str] = {}
@@ -328,21 +327,22 @@ class Scope:
             case "hyper":
                 return Cpp(self.names(("hyper", node.of(str)), node.of(str)), plain=True)
             case "counter":
-                name = self.counters.get(node.of(str)) or self.names(("counter", node.of(str)), node.of(str))
-                return Cpp(f"T({name})", plain=True)
+                return Cpp(f"T({self.names(('counter', node.of(str)), node.of(str))})", plain=True)
         if n in self.uniform:
             return Cpp(self.name_of(n) if real != "T" else f"T({self.name_of(n)})", plain=True)
         return cpp_text.operation(node.op, [self.scalar(a) for a in node.args])  # of a counter
 
     def range_of(self, n: int) -> tuple[str, str]:
-        """The first and last value of a whole number that may depend on the counter of a loop."""
-        ends = []
-        for end in ("low", "high"):
-            for loop in (self.nodes[m].loop for m in self.loops):
-                self.counters[loop.counter] = self.dim(getattr(loop, end))
-            ends.append(f"long({self.scalar(n).code})")
-        self.counters.clear()
-        return ends[0], ends[1]
+        """The first and last value of a whole number that may depend on the counter of a loop, of sizes and numbers alone."""
+        return f"long({self._at_end(n, 'low').code})", f"long({self._at_end(n, 'high').code})"
+
+    def _at_end(self, n: int, end: str) -> Cpp:
+        """A whole number in the first or the last round of the loop whose counter it depends on."""
+        node = self.nodes[n]
+        if node.op == "counter":
+            loop = next(loop for m in self.loops if (loop := self.nodes[m].loop).counter == node.of(str))
+            return Cpp(f"T({self.dim(getattr(loop, end))})", plain=True)
+        return self.scalar(n) if not node.args else cpp_text.operation(node.op, [self._at_end(a, end) for a in node.args])
 
     def write_group(self, group: Group, depth: int) -> None:
         """The loops of a group."""
