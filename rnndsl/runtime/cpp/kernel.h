@@ -153,7 +153,7 @@ struct Units {
   static bool divided(const Call& call, long others, long matrices) {
     constexpr long WORTH = 1 << 15;  // bytes: a step takes longer than threads take to meet
     constexpr long MANY = 16;        // rows for which reading from a farther cache takes no longer than their sums
-    return matrices >= WORTH && others * (matrices > OWN_CACHE ? call.batch / MANY : call.batch) < call.threads;
+    return call.threads > 1 && matrices >= WORTH && others * (matrices > OWN_CACHE ? call.batch / MANY : call.batch) < call.threads;
   }
   Units(long all, long threads, long others, long most)
       : all(all), others(others), share(rows_of(all, threads, others, most)), parts((all + share - 1) / share) {}
