@@ -8,6 +8,11 @@ from torch import Tensor
 from rnndsl.runtime.ops import imag
 
 
+def real_view(value: Tensor) -> Tensor:
+    """A real value as it is; of a complex one real and imaginary parts along one more axis, without a copy but of a lazy conjugate."""
+    return torch.view_as_real(value.resolve_conj()) if value.is_complex() else value
+
+
 def parts(values: Sequence[Tensor], forms: Sequence[int]) -> tuple[Tensor, ...]:
     """Real tensors, two for a complex one."""
     found: list[Tensor] = []

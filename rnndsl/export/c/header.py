@@ -20,6 +20,7 @@ from rnndsl.export.c.unit import Unit, int8_of, quantisable, unit
 from rnndsl.export.c.weights import constant
 from rnndsl.export.layers import program_of, snake_case
 from rnndsl.nn.recurrent import Recurrent
+from rnndsl.runtime.complex_parts import real_view
 from rnndsl.version import VERSION
 
 REALS = {"float": torch.float32, "double": torch.float64}
@@ -206,7 +207,7 @@ def run(layer: Any, face: Interface, inputs: Sequence[Tensor]) -> list[Tensor]:
         given.append(torch.view_as_complex(pairs.contiguous()) if pairs is not None else x.reshape(1, len(x), *v.shape))
     y, _ = layer(*given)
     outputs = [y] if isinstance(y, Tensor) else list(y)
-    return [(torch.view_as_real(o.resolve_conj()) if o.is_complex() else o).reshape(o.shape[1], -1) for o in outputs]
+    return [real_view(o).reshape(o.shape[1], -1) for o in outputs]
 
 
 def _self_test(face: Interface, reference: Any, prefix: str, real: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from rnndsl.export.values import values_of
 from rnndsl.kernel.program import forward
 from rnndsl.kernel.schedule import viewed
 from rnndsl.plan.build import make_plan
+from rnndsl.runtime.complex_parts import real_view
 
 LARGEST = 2**31 - 1  # entries of an array
 _INT = 2**15 - 1  # what an int holds on every machine
@@ -161,7 +162,7 @@ def _init(face: Interface, initial: Sequence[Tensor], real: str, names: KernelNa
     lines: list[str] = []
     starts: list[tuple[int, list[str]]] = []
     for v, value in zip(face.fields, initial, strict=False):
-        flat = (torch.view_as_real(value.contiguous()) if v.is_complex else value).reshape(-1).to(torch.float64)
+        flat = real_view(value).reshape(-1).to(torch.float64)
         if bool((flat == flat[0]).all()) or bool(flat.isnan().all()):
             what = number(float(flat[0]), real).code
         else:

@@ -17,6 +17,7 @@ from rnndsl.export.onnx.values import Tensor, Values
 from rnndsl.export.onnx.writer import FLOAT, INT64, Store, Writer, read_by, value_info
 from rnndsl.kernel.graph import Node
 from rnndsl.plan.ir import Carry
+from rnndsl.runtime.complex_parts import real_view
 
 BATCH, TIME, STATES = "batch", "time", "state_batch"  # sizes that a model leaves open; a state may be that of one sequence, for all
 LEADS = {1: (BATCH,), 2: (BATCH, TIME)}  # of what goes in and out; inside, time comes first, as a Scan wants it
@@ -96,7 +97,7 @@ class Boundary:
     def _begins(self, c: Carry, initial: torch.Tensor) -> list[Tensor]:
         """A field, which need not be given, and may be that of one sequence, for all."""
         name, shape, w = f"state.{self.place}{c.field}", self.of.shape(c.type), self.main
-        value = torch.view_as_real(initial) if initial.is_complex() else initial
+        value = real_view(initial)
         self.outside.takes(name, kind_of(c), (STATES, *shape), value.numpy().astype(np.int64 if c.role == "clock" else np.float64)[None])
         return self._real(w.op("Expand", name, self.outside.sizes(1, [1] * len(shape))), c.type, 1)
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnndsl.runtime.complex_parts import real_view
 from rnndsl.runtime.ranks.line import RankError, known
 from rnndsl.runtime.ranks.options import Shards
 from rnndsl.runtime.ranks.wire import Wire
@@ -91,7 +92,7 @@ def digests(layer: Any, values: Sequence[Tensor]) -> dict[str, str]:
 
 def _numbers(value: Tensor) -> Tensor:
     """All bits of a tensor as whole numbers: of 64 bits where they fit, which are summed at the speed of memory."""
-    flat = (torch.view_as_real(value.resolve_conj()) if value.is_complex() else value).contiguous().reshape(-1)
+    flat = real_view(value).contiguous().reshape(-1)
     size = flat.element_size()
     if flat.numel() * size % 8:
         return flat.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[size])

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rnndsl.runtime.complex_parts import real_view
+
 _CHANNELWISE = {"diagonal": None, "block": None, "left": -2, "right": -1}
 
 
@@ -40,8 +42,8 @@ class Units:
     def packed(self, values: Sequence[Tensor]) -> Tensor:
         """[B, units, entries]."""
         if self.is_one:
-            return torch.cat([_rows(torch.view_as_real(v.resolve_conj()) if v.is_complex() else v) for v in values], 1).unsqueeze(1)
-        arrays = [a for v in values for a in (torch.view_as_real(v.resolve_conj()).unbind(-1) if v.is_complex() else (v,))]
+            return torch.cat([_rows(real_view(v)) for v in values], 1).unsqueeze(1)
+        arrays = [a for v in values for a in (real_view(v).unbind(-1) if v.is_complex() else (v,))]
         if self.axis is None:
             return torch.stack([_rows(a) for a in arrays], -1)
         turned = [a.transpose(-1, self.axis) for a in arrays]

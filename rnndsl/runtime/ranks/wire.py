@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from rnndsl.runtime.complex_parts import real_view
 from rnndsl.runtime.ranks.line import FRAME, ROOM, Line, line_of
 
 
@@ -75,7 +76,7 @@ class Wire:
     def summed(self, tag: Sequence[int], tensors: Sequence[Tensor], what: str) -> list[Tensor]:
         """The sums of tensors over the ranks, the same bits on each."""
         places = {d: [i for i, t in enumerate(tensors) if t.dtype == d] for d in dict.fromkeys(t.dtype for t in tensors)}
-        flat = {d: torch.cat([_real(tensors[i]).reshape(-1) for i in at]) for d, at in places.items()}
+        flat = {d: torch.cat([real_view(tensors[i]).reshape(-1) for i in at]) for d, at in places.items()}
         sums = {d: f.cpu() if self.is_staged else f for d, f in flat.items()}
         size = sum(f.numel() * f.element_size() for f in sums.values())
         self.line.met(tag, size, _NOTHING, what)
@@ -129,7 +130,3 @@ def _unpacked(packed: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 def _bytes(t: Tensor) -> Tensor:
     return t.detach().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format).view(-1).view(torch.uint8)
-
-
-def _real(t: Tensor) -> Tensor:
-    return torch.view_as_real(t.resolve_conj()) if t.is_complex() else t

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
+from rnndsl.runtime.complex_parts import real_view
 from rnndsl.tools.verify.compare import Gap, not_finite
 from rnndsl.tools.verify.context import Context
 from rnndsl.tools.verify.finding import FAIL, REPORT, SKIP, Finding, judged
@@ -85,7 +86,7 @@ def _call(s: Any, layer: Any) -> Callable[..., tuple[Tensor, ...]]:
 
         def forward(self, arguments: Arguments) -> tuple[Tensor, ...]:
             outputs, fields = whole(self.layer, arguments)
-            return tuple(torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in (*outputs, *fields) if t.is_floating_point() or t.is_complex())
+            return tuple(real_view(t) for t in (*outputs, *fields) if t.is_floating_point() or t.is_complex())
 
     called = Called()
 
@@ -124,7 +125,7 @@ def _differences(total: Callable[..., Tensor], leaves: list[Leaf]) -> tuple[list
 
     gaps, kinked, count = [], 0, 0
     for leaf, gradient in zip(leaves, gradients, strict=True):
-        real, slopes = (torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in (leaf.tensor.detach(), gradient))
+        real, slopes = (real_view(t) for t in (leaf.tensor.detach(), gradient))
         unit = max(float(slopes.abs().max()), 1e-3 * largest) if slopes.numel() else 1.0
         worst_here: Gap | None = None
         for at in torch.cartesian_prod(*map(torch.arange, real.shape)).reshape(-1, real.dim()).tolist() if real.dim() else [[]]:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from rnndsl.calculus.analysis import Component
+from rnndsl.runtime.complex_parts import real_view
 from rnndsl.tools.verify.compare import Gap
 from rnndsl.tools.verify.context import Context
 from rnndsl.tools.verify.finding import REPORT, Finding, judged
@@ -101,4 +102,4 @@ def _compared(mine: Matrix, theirs: Matrix, case: str) -> list[Gap]:
 
 def _real(t: Tensor) -> Tensor:
     """The entries one behind the other, a complex one as two."""
-    return (torch.view_as_real(t.resolve_conj()) if t.is_complex() else t).reshape(-1)
+    return real_view(t).reshape(-1)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnndsl.runtime.complex_parts import real_view
 from rnndsl.tools.verify.subject import Arguments, Subject
 
 Fields = tuple[Tensor, ...]
@@ -70,7 +71,7 @@ def _weighted(tensors: list[Tensor]) -> Tensor | None:
     generator = torch.Generator().manual_seed(4)
     total = None
     for t in tensors:
-        real = torch.view_as_real(t.resolve_conj()) if t.is_complex() else t
+        real = real_view(t)
         weights = (torch.randn(real.shape, generator=generator) * 32).round().to(real.device, torch.float64) / 32
         part = (torch.where(torch.isfinite(real), real, torch.zeros_like(real)).to(torch.float64) * weights).sum()
         total = part if total is None else total + part
