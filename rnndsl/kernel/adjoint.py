@@ -208,8 +208,7 @@ class Adjoint:
             m, m_other = node.maps[i], node.maps[1 - i]
             if not self._needs(a):
                 continue
-            leaf = a
-            if self._is_static(leaf):
+            if self._is_summed_after(a):
                 place = {axis: k for k, axis in enumerate(m)}
                 further = [axis for axis in range(len(node.domain)) if axis not in place]
                 place.update({axis: len(m) + k for k, axis in enumerate(further)})
@@ -224,8 +223,8 @@ class Adjoint:
             shape = tuple(node.domain[axis] for axis in m)
             self.seed(a, b.contract(gradient, other, (map_g, map_o), shape, tuple(node.domain[axis] for axis in summed)))
 
-    def _is_static(self, n: int) -> bool:
-        """Whether it is a static leaf that is the same in all rounds, or the slice of the round's number: others have no one product over all rounds."""
+    def _is_summed_after(self, n: int) -> bool:
+        """Whether one product after the kernel gives its gradient: of a static leaf that is the same in all rounds, or the slice of the round's number."""
         b, node = self.builder, self.builder[n]
         if node.op != "static":
             return False

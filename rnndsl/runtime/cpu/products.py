@@ -81,11 +81,12 @@ class _Product(torch.autograd.Function):
 def biased_product(x: Tensor, matrix: Tensor, bias: Tensor, dtype: torch.dtype, backend: str) -> Tensor:
     """What `ops.biased_product` does; large products by the kernel, where there is a compiler, and the layer's backend is not PyTorch alone. Raises what
     `build.load` does."""
-    if backend == "reference" or (backend == "auto" and reference_wanted()):
-        return ops.biased_product(x, matrix, bias, dtype)
-    if torch.compiler.is_compiling() or not _is_large(x.numel() // max(1, x.shape[-1]), x.shape[-1], matrix.shape[0]):
-        return ops.biased_product(x, matrix, bias, dtype)
-    if dtype != x.dtype or not _is_plain(x, matrix, bias) or build.compiler() is None:
+    ours = (
+        not torch.compiler.is_compiling() and _is_large(x.numel() // max(1, x.shape[-1]), x.shape[-1], matrix.shape[0])
+        and not (backend == "reference" or (backend == "auto" and reference_wanted()))
+        and dtype == x.dtype and _is_plain(x, matrix, bias) and build.compiler() is not None
+    )  # fmt: skip
+    if not ours:
         return ops.biased_product(x, matrix, bias, dtype)
     found: Tensor = _Product.apply(x.reshape(-1, x.shape[-1]), matrix, bias)
     return found.view(*x.shape[:-1], -1)
