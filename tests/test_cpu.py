@@ -541,13 +541,6 @@ def test_every_example_has_kernels():
         assert getattr(rnndsl.load(text), cell)._kernels["cpu"].refused == {}, path.stem
 
 
-def test_a_slice_that_is_not_there():
-    text = "cell S(H, L):\n input x: [H]\n state h: [H]\n param a: [2; H]\n v = h[t-1]\n repeat k in 1..L:\n v = tanh(a[k] * v + x)\n end\n h[t] = v\n output h\n"
-    layer = layer_of(text, "S", {"H": 3, "L": 3}, backend="cpu")
-    with pytest.raises(IndexError, match="there is no slice 3: the leading head axis has 2"):
-        layer(torch.randn(1, 2, 3, dtype=torch.float64))
-
-
 def test_inputs_elsewhere_are_refused():
     layer = layer_of(*example("para_gru"), {"D": 3, "H": 6}, backend="cpu", dtype=torch.float32, device="meta")
     with pytest.raises(ValueError, match="'cpu' runs on a CPU, but the inputs are on meta"):

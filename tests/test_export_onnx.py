@@ -366,12 +366,6 @@ def test_numbers_that_float32_has_no_room_for_are_refused():
         models.onnx_models(layer)
 
 
-def test_a_slice_that_is_not_there_is_refused():
-    text = "cell C(H, n):\n input x: [H]\n param W: [n; H, H]\n output y = W[2] @ x\n"
-    with pytest.raises(IndexError, match="there is no slice 2 of W: its leading head axis has 1"):
-        models.onnx_models(rnndsl.load(text).C(H=2, n=1))
-
-
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.delitem(sys.modules, "rnndsl.export.onnx.sequence", raising=False)

@@ -118,6 +118,17 @@ def test_a_default_may_be_infinite():
     assert (layer.lo, layer.hi) == (-math.inf, math.inf) and layer(torch.ones(1, 1, 1))[0].item() == 1
 
 
+def test_a_default_may_be_made_by_functions():
+    """Those of the prelude too."""
+    layer = rnndsl.load("cell A(D, a = mod(7, 4) + hardtanh(2), b = gelu(0)):\n  input x: [D]\n  output y = a * x + b\n").A(D=1)
+    assert (layer.a, layer.b) == (4, 0)
+
+
+def test_an_accent_is_part_of_a_fields_name():
+    cls = rnndsl.load("cell A(D):\n  input x: [D]\n  state h\u0303: [D]\n  h\u0303[t] = x\n  output h\u0303\n").A
+    assert cls.State._fields == ("h\u0303",)
+
+
 def test_sizes_are_written_with_their_brackets():
     one, two = Size(1, "A"), Size(2, "B")
     sizes = [3 * (one + two), (one + two) * two, one - (two - one), -(one + two), divide(one + 5, two), divide(8 * two, 2 * two), 7 - (one - two)]

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+import torch
 
 import rnndsl
 from tests import many_cells
@@ -87,6 +88,22 @@ def test_repeat_that_leaves_a_name_without_a_value():
     assert cls(H=2, L=2)
     with pytest.raises(ValueError, match="v: it has no value, since the repeat from 2 to L=1 never runs"):
         cls(H=2, L=1)
+
+
+@pytest.mark.parametrize(("bounds", "index", "right", "wrong"), [("1..M", "k", (2, 2), (2, 3)), ("2..M", "k + 1", (2, 1), (3, 3)), ("1..1", "3", (3, 1), (2, 1))])
+def test_slices_that_are_there_for_some_sizes_alone(bounds, index, right, wrong):
+    """What no size can mend is an error of the program, in tests/wrong."""
+    cls = rnndsl.load(f"cell C(L, M):\n input x: []\n param W: [L;]\n v = x * M\n repeat k in {bounds}:\n v = v * W[{index}]\n end\n output v\n").C
+    assert cls(*right)(torch.ones(1, 1))[0].shape == (1, 1)
+    with pytest.raises(ValueError, match=rf"W: there is no slice \d, it has L={wrong[0]}, counted from 1"):
+        cls(*wrong)
+
+
+def test_scalars_that_become_vectors_one_after_the_other():
+    lines = "".join(f"    {a} = {b}\n" for a, b in ("ed", "dc", "cb", "ba"))
+    start = "".join(f"  {a} = 0\n" for a in "abcde")
+    text = f"cell C(H):\n  input x: [H]\n  state h: [H]\n{start}  repeat k in 1..6:\n{lines}    a = x * k + h[t-1] + e\n  end\n  h[t] = tanh(a + b + c + d + e)\n  output h\n"
+    assert_agrees(Case(text, "C", {"H": 2}, 2, 3, backend="reference"))
 
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])

@@ -225,13 +225,6 @@ def test_made_cells_agree_with_the_reference(name):
     compare(text, cell_of(text), sizes_of(text, cell_of(text)), 1, 5 if name == "lags" else 2)
 
 
-def test_a_slice_that_is_not_there():
-    """Is said, and never read."""
-    layer = layer_of(MADE["slices"], "Sliced", {"D": 2, "H": 3, "L": 1}, backend="triton").to(DEVICE)
-    with pytest.raises(IndexError, match="there is no slice 2: the leading head axis has 1"):
-        layer(torch.randn(1, 2, 2, dtype=torch.float64, device=DEVICE))
-
-
 def test_calls_twice_give_the_same_bits():
     layer = layer_of(ZOO["ATR"].text, "ATR", {"D": 2, "H": 5}, backend="triton", dtype=torch.float32).to(DEVICE)
     x = random_inputs(layer, 3, 2)[0].detach().to(DEVICE)

@@ -20,7 +20,7 @@ _initial_values _input _inputs _is_alone _is_full_backward_hook _kernels _kind _
 _load_state_dict_post_hooks _load_state_dict_pre_hooks _maybe_warn_non_full_backward_hook _modules _named_members
 _non_persistent_buffers_set _own_device _own_dtype _order _packed _param _parameters _program _raw _recomputed
 _register_load_state_dict_pre_hook _register_state_dict_hook _replicate_for_data_parallel _reports _repr_html_
-_repr_latex_ _require_positive _require_rounds _run _save_to_state_dict _scan _schedule _see _seen _settings _setup _sizes _slow_forward _solved_for
+_repr_latex_ _require_positive _require_rounds _require_slices _run _save_to_state_dict _scan _schedule _see _seen _settings _setup _sizes _slow_forward _solved_for
 _state_dict_hooks _state_dict_pre_hooks _states _step_again _step_by_kernel _stored _take _tensors _tiles _valued _version
 _wrapped_call_impl add_module apply backend bfloat16 buffers call_super_init children compile cpu cuda double
 dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half initial_state

@@ -60,6 +60,11 @@ class Dim:
     def names(self) -> frozenset[str]:
         return frozenset(n for m, _ in self.terms for n, _ in m)
 
+    def is_positive(self) -> bool:
+        """Whether a number made of sizes is above zero whatever they are, each being at least 1."""
+        grows = all(f > 0 and all(p > 0 for _, p in m) for m, f in self.terms if m)
+        return grows and sum(f for _, f in self.terms) > 0
+
     def divided(self) -> tuple["Dim", "Dim"]:
         """(numerator, denominator) without fractions or negative powers."""
         if all(f.denominator == 1 and all(p > 0 for _, p in m) for m, f in self.terms):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from rnndsl.checks.cell import Apply, Expr, Number, Ref, walk
+from rnndsl.functions import COMPOUNDS
 from rnndsl.functions.numbers import NUMBERS
 
 
@@ -25,6 +26,10 @@ def computed(expr: Expr | None, arguments: Mapping[str, float] = MappingProxyTyp
         return expr.value
     if isinstance(expr, Ref) and expr.role == "argument":
         return arguments.get(expr.name)
+    if isinstance(expr, Apply) and expr.op in COMPOUNDS:
+        from rnndsl.checks.prelude import written_out  # which types what it writes out, and so folds numbers
+
+        return computed(written_out(expr), arguments)
     function = NUMBERS[expr.op].number if isinstance(expr, Apply) and expr.op in NUMBERS else None
     if not isinstance(expr, Apply) or function is None:
         return None

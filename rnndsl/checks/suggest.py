@@ -73,6 +73,8 @@ def unknown_value(name: str, known: Iterable[str], states: Iterable[str], spelt:
     near = closest(name, known)
     if near:
         return f"did you mean {as_read(near, states)}?"
+    if name == "T":
+        return "a transpose is written `W.T`"
     if name in FUNCTIONS:
         return f"`{name}` is a function: write `{name}(…)`"
     if name in ("e", "E"):

@@ -2,6 +2,7 @@
 
 from rnndsl.checks.cell import Repeat, Variable, always_runs, walk
 from rnndsl.checks.dims import Dim
+from rnndsl.checks.slices import open_slices
 from rnndsl.emit.naming import field_names
 from rnndsl.emit.part import Part, mentioned, quoted, tensors, tuple_text, unpacked
 from rnndsl.emit.torch_text import TorchText
@@ -19,6 +20,9 @@ class Declare(Part):
         for repeat in (s for s in self.cell.body if isinstance(s, Repeat) and not always_runs(s.low, s.high)):
             for name in sorted(set(repeat.results) - {p.last for p in repeat.passed}):
                 self.out.append(f"self._require_rounds({quoted(own_name(name))}, {text.dim(repeat.low)}, {text.dim(repeat.high)})")
+        for s in dict.fromkeys(open_slices(self.cell)):
+            numbers = ", ".join(text.dim(d) for d in (s.first, s.last, s.there, s.rounds))
+            self.out.append(f"self._require_slices({quoted(s.name)}, {numbers})")
         for v in self.cell.of_role("input"):
             self.out.append(
                 f"self._input({quoted(v.name)}, {self.shape(v.type, text)}{', is_complex=True' if v.type.is_complex else ''})"

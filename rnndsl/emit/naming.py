@@ -10,6 +10,7 @@ from rnndsl.runtime_names import RUNTIME_NAMES
 # What the methods of a generated class call things that are no name of the program.
 _OWN = {"torch", "F", "math", "Tensor", "NamedTuple", "self", "params", "inputs", "state", "initial", "reset", "lead", "kind", "products", "guess", "all_states", "call"}
 RESERVED = frozenset(keyword.kwlist) | frozenset(dir(builtins)) | _OWN | RUNTIME_NAMES
+_NO_PART = re.compile(r"[^\w\u0300-\u036f]")  # of a name: letters, digits, underscores and accents are
 
 
 class Names:
@@ -36,9 +37,9 @@ class Names:
 
     def _fresh(self, wanted: str) -> str:
         name = (
-            re.sub(r"\W", "_", wanted).strip("_")
+            _NO_PART.sub("_", wanted).strip("_")
             if wanted.endswith(".") or wanted.startswith("_")
-            else re.sub(r"\W", "_", wanted)
+            else _NO_PART.sub("_", wanted)
         )
         if not name or not name.isidentifier():
             name = f"v_{name}"

@@ -135,6 +135,13 @@ class ParamModule(nn.Module):
         if high < low:
             raise ValueError(f"{name}: it has no value, since the repeat from {int(low)} to {' = '.join(axes_text([high]))} never runs")
 
+    @staticmethod
+    def _require_slices(name: str, first: int, last: int, there: int, rounds: int) -> None:
+        """Raises ValueError where the rounds of a repeat, or an index outside of one, select a slice that is not there."""
+        for number in (first, last):
+            if rounds > 0 and not 1 <= number <= there:
+                raise ValueError(f"{name}: there is no slice {int(number)}, it has {' = '.join(axes_text([there]))}, counted from 1")
+
     def _take(self, drawn: "ParamModule") -> None:
         """Takes over what another of the same class and sizes begins with: its params, and those consts that the cell gives a value."""
         with torch.no_grad():

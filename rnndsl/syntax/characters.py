@@ -16,6 +16,20 @@ def _called(char: str) -> str:
     return name.lower() if name else f"U+{ord(char):04X}"
 
 
+_HIDING = re.compile("[\u0085\u2028\u2029\u202a-\u202e\u2066-\u2069]")  # breaks of lines that are none here, and what turns the order of text about
+
+
+def report_hiding(out: Collector) -> None:
+    """Reports what makes a program look other than it is read, in comments and docstrings too: one in each line."""
+    told: set[int] = set()
+    for found in _HIDING.finditer(out.source.text):
+        at, line = found.start(), out.source.line_of(found.start())
+        if line not in told:
+            told.add(line)
+            out.error("character", f"an unprintable character ({_called(found[0])}) makes this line look other than it is read", Span(at, at + 1),
+                      "hides here", hint="delete it")  # fmt: skip
+
+
 _DECLARED = re.compile(r"\s*((?:input|state|param|const|noise) [^:]*:\s*(?:complex )?)")
 _QUOTES = "\"'“”‘«„"  # what prose may begin with
 
@@ -32,8 +46,9 @@ def report_character(text: str, at: int, out: Collector) -> int:
         while start and (text[start - 1].isalnum() or text[start - 1] == "_"):
             start -= 1
         word = text[start:at] or "h"
+        meant = f"a transpose is written `{word}.T`" if word[0].isupper() else f"write the new value of a state as `{word}[t]`, the old one as `{word}[t-1]`"
         out.error("prime", f"`{text[start:at]}{char}` is not a name", Span(start, at + 1), "a prime is not part of a name",
-                  hint=f"write the new value of a state as `{word}[t]`, the old one as `{word}[t-1]`")  # fmt: skip
+                  hint=meant)  # fmt: skip
         return at + 1
     if char == '"' and (text[max(at - 2, 0) : at] == '""' or text[at : at + 3] == '"""'):
         start = at - 2 if text[at : at + 3] != '"""' else at

@@ -190,7 +190,8 @@ def report(lark: Lark, place: Place, error: UnexpectedToken, out: Collector) -> 
     after = f" after `{before}`" if before else ""
     label = _expected(error.accepts or error.expected)
     if str(token) in KEYWORDS:
-        out.error("keyword", f"`{token}` is a keyword", place.span("token"), label or "it cannot be used as a name")
+        hint = "choose another name, or put an underscore behind it" if "NAME" in (error.accepts or error.expected) else None
+        out.error("keyword", f"`{token}` is a keyword", place.span("token"), label or "it cannot be used as a name", hint=hint)
         return "keyword"
     out.error("syntax", f"{quoted} cannot stand here{after}", place.span("token"), label)
     return "syntax"

@@ -6,7 +6,7 @@ from lark import Token
 from lark.exceptions import UnexpectedCharacters
 
 from rnndsl.diagnostics import Collector, Related, Span
-from rnndsl.syntax.characters import report_character, report_name
+from rnndsl.syntax.characters import report_character, report_hiding, report_name
 from rnndsl.syntax.keywords import KEYWORDS
 from rnndsl.syntax.tree import token_span
 
@@ -23,6 +23,7 @@ Lexer = Callable[[str], Iterator[Token]]
 
 def lex(lexer: Lexer, out: Collector) -> list[Token]:
     """Every token of the source; a character that begins none is reported and skipped."""
+    report_hiding(out)
     text = out.source.text
     tokens: list[Token] = []
     start = 0

@@ -7,7 +7,7 @@ from rnndsl.checks.attributes import CONSTRUCTOR_ARGUMENTS, LAYER_ATTRIBUTES
 from rnndsl.checks.draws import DISTRIBUTIONS, INITIALISERS
 from rnndsl.checks.names.scope import PARAMS, STATIC, Scope
 from rnndsl.checks.names.uses import check_attribute, check_call, check_reserved
-from rnndsl.checks.names.words import counted, listed, with_article
+from rnndsl.checks.names.words import counted, given, listed, with_article
 from rnndsl.checks.suggest import closest, is_outer_axis, lookalike, unknown_value
 from rnndsl.diagnostics import Related
 from rnndsl.syntax import ast
@@ -92,7 +92,7 @@ def _draw(scope: Scope, draw: ast.Draw, known: dict[str, tuple[int, ...]], what:
     elif len(draw.arguments) not in known[name]:
         takes = " or ".join(map(counted, known[name]))
         title = f"`{name}` takes {takes} argument{'s' * (takes != '1')}"
-        scope.out.error("arity", title, draw.span, f"{counted(len(draw.arguments))} given")
+        scope.out.error("arity", title, draw.span, given(len(draw.arguments)))
     for a in draw.arguments:
         _fixed_value(scope, a, f"the argument of {with_article(what)}", roles)
 
@@ -166,19 +166,19 @@ def _fixed_value(scope: Scope, expr: ast.Expr, what: str, allowed: frozenset[str
         case ast.Name():
             scope.used.add(expr.id)
             role = scope.roles.get(expr.id, "clock" if expr.id == TIME else None)
+            words = {"size": "sizes", "hyper": "hyperparameters", "param": "params", "const": "consts"}
+            made = f"it is made of {listed(['numbers'] + [words[r] for r in ('size', 'hyper', 'const', 'param') if r in allowed])}"
             if role is None and expr.id in scope.locals:
                 scope.out.error("not-static", f"{what} cannot depend on a local", expr.span,
                                 f"`{expr.id}` is a local, which changes every step",
                                 related=(Related(scope.locals[expr.id], "assigned here"),))  # fmt: skip
             elif role is None:
                 known = [n for n, r in scope.roles.items() if r in allowed]
-                scope.undefined(expr, unknown_value(expr.id, known, ()) or scope.declaring_hint(expr.id))
+                scope.undefined(expr, unknown_value(expr.id, known, ()) or (f"declare it, as in `param {expr.id}: [H]`" if "param" in allowed else made))
             elif role not in allowed:
-                words = {"size": "sizes", "hyper": "hyperparameters", "param": "params", "const": "consts"}
-                made = ["numbers"] + [words[r] for r in ("size", "hyper", "const", "param") if r in allowed]
                 title = f"{what} cannot depend on {with_article(role)}"
                 label = f"`{expr.id}` is {with_article(role)}"
-                scope.out.error("not-static", title, expr.span, label, hint=f"it is made of {listed(made)}")
+                scope.out.error("not-static", title, expr.span, label, hint=made)
             return
         case ast.Index() if scope.roles.get(expr.base.id) in ("state", "input", "noise"):
             role = scope.roles[expr.base.id]

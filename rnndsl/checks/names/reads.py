@@ -95,6 +95,8 @@ def _read_index(scope: Scope, expr: ast.Index, counter: ast.Name | None) -> None
             label = f"`{name}` is a local: its old value is not kept"
             hint = f"to keep it, declare `state {name}: […]` and assign `{name}[t] = …`"
         scope.out.error("not-a-state", f"`{name}` has no index", expr.span, label, hint=hint)
+    elif name == TIME:
+        scope.out.error("index", f"`{name}` has no index", expr.span, "the step number", hint=f"write `{name}`, or `{name} - 1`")
     elif not scope.told(name):
         hint = unknown_value(name, [*scope.roles, *scope.locals], scope.states) or ""
         near = closest(name, scope.states)
@@ -147,13 +149,15 @@ def _slice(scope: Scope, index: ast.Expr, counter: ast.Name | None) -> None:
         case ast.Name():
             scope.used.add(index.id)
             if scope.roles.get(index.id) != "size" and (counter is None or index.id != counter.id):
-                scope.out.error("index", "a slice is selected by a number, a size or the repeat's counter", index.span,
-                                "not known when a layer is built")  # fmt: skip
-        case ast.Number():
+                _no_slice(scope, index, "not known when a layer is built")
+        case ast.Number() | ast.Prefix(operand=ast.Number()):
             pass
         case ast.Binary(op="+" | "-"):
             _slice(scope, index.left, counter)
             _slice(scope, index.right, counter)
         case _:
-            scope.out.error("index", "a slice is selected by a number, a size or the repeat's counter", index.span,
-                            "not a slice")  # fmt: skip
+            _no_slice(scope, index, "not a slice")
+
+
+def _no_slice(scope: Scope, index: ast.Expr, label: str) -> None:
+    scope.out.error("index", "a slice is selected by a number, a size or the repeat's counter, or a sum or difference of them", index.span, label)

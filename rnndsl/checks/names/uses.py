@@ -4,7 +4,7 @@ from collections.abc import Container
 
 from rnndsl.checks.draws import INITIALISERS
 from rnndsl.checks.names.times import time_lag
-from rnndsl.checks.names.words import counted
+from rnndsl.checks.names.words import counted, given
 from rnndsl.checks.suggest import random_value, unknown_function
 from rnndsl.diagnostics import Collector, Related
 from rnndsl.functions import FUNCTIONS
@@ -79,5 +79,5 @@ def check_call(
         takes = counted(low) if low == high else f"{low} or more" if high is None else f"{low} to {high}"
         related = (Related(functions[name].name.span, "defined here"),) if name in functions else ()
         hint = FUNCTIONS[name].hint if name not in functions else None
-        out.error("arity", f"`{name}` takes {takes} argument{'s' * (takes != '1')}", call.span, f"{counted(count)} given",
+        out.error("arity", f"`{name}` takes {takes} argument{'s' * (takes != '1')}", call.span, given(count),
                   related=related, hint=hint)  # fmt: skip

@@ -7,6 +7,7 @@ from rnndsl.checks.suggest import closest
 from rnndsl.diagnostics import Related
 from rnndsl.functions import FUNCTIONS
 from rnndsl.syntax import ast
+from rnndsl.syntax.keywords import TIME
 
 
 def output(scope: Scope, s: ast.Output) -> None:
@@ -21,6 +22,9 @@ def output(scope: Scope, s: ast.Output) -> None:
             read(scope, r.value, None)
         elif scope.roles.get(r.name.id) == "state":
             scope.used.add(r.name.id)
+        elif r.name.id == TIME:
+            scope.out.error("output-expression", "an output that is an expression needs a name", r.name.span, "the step number",
+                            hint=f"write `output y = {TIME}`")  # fmt: skip
         elif r.name.id not in scope.roles and r.name.id not in scope.locals and r.name.id not in FUNCTIONS:
             near = closest(r.name.id, [*scope.roles, *scope.locals])
             hint = f"did you mean `{near}`?" if near else f"an expression is returned as `output {r.name.id} = …`"
@@ -44,7 +48,7 @@ def check_whole(scope: Scope) -> None:
         what = f"output {scope.states[-1]}" if scope.states else "output y = …"
         scope.out.error("missing-output", f"the cell `{cell.name.id}` returns nothing", where, "it has no `output`",
                         hint=f"end it with `{what}`")  # fmt: skip
-    if not any(r == "input" for r in scope.roles.values()) and not scope.unknown:
+    if not any(isinstance(s, ast.Declaration) and s.role == "input" for s in cell.statements) and not scope.unknown:
         scope.out.error("missing-input", f"the cell `{cell.name.id}` reads nothing", where, "it has no `input`",
                         hint="declare one: `input x: [D]`")  # fmt: skip
     for name, role in scope.roles.items():

@@ -11,6 +11,8 @@ def word_of(role: str) -> str:
 def with_article(role: str) -> str:
     """`a param`, `an input`."""
     word = word_of(role)
+    if role == "clock":
+        return f"the {word}"
     return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
 
@@ -22,6 +24,11 @@ def listed(words: list[str]) -> str:
 def counted(n: int) -> str:
     """A number of arguments."""
     return str(n) if n else "no"
+
+
+def given(n: int) -> str:
+    """How many arguments a call has."""
+    return f"{n or 'none'} given"
 
 
 def shorten(text: str, limit: int = 40) -> str:

@@ -92,6 +92,7 @@ def _draw(scope: Scope, d: ast.Declaration, t: Type, interval: Interval | None) 
     if d.role == "param":
         args = tuple(_scalar(scope, a, "an initialiser's argument") for a in d.draw.arguments)
         _initialiser_in_interval(scope, d, name, args, interval)
+        _drawn_from_something(scope, d.draw, args)
         return Draw(name, args)
     if t.is_complex:
         scope.report("noise", "a noise is real", d.shape.span, "complex", hint="add two noises: `a + 1j * b`")
@@ -100,7 +101,18 @@ def _draw(scope: Scope, d: ast.Declaration, t: Type, interval: Interval | None) 
         fits(scope, a, t, where.span, "the distribution's argument", d.shape.span)
     if name == "bernoulli" and isinstance(p := fold(args[0]), float) and not 0 <= p <= 1:
         scope.report("noise", "a probability lies between 0 and 1", d.draw.arguments[0].span, f"this is {p:g}")
+    _drawn_from_something(scope, d.draw, args)
     return Draw(name, args, d.how is not None)
+
+
+def _drawn_from_something(scope: Scope, draw: ast.Draw, args: tuple[Expr, ...]) -> None:
+    """Numbers by which nothing can be drawn are an error."""
+    numbers = [fold(a) for a in args]
+    match draw.name.id, numbers:
+        case "normal", [*_, float() as std] if not std >= 0:
+            scope.report("distribution", "a standard deviation is not negative", draw.arguments[-1].span, f"this is {std:g}")
+        case "uniform", [float() as low, float() as high] if not low <= high:
+            scope.report("distribution", "the bounds of a uniform distribution stand in their order", draw.span, f"{low:g} is above {high:g}")
 
 
 def _initialiser_in_interval(scope: Scope, d: ast.Declaration, name: str, args: tuple[Expr, ...], interval: Interval | None) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from rnndsl.checks.cell import SCALAR, Apply, Expr, Let, Ref, Repeat, Returned, Type, Update
-from rnndsl.checks.dims import Dim
+from rnndsl.checks.dims import ONE, Dim
 from rnndsl.checks.names.words import shorten
 from rnndsl.checks.shapes.expressions import expression
 from rnndsl.checks.shapes.fitting import fits
@@ -103,8 +103,9 @@ def repeat(scope: Scope, s: ast.Repeat) -> None:
         return
     counter = s.variable.id
     scope.roles[counter], scope.types[counter] = "counter", SCALAR
+    scope.counted = low, high
     scope.rebound = frozenset(target.name.id for inner in s.body if isinstance(inner, ast.Assign) for target in inner.targets)
-    for _ in range(3):  # a local that starts as a scalar and becomes a vector takes a second reading
+    while True:  # a local that starts as a scalar and becomes a vector takes a second reading, and so may one that is made of it
         saved_types, saved_nodes = dict(scope.types), scope.nodes
         body: list[Let] = []
         widen: dict[str, Type] = {}
@@ -122,7 +123,7 @@ def repeat(scope: Scope, s: ast.Repeat) -> None:
     for name in {let.name for let in body}:
         if any(scope.changes(let.value) for let in body):
             scope.varies[name] = True
-    scope.rebound = frozenset()
+    scope.counted, scope.rebound = (ONE, ONE), frozenset()
     scope.body.append(Repeat(counter, low, high, tuple(body), span=s.span))
 
 

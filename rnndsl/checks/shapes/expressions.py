@@ -1,5 +1,6 @@
 """Expressions: names, operators and calls, with their types."""
 
+import math
 from dataclasses import replace
 
 from rnndsl.checks.cell import SCALAR, Apply, Expr, Number, Ref
@@ -10,6 +11,7 @@ from rnndsl.checks.shapes.calls import builtin
 from rnndsl.checks.shapes.fitting import by_rule
 from rnndsl.checks.shapes.rules import elementwise, kind, matmul
 from rnndsl.checks.shapes.scope import Inlining, Scope, Stop
+from rnndsl.checks.slices import selected
 from rnndsl.diagnostics import Related, Span
 from rnndsl.functions import COMPARISONS, COMPOUNDS
 from rnndsl.syntax import ast
@@ -83,15 +85,15 @@ def _index(scope: Scope, expr: ast.Index, body: list | None) -> Expr:
         raise Stop
     index = expression(scope, expr.arguments[0], body)
     number = fold(index)
-    if number is not None and (isinstance(number, complex) or number != number // 1 or number < 1):
+    if number is not None and (isinstance(number, complex) or not math.isfinite(number) or number != number // 1):
         shown = shorten(scope.out.source.slice(expr.arguments[0].span))
         scope.report("index", "slices are counted from 1", expr.arguments[0].span, f"there is no slice {shown}")
         raise Stop
-    leading = t.heads[0].number
-    if isinstance(number, float) and leading is not None and number > leading:
-        scope.report("index", f"`{name}` has {leading} slices", expr.arguments[0].span, f"there is no slice {number:g}")
+    value = Apply("slice", (Ref(name, role, t, span=expr.base.span), index), replace(t, heads=t.heads[1:]), span=expr.span)
+    if (missing := selected(value, *scope.counted).missing()) is not None:
+        scope.report("index", f"`{name}` has {t.heads[0]} slices, counted from 1", expr.arguments[0].span, f"there is no slice {missing}")
         raise Stop
-    return Apply("slice", (Ref(name, role, t, span=expr.base.span), index), replace(t, heads=t.heads[1:]), span=expr.span)
+    return value
 
 
 def _binary(scope: Scope, expr: ast.Binary, body: list | None) -> Expr:

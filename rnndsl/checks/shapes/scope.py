@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rnndsl.checks.cell import Expr, Let, Number, Ref, Type, walk
+from rnndsl.checks.dims import ONE, Dim
 from rnndsl.diagnostics import Collector, Related, Span
 from rnndsl.syntax import ast
 
@@ -34,6 +35,7 @@ class Scope:
     body: list = field(default_factory=list)
     inlining: list[Inlining] = field(default_factory=list)
     failed: set[str] = field(default_factory=set)  # names whose type could not be found
+    counted: tuple[Dim, Dim] = (ONE, ONE)  # from where to where the repeat that is being read goes
     rebound: frozenset[str] = frozenset()  # locals of the repeat that is being read
     nodes: int = 0
     fresh: int = 0

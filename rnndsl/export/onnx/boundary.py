@@ -124,8 +124,6 @@ class Boundary:
         if part:
             value = value.real if part == "re" else value.imag
         if slice_ is not None:
-            if not 1 <= slice_ <= value.shape[0]:
-                raise IndexError(f"there is no slice {slice_} of {name}: its leading head axis has {value.shape[0]}")
             value = value[slice_ - 1]
         own = "/".join(map(str, filter(None, (*name.split("."), part, slice_))))  # what the plan has named has dots in it, as results of nodes have
         return Tensor(self.main.store.initializer(f"cells.{self.place}{own}" if self.place else own, value.expand(dims).numpy()), 0, dims)
