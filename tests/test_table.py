@@ -11,8 +11,9 @@ from torch import Tensor
 
 import rnndsl
 from rnndsl.checks.cell import Apply, Ref, Type
+from rnndsl.checks.definitions import definition
 from rnndsl.checks.dims import Dim
-from rnndsl.checks.prelude import body_of, definition
+from rnndsl.checks.prelude import body_of
 from rnndsl.checks.shapes.rules import RULES
 from rnndsl.functions import COMPOUNDS, ENTRIES, FUNCTIONS, OPERATIONS, compounds
 from tests.probe import applied, cell, needs_triton, probe

@@ -13,7 +13,7 @@ import sympy
 from sympy import Expr, Function, Integer
 
 from rnndsl.calculus.budget import raised
-from rnndsl.checks.prelude import definition
+from rnndsl.checks.definitions import definition
 from rnndsl.functions import ENTRIES
 from rnndsl.functions import Function as Row
 from rnndsl.syntax import ast

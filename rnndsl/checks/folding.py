@@ -4,9 +4,11 @@ import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from rnndsl.checks.cell import Apply, Expr, Number, Ref, walk
+from rnndsl.checks.cell import SCALAR, Apply, Expr, Number, Ref, walk
+from rnndsl.checks.definitions import definition
 from rnndsl.functions import COMPOUNDS
 from rnndsl.functions.numbers import NUMBERS
+from rnndsl.syntax import ast
 
 
 def fold(expr: Expr | None) -> float | complex | None:
@@ -26,12 +28,29 @@ def computed(expr: Expr | None, arguments: Mapping[str, float] = MappingProxyTyp
         return expr.value
     if isinstance(expr, Ref) and expr.role == "argument":
         return arguments.get(expr.name)
-    if isinstance(expr, Apply) and expr.op in COMPOUNDS:
-        from rnndsl.checks.prelude import written_out  # which types what it writes out, and so folds numbers
-
-        return computed(written_out(expr), arguments)
     function = NUMBERS[expr.op].number if isinstance(expr, Apply) and expr.op in NUMBERS else None
-    if not isinstance(expr, Apply) or function is None:
+    if not isinstance(expr, Apply) or (function is None and expr.op not in COMPOUNDS):
         return None
     args = [computed(a, arguments) for a in expr.args]
-    return float(function(*args)) if all(isinstance(a, float) for a in args) else None  # type: ignore[arg-type]
+    if not all(isinstance(a, float) for a in args):
+        return None
+    if function is None:
+        return computed(_of_scalars(definition(expr.op).body), dict(zip(COMPOUNDS[expr.op].parameters, args, strict=True)))  # type: ignore[arg-type]
+    return float(function(*args))  # type: ignore[arg-type]
+
+
+def _of_scalars(expr: ast.Expr) -> Expr:
+    """An expression of the prelude whose arguments are scalars."""
+    inner = tuple(_of_scalars(a) for a in ast.children(expr))
+    match expr:
+        case ast.Number(value=value):
+            return Number(value)
+        case ast.Name(id=name):
+            return Ref(name, "argument", SCALAR)
+        case ast.Prefix():
+            return Apply("neg", inner, SCALAR)
+        case ast.Call(function=function):
+            return Apply(function.id, inner, SCALAR)
+        case ast.Binary(op=op):
+            return Apply(op, inner, SCALAR)
+    raise AssertionError(expr)

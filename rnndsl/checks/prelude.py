@@ -3,19 +3,11 @@
 from functools import cache, lru_cache
 
 from rnndsl.checks.cell import Apply, Expr, Number, Ref, Type
+from rnndsl.checks.definitions import definition, source_of
 from rnndsl.checks.shapes.expressions import inlined
 from rnndsl.checks.shapes.scope import Scope
-from rnndsl.diagnostics import NOWHERE, Collector, Source, Span
+from rnndsl.diagnostics import NOWHERE, Collector, Span
 from rnndsl.functions import COMPOUNDS
-from rnndsl.syntax import ast
-from rnndsl.syntax.parser import parse
-
-
-@cache
-def definition(name: str) -> ast.FunctionDef:
-    """The line of a function."""
-    (function,) = parse(_source(name)).functions
-    return function
 
 
 def body_of(call: Apply) -> Expr:
@@ -31,14 +23,10 @@ def written_out(call: Apply) -> Expr:
     return _put(body_of(call), dict(zip(COMPOUNDS[call.op].parameters, call.args, strict=True)))
 
 
-def _source(name: str) -> Source:
-    return Source("prelude.rnn", COMPOUNDS[name].definition + "\n")
-
-
 @cache
 def _typed(name: str, types: tuple[Type, ...]) -> Expr:
     function = definition(name)
-    scope = Scope(function.name, {}, Collector(_source(name)))
+    scope = Scope(function.name, {}, Collector(source_of(name)))
     arguments = {p.id: Ref(p.id, "argument", t) for p, t in zip(function.parameters, types, strict=True)}
     return inlined(scope, function, dict(arguments), NOWHERE, None)
 
