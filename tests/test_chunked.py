@@ -14,13 +14,15 @@ from tests.random_affine import program as program_of
 from tests.zoo_cells import ZOO
 
 CHUNKED = {
-    "DeltaNet", "DeltaProduct", "GLA", "GatedDeltaNet", "HGRN2", "KDA", "LinearAttention", "MLSTM", "Mamba2", "RWKV6", "RWKV7", "RetNet", "Titans",
+    "DeltaNet", "DeltaProduct", "GLA", "GatedDeltaNet", "HGRN2", "KDA", "LinearAttention", "MLSTM", "Mamba2", "MesaNet", "RWKV6", "RWKV7", "RetNet",
+    "Titans",
 }  # fmt: skip
 REFUSED = {  # of those with a matrix state
     "FastWeights": "not all of its states are matrices",
     "Longhorn": "columns of a state decay apart from one another, as well as rows",
     "M2RNN": "its equations are not affine in its states",
     "Mamba": "columns of a state decay apart from one another, as well as rows",
+    "Mamba3": "its states are complex",
     "ManyLMU": "a state passes through a matrix that is not made of vectors",
     "RLS": "its equations are not affine in its states",
 }
@@ -38,7 +40,8 @@ def test_which_cells_have_the_form():
     assert {name for name, kernels in found.items() if kernels.chunks} == CHUNKED
     for name, reason in REFUSED.items():
         assert reason in found[name].unchunked.values(), name
-    assert not any(c.whole for kernels in found.values() for c in kernels.chunks.values())  # what reads the states is fused
+    whole = {name for name, kernels in found.items() if any(c.whole for c in kernels.chunks.values())}
+    assert whole == {"MesaNet"}  # what reads the states is fused, but for rounds of a loop
 
 
 @pytest.mark.filterwarnings("ignore:schedule")
@@ -48,7 +51,7 @@ def test_zoo(name):
     assert_agrees(Case(text, name, sizes_of(text, name), 2, 11, backend="torch", schedule="chunked"))
     layer = layer_of(text, name, sizes_of(text, name), schedule="chunked", backend="torch")
     layer(*random_inputs(layer, 2, 11))
-    assert [r.schedule for r in layer.solve_report() if r.schedule == "chunked"] == ["chunked"]
+    assert "chunked" in [r.schedule for r in layer.solve_report()]
 
 
 @pytest.mark.filterwarnings("ignore:schedule")
