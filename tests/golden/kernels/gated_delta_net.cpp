@@ -56,11 +56,11 @@ EXPORT void S_forward(const Call& call) {
             for (long i1 = 0; i1 < K_; ++i1) {
               const L Sd_in_2_ = L::fill(*(Sd_in_r_ + n0));
               const L S_1_2_ = L::load(S_1_r_ + i1 * EXTENT + i2);
-              // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+              // gated_delta_net.rnn:15  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
               const L Sd_ = Sd_in_2_ * S_1_2_;
               Sd_.store(Sd_kept_r_ + i1 * EXTENT + i2);
               const L k_2_ = L::fill(*(k_r_ + n0 * K_ + i1));
-              // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+              // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
               const L v_3_ = k_2_ * Sd_;
               v_sum_ = v_sum_ + v_3_;
             }
@@ -76,7 +76,7 @@ EXPORT void S_forward(const Call& call) {
             using L = typename decltype(tag)::type;
             const L S_in2_2_ = L::load_ahead(S_in2_r_ + n0 * V_ + start + i1, S_in2_.time * AHEAD);
             const L v_4_ = L::load(v_kept_r_ + i1);
-            // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+            // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
             const L v_2_ = S_in2_2_ - v_4_;
             v_2_.store(v_2_kept_r_ + i1);
           });
@@ -97,11 +97,11 @@ EXPORT void S_forward(const Call& call) {
               const L v_2_2_ = L::load(v_2_kept_r_ + i2);
               const L S_in_2_ = L::fill(*(S_in_r_ + n0));
               const L Sd_2_ = L::load(Sd_kept_r_ + i1 * EXTENT + i2);
-              // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+              // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
               const L S_2_ = Sd_2_ + S_in_2_ * (k_3_ * v_2_2_);
               S_2_.store(S_new_ + r * (K_ * EXTENT) + i1 * EXTENT + i2);
               const L y_read_0_2_ = L::fill(*(y_read_0_r_ + n0 * K_ + i1));
-              // gated_delta_net.rnn:15  output y = merge((W_q @ x) @ S[t])
+              // gated_delta_net.rnn:17  output y = merge((W_q @ x) @ S[t])
               const L v_5_ = y_read_0_2_ * S_2_;
               y_read_sum_ = y_read_sum_ + v_5_;
             }
@@ -114,7 +114,7 @@ EXPORT void S_forward(const Call& call) {
           over<T, EXTENT>([&](auto tag, long i1) INLINED {
             using L = typename decltype(tag)::type;
             const L y_read_2_ = L::load(y_read_kept_r_ + i1);
-            // gated_delta_net.rnn:15  output y = merge((W_q @ x) @ S[t])
+            // gated_delta_net.rnn:17  output y = merge((W_q @ x) @ S[t])
             y_read_2_.store_ahead(y_read_out_.at<T>(b + r, t) + n0 * V_ + start + i1, y_read_out_.time * AHEAD);
           });
         }
@@ -217,11 +217,11 @@ EXPORT void S_backward(const Call& call) {
               for (long i1 = 0; i1 < K_; ++i1) {
                 const L Sd_in_2_ = L::fill(*(Sd_in_r_ + n0));
                 const L S_1_2_ = L::load(S_1_r_ + i1 * EXTENT + i2);
-                // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+                // gated_delta_net.rnn:15  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
                 const L Sd_ = Sd_in_2_ * S_1_2_;
                 Sd_.store(Sd_kept_r_ + i1 * EXTENT + i2);
                 const L k_2_ = L::fill(*(k_r_ + n0 * K_ + i1));
-                // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+                // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
                 const L v_12_ = k_2_ * Sd_;
                 v_sum_ = v_sum_ + v_12_;
               }
@@ -237,7 +237,7 @@ EXPORT void S_backward(const Call& call) {
               using L = typename decltype(tag)::type;
               const L S_in2_2_ = L::load(S_in2_r_ + n0 * V_ + start + i1);
               const L v_13_ = L::load(v_kept_r_ + i1);
-              // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+              // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
               const L v_2_ = S_in2_2_ - v_13_;
               v_2_.store(v_2_kept_r_ + i1);
             });
@@ -255,7 +255,7 @@ EXPORT void S_backward(const Call& call) {
                 const L v_2_2_ = L::load(v_2_kept_r_ + i2);
                 const L S_in_2_ = L::fill(*(S_in_r_ + n0));
                 const L Sd_2_ = L::load(Sd_kept_r_ + i1 * EXTENT + i2);
-                // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+                // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
                 const L S_ = Sd_2_ + S_in_2_ * (k_3_ * v_2_2_);
                 S_.store(S_new_ + r * (K_ * EXTENT) + i1 * EXTENT + i2);
               });
@@ -286,22 +286,22 @@ EXPORT void S_backward(const Call& call) {
               for (long i1 = 0; i1 < K_; ++i1) {
                 const L Sd_in_2_ = L::fill(*(Sd_in_r_ + n0));
                 const L S_1_2_ = L::load(S_1_r_ + i1 * EXTENT + i2);
-                // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+                // gated_delta_net.rnn:15  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
                 const L Sd_ = Sd_in_2_ * S_1_2_;
                 Sd_.store(Sd_kept_r_ + i1 * EXTENT + i2);
                 const L k_2_ = L::fill(*(k_r_ + n0 * K_ + i1));
-                // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+                // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
                 const L v_12_ = k_2_ * Sd_;
                 v_sum_ = v_sum_ + v_12_;
                 const L d_y_read_2_ = L::load_ahead(d_y_read_r_ + n0 * V_ + start + i2, d_y_read_.time * AHEAD);
                 const L y_read_0_2_ = L::fill(*(y_read_0_r_ + n0 * K_ + i1));
                 const L d_S_1_next_2_ = L::load(d_S_1_next_r_ + i1 * EXTENT + i2);
                 const L d_S_2_ = L::load_ahead(d_S_r_ + n0 * (V_ * K_) + i1 * V_ + start + i2, d_S_.time * AHEAD);
-                // gated_delta_net.rnn:15  output y = merge((W_q @ x) @ S[t])
+                // gated_delta_net.rnn:17  output y = merge((W_q @ x) @ S[t])
                 const L v_4_ = d_S_1_next_2_ + d_S_2_ + d_y_read_2_ * y_read_0_2_;
                 v_4_.store(v_4_kept_r_ + i1 * EXTENT + i2);
                 const L S_in_3_ = L::fill(*(S_in_r_ + n0));
-                // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+                // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
                 const L v_6_ = v_4_ * S_in_3_;
                 v_6_.store(v_6_kept_r_ + i1 * EXTENT + i2);
                 const L v_14_ = v_6_ * k_2_;
@@ -322,13 +322,13 @@ EXPORT void S_backward(const Call& call) {
               using L = typename decltype(tag)::type;
               const L S_in2_2_ = L::load_ahead(S_in2_r_ + n0 * V_ + start + i1, S_in2_.time * AHEAD);
               const L v_13_ = L::load(v_kept_r_ + i1);
-              // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+              // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
               const L v_2_ = S_in2_2_ - v_13_;
               v_2_.store(v_2_kept_r_ + i1);
               const L v_8_2_ = L::load(v_8_kept_r_ + i1);
               const L v_9_ = -v_8_2_;
               v_9_.store(v_9_kept_r_ + i1);
-              // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+              // gated_delta_net.rnn:15  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
               v_8_2_.store_ahead(d_S_in2_.at<T>(b + r, t) + n0 * V_ + start + i1, d_S_in2_.time * AHEAD);
             });
           }
@@ -359,17 +359,17 @@ EXPORT void S_backward(const Call& call) {
                 using L = typename decltype(tag)::type;
                 const L k_3_ = L::fill(*(k_r_ + n0 * K_ + i1));
                 const L v_2_2_ = L::load(v_2_kept_r_ + i2);
-                // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+                // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
                 const L v_15_ = k_3_ * v_2_2_;
                 const L S_in_2_ = L::fill(*(S_in_r_ + n0));
                 const L Sd_2_ = L::load(Sd_kept_r_ + i1 * EXTENT + i2);
                 const L S_ = Sd_2_ + S_in_2_ * v_15_;
                 const L d_y_read_3_ = L::load_ahead(d_y_read_r_ + n0 * V_ + start + i2, d_y_read_.time * AHEAD);
-                // gated_delta_net.rnn:15  output y = merge((W_q @ x) @ S[t])
+                // gated_delta_net.rnn:17  output y = merge((W_q @ x) @ S[t])
                 const L v_16_ = d_y_read_3_ * S_;
                 *(v_3_kept_r_ + i1) += v_16_.sum();
                 const L v_4_2_ = L::load(v_4_kept_r_ + i1 * EXTENT + i2);
-                // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+                // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
                 const L v_17_ = v_4_2_ * v_15_;
                 *(v_5_kept_r_) += v_17_.sum();
                 const L v_6_2_ = L::load(v_6_kept_r_ + i1 * EXTENT + i2);
@@ -380,7 +380,7 @@ EXPORT void S_backward(const Call& call) {
                 *(v_10_kept_r_ + i1) += v_19_.sum();
                 const L v_20_ = v_4_2_ + v_9_2_ * k_3_;
                 const L S_1_3_ = L::load(S_1_r_ + i1 * EXTENT + i2);
-                // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+                // gated_delta_net.rnn:15  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
                 const L v_21_ = v_20_ * S_1_3_;
                 *(v_11_kept_r_) += v_21_.sum();
                 const L Sd_in_3_ = L::fill(*(Sd_in_r_ + n0));
@@ -398,7 +398,7 @@ EXPORT void S_backward(const Call& call) {
               using L = typename decltype(tag)::type;
               const L v_7_2_ = L::load(v_7_kept_r_ + i1);
               const L v_10_2_ = L::load(v_10_kept_r_ + i1);
-              // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+              // gated_delta_net.rnn:15  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
               const L d_k_2_ = v_7_2_ + v_10_2_;
               d_k_2_.store(d_k_parts_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * (N_ * K_) + n0 * K_ + i1);
               const L v_3_2_ = L::load(v_3_kept_r_ + i1);
@@ -412,7 +412,7 @@ EXPORT void S_backward(const Call& call) {
             over<T, 1>([&](auto tag, long i) INLINED {
               using L = typename decltype(tag)::type;
               const L v_11_2_ = L::fill(*(v_11_kept_r_));
-              // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+              // gated_delta_net.rnn:15  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
               v_11_2_.store(d_Sd_in_parts_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * N_ + n0);
               const L v_5_2_ = L::fill(*(v_5_kept_r_));
               v_5_2_.store(d_S_in_parts_ + (block * (call.batch * call.steps) + (b + r) * call.steps + t) * N_ + n0);
@@ -506,17 +506,17 @@ EXPORT void step(const Call& call) {
             using L = typename decltype(tag)::type;
             const L w_a_2_ = L::load(w_a_ + i0 * D_ + i1);
             const L x_2_ = L::load(x_r_ + i1);
-            // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+            // gated_delta_net.rnn:15  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
             const L v_11_ = w_a_2_ * x_2_;
             *(v_4_kept_r_ + i0) += v_11_.sum();
             const L w_b_2_ = L::load(w_b_ + i0 * D_ + i1);
-            // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+            // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
             const L v_12_ = w_b_2_ * x_2_;
             *(v_6_kept_r_ + i0) += v_12_.sum();
           });
         }
       }
-      // gated_delta_net.rnn:12  k = normalize(silu(W_k @ x))
+      // gated_delta_net.rnn:14  k = normalize(silu(W_k @ x))
       {
         constexpr long r = 0;
         const T* x_r_ = x_.at<const T>(b + r, t);
@@ -530,7 +530,7 @@ EXPORT void step(const Call& call) {
             total.store(W_k_x_kept_r_ + i0 * K_ + i1);
           });
       }
-      // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+      // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
       {
         constexpr long r = 0;
         const T* x_r_ = x_.at<const T>(b + r, t);
@@ -544,7 +544,7 @@ EXPORT void step(const Call& call) {
             total.store(W_v_x_kept_r_ + i0 * V_ + i1);
           });
       }
-      // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+      // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
       {
         constexpr long r = 0;
         const T* x_r_ = x_.at<const T>(b + r, t);
@@ -568,7 +568,7 @@ EXPORT void step(const Call& call) {
           over<T, K_>([&](auto tag, long i1) INLINED {
             using L = typename decltype(tag)::type;
             const L W_k_x_2_ = L::load(W_k_x_kept_r_ + i0 * K_ + i1);
-            // gated_delta_net.rnn:12  k = normalize(silu(W_k @ x))
+            // gated_delta_net.rnn:14  k = normalize(silu(W_k @ x))
             const L v_ = W_k_x_2_ * sigmoid(W_k_x_2_);
             v_.store(v_kept_r_ + i0 * K_ + i1);
             const L v_13_ = v_ * v_;
@@ -586,11 +586,11 @@ EXPORT void step(const Call& call) {
           using L = typename decltype(tag)::type;
           const L A_log_2_ = L::load(A_log_ + i0);
           const L v_4_2_ = L::load(v_4_kept_r_ + i0);
-          // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+          // gated_delta_net.rnn:15  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
           const L v_5_ = exp(-exp(A_log_2_) * softplus(v_4_2_));
           v_5_.store(v_5_kept_r_ + i0);
           const L v_6_2_ = L::load(v_6_kept_r_ + i0);
-          // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+          // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
           const L v_7_ = sigmoid(v_6_2_);
           v_7_.store(v_7_kept_r_ + i0);
         });
@@ -602,7 +602,7 @@ EXPORT void step(const Call& call) {
         over<T, N_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
           const L v_2_2_ = L::load(v_2_kept_r_ + i0);
-          // gated_delta_net.rnn:12  k = normalize(silu(W_k @ x))
+          // gated_delta_net.rnn:14  k = normalize(silu(W_k @ x))
           const L v_3_ = rsqrt(v_2_2_ + T(1e-12));
           v_3_.store(v_3_kept_r_ + i0);
         });
@@ -618,7 +618,7 @@ EXPORT void step(const Call& call) {
               using L = typename decltype(tag)::type;
               const L v_5_2_ = L::fill(*(v_5_kept_r_ + i0));
               const L S_1_2_ = L::load(S_1_r_ + i0 * (V_ * K_) + i1 * V_ + i2);
-              // gated_delta_net.rnn:13  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
+              // gated_delta_net.rnn:15  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
               const L Sd_ = v_5_2_ * S_1_2_;
               Sd_.store(Sd_kept_r_ + i0 * (V_ * K_) + i1 * V_ + i2);
             });
@@ -635,7 +635,7 @@ EXPORT void step(const Call& call) {
             using L = typename decltype(tag)::type;
             const L v_14_ = L::load(v_kept_r_ + i0 * K_ + i1);
             const L v_3_2_ = L::fill(*(v_3_kept_r_ + i0));
-            // gated_delta_net.rnn:12  k = normalize(silu(W_k @ x))
+            // gated_delta_net.rnn:14  k = normalize(silu(W_k @ x))
             const L k_ = v_14_ * v_3_2_;
             k_.store(k_kept_r_ + i0 * K_ + i1);
           });
@@ -653,7 +653,7 @@ EXPORT void step(const Call& call) {
               using L = typename decltype(tag)::type;
               const L k_2_ = L::fill(*(k_kept_r_ + i0 * K_ + i1));
               const L Sd_2_ = L::load(Sd_kept_r_ + i0 * (V_ * K_) + i1 * V_ + i2);
-              // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+              // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
               const L v_15_ = k_2_ * Sd_2_;
               (L::load(v_8_kept_r_ + i0 * V_ + i2) + v_15_).store(v_8_kept_r_ + i0 * V_ + i2);
             });
@@ -670,7 +670,7 @@ EXPORT void step(const Call& call) {
             using L = typename decltype(tag)::type;
             const L W_v_x_2_ = L::load(W_v_x_kept_r_ + i0 * V_ + i1);
             const L v_8_2_ = L::load(v_8_kept_r_ + i0 * V_ + i1);
-            // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+            // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
             const L v_9_ = W_v_x_2_ - v_8_2_;
             v_9_.store(v_9_kept_r_ + i0 * V_ + i1);
           });
@@ -693,7 +693,7 @@ EXPORT void step(const Call& call) {
               const L v_9_2_ = L::load(v_9_kept_r_ + i0 * V_ + i2);
               const L v_7_2_ = L::fill(*(v_7_kept_r_ + i0));
               const L Sd_3_ = L::load(Sd_kept_r_ + i0 * (V_ * K_) + i1 * V_ + i2);
-              // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+              // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
               const L S_2_ = Sd_3_ + v_7_2_ * (k_3_ * v_9_2_);
               S_2_.store(S_all_.at<T>(b + r, t) + i0 * (V_ * K_) + i1 * V_ + i2);
               const L W_q_x_2_ = L::fill(*(W_q_x_kept_r_ + i0 * K_ + i1));
@@ -709,7 +709,7 @@ EXPORT void step(const Call& call) {
         over<T, N_*V_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
           const L v_10_2_ = L::load(v_10_kept_r_ + i0);
-          // gated_delta_net.rnn:14  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
+          // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
           v_10_2_.store(y_out_.at<T>(b + r, t) + i0);
         });
       }

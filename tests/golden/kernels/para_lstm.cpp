@@ -50,21 +50,21 @@ EXPORT void c_h_forward(const Call& call) {
             const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + start + i0, W_x_product_.time * AHEAD);
             const L p_f_2_ = L::load(p_f_ + start + i0);
             const L c_1_2_ = L::load(c_1_r_ + start + i0);
-            // para_lstm.rnn:11  f = sigmoid(W_f @ x + a_f * h[t-1] + p_f * c[t-1])
+            // para_lstm.rnn:12  f = sigmoid(W_f @ x + a_f * h[t-1] + p_f * c[t-1])
             const L f_ = sigmoid(W_x_product_2_ + a_f_2_ * h_1_2_ + p_f_2_ * c_1_2_);
             const L a_z_2_ = L::load(a_z_ + start + i0);
             const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + start + i0, W_x_product_.time * AHEAD);
-            // para_lstm.rnn:12  z = tanh(W_z @ x + a_z * h[t-1])
+            // para_lstm.rnn:13  z = tanh(W_z @ x + a_z * h[t-1])
             const L z_ = tanh(W_x_product_3_ + a_z_2_ * h_1_2_);
-            // para_lstm.rnn:13  c[t] = f * c[t-1] + (1 - f) * z
+            // para_lstm.rnn:14  c[t] = f * c[t-1] + (1 - f) * z
             const L c_ = f_ * c_1_2_ + (T(1) - f_) * z_;
             c_.store_ahead(c_all_.at<T>(b + r, t) + start + i0, c_all_.time * AHEAD);
             const L a_o_2_ = L::load(a_o_ + start + i0);
             const L W_x_product_4_ = L::load_ahead(W_x_product_r_ + 2*H_ + start + i0, W_x_product_.time * AHEAD);
             const L p_o_2_ = L::load(p_o_ + start + i0);
-            // para_lstm.rnn:14  o = sigmoid(W_o @ x + a_o * h[t-1] + p_o * c[t])
+            // para_lstm.rnn:15  o = sigmoid(W_o @ x + a_o * h[t-1] + p_o * c[t])
             const L o_ = sigmoid(W_x_product_4_ + a_o_2_ * h_1_2_ + p_o_2_ * c_);
-            // para_lstm.rnn:15  h[t] = o * tanh(c[t])
+            // para_lstm.rnn:16  h[t] = o * tanh(c[t])
             const L h_ = o_ * tanh(c_);
             h_.store_ahead(h_all_.at<T>(b + r, t) + start + i0, h_all_.time * AHEAD);
           });
@@ -156,26 +156,26 @@ EXPORT void c_h_backward(const Call& call) {
             const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + start + i0, W_x_product_.time * AHEAD);
             const L p_f_2_ = L::load(p_f_ + start + i0);
             const L c_1_2_ = L::load_ahead(c_1_r_ + start + i0, c_all_.time * AHEAD);
-            // para_lstm.rnn:11  f = sigmoid(W_f @ x + a_f * h[t-1] + p_f * c[t-1])
+            // para_lstm.rnn:12  f = sigmoid(W_f @ x + a_f * h[t-1] + p_f * c[t-1])
             const L f_ = sigmoid(W_x_product_2_ + a_f_2_ * h_1_2_ + p_f_2_ * c_1_2_);
             const L a_z_2_ = L::load(a_z_ + start + i0);
             const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + start + i0, W_x_product_.time * AHEAD);
-            // para_lstm.rnn:12  z = tanh(W_z @ x + a_z * h[t-1])
+            // para_lstm.rnn:13  z = tanh(W_z @ x + a_z * h[t-1])
             const L z_ = tanh(W_x_product_3_ + a_z_2_ * h_1_2_);
-            // para_lstm.rnn:13  c[t] = f * c[t-1] + (1 - f) * z
+            // para_lstm.rnn:14  c[t] = f * c[t-1] + (1 - f) * z
             const L v_ = T(1) - f_;
             const L c_ = f_ * c_1_2_ + v_ * z_;
             const L a_o_2_ = L::load(a_o_ + start + i0);
             const L W_x_product_4_ = L::load_ahead(W_x_product_r_ + 2*H_ + start + i0, W_x_product_.time * AHEAD);
             const L p_o_2_ = L::load(p_o_ + start + i0);
-            // para_lstm.rnn:14  o = sigmoid(W_o @ x + a_o * h[t-1] + p_o * c[t])
+            // para_lstm.rnn:15  o = sigmoid(W_o @ x + a_o * h[t-1] + p_o * c[t])
             const L o_ = sigmoid(W_x_product_4_ + a_o_2_ * h_1_2_ + p_o_2_ * c_);
-            // para_lstm.rnn:15  h[t] = o * tanh(c[t])
+            // para_lstm.rnn:16  h[t] = o * tanh(c[t])
             const L v_2_ = tanh(c_);
             const L d_h_1_next_2_ = L::load(d_h_1_next_r_ + i0);
             const L d_h_2_ = L::load_ahead(d_h_r_ + start + i0, d_h_.time * AHEAD);
             const L v_3_ = d_h_1_next_2_ + d_h_2_;
-            // para_lstm.rnn:14  o = sigmoid(W_o @ x + a_o * h[t-1] + p_o * c[t])
+            // para_lstm.rnn:15  o = sigmoid(W_o @ x + a_o * h[t-1] + p_o * c[t])
             const L d_W_x_product_2_ = v_3_ * v_2_ * ((T(1) - o_) * o_);
             d_W_x_product_2_.store_ahead(d_W_x_product_.at<T>(b + r, t) + 2*H_ + start + i0, d_W_x_product_.time * AHEAD);
             const L d_p_o_2_ = d_W_x_product_2_ * c_;
@@ -185,12 +185,12 @@ EXPORT void c_h_backward(const Call& call) {
             const L d_c_1_next_2_ = L::load(d_c_1_next_r_ + i0);
             const L d_c_2_ = L::load_ahead(d_c_r_ + start + i0, d_c_.time * AHEAD);
             const L v_4_ = d_c_1_next_2_ + d_c_2_ + v_3_ * o_ * (T(1) - v_2_ * v_2_) + d_W_x_product_2_ * p_o_2_;
-            // para_lstm.rnn:12  z = tanh(W_z @ x + a_z * h[t-1])
+            // para_lstm.rnn:13  z = tanh(W_z @ x + a_z * h[t-1])
             const L d_W_x_product_3_ = v_4_ * v_ * (T(1) - z_ * z_);
             d_W_x_product_3_.store_ahead(d_W_x_product_.at<T>(b + r, t) + H_ + start + i0, d_W_x_product_.time * AHEAD);
             const L d_a_z_2_ = d_W_x_product_3_ * h_1_2_;
             (L::load(d_a_z_sum_ + i0) + d_a_z_2_).store(d_a_z_sum_ + i0);
-            // para_lstm.rnn:11  f = sigmoid(W_f @ x + a_f * h[t-1] + p_f * c[t-1])
+            // para_lstm.rnn:12  f = sigmoid(W_f @ x + a_f * h[t-1] + p_f * c[t-1])
             const L d_W_x_product_4_ = (v_4_ * c_1_2_ - v_4_ * z_) * (v_ * f_);
             d_W_x_product_4_.store_ahead(d_W_x_product_.at<T>(b + r, t) + start + i0, d_W_x_product_.time * AHEAD);
             const L d_p_f_2_ = d_W_x_product_4_ * c_1_2_;
@@ -280,19 +280,19 @@ EXPORT void step(const Call& call) {
     T* W_o_x_kept_ = memory.take<T>(ROWS * H_);
     T* x_rows_ = memory.take<T>(ROWS * D_);
     for (long t = 0; t < call.steps; ++t) {
-      // para_lstm.rnn:11  f = sigmoid(W_f @ x + a_f * h[t-1] + p_f * c[t-1])
+      // para_lstm.rnn:12  f = sigmoid(W_f @ x + a_f * h[t-1] + p_f * c[t-1])
       for (long r = 0; r < rows; ++r) {
         const T* x_r_ = x_.at<const T>(b + r, t);
         copy(x_r_, x_rows_ + r * D_, D_);
       }
       multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_f_, 1, D_, W_f_x_kept_, H_);
-      // para_lstm.rnn:12  z = tanh(W_z @ x + a_z * h[t-1])
+      // para_lstm.rnn:13  z = tanh(W_z @ x + a_z * h[t-1])
       for (long r = 0; r < rows; ++r) {
         const T* x_r_ = x_.at<const T>(b + r, t);
         copy(x_r_, x_rows_ + r * D_, D_);
       }
       multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_z_, 1, D_, W_z_x_kept_, H_);
-      // para_lstm.rnn:14  o = sigmoid(W_o @ x + a_o * h[t-1] + p_o * c[t])
+      // para_lstm.rnn:15  o = sigmoid(W_o @ x + a_o * h[t-1] + p_o * c[t])
       for (long r = 0; r < rows; ++r) {
         const T* x_r_ = x_.at<const T>(b + r, t);
         copy(x_r_, x_rows_ + r * D_, D_);
@@ -311,21 +311,21 @@ EXPORT void step(const Call& call) {
           const L W_f_x_2_ = L::load(W_f_x_kept_r_ + i0);
           const L p_f_2_ = L::load(p_f_ + i0);
           const L c_1_2_ = L::load(c_1_r_ + i0);
-          // para_lstm.rnn:11  f = sigmoid(W_f @ x + a_f * h[t-1] + p_f * c[t-1])
+          // para_lstm.rnn:12  f = sigmoid(W_f @ x + a_f * h[t-1] + p_f * c[t-1])
           const L f_ = sigmoid(W_f_x_2_ + a_f_2_ * h_1_2_ + p_f_2_ * c_1_2_);
           const L a_z_2_ = L::load(a_z_ + i0);
           const L W_z_x_2_ = L::load(W_z_x_kept_r_ + i0);
-          // para_lstm.rnn:12  z = tanh(W_z @ x + a_z * h[t-1])
+          // para_lstm.rnn:13  z = tanh(W_z @ x + a_z * h[t-1])
           const L z_ = tanh(W_z_x_2_ + a_z_2_ * h_1_2_);
-          // para_lstm.rnn:13  c[t] = f * c[t-1] + (1 - f) * z
+          // para_lstm.rnn:14  c[t] = f * c[t-1] + (1 - f) * z
           const L c_ = f_ * c_1_2_ + (T(1) - f_) * z_;
           c_.store(c_all_.at<T>(b + r, t) + i0);
           const L a_o_2_ = L::load(a_o_ + i0);
           const L W_o_x_2_ = L::load(W_o_x_kept_r_ + i0);
           const L p_o_2_ = L::load(p_o_ + i0);
-          // para_lstm.rnn:14  o = sigmoid(W_o @ x + a_o * h[t-1] + p_o * c[t])
+          // para_lstm.rnn:15  o = sigmoid(W_o @ x + a_o * h[t-1] + p_o * c[t])
           const L o_ = sigmoid(W_o_x_2_ + a_o_2_ * h_1_2_ + p_o_2_ * c_);
-          // para_lstm.rnn:15  h[t] = o * tanh(c[t])
+          // para_lstm.rnn:16  h[t] = o * tanh(c[t])
           const L h_ = o_ * tanh(c_);
           h_.store(h_all_.at<T>(b + r, t) + i0);
           h_.store(h_out_.at<T>(b + r, t) + i0);

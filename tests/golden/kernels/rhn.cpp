@@ -34,7 +34,7 @@ EXPORT void s_forward(const Call& call) {
     T* v_3_kept_ = memory.take<T>(ROWS * H_);
     T *v_2_2_kept_ = memory.take<T>(ROWS * H_), *v_2_2_next_ = memory.take<T>(ROWS * H_);
     for (long t = 0; t < call.steps; ++t) {
-      // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+      // rhn.rnn:14  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
       crew.rows(rows, [&](long r) {
         const T* s_1_r_ = old<T>(call, s_all_, s_first_, s_1_initial_, 1, b + r, t);
         T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
@@ -45,14 +45,14 @@ EXPORT void s_forward(const Call& call) {
           T* v_kept_r_ = v_kept_ + r * 1;
           over<T, 1>([&](auto tag, long i) INLINED {
             using L = typename decltype(tag)::type;
-            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+            // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L v_ = eq(L::fill(T(k_)), L::fill(T(1)));
             v_.store(v_kept_r_);
           });
         });
-        // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+        // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
         crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_panels_[(long(T(k_)) - 1)], R_t_v_2_kept_, H_, part, parts); });
-        // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+        // rhn.rnn:14  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
         crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_panels_[(long(T(k_)) - 1)], R_h_v_2_kept_, H_, part, parts); });
         crew.rows(rows, [&](long r) {
           T* v_kept_r_ = v_kept_ + r * 1;
@@ -65,12 +65,12 @@ EXPORT void s_forward(const Call& call) {
             const L v_4_ = L::fill(*(v_kept_r_));
             const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + i0, ahead(W_x_product_));
             const L R_t_v_2_2_ = L::load(R_t_v_2_kept_r_ + i0);
-            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+            // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L g_ = sigmoid(select(v_4_, W_x_product_2_, L::fill(T(0))) + R_t_v_2_2_);
             const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + i0, ahead(W_x_product_));
             const L R_h_v_2_2_ = L::load(R_h_v_2_kept_r_ + i0);
             const L v_2_2_2_ = L::load(v_2_2_kept_r_ + i0);
-            // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+            // rhn.rnn:14  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
             const L v_5_ = g_ * tanh(select(v_4_, W_x_product_3_, L::fill(T(0))) + R_h_v_2_2_) + (T(1) - g_) * v_2_2_2_;
             v_5_.store(v_2_2_next_ + r * H_ + i0);
           });
@@ -78,13 +78,13 @@ EXPORT void s_forward(const Call& call) {
         copy(v_2_2_next_, v_2_2_kept_, rows * H_);
       }
       copy(v_2_2_kept_, v_3_kept_, rows * H_);
-      // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+      // rhn.rnn:14  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
       crew.rows(rows, [&](long r) {
         T* v_3_kept_r_ = v_3_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
           const L v_3_2_ = L::load(v_3_kept_r_ + i0);
-          // rhn.rnn:15  s[t] = v
+          // rhn.rnn:16  s[t] = v
           v_3_2_.store_ahead(s_all_.at<T>(b + r, t) + i0, ahead(s_all_));
         });
       });
@@ -153,12 +153,12 @@ EXPORT void s_backward(const Call& call) {
           using L = typename decltype(tag)::type;
           const L d_s_1_next_2_ = L::load(d_s_1_next_r_ + i0);
           const L d_s_2_ = L::load_ahead(d_s_r_ + i0, ahead(d_s_));
-          // rhn.rnn:15  s[t] = v
+          // rhn.rnn:16  s[t] = v
           const L v_3_ = d_s_1_next_2_ + d_s_2_;
           v_3_.store(v_3_kept_r_ + i0);
         });
       });
-      // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+      // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
       crew.rows(rows, [&](long r) {
         const T* s_1_r_ = old<T>(call, s_all_, s_first_, s_1_initial_, 1, b + r, t);
         T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
@@ -170,14 +170,14 @@ EXPORT void s_backward(const Call& call) {
           T* v_kept_r_ = v_kept_ + r * 1;
           over<T, 1>([&](auto tag, long i) INLINED {
             using L = typename decltype(tag)::type;
-            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+            // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L v_ = eq(L::fill(T(k_)), L::fill(T(1)));
             v_.store(v_kept_r_);
           });
         });
-        // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+        // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
         crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_panels_[(long(T(k_)) - 1)], R_t_v_2_kept_, H_, part, parts); });
-        // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+        // rhn.rnn:14  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
         crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_panels_[(long(T(k_)) - 1)], R_h_v_2_kept_, H_, part, parts); });
         crew.rows(rows, [&](long r) {
           T* v_kept_r_ = v_kept_ + r * 1;
@@ -191,11 +191,11 @@ EXPORT void s_backward(const Call& call) {
             const L v_11_ = L::fill(*(v_kept_r_));
             const L W_x_product_2_ = L::load_ahead(W_x_product_r_ + i0, ahead(W_x_product_));
             const L R_t_v_2_2_ = L::load(R_t_v_2_kept_r_ + i0);
-            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+            // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L g_ = sigmoid(select(v_11_, W_x_product_2_, L::fill(T(0))) + R_t_v_2_2_);
             const L W_x_product_3_ = L::load_ahead(W_x_product_r_ + H_ + i0, ahead(W_x_product_));
             const L R_h_v_2_2_ = L::load(R_h_v_2_kept_r_ + i0);
-            // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+            // rhn.rnn:14  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
             const L v_2_ = T(1) - g_;
             v_2_.store(v_2_kept_r_ + i0);
             const L v_2_2_2_ = L::load(v_2_2_kept_r_ + i0);
@@ -218,7 +218,7 @@ EXPORT void s_backward(const Call& call) {
           T* v_kept_r_ = v_kept_ + r * 1;
           over<T, 1>([&](auto tag, long i) INLINED {
             using L = typename decltype(tag)::type;
-            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+            // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L v_ = eq(L::fill(T(k_)), L::fill(T(1)));
             v_.store(v_kept_r_);
           });
@@ -228,14 +228,14 @@ EXPORT void s_backward(const Call& call) {
           over<T, H_>([&](auto tag, long i0) INLINED {
             using L = typename decltype(tag)::type;
             const L v_2_2_3_ = L::load(v_2_2_kept_r_ + i0);
-            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+            // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             v_2_2_3_.store_ahead(right0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, ahead(right0_));
             v_2_2_3_.store_ahead(right1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, ahead(right1_));
           });
         });
-        // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+        // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
         crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_panels_[(long(T(k_)) - 1)], R_t_v_2_kept_, H_, part, parts); });
-        // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+        // rhn.rnn:14  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
         crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_panels_[(long(T(k_)) - 1)], R_h_v_2_kept_, H_, part, parts); });
         crew.rows(rows, [&](long r) {
           T* v_kept_r_ = v_kept_ + r * 1;
@@ -252,11 +252,11 @@ EXPORT void s_backward(const Call& call) {
             const L v_13_ = L::fill(*(v_kept_r_));
             const L W_x_product_4_ = L::load_ahead(W_x_product_r_ + i0, ahead(W_x_product_));
             const L R_t_v_2_3_ = L::load(R_t_v_2_kept_r_ + i0);
-            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+            // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L g_ = sigmoid(select(v_13_, W_x_product_4_, L::fill(T(0))) + R_t_v_2_3_);
             const L W_x_product_5_ = L::load_ahead(W_x_product_r_ + H_ + i0, ahead(W_x_product_));
             const L R_h_v_2_3_ = L::load(R_h_v_2_kept_r_ + i0);
-            // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+            // rhn.rnn:14  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
             const L v_14_ = tanh(select(v_13_, W_x_product_5_, L::fill(T(0))) + R_h_v_2_3_);
             const L v_2_ = T(1) - g_;
             v_2_.store(v_2_kept_r_ + i0);
@@ -267,7 +267,7 @@ EXPORT void s_backward(const Call& call) {
             v_4_.store_ahead(left0_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, ahead(left0_));
             const L v_15_ = select(v_13_, v_4_, L::fill(T(0)));
             (L::load(v_9_kept_ + r * H_ + i0) + v_15_).store(v_9_kept_ + r * H_ + i0);
-            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+            // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L v_5_ = (v_10_2_ * v_14_ - v_10_2_ * v_2_2_4_) * (v_2_ * g_);
             v_5_.store(v_5_kept_r_ + i0);
             v_5_.store_ahead(left1_.at<T>(b + r, t) + (k_ - 1) * H_ + i0, ahead(left1_));
@@ -275,9 +275,9 @@ EXPORT void s_backward(const Call& call) {
             (L::load(v_8_kept_ + r * H_ + i0) + v_16_).store(v_8_kept_ + r * H_ + i0);
           });
         });
-        // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+        // rhn.rnn:14  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
         crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_4_kept_, H_, R_h_panels_2_[(long(T(k_)) - 1)], R_h_d_kept_, H_, part, parts); });
-        // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+        // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
         crew.each([&](long part, long parts) { multiply<T, H_, H_>(rows, v_5_kept_, H_, R_t_panels_2_[(long(T(k_)) - 1)], R_t_d_kept_, H_, part, parts); });
         crew.rows(rows, [&](long r) {
           T* v_10_kept_r_ = v_10_kept_ + r * H_;
@@ -290,7 +290,7 @@ EXPORT void s_backward(const Call& call) {
             const L v_2_3_ = L::load(v_2_kept_r_ + i0);
             const L R_h_d_2_ = L::load(R_h_d_kept_r_ + i0);
             const L R_t_d_2_ = L::load(R_t_d_kept_r_ + i0);
-            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+            // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L v_17_ = v_10_3_ * v_2_3_ + R_h_d_2_ + R_t_d_2_;
             v_17_.store(v_10_next_ + r * H_ + i0);
           });
@@ -298,9 +298,9 @@ EXPORT void s_backward(const Call& call) {
         copy(v_10_next_, v_10_kept_, rows * H_);
       }
       copy(v_10_kept_, v_7_kept_, rows * H_);
-      // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-      // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
-      // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+      // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+      // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+      // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
       crew.rows(rows, [&](long r) {
         T* v_8_kept_r_ = v_8_kept_ + r * H_;
         T* v_9_kept_r_ = v_9_kept_ + r * H_;
@@ -308,7 +308,7 @@ EXPORT void s_backward(const Call& call) {
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
           const L v_8_2_ = L::load(v_8_kept_r_ + i0);
-          // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+          // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
           v_8_2_.store_ahead(d_W_x_product_.at<T>(b + r, t) + i0, ahead(d_W_x_product_));
           const L v_9_2_ = L::load(v_9_kept_r_ + i0);
           v_9_2_.store_ahead(d_W_x_product_.at<T>(b + r, t) + H_ + i0, ahead(d_W_x_product_));
@@ -371,19 +371,19 @@ EXPORT void step(const Call& call) {
     T *v_2_2_kept_ = memory.take<T>(ROWS * H_), *v_2_2_next_ = memory.take<T>(ROWS * H_);
     T* x_rows_ = memory.take<T>(ROWS * D_);
     for (long t = 0; t < call.steps; ++t) {
-      // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+      // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
       for (long r = 0; r < rows; ++r) {
         const T* x_r_ = x_.at<const T>(b + r, t);
         copy(x_r_, x_rows_ + r * D_, D_);
       }
       multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_t_, 1, D_, W_t_x_kept_, H_);
-      // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+      // rhn.rnn:14  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
       for (long r = 0; r < rows; ++r) {
         const T* x_r_ = x_.at<const T>(b + r, t);
         copy(x_r_, x_rows_ + r * D_, D_);
       }
       multiply_plain<T, D_, H_>(rows, x_rows_, D_, W_h_, 1, D_, W_h_x_kept_, H_);
-      // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+      // rhn.rnn:14  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
       for (long r = 0; r < rows; ++r) {
         const T* s_1_r_ = old<T>(call, s_all_, s_first_, s_1_initial_, 1, b + r, t);
         T* v_2_2_kept_r_ = v_2_2_kept_ + r * H_;
@@ -394,14 +394,14 @@ EXPORT void step(const Call& call) {
           T* v_kept_r_ = v_kept_ + r * 1;
           over<T, 1>([&](auto tag, long i) INLINED {
             using L = typename decltype(tag)::type;
-            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+            // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L v_ = eq(L::fill(T(k_)), L::fill(T(1)));
             v_.store(v_kept_r_);
           });
         }
-        // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+        // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
         multiply_plain<T, H_, H_>(rows, v_2_2_kept_, H_, R_t_ + (long(T(k_)) - 1) * (H_ * H_), 1, H_, R_t_v_2_kept_, H_);
-        // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+        // rhn.rnn:14  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
         multiply_plain<T, H_, H_>(rows, v_2_2_kept_, H_, R_h_ + (long(T(k_)) - 1) * (H_ * H_), 1, H_, R_h_v_2_kept_, H_);
         for (long r = 0; r < rows; ++r) {
           T* v_kept_r_ = v_kept_ + r * 1;
@@ -415,12 +415,12 @@ EXPORT void step(const Call& call) {
             const L v_4_ = L::fill(*(v_kept_r_));
             const L W_t_x_2_ = L::load(W_t_x_kept_r_ + i0);
             const L R_t_v_2_2_ = L::load(R_t_v_2_kept_r_ + i0);
-            // rhn.rnn:12  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
+            // rhn.rnn:13  g = sigmoid(where(k == 1, W_t @ x, 0) + R_t[k] @ v)
             const L g_ = sigmoid(select(v_4_, W_t_x_2_, L::fill(T(0))) + R_t_v_2_2_);
             const L W_h_x_2_ = L::load(W_h_x_kept_r_ + i0);
             const L R_h_v_2_2_ = L::load(R_h_v_2_kept_r_ + i0);
             const L v_2_2_2_ = L::load(v_2_2_kept_r_ + i0);
-            // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+            // rhn.rnn:14  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
             const L v_5_ = g_ * tanh(select(v_4_, W_h_x_2_, L::fill(T(0))) + R_h_v_2_2_) + (T(1) - g_) * v_2_2_2_;
             v_5_.store(v_2_2_next_ + r * H_ + i0);
           });
@@ -428,13 +428,13 @@ EXPORT void step(const Call& call) {
         copy(v_2_2_next_, v_2_2_kept_, rows * H_);
       }
       copy(v_2_2_kept_, v_3_kept_, rows * H_);
-      // rhn.rnn:13  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
+      // rhn.rnn:14  v = g * tanh(where(k == 1, W_h @ x, 0) + R_h[k] @ v) + (1 - g) * v
       for (long r = 0; r < rows; ++r) {
         T* v_3_kept_r_ = v_3_kept_ + r * H_;
         over<T, H_>([&](auto tag, long i0) INLINED {
           using L = typename decltype(tag)::type;
           const L v_3_2_ = L::load(v_3_kept_r_ + i0);
-          // rhn.rnn:15  s[t] = v
+          // rhn.rnn:16  s[t] = v
           v_3_2_.store(s_all_.at<T>(b + r, t) + i0);
           v_3_2_.store(s_out_.at<T>(b + r, t) + i0);
         });
