@@ -342,14 +342,14 @@ def test_dtypes():
 
 @pytest.mark.parametrize("backend", KERNELS)
 def test_forward_step_and_compiled_agree(backend):
-    layer = leaky(backend=backend)
-    layer.tau = torch.tensor([1e-5, 0.3, 1.0, 50.0])
-    y, _ = layer(X)
-    torch.testing.assert_close(torch.compile(layer, fullgraph=True, backend="aot_eager")(X)[0], y)
+    layer, x = leaky(backend=backend, dtype=torch.float64), X.double()
+    layer.tau = torch.tensor([1e-5, 0.3, 1.0, 50.0], dtype=torch.float64)
+    y, _ = layer(x)
+    torch.testing.assert_close(torch.compile(layer, fullgraph=True, backend="aot_eager")(x)[0], y)
     with torch.no_grad():
         state, found = None, []
         for t in range(5):
-            z, state = layer.step(X[:, t], state)
+            z, state = layer.step(x[:, t], state)
             found.append(z)
     torch.testing.assert_close(torch.stack(found, 1), y.detach())
 
