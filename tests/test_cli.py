@@ -123,6 +123,17 @@ def test_a_file_without_permission_is_misuse(folder, capsys):
     assert "permission denied" in capsys.readouterr().err
 
 
+def test_a_link_to_nothing_is_not_its_own_correction(folder, capsys):
+    (folder / "goof.rnn").symlink_to("nowhere.rnn")
+    assert run("check", "goof.rnn") == 2
+    assert capsys.readouterr().err == "rnndsl: goof.rnn: no such file or directory; did you mean good.rnn?\n"
+
+
+def test_without_arguments_all_of_the_help_is_shown(capsys):
+    assert run() == 2
+    assert "rnndsl new my_cell" in capsys.readouterr().err
+
+
 def test_a_missing_file_hides_no_error(folder, capsys):
     assert run("check", "missing.rnn", "wrong.rnn") == 2
     err = capsys.readouterr().err

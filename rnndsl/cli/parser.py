@@ -26,6 +26,7 @@ from rnndsl.cli import (
     verify,
     zoo,
 )
+from rnndsl.cli.status import MISUSE
 from rnndsl.cli.terminal import width
 from rnndsl.version import VERSION
 
@@ -56,7 +57,10 @@ class _Parser(argparse.ArgumentParser):
     _commands: dict[str, "_Parser"] | None = None  # of the main parser
 
     def parse_args(self, arguments: Any = None, namespace: Any = None) -> Any:
-        """Refuses what no command understands, with the usage of the command that was given it."""
+        """Refuses what no command understands, with the usage of the command that was given it; without any arguments, with all of the help."""
+        if self._commands and not (sys.argv[1:] if arguments is None else arguments):
+            self.print_help(sys.stderr)
+            self.exit(MISUSE)
         options, unknown = self.parse_known_args(arguments, namespace)
         if unknown:
             command = (self._commands or {}).get(getattr(options, "command", ""), self)

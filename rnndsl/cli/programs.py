@@ -45,7 +45,7 @@ def _beside(path: Path) -> str:
     """The program in the same folder whose name is most like one that is not there."""
     from difflib import get_close_matches
 
-    names = {p.stem: p.name for p in path.parent.glob("*.rnn")}
+    names = {p.stem: p.name for p in path.parent.glob("*.rnn") if p.exists()}
     near = get_close_matches(path.stem, names, n=1)
     return f"; did you mean {path.with_name(names[near[0]])}?" if near else ""
 

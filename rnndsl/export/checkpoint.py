@@ -18,7 +18,8 @@ def load_weights(layer: Any, path: str | Path) -> None:
     except OSError:
         raise
     except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as e:
-        raise Unfit(f"{path}: no file of weights as torch.save(layer.state_dict(), …) writes one: {str(e).splitlines()[0] if str(e) else type(e).__name__}") from None
+        why = "" if isinstance(e, pickle.UnpicklingError) or not str(e) else f": {str(e).splitlines()[0]}"  # PyTorch's words for a pickle advise to run it
+        raise Unfit(f"{path}: no file of weights as torch.save(layer.state_dict(), …) writes one{why}") from None
     if not isinstance(given, dict) or not given or not all(isinstance(n, str) and isinstance(t, Tensor) for n, t in given.items()):
         raise Unfit(f"{path}: expected a state_dict, tensors by name, got {_kind(given)}; write one by torch.save(layer.state_dict(), …)")
     wanted = layer.state_dict()
