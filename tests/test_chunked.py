@@ -290,6 +290,24 @@ def test_lengths(batch, steps):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:schedule")
+@pytest.mark.parametrize("name", ["GatedDeltaNet", "GLA", "Titans"])
+def test_many_gradients_at_once(name):
+    """As `torch.autograd.functional.jacobian(vectorize=True)` asks for them, of one result alone too."""
+    found = []
+    for backend in ("reference", "torch"):
+        torch.manual_seed(0)
+        layer = layer_of(ZOO[name].text, name, sizes_of(ZOO[name].text, name), backend=backend, schedule="chunked")
+        of = [*random_inputs(layer, 2, 5), *layer.parameters()]
+        y, state = layer(*of[: len(layer._inputs)])
+        for results in ([y], [*state], [y, *state]):
+            seeds = [torch.stack([r.detach(), torch.ones_like(r)]) for r in results]
+            grads = torch.autograd.grad(results, of, seeds, is_grads_batched=True, retain_graph=True, allow_unused=True)
+            found.append([t.new_zeros((2, *t.shape)) if g is None else g for g, t in zip(grads, of, strict=True)])
+    for one, other in zip(found[:3], found[3:], strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_derivatives_of_every_kind():
     layer = layer_of(ZOO["GatedDeltaNet"].text, "GatedDeltaNet", {"D": 2, "N": 2, "K": 2, "V": 3}, backend="torch", schedule="chunked")
     (x,) = random_inputs(layer, 2, 4)

@@ -253,3 +253,23 @@ def over_grads(rule: Callable[..., tuple[tuple[Tensor, ...], Any]], *arguments: 
             found, _ = rule(VmapInfo(lengths[0], "error"), axes, *given)
             return [torch._add_batch_dim(o, 0, level) for o in found]
     raise RuntimeError("a tensor of torch.autograd.grad(is_grads_batched=True) was used after that call")
+
+
+def one_by_one(backward: Callable[..., tuple]) -> Callable[..., tuple]:
+    """The `backward` of an autograd Function, called for each gradient of `torch.autograd.grad(is_grads_batched=True)` alone: PyTorch's older vmap lacks
+    some of the operations that it is made of."""
+
+    @functools.wraps(backward)
+    def looped(ctx: Any, *grads: Tensor | None) -> tuple:
+        if not any(g is not None and torch._C._functorch.is_legacy_batchedtensor(g) for g in grads):
+            return backward(ctx, *grads)
+        there: list[bool] = []
+
+        def rule(info: Any, axes: tuple, *grads: Any) -> tuple[tuple[Tensor, ...], Any]:
+            each = [backward(ctx, *(g if axis is None else g[i] for g, axis in zip(grads, axes, strict=True))) for i in range(info.batch_size)]
+            there[:] = [o is not None for o in each[0]]
+            return tuple(torch.stack([o[n] for o in each]) for n, here in enumerate(there) if here), None
+
+        return tuple(_put(over_grads(rule, *grads), there))
+
+    return looped

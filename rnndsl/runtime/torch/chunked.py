@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from rnndsl.runtime.call import Call
-from rnndsl.runtime.rules import pulled_back
+from rnndsl.runtime.rules import one_by_one, pulled_back
 
 _LONGEST = 64  # steps of a chunk
 Pair = tuple[Tensor, Tensor]  # of what reads states, and of what is known
@@ -404,6 +404,7 @@ class Halves(torch.autograd.Function):
         return (*found, *chain.from_iterable(split), *across)
 
     @staticmethod
+    @one_by_one
     def backward(ctx: Any, dp: Tensor, _: Tensor, *given: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         count, sizes = ctx.count, ctx.sizes
         n = len(sizes)
@@ -452,6 +453,7 @@ class Chained(torch.autograd.Function):
         return starts, here
 
     @staticmethod
+    @one_by_one
     def backward(ctx: Any, dstarts: Tensor, dlast: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         step, starts = ctx.saved_tensors
         grads, dfirst = Chained.apply(dstarts, step, dlast, not ctx.back)
@@ -493,6 +495,7 @@ class Solved(torch.autograd.Function):
         return x, y
 
     @staticmethod
+    @one_by_one
     def backward(ctx: Any, dx: Tensor, dy: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         A, x, y = ctx.saved_tensors
         if torch.is_grad_enabled():  # gradients of gradients
@@ -552,6 +555,7 @@ class Assembled(torch.autograd.Function):
         return tuple(to.reshape(M, C * to.shape[2], C * to.shape[4]) for group in whole for to in group)
 
     @staticmethod
+    @one_by_one
     def backward(ctx: Any, *grads: Tensor) -> tuple:  # type: ignore[override]
         M, C, rows, columns = ctx.sizes
         n = len(columns)
