@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.autograd.graph import saved_tensors_hooks
 
 import rnndsl
 from rnndsl.runtime import build, recurrence
@@ -64,6 +65,15 @@ def test_saved_products_are_those_that_are_computed_again(name, monkeypatch):
     again = results(layer, x, reset)
     assert not any(k.saves for k in recurrence._known.values())
     assert all(torch.equal(a, b) for one, other in zip(saving, again, strict=True) for a, b in zip(one, other, strict=True))
+
+
+def test_saved_products_may_come_back_laid_out_otherwise():
+    """As hooks of saved tensors may return them."""
+    layer, x = layer_of("LSTM", D=5, H=40), torch.randn(3, 7, 5)
+    right = results(layer, x)
+    with saved_tensors_hooks(lambda t: t.detach(), lambda t: torch.stack([t, t], -1)[..., 0]):
+        found = results(layer, x)
+    assert all(torch.equal(a, b) for one, other in zip(found, right, strict=True) for a, b in zip(one, other, strict=True))
 
 
 def test_short_sums_are_computed_again():

@@ -59,6 +59,9 @@ def test_gradients(every):
     (grad,) = torch.autograd.grad(ours(x.detach(), matrix, bias).sum(), (matrix,))
     assert every == [(10, 3, 4), (4, 10, 3)]  # none whose gradient nobody wants
     torch.testing.assert_close(grad, x.detach().sum((0, 1)).expand(4, 3))
+    y = ours(x.detach(), matrix, bias)
+    (both,) = torch.autograd.grad(y, matrix, torch.stack([torch.ones_like(y), torch.zeros_like(y)]), is_grads_batched=True)
+    torch.testing.assert_close(both, torch.stack([grad, 0 * grad]))
 
 
 def test_others_are_for_pytorch(every):

@@ -208,7 +208,7 @@ class Compiled:
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
         loaded, first, steps = self.loaded, call.first, call.steps
-        sequences, saved = sequences[: loaded.kernel.kept], sequences[loaded.kernel.kept :]
+        sequences, saved = sequences[: loaded.kernel.kept], [rows(s, 2) for s in sequences[loaded.kernel.kept :]]  # a hook of saved tensors may lay them otherwise
         narrow, counts, call = call.streams, (len(call.streams), len(call.statics)), self._widened(call)
         batch, work = values_of(first, loaded.kernel.lags)
         kept, arrays = _given(call, self.dtype)

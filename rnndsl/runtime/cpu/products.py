@@ -55,7 +55,8 @@ def _is_plain(*tensors: Tensor) -> bool:
     first = tensors[0]
     if first.dtype not in TYPES or any(type(t) not in (Tensor, Parameter) or not t.is_cpu or t.layout != torch.strided or t.dtype != first.dtype for t in tensors):
         return False
-    transformed = torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+    batched = torch._C._functorch.is_legacy_batchedtensor  # of `torch.autograd.grad(is_grads_batched=True)`
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0 or any(map(batched, tensors))
     return not (transformed or torch._C._len_torch_dispatch_stack() or torch.jit.is_tracing())
 
 
