@@ -11,7 +11,7 @@ from rnndsl.runtime.dtypes import cast_to
 from rnndsl.runtime.memory import require_readable, rows
 from rnndsl.runtime.ops import lagged
 from rnndsl.runtime.triton.channels import Access, Channels, zeros_or_empty
-from rnndsl.runtime.triton.interpreter import meanings_given_once
+from rnndsl.runtime.triton.interpreter import found_once
 from rnndsl.tiles import SEQUENTIAL, Tiles
 
 REPORT = 5  # values that a program reports: chunks, rounds, most rounds of a chunk, chunks run step by step, largest residual
@@ -150,5 +150,5 @@ def launch(kernel: Any, programs: int, given: list[Any], like: Tensor, **setting
     for t in given:
         if isinstance(t, Tensor):
             require_readable(t, _TYPES, like.device)
-    with torch.cuda.device_of(like) if like.is_cuda else meanings_given_once():
+    with torch.cuda.device_of(like) if like.is_cuda else found_once():
         kernel[(programs,)](*given, enable_fp_fusion=True, **settings)
