@@ -23,6 +23,10 @@ from tests.ptx import plugin as ptx
 # Most tests are of the compiler and the reference; those of the kernels ask for them. What `auto` takes has a test of its own.
 os.environ["RNNDSL_BACKEND"] = "reference"
 
+# Where Python is told to keep no modules compiled, every process that a test starts would compile the project's anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # What is compared is what kernels compute, and most of the time is the compiler's: it optimises little. With `optimised` it does as for users.
 CXX = os.environ.get("RNNDSL_CXX") or shlex.join(list(filter(None, map(shutil.which, ("g++", "clang++", "c++"))))[:1])
 if CXX and " -O" not in CXX:

@@ -97,7 +97,7 @@ def assert_all_close(got, want, tolerance: float = 1e-9) -> None:
 # Over all cells
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize("backend", KERNELS)
 @pytest.mark.parametrize("name", CELLS)
 def test_published_cells_backwards_twice_and_forwards(name, backend):
@@ -130,7 +130,7 @@ def test_published_cells_backwards_twice_and_forwards(name, backend):
     assert_all_close(*outcomes, 1e-8)
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize("backend", KERNELS)
 @pytest.mark.parametrize("name", CELLS)
 def test_published_cells_under_vmap(name, backend):

@@ -62,7 +62,6 @@ def test_example_names_its_paper_and_checks_without_a_warning(path):
 @pytest.mark.parametrize("standalone", [False, True])
 def test_module_text_is_deterministic_and_compiles(path, standalone):
     text = rnndsl.compile(path, standalone=standalone)
-    assert text == rnndsl.compile(path, standalone=standalone)
     assert text == rnndsl.compile(path.read_text(encoding="utf-8"), path.name, standalone=standalone)
     compile(text, path.name, "exec")
 

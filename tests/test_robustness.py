@@ -117,7 +117,7 @@ def test_work_is_linear(unit):
         return calls(lambda: api.check(text))
 
     work(10)
-    assert work(2400) < 10 * work(300)
+    assert work(1200) < 10 * work(150)
 
 
 # Bytes
@@ -218,10 +218,9 @@ def test_names_never_clash(role):
         import keyword
 
         refused = CONSTRUCTOR_ARGUMENTS | {n for n in NAMES if keyword.iskeyword(n) or n.startswith("__")}
-    for name in sorted({*NAMES, *refused}):
-        errors = codes(cell_with(role, [name]))
-        assert bool(errors) == (name in refused), (name, errors)
-        assert set(errors) <= {"attribute-clash", "constructor-name"}
+    for name in sorted(refused):
+        assert set(codes(cell_with(role, [name]))) in ({"attribute-clash"}, {"constructor-name"}), name
+    assert codes(cell_with(role, sorted({*NAMES} - refused))) == []
     names = [n for n in NAMES if n not in refused][:60]
     plain = [f"plain{i:03d}" for i in range(len(names))]
     got, expected = run(cell_with(role, names), role, names), run(cell_with(role, plain), role, plain)
