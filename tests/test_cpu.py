@@ -263,10 +263,11 @@ def test_second_derivatives_are_right(name):
     assert torch.autograd.gradgradcheck(run, (x, *params))
 
 
-@pytest.mark.parametrize("name", ["para_gru", "lru", "gru"])
-def test_torch_compile_without_graph_breaks(name):
+@pytest.mark.parametrize(("name", "sizes"), [("para_gru", {}), ("lru", {}), ("gru", {}), ("gru", {"H": 40})])
+def test_torch_compile_without_graph_breaks(name, sizes):
+    """Also where products of the forward pass are saved, as those of 40 terms are."""
     text, cell = example(name)
-    layer = layer_of(text, cell, sizes_of(text, cell), backend="cpu", dtype=torch.float32)
+    layer = layer_of(text, cell, sizes_of(text, cell) | sizes, backend="cpu", dtype=torch.float32)
     (x,) = random_inputs(layer, 2, 5)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     want, _ = layer(x)

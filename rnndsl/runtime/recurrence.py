@@ -169,9 +169,9 @@ def _differentiated(tensors: Iterable[Tensor | None]) -> bool:
 
 def _of_forward(
     key: str, streams: list[Tensor], statics: list[Tensor], first: list[Tensor], initial: list[Tensor], reset: Tensor | None, steps: int,
-    guess: list[Tensor] | None = None,
+    guess: list[Tensor] | None = None, saving: bool = False,
 ) -> tuple:  # fmt: skip
-    """Arguments of the op as its rules take them."""
+    """Arguments of the op as its rules take them, which save whatever there is to save. Graphs that autograd has traced say `saving` themselves."""
     groups = (streams, statics, first, initial)
     return _site(key, groups, steps), reset, *itertools.chain(*groups, guess or ())
 
