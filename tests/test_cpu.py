@@ -263,7 +263,7 @@ def test_second_derivatives_are_right(name):
     assert torch.autograd.gradgradcheck(run, (x, *params))
 
 
-@pytest.mark.parametrize(("name", "sizes"), [("para_gru", {}), ("lru", {}), ("gru", {}), ("gru", {"H": 40})])
+@pytest.mark.parametrize(("name", "sizes"), [("para_gru", {}), ("lru", {}), ("gru", {"H": 40})])
 def test_torch_compile_without_graph_breaks(name, sizes):
     """Also where products of the forward pass are saved, as those of 40 terms are."""
     text, cell = example(name)
