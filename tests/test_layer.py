@@ -124,6 +124,14 @@ def test_a_default_may_be_made_by_functions():
     assert (layer.a, layer.b) == (4, 0)
 
 
+def test_a_size_that_others_make_may_be_an_argument():
+    text = "def centred(v, n) = v - dot(v, ones(n)) / n * ones(n)\ncell A(D):\n  input x: [2*D]\n  output y = centred(x, 2 * D), z = centred(concat(x, x), D + 3 * D)\n"
+    x = torch.randn(1, 1, 4)
+    y, _ = rnndsl.load(text).A(D=2)(x)
+    torch.testing.assert_close(y.y, x - x.mean(-1, keepdim=True))
+    assert y.z.shape == (1, 1, 8)
+
+
 def test_an_accent_is_part_of_a_fields_name():
     cls = rnndsl.load("cell A(D):\n  input x: [D]\n  state h\u0303: [D]\n  h\u0303[t] = x\n  output h\u0303\n").A
     assert cls.State._fields == ("h\u0303",)

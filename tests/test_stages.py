@@ -106,6 +106,20 @@ def test_scalars_that_become_vectors_one_after_the_other():
     assert_agrees(Case(text, "C", {"H": 2}, 2, 3, backend="reference"))
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "  a = 0\n  repeat k in 3..L:\n    a = a + x * k\n  end\n",  # no round: what was before has no steps
+        "  a = 0\n  repeat k in 1..3:\n    b = x * k\n    a = a + b\n    b = 2\n  end\n  c = sin(b)\n",
+        "  a = 0\n  b = 0\n  repeat k in 1..2:\n    c = 2 * a\n    a, b = split(W @ (x + c + b) * k, 2)\n  end\n",
+    ],
+)
+def test_repeats_over_all_steps_leave_what_every_step_has(lines):
+    read = " + ".join(n for n in "abc" if f" {n} = " in lines)
+    text = f"cell C(H, L):\n  input x: [H]\n  state h: [H]\n  param W: [2*H, H]\n{lines}  h[t] = tanh({read} + 0.5 * h[t-1])\n  output h\n"
+    assert_agrees(Case(text, "C", {"H": 2, "L": 2}, 2, 3, backend="reference"))
+
+
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
 @pytest.mark.parametrize("where", ["sigmoid(h[t-1])", "(1.5 + h[t-1]^2)", "sigmoid(x)"])
 def test_powers_that_are_no_small_number(where, backend):

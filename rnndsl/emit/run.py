@@ -136,7 +136,8 @@ class Run(Part):
                     self.out.append(f"{name} = {self.mixed.as_it_is(operation.value).code}")
                     self._narrow([operation.name])
                 else:
-                    self.out.append(f"{indent}{name} = {self._let(operation.value)}")
+                    value = self._let(operation.value)
+                    self.out.append(f"{indent}{name} = {self._of_rounds(value, operation.value, operation.name) if indent else value}")
             case Update():
                 self._provenance(operation.span, indent)
                 t = self.plan.variable(operation.state).type
@@ -150,11 +151,15 @@ class Run(Part):
                 self._provenance(operation.span, indent)
                 for p in operation.passed:  # one variable is what a round begins with and what it leaves
                     self.names.keep(p.last, self.names(p.name))
-                    self.out.append(f"{indent}{self.names(p.name)} = {self.text.text(p.start).code}")
+                    self.out.append(f"{indent}{self.names(p.name)} = {self._of_rounds(self.text.text(p.start).code, p.start, p.last)}")
                 low, high = self.text.dim(operation.low), self.text.dim(operation.high + Dim.of(1))
                 self.out.append(f"{indent}for {self.names(operation.counter)} in range({low}, {high}):")
                 for let in operation.body:
                     self._operation(let, indent + "    ")
+
+    def _of_rounds(self, code: str, value: Expr, name: str) -> str:
+        """What a repeat binds a name to: where that is of all steps it has their axes in every round, so that its shape is the same in each."""
+        return code if self.nested or name in self.plan.static or self.text.lead(value) else self._expanded(code, value.type)
 
     def _let(self, value: Expr) -> str:
         return self.text.tensor(value).code

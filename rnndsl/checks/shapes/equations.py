@@ -17,7 +17,7 @@ def assign(scope: Scope, s: ast.Assign, body: list, widen: dict[str, Type] | Non
     names = [t.name.id for t in s.targets]
     try:
         if len(s.targets) > 1:
-            _unpack(scope, s, body)
+            _unpack(scope, s, body, widen)
             return
         if isinstance(s.value, ast.Call) and s.value.function.id == "split":
             scope.report("split", "split gives several values", s.value.span, "one name on the left",
@@ -58,7 +58,7 @@ def _bind(scope: Scope, name: str, value: Expr, s: ast.Assign, body: list, widen
     body.append(Let(name, value, span=s.span))
 
 
-def _unpack(scope: Scope, s: ast.Assign, body: list) -> None:
+def _unpack(scope: Scope, s: ast.Assign, body: list, widen: dict[str, Type] | None) -> None:
     call = s.value
     count = len(s.targets)
     for target in s.targets:
@@ -88,7 +88,7 @@ def _unpack(scope: Scope, s: ast.Assign, body: list) -> None:
     value = scope.named(value, "parts", body, call.span)
     t = replace(value.type, axes=(part,))
     for i, target in enumerate(s.targets):
-        _bind(scope, target.name.id, Apply("split", (value,), t, (count, i), span=call.span), s, body, {})
+        _bind(scope, target.name.id, Apply("split", (value,), t, (count, i), span=call.span), s, body, widen)
 
 
 def repeat(scope: Scope, s: ast.Repeat) -> None:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from rnndsl.checks.cell import SCALAR, Apply, Expr, Number, Ref
+from rnndsl.checks.cell import SCALAR, Apply, Expr, Number, Ref, walk
 from rnndsl.checks.folding import fold
 from rnndsl.checks.names.times import time_lag
 from rnndsl.checks.names.words import shorten
@@ -134,12 +134,17 @@ def _inline(scope: Scope, call: ast.Call, body: list | None) -> Expr:
         raise Stop
     values = [expression(scope, a, body) for a in call.arguments]
     reads = _counts(function)
-    # an argument that is read more than once is computed once; outside the equations there is no line to put it on
+    # an argument that is read more than once is computed once; outside the equations there is no line to put it on, and a size stays one
     arguments = {
-        p.id: scope.named(v, f"{function.name.id}_{p.id}", body, call.span) if reads.get(p.id, 0) > 1 and body is not None else v
+        p.id: scope.named(v, f"{function.name.id}_{p.id}", body, call.span) if reads.get(p.id, 0) > 1 and body is not None and not _is_known(v) else v
         for p, v in zip(function.parameters, values, strict=True)
     }
     return inlined(scope, function, arguments, call.span, body)
+
+
+def _is_known(value: Expr) -> bool:
+    """Whether a value is made of numbers and sizes alone."""
+    return all(isinstance(n, Number | Apply) or n.role == "size" for n in walk(value))
 
 
 def inlined(scope: Scope, function: ast.FunctionDef, arguments: dict[str, Expr], called: Span, body: list | None) -> Expr:

@@ -3,7 +3,7 @@
 import math
 from itertools import dropwhile
 
-from rnndsl.checks.cell import Expr, Number, Ref, Type
+from rnndsl.checks.cell import Apply, Expr, Number, Ref, Type
 from rnndsl.checks.dims import Dim
 from rnndsl.checks.shapes.scope import Scope, Stop
 from rnndsl.checks.suggest import is_outer_axis
@@ -82,9 +82,14 @@ def _product(scope: Scope, left: Dim, right: Dim, span: Span) -> Dim:
 
 
 def _of_argument(scope: Scope, expr: Expr, span: Span) -> Dim:
-    if isinstance(expr, Ref) and expr.role == "size":
-        return Dim.of(expr.name)
-    if isinstance(expr, Number) and isinstance(expr.value, float) and expr.value == expr.value // 1:
-        return Dim.of(int(expr.value))
+    """The size that an argument of a function is."""
+    match expr:
+        case Ref(role="size", name=name):
+            return Dim.of(name)
+        case Number(value=float() as n) if n == n // 1:
+            return Dim.of(int(n))
+        case Apply(op="+" | "-" | "*" as op, args=(a, b)):
+            left, right = _of_argument(scope, a, span), _of_argument(scope, b, span)
+            return left + right if op == "+" else left - right if op == "-" else _product(scope, left, right, span)
     scope.report("not-a-size", "a size is made of whole numbers and sizes of the header", span, "not a size")
     raise Stop
