@@ -129,6 +129,13 @@ def test_a_link_to_nothing_is_not_its_own_correction(folder, capsys):
     assert capsys.readouterr().err == "rnndsl: goof.rnn: no such file or directory; did you mean good.rnn?\n"
 
 
+@pytest.mark.parametrize("arguments", [("check", ""), ("compile", "good.rnn", "-o", ""), ("export", "good.rnn", "--c", "-o", "out", "--weights", "")])
+def test_what_a_script_left_empty_is_misuse(folder, capsys, arguments):
+    assert run(*arguments) == 2
+    assert "it is empty" in capsys.readouterr().err
+    assert not (folder / "good.py").exists() and not (folder / "out").exists()
+
+
 def test_without_arguments_all_of_the_help_is_shown(capsys):
     assert run() == 2
     assert "rnndsl new my_cell" in capsys.readouterr().err
@@ -341,7 +348,7 @@ def test_new_overwrites_nothing(folder, capsys):
     assert "good.rnn exists already" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["3rd", "none", "...", "nowhere/cell"])
+@pytest.mark.parametrize("name", ["3rd", "none", "...", "nowhere/cell", ".", "a\nb"])
 def test_new_refuses_what_it_cannot_write(folder, capsys, name):
     assert run("new", name) == 2
     assert capsys.readouterr().err.startswith("rnndsl: ")

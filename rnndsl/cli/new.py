@@ -3,6 +3,7 @@
 import keyword
 from argparse import Namespace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rnndsl import api
@@ -45,6 +46,8 @@ def add(commands: Any) -> None:
 def run(options: Namespace) -> int:
     """Writes the file."""
     path = Path(options.name)
+    if not path.name or not path.name.isprintable():
+        raise Misuse(f"{options.name!r} is no name of a file; choose one such as my_cell")
     path = path if path.suffix == ".rnn" else path.with_name(path.name + ".rnn")
     name = "".join(part[:1].upper() + part[1:] for part in "".join(c if c.isalnum() else " " for c in path.stem).split())
     if not name.isidentifier() or keyword.iskeyword(name):
@@ -56,5 +59,5 @@ def run(options: Namespace) -> int:
         raise Misuse(f"{path} exists already; choose another name") from None
     except OSError as e:
         raise Misuse(failed(path, e)) from None
-    print(f"wrote {path}; next: rnndsl compile {path}")
+    print(f"wrote {path}; next: rnndsl compile {quote(str(path))}")
     return 0

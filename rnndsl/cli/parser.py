@@ -62,10 +62,14 @@ class _Parser(argparse.ArgumentParser):
             self.print_help(sys.stderr)
             self.exit(MISUSE)
         options, unknown = self.parse_known_args(arguments, namespace)
+        command = (self._commands or {}).get(getattr(options, "command", ""), self)
         if unknown:
-            command = (self._commands or {}).get(getattr(options, "command", ""), self)
             flag = unknown[0].partition("=")[0]
             command.error(f"there is no argument `{unknown[0]}`{_meant(flag, command._option_string_actions)}")
+        for action in command._actions:  # what a script left empty is not what nobody gave
+            value = getattr(options, action.dest, None)
+            if value != action.default and (value == "" or (isinstance(value, list) and "" in value)):
+                command.error(f"argument {'/'.join(action.option_strings) or action.metavar}: it is empty")
         return options
 
 

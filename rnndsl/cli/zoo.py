@@ -5,6 +5,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rnndsl.cli.output import failed, write
@@ -75,7 +76,7 @@ def _copy(options: Namespace) -> int:
         raise Misuse(f"{path} exists already; name another file with -o") from None
     except OSError as e:
         raise Misuse(failed(path, e)) from None
-    print(f"wrote {path}; next: rnndsl explain {path}")
+    print(f"wrote {path}; next: rnndsl explain {quote(str(path))}")
     return 0
 
 
