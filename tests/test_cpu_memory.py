@@ -76,6 +76,14 @@ def test_saved_products_may_come_back_laid_out_otherwise():
     assert all(torch.equal(a, b) for one, other in zip(found, right, strict=True) for a, b in zip(one, other, strict=True))
 
 
+def test_exported_where_products_are_saved():
+    """A program that was traced with gradients runs without them, too."""
+    layer, x = layer_of("LSTM", D=5, H=40), torch.randn(3, 7, 5)
+    program = torch.export.export(layer, (x,)).module()
+    with torch.no_grad():
+        torch.testing.assert_close(program(x), layer(x))
+
+
 def test_short_sums_are_computed_again():
     least = loaded._LEAST_TERMS
     assert loaded._saves(iter([2, 8, least, 9, least - 1])) == (8, 0)

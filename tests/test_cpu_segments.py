@@ -56,6 +56,14 @@ def test_ends_of_segments(steps):
     assert_close(against_reference(ZOO["GLA"].text, "GLA", sizes_of("GLA"), 2, steps), 1e-9)
 
 
+def test_exported_with_any_number_of_steps(gla):
+    """Also more than a segment has; the states of all steps are kept."""
+    layer, x, _ = gla
+    dims = {"inputs": ({0: torch.export.Dim("B"), 1: torch.export.Dim("T")},)}
+    program = torch.export.export(layer, (x[:, :5].detach().contiguous(),), dynamic_shapes=dims).module()
+    torch.testing.assert_close(program(x), layer(x))
+
+
 def test_states_of_all_steps_and_threads_change_no_bit(gla, monkeypatch):
     layer, x, reset = gla
     found = []

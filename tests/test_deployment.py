@@ -26,16 +26,20 @@ def test_script_is_refused_by_name():
             torch.jit.script(model)
 
 
-def test_traced_layers_take_any_batch():
-    layer = rnndsl.load(GRU).GRU(D=3, H=4)
+@pytest.mark.skipif(build.compiler() is None, reason="there is no C++ compiler")
+@pytest.mark.parametrize("steps", [1, 5])
+def test_traced_layers_take_any_batch(steps):
+    """And no other number of steps, fewer or more: kernels would read beyond an end, and what one step makes would be taken for that of all."""
+    layer = rnndsl.load(GRU).GRU(D=3, H=4, backend="cpu")
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(layer, (torch.randn(2, 5, 3),))
+        traced = torch.jit.trace(layer, (torch.randn(2, steps, 3),))
         for batch in (1, 2, 4):
-            x = torch.randn(batch, 5, 3)
+            x = torch.randn(batch, steps, 3)
             torch.testing.assert_close(traced(x), tuple(layer(x)))
-        with pytest.raises(RuntimeError):
-            traced(torch.randn(2, 6, 3))
+        for others in (steps - 1, steps + 1):
+            with pytest.raises(RuntimeError, match=f"T={steps}.* was given a sequence .*torch.export.export takes any"):
+                traced(torch.randn(2, others, 3))
 
 
 def test_standalone_layers_are_exported_with_a_number_of_steps():

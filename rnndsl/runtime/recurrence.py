@@ -7,6 +7,7 @@ for the kernels of one cell at given sizes, hyperparameters and dtype. Everythin
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -131,6 +132,11 @@ def _call(streams: Any, statics: Any, first: Any, initial: Any, reset: Any, step
 
 @torch.library.impl("rnndsl::recurrence", ("CPU", "CUDA"))
 def _forward(key: str, streams: Any, statics: Any, first: Any, initial: Any, reset: Any, steps: int, guess: Any = None, saving: bool = False) -> list[Tensor]:
+    lead = (first[0].shape[0], steps)
+    for t in (*streams, reset, *(guess or ())):
+        if t is not None and t.shape[:2] != lead:  # kernels would read beyond its end
+            hint = "torch.jit.trace keeps the number of steps of its example, torch.export.export takes any"
+            raise RuntimeError(f"a recurrence over [B={lead[0]}, T={steps}] was given a sequence {list(t.shape)}; {hint}")
     call = _call(streams, statics, first, initial, reset, steps, guess)
     forwards: Any = known(key).forward
     return forwards(call, saving=True) if saving else forwards(call)
@@ -171,7 +177,7 @@ def _of_forward(
     key: str, streams: list[Tensor], statics: list[Tensor], first: list[Tensor], initial: list[Tensor], reset: Tensor | None, steps: int,
     guess: list[Tensor] | None = None, saving: bool = False,
 ) -> tuple:  # fmt: skip
-    """Arguments of the op as its rules take them, which save whatever there is to save. Graphs that autograd has traced say `saving` themselves."""
+    """Arguments of the op as its rules take them, which save whatever there is to save."""
     groups = (streams, statics, first, initial)
     return _site(key, groups, steps), reset, *itertools.chain(*groups, guess or ())
 
@@ -188,11 +194,18 @@ def _apply(function: type[torch.autograd.Function], arguments: tuple) -> tuple[T
     return super(torch.autograd.Function, function).apply(*arguments)  # type: ignore[misc]
 
 
+def _by_rule(rule: Callable[..., Sequence[Tensor]], key: str, *arguments: Any) -> list[Tensor]:
+    """What a rule gives for a call of the op: what is saved only where the call says `saving`, as those in graphs of autograd do. A graph is run with
+    derivatives and without, and knows how many results there are."""
+    given = _of_forward(key, *arguments)
+    found = rule(*given)
+    return list(found if True in arguments[7:] else given[0].results(found))
+
+
 @torch.library.impl("rnndsl::recurrence", "Autograd")
 def _forward_with_derivatives(key: str, *arguments: Any) -> list[Tensor]:
-    given = _of_forward(key, *arguments)
-    if _differentiated(given[1:]):
-        return list(_apply(Recurrence, given))
+    if _differentiated(itertools.chain(*arguments[:4])):
+        return _by_rule(lambda *given: _apply(Recurrence, given), key, *arguments)
     with torch._C._AutoDispatchBelowAutograd():
         return OP(key, *arguments)
 
@@ -207,10 +220,10 @@ def _backward_with_derivatives(key: str, *arguments: Any) -> list[Tensor]:
 
 
 # Here an op comes into the transformations of torch.func, before any of them has seen it.
-torch.library.impl("rnndsl::recurrence", "FuncTorchDynamicLayerFrontMode")(lambda *a: list(Recurrence.apply(*_of_forward(*a))))
+torch.library.impl("rnndsl::recurrence", "FuncTorchDynamicLayerFrontMode")(lambda *a: _by_rule(Recurrence.apply, *a))
 torch.library.impl("rnndsl::recurrence_backward", "FuncTorchDynamicLayerFrontMode")(lambda *a: list(Gradient.apply(*_of_backward(*a))))
 # And here into the older vmap.
-torch.library.impl("rnndsl::recurrence", "Batched")(lambda *a: over_grads(Recurrence.vmap, *_of_forward(*a)))
+torch.library.impl("rnndsl::recurrence", "Batched")(lambda *a: _by_rule(partial(over_grads, Recurrence.vmap), *a))
 torch.library.impl("rnndsl::recurrence_backward", "Batched")(lambda *a: over_grads(Gradient.vmap, *_of_backward(*a)))
 
 OP = torch.ops.rnndsl.recurrence.default

@@ -128,6 +128,9 @@ def _schedule(layer: Layer, name: str) -> str:
     return SEQUENTIAL
 
 
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # since PyTorch 2.7
+
+
 @constant_in_graphs
 def _key(layer: Layer, name: str, dtype: torch.dtype, schedule: str, all_states: bool) -> str:
     """The key of a layer's recurrence; builds its kernels where they are not built yet. A compiled layer asks for it once. all_states: whether the
@@ -136,7 +139,7 @@ def _key(layer: Layer, name: str, dtype: torch.dtype, schedule: str, all_states:
     Raises what `build.load` does.
     """
     kernel: Kernel = layer._kernels["cpu"].kernels[name]
-    segments = _SEGMENTS if kernel.segments and not all_states else ""
+    segments = _SEGMENTS if kernel.segments and not all_states and not _is_exporting() else ""  # steps // 16 would be a bound of an exported program
     key = Key.text_of("cpu", layer, name, dtype, NEWTON if schedule == NEWTON else segments)
     recurrence.known(key)
     return key
