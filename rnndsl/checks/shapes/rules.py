@@ -23,7 +23,7 @@ _KIND = ("a scalar", "a vector", "a matrix")
 def kind(t: Type) -> str:
     """`a vector [H]`."""
     word = _KIND[t.rank] if t.rank < len(_KIND) else "a tensor"
-    return f"{word} {t}"
+    return f"{word} {t}" if not t.is_complex else f"{word.replace('a ', 'a complex ', 1)} {replace(t, is_complex=False)}"
 
 
 def join_heads(types: Sequence[Type]) -> tuple:
