@@ -31,6 +31,7 @@ def found_once() -> Iterator[None]:
         (interpreter, "_get_np_dtype", _by_names),
         (core.block_type, "with_element_ty", _by_names),
         (core.tensor, "__init__", _tensors),
+        (core.block_type, "to_ir", _itself),
         (core, "_unwrap_if_constexpr", _values),
         (getattr(semantic, "TritonSemantic", None), "broadcast_impl_value", _alike),
         (getattr(interpreter, "ScanOps", None), "generic_scan", _scans),
@@ -91,10 +92,16 @@ def _tensors(make: Function) -> Function:
 
 
 def _values(unwrap: Function) -> Function:
-    """The value of a constant, without a look for lists first."""
-    from triton.language.core import constexpr, tensor
+    """The value of a constant; what is neither one nor holds any is itself."""
+    from triton.language import core
 
-    return lambda o: o.value if isinstance(o, constexpr) else o if isinstance(o, tensor) else unwrap(o)
+    hold = (list, tuple, core.tuple)
+    return lambda o: o.value if isinstance(o, core.constexpr) else unwrap(o) if isinstance(o, hold) else o
+
+
+def _itself(_: Function) -> Function:
+    """What a type is called in the interpreter's language, which is Triton's."""
+    return lambda type, builder: type
 
 
 def _alike(broadcast: Function) -> Function:
