@@ -716,7 +716,7 @@ def test_every_statement_of_a_step_names_its_line():
 
 def test_whatever_a_program_holds_kernels_are_what_its_equations_say():
     """Comments, docstrings and names do not get out of their places."""
-    text = '# """ \'\'\' \\\ncell X(H):\n  """a \'\'\' b\n import os"""\n  input x: [H]  # \'\'\' + "\n  state h: [H]\n  h[t] = tanh(h[t-1] + x)  # \u2028 import os \\\n  output h\n'
+    text = '# """ \'\'\' \\\ncell X(H):\n  """a \'\'\' b\n import os"""\n  input x: [H]  # \'\'\' + "\n  state h: [H]\n  h[t] = tanh(h[t-1] + x)  # import os \\\n  output h\n'
     layer = triton_layer(text, "X", {"H": 2}, "newton")
     x = torch.randn(1, 5, 2, device=DEVICE)
     got = layer(x)[0]
