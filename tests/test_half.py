@@ -161,6 +161,7 @@ def test_only_products_are_half(dtype):
         assert all(torch.equal(a, b) for a, b in zip(flat(layer(*(x.float() for x in inputs))), flat(wanted), strict=True))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("dtype", HALF)
 @pytest.mark.parametrize("name", CELLS)
 def test_cells_in_half_are_near_float64(name, dtype):
