@@ -5,12 +5,13 @@ from functools import cache
 from rnndsl.diagnostics import Source
 from rnndsl.functions import COMPOUNDS
 from rnndsl.syntax import ast
-from rnndsl.syntax.parser import parse
 
 
 @cache
 def definition(name: str) -> ast.FunctionDef:
     """The line of a function."""
+    from rnndsl.syntax.parser import parse  # an editor's highlighting, which reads names alone, does without lark
+
     (function,) = parse(source_of(name)).functions
     return function
 
