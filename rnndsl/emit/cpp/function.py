@@ -37,9 +37,7 @@ class Function(Scope):
         self.depth = 3 if self.block_size is not None else 2  # of the lines of a unit
         self.again: Function | None = None
         if self.states is not None and self.direction == "backward":
-            self.again = Function(self.states, self.step, self.split, "again", self.source, self.names, self.hypers, (), self.states)
-            # its nodes are nodes of this graph, and so are their names and memory
-            self.again.names, self.again.value_names = self.names, self.value_names
+            self.again = Function(self.states, self.step, self.split, "again", self.source, self.names, self.hypers, (), self.states, self)
 
     def write(self) -> list[str]:
         """All lines. Units have names of their own for the arguments, so that no store through a pointer may change these."""
@@ -121,37 +119,33 @@ class Function(Scope):
         take_memory(self, depth)
         for n, name in gathered(self).items():
             self.put(f"T* {name} = memory.take<T>(ROWS * {cpp_text.bracketed(self.volume(gather_domain(self, n)))});", depth)
-        if self.direction == "rows":
-            for group in self.schedule.groups:
-                self.write_group(group, depth)
-            return
-        if self.states is not None and self.direction == "forward":
-            segments.write_forwards(self, depth)
-            return
-        if self.direction == "backward":
-            sums.begin(self, depth)
-        if self.again:
-            segments.take_states(self, depth)
-            self.put("for (long from, end = call.steps; end > 0; end = from) {", depth)
-            depth += 1
-            self.put("from = (end - 1) / SEGMENT * SEGMENT;", depth)
-            segments.write_again(self, self.again, depth)
-            self.put("for (long t = end - 1; t >= from; --t) {", depth)
-            segments.write_place(self, depth + 1)
-        elif self.direction == "backward":
-            self.put("for (long t = call.steps - 1; t >= 0; --t) {", depth)
-        else:
-            self.put("for (long t = 0; t < call.steps; ++t) {", depth)
-        for group in self.schedule.groups:
-            self.write_group(group, depth + 1)
-        if self.direction == "backward":
-            sums.end_step(self, depth + 1)
+        match self.direction:
+            case "backward":
+                sums.begin(self, depth)
+                if self.again:
+                    segments.write_backwards(self, self.again, depth)
+                else:
+                    self._write_steps("long t = call.steps - 1; t >= 0; --t", depth)
+                sums.end(self, depth)
+            case "rows":
+                self.write_step(depth)
+            case "forward" if self.states is not None:
+                segments.write_forwards(self, depth)
+            case _:
+                self._write_steps("long t = 0; t < call.steps; ++t", depth)
+
+    def _write_steps(self, each: str, depth: int) -> None:
+        """The loop over time."""
+        self.put(f"for ({each}) {{", depth)
+        self.write_step(depth + 1)
         self.put("}", depth)
-        if self.again:
-            depth -= 1
-            self.put("}", depth)
+
+    def write_step(self, depth: int) -> None:
+        """All loops of a step, and what gets added up of it."""
+        for group in self.schedule.groups:
+            self.write_group(group, depth)
         if self.direction == "backward":
-            sums.end(self, depth)
+            sums.end_step(self, depth)
 
     def _after(self) -> None:
         """What is left when all units are done."""

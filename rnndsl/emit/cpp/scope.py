@@ -45,6 +45,7 @@ class Scope:
     hypers: tuple[str, ...]
     saved: tuple[int, ...] = ()  # products that a call forwards may leave to the call backwards
     states: Program | None = None  # what makes new states, where these lie in memory of units: see segments.py
+    within: "Scope | None" = None  # the function that this is a part of: its nodes, names and memory are the same
     lines: list[str] = field(default_factory=list, init=False)
     has_rows: bool = field(default=False, init=False)  # whether a unit takes several rows of the batch, for a matrix that they share
     in_blocks: bool = field(default=False, init=False)  # whether units divide channels alone and go forwards: a small block leaves room for further rows
@@ -70,8 +71,8 @@ class Scope:
         self.uniform = frozenset(n for s in schedules for n in s.uniform)
         self.taken: set[Hashable] = set()
         self.groups_written = 0
-        self.names = self.file_names.child()
-        self.value_names: dict[int, str] = {}
+        self.names: KernelNames = self.within.names if self.within else self.file_names.child()
+        self.value_names: dict[int, str] = self.within.value_names if self.within else {}
         self.wanted_names = dict(p.names)  # of nodes that are locals of the program
         self.other_names = self._other_names()  # of nodes that are not
         self.origin: int | None = None
@@ -343,6 +344,10 @@ class Scope:
             loop = next(loop for m in self.loops if (loop := self.nodes[m].loop).counter == node.of(str))
             return Cpp(f"T({self.dim(getattr(loop, end))})", plain=True)
         return self.scalar(n) if not node.args else cpp_text.operation(node.op, [self._at_end(a, end) for a in node.args])
+
+    def write_step(self, depth: int) -> None:
+        """All loops of a step."""
+        raise NotImplementedError
 
     def write_group(self, group: Group, depth: int) -> None:
         """The loops of a group."""

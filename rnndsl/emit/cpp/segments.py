@@ -56,8 +56,7 @@ def write_forwards(f: Scope, depth: int) -> None:
         _load(f, i, _first(f, i), _old(f, i), depth)
     f.put("for (long t = 0; t < call.steps; ++t) {", depth)
     _restart(f, depth + 1)
-    for group in f.schedule.groups:
-        f.write_group(group, depth + 1)
+    f.write_step(depth + 1)
     f.put("if ((t + 1) % call.every == 0) {", depth + 1)
     for i in carries:
         kept = f.names(("sequence", i))
@@ -70,30 +69,37 @@ def write_forwards(f: Scope, depth: int) -> None:
         _store(f, i, _old(f, i), f"{f.names(('final', i))}.at<T>(b + r, 0)", depth)
 
 
-def take_states(f: Scope, depth: int) -> None:
-    """Memory for what the steps of a segment begin with."""
+def write_backwards(f: Scope, again: Scope, depth: int) -> None:
+    """All steps back, a segment after the other; `again` is the step forwards."""
     for i in range(len(f.step.carries)):
         f.put(f"T* {_begun(f, i)} = memory.take<T>(SEGMENT * ROWS * {_size(f, i)});", depth)
+    f.put("for (long from, end = call.steps; end > 0; end = from) {", depth)
+    f.put("from = (end - 1) / SEGMENT * SEGMENT;", depth + 1)
+    _write_again(f, again, depth + 1)
+    f.put("for (long t = end - 1; t >= from; --t) {", depth + 1)
+    _write_place(f, depth + 2)
+    f.write_step(depth + 2)
+    f.put("}", depth + 1)
+    f.put("}", depth)
 
 
-def write_again(f: Scope, again: Scope, depth: int) -> None:
-    """What the steps of a segment begin with, by the step forwards, `again`."""
+def _write_again(f: Scope, again: Scope, depth: int) -> None:
+    """What the steps of a segment begin with."""
     for i in range(len(f.step.carries)):
         kept = f"{f.names(('sequence', i))}.at<const T>(b + r, from / SEGMENT - 1)"
         _load(f, i, f"(from ? {kept} : {_first(f, i)})", _begun(f, i), depth)
     f.put("for (long t = from;; ++t) {", depth)
-    write_place(f, depth + 1)
+    _write_place(f, depth + 1)
     _restart(f, depth + 1)
     f.put("if (t + 1 == end) break;", depth + 1)
     for i in range(len(f.step.carries)):
         f.put(f"T* {new_name(f, i)} = {_old(f, i)} + ROWS * {_size(f, i)};", depth + 1)
-    for group in again.schedule.groups:
-        again.write_group(group, depth + 1)
+    again.write_step(depth + 1)
     f.lines += again.lines
     f.put("}", depth)
 
 
-def write_place(f: Scope, depth: int) -> None:
+def _write_place(f: Scope, depth: int) -> None:
     """Where a step of the segment finds what it begins with."""
     for i in range(len(f.step.carries)):
         f.put(f"T* {_old(f, i)} = {_begun(f, i)} + (t - from) * ROWS * {_size(f, i)};", depth)
