@@ -37,17 +37,17 @@ class ByMaps:
 
         sweep = run(given, by_graph or (shard.grads and shard.rank == 0))
         while solved.rounds < shard.size - 1:  # then every rank has begun with what the one before leaves, exactly
-            k = 2 * solved.rounds
+            k, is_read = 2 * solved.rounds, by_graph and solved.rounds < shard.rank
             if solved.rounds:
                 found = shard.wire.gather((*tag, k, FORWARD), [sweep.before, sweep.after], "comparing states at borders")
                 solved.gap = max((gap_between(a[1], b[0]) for a, b in pairwise(found)), default=0.0)
                 if solved.gap <= tolerance:
                     return [sweep]
-                own = self._map(task, sweep)
+                own = _map(task, sweep, is_read)
                 maps = shard.wire.gather((*tag, k + 1, FORWARD), [own], "gathering the maps of shards")
                 said = [(*states, *matrix) for states, matrix in zip(found, maps, strict=True)]
             else:
-                own = self._map(task, sweep)
+                own = _map(task, sweep, is_read)
                 said = [tuple(s) for s in shard.wire.gather((*tag, k, FORWARD), [sweep.before, sweep.after, own], "gathering the maps of shards")]
             start = said[0][0]
             for r in range(shard.rank):
@@ -61,14 +61,6 @@ class ByMaps:
         solved.gap = 0.0
         return [sweep]
 
-    def _map(self, task: Task, sweep: Sweep) -> Tensor:
-        """The Jacobian of what a shard leaves; zeros where nobody reads it."""
-        if sweep.map is not None:
-            return sweep.map
-        if not _is_between(task) or task.solved.rounds >= task.shard.rank:
-            return _unread(task, sweep.before)
-        return jacobian(sweep.after, sweep.before, task.units.alike)
-
     def again(self, task: Task, before: Tensor, tensors: Sequence[Tensor], wanted: Sequence[bool]) -> list[Sweep]:
         return [task.sweep(before, tensors, wanted)]
 
@@ -80,12 +72,12 @@ class ByMaps:
             return pulled([*sweep.outputs, sweep.after], [sweep.before, *inputs], [*grads, behind], keep=keep)
 
         behind, is_last = torch.zeros_like(sweep.before), shard.rank == shard.size - 1
-        own, matrix = behind, _unread(task, sweep.before)
+        own = behind
         if is_last:
             own, *given = through(behind)
         elif shard.rank:
             own = pulled(sweep.outputs, [sweep.before], grads)[0]
-            matrix = jacobian(sweep.after, sweep.before, task.units.alike) if sweep.map is None else sweep.map
+        matrix = _map(task, sweep, _is_between(task))
         found = shard.wire.gather((*tag, 0, BACKWARD), [own, matrix], "solving for gradients over ranks")
         if not is_last:
             for r in range(shard.size - 1, shard.rank, -1):  # what each hands back
@@ -101,10 +93,14 @@ def _is_between(task: Task) -> bool:
     return 0 < task.shard.rank < task.shard.size - 1
 
 
-def _unread(task: Task, like: Tensor) -> Tensor:
-    """What is said in place of a map that nobody reads; of two ranks nobody reads any."""
-    batch, units, entries = like.shape
-    return like.new_zeros(batch if task.shard.size > 2 else 0, units // task.units.alike, entries, entries)
+def _map(task: Task, sweep: Sweep, is_read: bool) -> Tensor:
+    """The Jacobian of what a shard leaves. Zeros are said in place of one that nobody reads; of two ranks nobody reads any."""
+    if sweep.map is not None:
+        return sweep.map
+    if is_read:
+        return jacobian(sweep.after, sweep.before, task.units.alike)
+    batch, units, entries = sweep.before.shape
+    return sweep.before.new_zeros(batch if task.shard.size > 2 else 0, units // task.units.alike, entries, entries)
 
 
 def corrected(said: Sequence[Tensor], start: Tensor, is_empty: bool) -> Tensor:
