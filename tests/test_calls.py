@@ -652,11 +652,14 @@ def test_a_header_may_have_any_names():
 
 
 def test_layers_that_an_earlier_version_pickled():
-    """They knew the shapes of their params and consts, and no more."""
+    """They knew the shapes of their params and consts, and no more, and axes as they are written alone."""
     for name in ("lags", "turn"):
         layer = made(CELLS[name], "reference")
         again = copy.copy(layer)
-        again.__setstate__(layer.__dict__ | {"_tensors": {n: d.shape for n, d in layer._tensors.items()}})
+        axes = {at: [(n, layer._written[n], kind) for n, _, kind in layer.__dict__[at]] for at in ("_inputs", "_fields")}
+        known = {n: v for n, v in layer.__dict__.items() if n != "_written"}
+        again.__setstate__(known | axes | {"_tensors": {n: d.shape for n, d in layer._tensors.items()}})
+        assert (again._written, again._inputs, again._fields) == (layer._written, layer._inputs, layer._fields)
         inputs, state = given(layer)
         assert again._tensors == layer._tensors
         same(again(*inputs, state=state), layer(*inputs, state=state))

@@ -40,7 +40,7 @@ class Forecaster(nn.Module):
         fields: Any = cls(**_complete(cls, sizes), device="meta")._fields
         self.state: str = state if state is not None else next((name for name, _, _ in fields), "")
         self.cell = forced(cls, self.state)(**_complete(cls, sizes), device=device, dtype=dtype, backend=backend, schedule=schedule)
-        (self.size,) = next(tuple(map(int, shape)) for name, shape, _ in self.cell._fields if name == self.state)
+        (self.size,) = next(shape for name, shape, _ in self.cell._fields if name == self.state)
         if not 1 <= width <= self.size:
             raise ValueError(f"width: expected from 1 to {self.size}, the entries of {self.state}, got {width}")
         self.width = width
@@ -130,7 +130,7 @@ class Forecaster(nn.Module):
 
     def _run(self, state: Any, signal: Tensor, alpha: Tensor) -> Any:
         """A call of the cell with all states."""
-        own = [signal if name == SIGNAL else signal.new_zeros(*signal.shape[:2], *map(int, shape)) for name, shape, _ in self.cell._inputs]
+        own = [signal if name == SIGNAL else signal.new_zeros(*signal.shape[:2], *shape) for name, shape, _ in self.cell._inputs]
         return functional_call(self.cell, {ALPHA: alpha}, tuple(own), {"state": state, "all_states": True})
 
 

@@ -17,19 +17,18 @@ class Laid(NamedTuple):
     is_single: bool = False
 
 
-def laid_out(inputs: Sequence[Any], declared: Sequence[tuple[str, tuple[int, ...]]], reset: Any, batch_first: bool) -> Laid:
-    """Inputs and reset with batch and time in front. declared: of each input its name, and its axes in one step. Raises TypeError or ValueError,
+def laid_out(inputs: Sequence[Any], declared: Sequence[tuple[str, tuple[int, ...], Sequence[int]]], reset: Any, batch_first: bool) -> Laid:
+    """Inputs and reset with batch and time in front. declared: of each input its name, its axes in one step, and these as written. Raises TypeError or ValueError,
     in the caller's layout, for what does not fit."""
     lead = ("B", "T") if batch_first else ("T", "B")
     found: list[Tensor] = []
     known: tuple[int, ...] | None = None
-    for x, (name, shape) in zip(inputs, declared, strict=True):
+    for x, (name, axes, written) in zip(inputs, declared, strict=True):
         check_dense(name, x)
-        axes = tuple(map(int, shape))
         n = len(known) if known is not None else 1 if x.dim() == 1 + len(axes) else 2
         if x.dim() != n + len(axes) or tuple(x.shape[n:]) != axes or known not in (None, tuple(x.shape[:n])):
             ways = [lead, ("T",)] if known is None else [[str(k) for k in known]]
-            wanted = " or ".join(f"[{', '.join([*way, *axes_text(shape)])}]" for way in ways)
+            wanted = " or ".join(f"[{', '.join([*way, *axes_text(written)])}]" for way in ways)
             raise ValueError(f"{name}: expected {wanted}, got {list(x.shape)}")
         known = tuple(x.shape[:n])
         found.append(_batch_first(x, n == 1, batch_first))

@@ -62,7 +62,7 @@ class Recurrent(nn.Module):
             below = self._passed_on(i, found)
         self.out = below  # the axes of what comes out at the top, in one step, and whether it is complex
         self._declared = self._declared_inputs()
-        self.inputs = tuple(name for name, _ in self._declared)
+        self.inputs = tuple(name for name, *_ in self._declared)
         self._states.check()
 
     # What the layers are
@@ -85,18 +85,23 @@ class Recurrent(nn.Module):
             axes = (*axes[:-1], 2 * axes[-1]) if axes else (2,)
         return axes, is_complex
 
-    def _declared_inputs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """The inputs of a call and their axes: the first layer's first one, then all further ones in the order in which layers have them. Raises ValueError
+    def _declared_inputs(self) -> tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]:
+        """The inputs of a call, their axes, and these as they are written: the first layer's first one, then all further ones in the order in which layers have them. Raises ValueError
         where two layers differ in the axes of a further one."""
         first = self.cells[0]._inputs[0]
         found: dict[str, tuple[int, tuple[int, ...]]] = {}
         for i in range(self.num_layers):
             for name, shape, _ in self._cell(i)._inputs[1:]:
                 j, known = found.setdefault(name, (i, shape))
-                if tuple(map(int, known)) != tuple(map(int, shape)):
-                    there, here = (", ".join(axes_text(s)) for s in (known, shape))
+                if known != shape:
+                    there, here = (", ".join(axes_text(self._cell(k)._written[name])) for k in (j, i))
                     raise ValueError(f"{name}: it goes to every layer, and is [{there}] in layer {j}, [{here}] in layer {i}")
-        return ((first[0], first[1]), *((name, shape) for name, (_, shape) in found.items()))
+        declared = [(0, first[0], first[1]), *((i, name, shape) for name, (i, shape) in found.items())]
+        return tuple((name, shape, self._cell(i)._written[name]) for i, name, shape in declared)
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        self._declared = self._declared_inputs()  # in pickles of earlier versions it had less
 
     def _cell(self, layer: int, backward: bool = False) -> Any:
         return self.cells[layer * self.directions + backward]

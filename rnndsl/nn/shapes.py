@@ -41,7 +41,7 @@ def header_of(cell: type) -> dict[str, bool]:
 def outputs_of(cell: Any, sizes: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], bool]]:
     """The outputs of a cell of given sizes, the axes of one step each, and whether it is complex. One without a name is called y."""
     probe = cell(**sizes, device="meta", backend="reference").eval()
-    inputs = [torch.empty(1, 1, *map(int, shape), device="meta", dtype=torch.complex64 if c else torch.float32) for _, shape, c in probe._inputs]
+    inputs = [torch.empty(1, 1, *shape, device="meta", dtype=torch.complex64 if c else torch.float32) for _, shape, c in probe._inputs]
     with torch.no_grad():
         y, _ = probe(*inputs)
     named = {"y": y} if probe.Output is None else y._asdict()
@@ -50,34 +50,35 @@ def outputs_of(cell: Any, sizes: Mapping[str, Any]) -> dict[str, tuple[tuple[int
 
 def input_size_of(cell: Any, sizes: Mapping[str, Any]) -> str:
     """The name of the size of a cell's first input: D where it writes `input x: [D]`. Raises ValueError where it is none of the header's."""
-    name, shape = _first_input(cell, sizes)
-    found = _name_of(cell, shape)
+    name, written = _first_input(cell, sizes)
+    found = _name_of(cell, written)
     if found is None:
-        raise ValueError(f"cell: expected one whose input is a vector of a size of its header, as in input x: [D]; {cell.__name__} has {name}: [{', '.join(axes_text(shape))}]")
+        raise ValueError(f"cell: expected one whose input is a vector of a size of its header, as in input x: [D]; {cell.__name__} has {name}: [{', '.join(axes_text(written))}]")
     return found
 
 
 def _first_input(cell: Any, sizes: Mapping[str, Any]) -> tuple[str, tuple[int, ...]]:
-    """The name and the axes of a cell's first input; sizes that are not given are taken for 1."""
+    """The name of a cell's first input, and its axes as they are written; sizes that are not given are taken for 1."""
     tried = {n: sizes.get(n, 1) for n, is_needed in header_of(cell).items() if is_needed or n in sizes}
-    name, shape, _ = cell(**tried, device="meta", backend="reference")._inputs[0]
-    return name, shape
+    probe = cell(**tried, device="meta", backend="reference")
+    name = probe._inputs[0][0]
+    return name, probe._written[name]
 
 
-def _name_of(cell: Any, shape: tuple[int, ...]) -> str | None:
+def _name_of(cell: Any, written: tuple[int, ...]) -> str | None:
     """What the header calls the one axis of an input."""
-    return shape[0].text if len(shape) == 1 and isinstance(shape[0], Size) and shape[0].text in header_of(cell) else None
+    return written[0].text if len(written) == 1 and isinstance(written[0], Size) and written[0].text in header_of(cell) else None
 
 
 def _fitted(cell: Any, sizes: Mapping[str, Any], axes: Sequence[int], place: str) -> dict[str, Any]:
     """Sizes of a cell whose first input has given axes: where the cell writes `input x: [D]`, D is what comes in. Raises ValueError where that
     cannot be."""
-    name, shape = _first_input(cell, sizes)
-    size, found = _name_of(cell, shape), dict(sizes)
+    name, written = _first_input(cell, sizes)
+    size, found = _name_of(cell, written), dict(sizes)
     if size is not None and len(axes) == 1:
         found[size] = int(axes[0])
-    elif tuple(map(int, shape)) != tuple(axes):
-        wanted = ", ".join(axes_text(shape))
+    elif written != tuple(axes):
+        wanted = ", ".join(axes_text(written))
         raise ValueError(f"{place}: {cell.__name__} takes {name}: [{wanted}], and [{', '.join(map(str, axes))}] comes from below; give sizes as a list, a dict for each layer")
     return found
 

@@ -21,8 +21,8 @@ class States:
 
     def check(self) -> None:
         """Raises ValueError where states are to be one tensor and cannot."""
-        kinds = [[(n, tuple(map(int, s)), k) for n, s, k in c._fields] for c in self.cells]
-        if self.is_stacked and any(k != kinds[0] for k in kinds):
+        first = self.cells[0]._fields
+        if self.is_stacked and any(c._fields != first for c in self.cells):
             raise ValueError("stacked_states: layers have states of different names or sizes, which are no one tensor")
 
     def taken(self, state: Any, count: int, is_single: bool) -> list:
@@ -56,8 +56,8 @@ class States:
             raise TypeError(f"state of {self._place(i)}: expected {cell.State.__name__}({', '.join(names)}), got {got}")
         lead = [] if is_single else [count]
         for value, (name, shape, _) in zip(fields, cell._fields, strict=True):
-            if not isinstance(value, Tensor) or list(value.shape) != [*lead, *map(int, shape)]:
-                wanted = ", ".join([*(f"B={n}" for n in lead), *axes_text(shape)])
+            if not isinstance(value, Tensor) or list(value.shape) != [*lead, *shape]:
+                wanted = ", ".join([*(f"B={n}" for n in lead), *axes_text(cell._written[name])])
                 got = f"{list(value.shape) if isinstance(value, Tensor) else type(value).__name__}"
                 raise ValueError(f"state of {self._place(i)}: {name}: expected [{wanted}], got {got}")
         return cell.State(*(f.unsqueeze(0) if is_single else f for f in fields))

@@ -58,9 +58,11 @@ def parted(given: tuple, state: Any, declared: Sequence[tuple[str, tuple[int, ..
     return given, state
 
 
-def check_inputs(inputs: tuple, declared: Sequence[tuple[str, tuple[int, ...], bool]], lead_names: tuple[str, ...]) -> tuple[int, ...]:
-    """The leading axes, [B, T] or [B], of inputs. declared: of each its name, its further axes, and whether it may be complex. Raises TypeError
-    for another number of them or another kind of values, ValueError for a shape that does not fit."""
+def check_inputs(
+    inputs: tuple, declared: Sequence[tuple[str, tuple[int, ...], bool]], lead_names: tuple[str, ...], written: Mapping[str, Sequence[int]]
+) -> tuple[int, ...]:
+    """The leading axes, [B, T] or [B], of inputs. declared: of each its name, its further axes, and whether it may be complex; written: axes by name, as
+    they are written. Raises TypeError for another number of them or another kind of values, ValueError for a shape that does not fit."""
     if len(inputs) != len(declared):
         names = ", ".join(n for n, _, _ in declared)
         hint = "; a state that follows them is a tuple of its fields" if len(inputs) == len(declared) + 1 else ""
@@ -69,10 +71,10 @@ def check_inputs(inputs: tuple, declared: Sequence[tuple[str, tuple[int, ...], b
     for x, (name, shape, is_complex) in zip(inputs, declared, strict=True):
         check_dense(name, x)
         n = len(lead_names)
-        fits = x.dim() == n + len(shape) and all(a == int(b) for a, b in zip(x.shape[n:], shape, strict=True))
+        fits = x.dim() == n + len(shape) and tuple(x.shape[n:]) == shape
         if not fits or (lead is not None and tuple(x.shape[:n]) != lead):
             known = lead_names if lead is None else [f"{k}={v}" for k, v in zip(lead_names, lead, strict=True)]
-            raise ValueError(f"{name}: expected [{', '.join([*known, *axes_text(shape)])}], got {list(x.shape)}")
+            raise ValueError(f"{name}: expected [{', '.join([*known, *axes_text(written[name])])}], got {list(x.shape)}")
         if x.is_complex() and not is_complex:
             raise TypeError(f"{name}: expected real values, got {x.dtype}")
         if x.dtype not in NUMBERS:
@@ -87,15 +89,17 @@ def check_reset(reset: Any, lead: tuple[int, ...], lead_names: tuple[str, ...], 
     if not isinstance(reset, Tensor) or reset.dtype != torch.bool:
         hint = "; convert with reset.bool()" if isinstance(reset, Tensor) else ""
         raise TypeError(f"reset: expected a bool tensor, got {reset.dtype if isinstance(reset, Tensor) else type(reset).__name__}{hint}")
-    _check_placed("reset", reset, lead, lead_names, (), device)
+    _check_placed("reset", reset, lead, lead_names, (), (), device)
 
 
-def _check_placed(name: str, value: Any, lead: tuple[int, ...], lead_names: tuple[str, ...], shape: Sequence[int], device: torch.device) -> None:
+def _check_placed(
+    name: str, value: Any, lead: tuple[int, ...], lead_names: tuple[str, ...], shape: tuple[int, ...], written: Sequence[int], device: torch.device
+) -> None:
     """Raises TypeError or ValueError for what is no dense tensor of leading axes and then these, on the device of the inputs."""
     check_dense(name, value)
-    if tuple(value.shape) != (*lead, *map(int, shape)):
+    if tuple(value.shape) != (*lead, *shape):
         wanted = [f"{n}={k}" for n, k in zip(lead_names, lead, strict=True)]
-        raise ValueError(f"{name}: expected [{', '.join([*wanted, *axes_text(shape)])}], got {list(value.shape)}")
+        raise ValueError(f"{name}: expected [{', '.join([*wanted, *axes_text(written)])}], got {list(value.shape)}")
     if value.device != device:
         raise ValueError(f"{name}: expected on {device} as the inputs, got {value.device}")
 
@@ -106,10 +110,10 @@ def dtypes_of_fields(dtype: torch.dtype) -> dict[str, torch.dtype]:
 
 
 def check_state(
-    state: Any, wanted: str, fields: Sequence[tuple[str, tuple[int, ...], str]], batch: int, kind: dict[str, Any]
+    state: Any, wanted: str, fields: Sequence[tuple[str, tuple[int, ...], str]], written: Mapping[str, Sequence[int]], batch: int, kind: dict[str, Any]
 ) -> tuple[Tensor, ...]:
     """The fields of a state, in what a call computes in. wanted: the name of the named tuple; fields: of each its name, its axes, and real,
-    complex or int. Raises TypeError or ValueError for what does not fit."""
+    complex or int; written: axes by name, as they are written. Raises TypeError or ValueError for what does not fit."""
     names = ", ".join(n for n, _, _ in fields)
     if not isinstance(state, tuple | list):
         raise TypeError(f"state: expected {wanted}({names}), got {type(state).__name__}")
@@ -118,7 +122,7 @@ def check_state(
     dtypes = dtypes_of_fields(kind["dtype"])
     checked = []
     for v, (name, shape, number) in zip(state, fields, strict=True):
-        _check_placed(f"state.{name}", v, (batch,), ("B",), shape, kind["device"])
+        _check_placed(f"state.{name}", v, (batch,), ("B",), shape, written[name], kind["device"])
         if v.dtype is not dtypes[number] and not is_narrower(v.dtype, dtypes[number]):
             hint = "; a step number is counted in whole numbers" if number == "int" else ""
             raise TypeError(f"state.{name}: expected {dtypes[number]}, got {v.dtype}{hint}")
@@ -127,11 +131,12 @@ def check_state(
 
 
 def check_guess(
-    guess: Any, fields: Sequence[tuple[str, tuple[int, ...], str]], states: Sequence[tuple[str, tuple[int, ...], str]], lead: tuple[int, ...], kind: dict[str, Any]
+    guess: Any, fields: Sequence[tuple[str, tuple[int, ...], str]], states: Sequence[tuple[str, tuple[int, ...], str]], written: Mapping[str, Sequence[int]],
+    lead: tuple[int, ...], kind: dict[str, Any],
 ) -> dict[str, Tensor]:
     """A guess of states over all steps, [B, T, ...] by name, in what a call computes in, without gradients. fields: of each of the state its
-    name, its axes, and real, complex or int; states: those that a recurrence solves for, the others are left aside. Raises TypeError or
-    ValueError for what does not fit."""
+    name, its axes, and real, complex or int; states: those that a recurrence solves for, the others are left aside; written: axes by name, as they
+    are written. Raises TypeError or ValueError for what does not fit."""
     known = {name: (shape, number) for name, shape, number in states}
     names = ", ".join(known) or "none"
     if not isinstance(guess, Mapping):
@@ -144,7 +149,7 @@ def check_guess(
         if name not in known:
             raise ValueError(f"guess: {name!r} is no state of a recurrence; these are: {names}")
         shape, number = known[name]
-        _check_placed(f"guess[{name!r}]", v, lead, ("B", "T"), shape, kind["device"])
+        _check_placed(f"guess[{name!r}]", v, lead, ("B", "T"), shape, written[name], kind["device"])
         if not (v.is_floating_point() or (v.is_complex() and number == "complex")):
             raise TypeError(f"guess[{name!r}]: expected {number} floating-point values, got {v.dtype}")
         found[name] = cast_to(v.detach(), dtypes_of_fields(kind["dtype"])[number])

@@ -41,6 +41,9 @@ from rnndsl.runtime.seen import Seen, looks
 from rnndsl.runtime.sharded import over_ranks, planned, scanned, shards_of
 from rnndsl.runtime.sizes import Size  # noqa: F401, and this
 
+_OF_ALL = nn.modules.module
+_HOOKS_OF_ALL = (_OF_ALL._global_forward_pre_hooks, _OF_ALL._global_forward_hooks, _OF_ALL._global_backward_pre_hooks, _OF_ALL._global_backward_hooks)
+
 
 def with_own_code(method: Callable) -> Any:
     """The same method, as code of its own. torch.compile keeps what it compiles by code, and at most eight of each: what all classes have from
@@ -106,6 +109,7 @@ class Layer(ParamModule):
         self._order = order or tuple(header)
         self._inputs: list[tuple[str, tuple[int, ...], bool]] = []
         self._fields: list[tuple[str, tuple[int, ...], str]] = []
+        self._written: dict[str, tuple[int, ...]] = {}  # axes of inputs and fields as the cell writes them, for messages
         self._declare(self._kind, *(header[n] for n in self._order))
 
     def _declare(self, kind: dict, *header: Any) -> None:
@@ -121,12 +125,22 @@ class Layer(ParamModule):
 
     def _input(self, name: str, shape: tuple[int, ...], is_complex: bool = False) -> None:
         self._require_positive(name, shape)
-        self._inputs.append((name, shape, is_complex))
+        self._inputs.append((name, self._plain(name, shape), is_complex))
 
     def _field(self, name: str, shape: tuple[int, ...], number: str = "real") -> None:
         """One field of the state tuple; number: real, complex or int."""
         self._require_positive(name, shape)
-        self._fields.append((name, shape, number))
+        self._fields.append((name, self._plain(name, shape), number))
+
+    def _plain(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        self._written[name] = shape
+        return tuple(map(int, shape))
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        if "_written" not in state:  # pickles of earlier versions have axes as they are written alone
+            self._written = {}
+            self._inputs, self._fields = [(n, self._plain(n, s), k) for n, s, k in self._inputs], [(n, self._plain(n, s), k) for n, s, k in self._fields]
 
     # Backend and schedule
 
@@ -165,7 +179,7 @@ class Layer(ParamModule):
     def plan_for(self, *inputs: Tensor, ranks: int = 1) -> tuple[Any, ...]:
         """What would run each recurrence for these inputs, [B, T, ...] each, and why: a tuple of plans, in the order in which they are solved.
         `print` shows one in words. ranks: how many share the time, each with inputs as these. Raises what `forward` does for inputs that do not fit."""
-        batch, steps = check_inputs(inputs, self._inputs, ("B", "T"))
+        batch, steps = check_inputs(inputs, self._inputs, ("B", "T"), self._written)
         kind, products, _, _ = self._begin(inputs)
         plans = []
         for name in self._states:
@@ -202,13 +216,13 @@ class Layer(ParamModule):
     def _called(self, inputs: tuple, state: Any, reset: Tensor | None, guess: Any, all_states: bool, over: Any = None) -> tuple[Any, ...]:
         """What `forward` does. over: what runs it over ranks, if it is to."""
         inputs, state = parted(inputs, state, self._inputs)
-        lead = check_inputs(inputs, self._inputs, ("B", "T"))
+        lead = check_inputs(inputs, self._inputs, ("B", "T"), self._written)
         if reset is not None:
             check_reset(reset, lead, ("B", "T"), inputs[0].device)
         kind, products, values, read = begun = self._begin(inputs)
         with without_autocast(kind["device"]):  # whose part in a call is the dtype of its products
             given = None if state is None else self._carried(state, (), lead[0], kind)
-            guessed = {} if guess is None else check_guess(guess, self._fields, self._solved_for(), lead, kind)
+            guessed = {} if guess is None else check_guess(guess, self._fields, self._solved_for(), self._written, lead, kind)
             enter: Callable[[tuple], tuple] = tuple
             if over is not None:
                 values, enter = over.begun(self, lead, begun, (*inputs, *(given or ())), all_states), over.carried
@@ -238,13 +252,13 @@ class Layer(ParamModule):
             made = self._step_again(inputs, state) or self._step_by_kernel(inputs, state)
             if made is not None:
                 return made
-        check_inputs(inputs, self._inputs, ("B",))
+        check_inputs(inputs, self._inputs, ("B",), self._written)
         y, state = self(*(x.unsqueeze(1) for x in inputs), state=state)
         return (y.squeeze(1) if self.Output is None else self.Output(*(o.squeeze(1) for o in y))), state
 
     def _step_by_kernel(self, inputs: tuple[Tensor, ...], state: Any) -> tuple[Any, Any] | None:
         """A step in one call of a kernel, where there is one and nothing has a part in calls. No gradient must be asked for."""
-        (batch,) = check_inputs(inputs, self._inputs, ("B",))
+        (batch,) = check_inputs(inputs, self._inputs, ("B",), self._written)
         backend = backend_for(self, next(iter(self._states), ""), inputs[0].device, (batch, 1))
         if not backend.has_step or not self._is_alone(inputs[0].device):
             return None
@@ -287,7 +301,7 @@ class Layer(ParamModule):
     def _is_alone(self, device: torch.device) -> bool:
         """Whether a call would do nothing but what `forward` says: no hook, no other `forward`, no mode, transformation or tracer."""
         hooks = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
-        if hooks or nn.modules.module._has_any_global_hook() or "forward" in self.__dict__ or type(self).forward is not self._forward:
+        if hooks or any(_HOOKS_OF_ALL) or "forward" in self.__dict__ or type(self).forward is not self._forward:
             return False
         if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
             return False
@@ -382,7 +396,7 @@ class Layer(ParamModule):
     def _initial_values(self, values: tuple[Tensor, ...], kind: dict) -> tuple[Tensor, ...]:
         dtypes = dtypes_of_fields(kind["dtype"])
         given = zip(self._initial(values, kind), self._fields, strict=True)
-        return tuple(fill(v, tuple(int(s) for s in shape), dtypes[number], kind["device"]) for v, (_, shape, number) in given)
+        return tuple(fill(v, shape, dtypes[number], kind["device"]) for v, (_, shape, number) in given)
 
     def _begin(self, inputs: tuple[Tensor, ...]) -> Begun:
         """What a call begins with; it computes in a dtype of at least float32, and as wide as any of params, consts and inputs. Raises ValueError where they are not on one device, and what `_held` does."""
@@ -408,7 +422,7 @@ class Layer(ParamModule):
         """What the first step sees: the state given, or the initial values."""
         if state is None:
             return tuple(i.expand(batch, *i.shape) for i in initial)
-        return check_state(state, self.State.__name__, self._fields, batch, kind)
+        return check_state(state, self.State.__name__, self._fields, self._written, batch, kind)
 
 
 def _rebuilt(

@@ -133,5 +133,5 @@ def planned(layer: Any, name: str, batch: int, ranks: int, dtype: torch.dtype) -
         raise ValueError(f"ranks: expected a whole number from 1 on, got {ranks!r}")
     states = layer._states[name]
     fields = [f for f in layer._fields if f[0] in states or any(f[0].removeprefix(f"{s}_").isdigit() for s in states)]
-    first = [torch.empty((batch, *map(int, shape)), dtype=dtypes_of_fields(dtype)[number], device="meta") for _, shape, number in fields]
+    first = [torch.empty((batch, *shape), dtype=dtypes_of_fields(dtype)[number], device="meta") for _, shape, number in fields]
     return way_of(layer, name, first, ranks, "auto", seen_of(layer))

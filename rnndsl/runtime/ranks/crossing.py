@@ -78,8 +78,9 @@ class _Crossed(torch.autograd.Function):
 
 
 def is_kept() -> bool:
-    """Whether what is saved for the backward pass stays as it is: nobody saves it elsewhere, or makes it anew."""
-    return torch._C._autograd._top_saved_tensors_default_hooks(True) is None
+    """Whether what is saved for the backward pass is known to stay as it is: nobody saves it elsewhere, or makes it anew."""
+    top = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)  # PyTorch 2.8
+    return top is not None and top(True) is None
 
 
 def joined(pieces: Sequence[Sweep]) -> list[Tensor]:
