@@ -758,3 +758,28 @@ def test_a_guess_saves_rounds_and_changes_nothing(name):
         assert_close({"y": (again, y), **{n: (a, b) for n, a, b in zip(state._fields, after, state, strict=True)}}, 1e-11)
     layer(*inputs, reset=reset, guess=states)
     assert all(r.rounds <= 1 < w for r, w in zip(layer.solve_report(), without, strict=True))
+
+
+@pytest.mark.parametrize("version", [None, "3.2.0", "3.5.1+git1234"])
+def test_a_triton_that_is_missing_or_too_old(monkeypatch, version):
+    """Said where kernels are asked for; `auto` does without, and says so."""
+    if version is None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    else:
+        monkeypatch.setattr("triton.__version__", version)
+    monkeypatch.setattr(backend, "_warned", set())
+    backend.lacking.cache_clear()
+    try:
+        cell = rnndsl.load("cell Old(D):\n  input x: [D]\n  state h: [D]\n  h[t] = tanh(h[t-1]) + x\n  output h\n").Old
+        words = "triton is not installed: pip install triton" if version is None else f"they need Triton 3.6, which PyTorch 2.10 for CUDA brings, and {version} is installed"
+        with pytest.raises(Exception, match=re.escape(words)):
+            cell(D=2, backend="triton")(torch.ones(1, 2, 2))
+        with pytest.warns(UserWarning, match=re.escape(words)):
+            assert not backend._chosen(cell, "h")
+    finally:
+        backend.lacking.cache_clear()
+
+
+def test_the_oldest_triton_is_that_of_the_package():
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    assert f"triton>={'.'.join(map(str, backend.OLDEST))}" in text and backend.lacking() is None

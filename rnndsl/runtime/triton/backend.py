@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import inspect
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,7 @@ from rnndsl.runtime.triton.tiled import Tiled
 from rnndsl.tiles import CUTS, NEWTON, PARALLEL_CUTS, SEQUENTIAL, Tiles, choose
 
 ROUNDS = "rounds"  # in the wish of a key
+OLDEST = (3, 6)  # version of Triton that kernels are known to compile with
 PREDICTED = "predicted by a model, not measured; rnndsl tune measures"
 _warned: set[tuple[type, str]] = set()
 
@@ -53,8 +55,14 @@ def interpreted() -> bool:
 
 
 @functools.cache
-def installed() -> bool:
-    return importlib.util.find_spec("triton") is not None
+def lacking() -> str | None:
+    """Why no kernel can be made here; None where Triton is installed, and not too old."""
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed: pip install triton"
+    version = importlib.import_module("triton").__version__
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST:
+        return f"they need Triton {'.'.join(map(str, OLDEST))}, which PyTorch 2.10 for CUDA brings, and {version} is installed"
+    return None
 
 
 class Triton(Backend):
@@ -74,7 +82,7 @@ class Triton(Backend):
             return "its module has no kernels in Triton"
         if kernels.refused:
             return "; ".join(f"{label}: {reason}" for label, reason in kernels.refused.items())
-        return None if installed() else "triton is not installed: pip install triton"
+        return lacking()
 
     def misplaced(self, device: torch.device) -> str | None:
         if device.type == "cuda" or (device.type == "cpu" and interpreted()):
@@ -198,7 +206,7 @@ def _chosen(cls: Any, name: str) -> bool:
     kernels: TritonKernels | None = cls._kernels.get("triton")
     if kernels is None:
         return False
-    why = kernels.refused.get(name) or (None if installed() else "triton is not installed")
+    why = kernels.refused.get(name) or lacking()
     if why is not None and (cls, name) not in _warned:
         _warned.add((cls, name))
         warnings.warn(f"{cls.__name__}: `{name}` runs in PyTorch's operations, since it has no Triton kernel: {why}", stacklevel=6)

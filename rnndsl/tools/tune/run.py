@@ -10,7 +10,7 @@ import torch
 
 from rnndsl.checks.cell import Cell
 from rnndsl.runtime.triton import tuned
-from rnndsl.runtime.triton.backend import device_of, installed, interpreted
+from rnndsl.runtime.triton.backend import device_of, interpreted, lacking
 from rnndsl.tiles import SEQUENTIAL, Tiles, candidates, choose, cycles
 from rnndsl.tools import Unfit
 from rnndsl.tools.bench.machine import machine
@@ -77,8 +77,8 @@ def gpu() -> torch.device:
     """The GPU at hand. Raises Unfit where there is none, or kernels do not run on it."""
     if not torch.cuda.is_available():
         raise Unfit("tune times kernels on a GPU, and PyTorch finds none here")
-    if not installed():
-        raise Unfit("tune times Triton kernels, and triton is not installed: pip install triton")
+    if why := lacking():
+        raise Unfit(f"tune times Triton kernels: {why}")
     if interpreted():
         raise Unfit("TRITON_INTERPRET is set: kernels run in Triton's interpreter, whose times say nothing; unset it")
     return torch.device("cuda", torch.cuda.current_device())
