@@ -16,7 +16,7 @@ from rnndsl.emit.labels import labels_of
 from rnndsl.runtime import recurrence
 from rnndsl.runtime.backend import BACKENDS, Backend, Plan
 from rnndsl.runtime.kernels import KernelText
-from rnndsl.runtime.key import Key
+from rnndsl.runtime.key import Key, made_of
 from rnndsl.runtime.plain import reference_of
 
 CELL = """
@@ -209,7 +209,7 @@ class Carrying(Backend):
 
 @torch.compiler.assume_constant_result
 def _key(layer, name, dtype):
-    key = Key.text_of("carrying", layer, name, dtype)
+    key = Key.text_of("carrying", made_of(layer), name, dtype)
     recurrence.known(key)
     return key
 

@@ -11,6 +11,7 @@ import rnndsl
 from rnndsl.runtime import recurrence
 from rnndsl.runtime.kernels import CELLS
 from rnndsl.runtime.key import Key
+from rnndsl.runtime.params import header_text
 from tests.forks import PYTHON
 from tests.zoo_cells import ZOO, name_of
 
@@ -88,9 +89,9 @@ def test_a_key_says_all_that_kernels_are_made_from(name):
     sizes = {n: 2 + 2 * i for i, n in enumerate(cls.__init__.__annotations__)}
     known = CELLS[cls._kernels["triton"].digest]  # or another class of the same kernels
     assert known._kernels["triton"].digest == cls._kernels["triton"].digest and CELLS[cls._kernels["cpu"].digest]._kernels["cpu"].digest == cls._kernels["cpu"].digest
-    layer = type("_", (), {"_sizes": sizes | {"H": 3}, "_hypers": {"a": -0.0, "b": 0.1 + 1e-17, "c": 1e300, "d": float("inf"), "e": 1 / 3}, "_kernels": cls._kernels})()
-    key = Key.of(Key.text_of("triton", layer, "h", torch.float64, "newton,lanes=4"))
-    assert key.cls is known and key.sizes == layer._sizes and list(map(repr, key.hypers.values())) == list(map(repr, layer._hypers.values()))
+    sizes, hypers = sizes | {"H": 3}, {"a": -0.0, "b": 0.1 + 1e-17, "c": 1e300, "d": float("inf"), "e": 1 / 3}
+    key = Key.of(Key.text_of("triton", (cls, header_text(sizes, hypers), "auto", ""), "h", torch.float64, "newton,lanes=4"))
+    assert key.cls is known and key.sizes == sizes and list(map(repr, key.hypers.values())) == list(map(repr, hypers.values()))
     assert (key.backend, key.name, key.dtype, key.wish) == ("triton", "h", torch.float64, "newton,lanes=4")
 
 

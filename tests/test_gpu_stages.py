@@ -15,6 +15,7 @@ from rnndsl.kernel.build import Refusal
 from rnndsl.kernel.choice import predict
 from rnndsl.kernel.row_work import row_work_of
 from rnndsl.runtime.choice import backend_for
+from rnndsl.runtime.key import made_of
 from rnndsl.runtime.triton import graphs, stages, tile_launch
 from rnndsl.runtime.triton.backend import _has_rounds, _sequential
 from tests.agreement import against_reference, assert_close, layer_of, random_inputs, sizes_of, some_resets
@@ -258,7 +259,7 @@ def test_explain_tells_what_a_layer_plans(width, steps, monkeypatch):
     monkeypatch.setattr("rnndsl.runtime.torch.backend.device_of", lambda device: of_architecture(USUAL))
     layer = gru(width)
     planned = backend_for(layer, "h", CUDA, (1, steps))._schedule(layer, "h", {"dtype": torch.float32, "device": CUDA}, (1, steps))
-    by_stages = _sequential(layer, "h", torch.float32).by_stages(1, steps, torch.device("cpu"))  # the model of the usual device
+    by_stages = _sequential(made_of(layer), "h", torch.float32).by_stages(1, steps, torch.device("cpu"))  # the model of the usual device
     (kernels,) = compiled(Source("gru.rnn", example("gru")[0])).kernels
     (r,) = kernels.recurrences
     said = predict(r, 1, steps, {"D": 3, "H": width}, of_architecture(USUAL))
@@ -266,7 +267,7 @@ def test_explain_tells_what_a_layer_plans(width, steps, monkeypatch):
     assert (said.schedule, said.why.split(",")[0].split(";")[0]) == (planned, words)
     work = row_work_of(r.newton)
     launches, matrices, moved = (d.evaluate({"H": width}) for d in (work.step, work.matrices, work.moved))
-    assert _sequential(layer, "h", torch.float32).rows == costs.RowKernels(launches, matrices, work.round, moved)
+    assert _sequential(made_of(layer), "h", torch.float32).rows == costs.RowKernels(launches, matrices, work.round, moved)
 
 
 @pytest.mark.parametrize("width", [64, 256])
@@ -275,4 +276,4 @@ def test_matrices_in_loops(width):
     layer = layer_of(ZOO["RHN"].text, "RHN", sizes_of(ZOO["RHN"].text, "RHN") | {"H": width}, dtype=torch.float32)
     (kernels,) = compiled(Source("RHN", ZOO["RHN"].text)).kernels
     (r,) = kernels.recurrences
-    assert row_work_of(r.newton).holds(layer._sizes, costs.RESIDENT / 4) == _has_rounds(layer, "s", torch.float32) == (width == 64)
+    assert row_work_of(r.newton).holds(layer._sizes, costs.RESIDENT / 4) == _has_rounds(made_of(layer), "s", torch.float32) == (width == 64)

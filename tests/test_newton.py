@@ -127,9 +127,10 @@ cell C(H, L):
 def solver_of(layer, label):
     """What solves a recurrence of a layer, and the calls that it gets from now on."""
     from rnndsl.runtime import recurrence
+    from rnndsl.runtime.key import made_of
     from rnndsl.runtime.torch.backend import _key
 
-    solver = recurrence.known(_key(layer, label, torch.float64))
+    solver = recurrence.known(_key(made_of(layer), label, torch.float64))
     calls = []
     inner = type(solver).forward
 

@@ -24,7 +24,7 @@ from rnndsl.diagnostics import Source
 from rnndsl.kernel.choice import predict
 from rnndsl.runtime import recurrence
 from rnndsl.runtime.choice import backend_for
-from rnndsl.runtime.key import Key
+from rnndsl.runtime.key import Key, made_of
 from rnndsl.runtime.triton import backend, tuned
 from rnndsl.runtime.triton.channels import Access, Channels
 from rnndsl.tiles import PARALLEL, SEQUENTIAL, Tiles, candidates, choose
@@ -538,7 +538,7 @@ def test_a_step_is_one_launch(name, monkeypatch):
 def channels(name: str, **sizes: int):
     """The kernels of an example's first recurrence."""
     layer = triton_layer(*example(name), sizes, "sequential")
-    return recurrence.known(backend._key(layer, next(iter(layer._kernels["triton"].kernels)), torch.float32)).kernels
+    return recurrence.known(backend._key(made_of(layer), next(iter(layer._kernels["triton"].kernels)), torch.float32)).kernels
 
 
 def test_few_channels_run_parallel_and_many_sequentially():
@@ -587,7 +587,7 @@ def test_measured_tiles_are_taken(tmp_path, monkeypatch):
     layer = triton_layer(*example("para_gru"), {"D": 3, "H": 4}, "sequential")
     layer.tiles, layer.schedule = None, "auto"
     x = torch.randn(2, 9, 3, device=DEVICE)
-    label = backend._label(Key.of(backend._key(layer, "h", torch.float32))) + ", float32 streams"
+    label = backend._label(Key.of(backend._key(made_of(layer), "h", torch.float32))) + ", float32 streams"
     wanted = Tiles(PARALLEL, 2, lanes=16, lane_steps=2, warps=1)
     tuned.store(backend.device_of(x.device).name, {tuned.entry(label, 8, 9, False): wanted})
     (plan,) = layer.plan_for(x)

@@ -24,3 +24,12 @@ class Call(NamedTuple):
     guess: Sequence[Tensor | None] = ()
     all_states: bool = True
     further: tuple[Sequence[Tensor], Sequence[Tensor]] | None = None
+
+
+def with_further(call: Call) -> Call:
+    """The same of a kernel that computes what follows the recurrence, and reads what that reads; not by `_replace`, which PyTorch 2.6 cannot trace."""
+    assert call.further is not None
+    streams, statics = call.further
+    return Call(
+        (*call.streams, *streams), (*call.statics, *statics), call.first, call.initial, call.reset, call.steps, call.guess, call.all_states, call.further
+    )

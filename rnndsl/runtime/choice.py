@@ -54,7 +54,10 @@ def backend_for(layer: Any, name: str, device: torch.device, shape: tuple[int, i
     if reference_wanted():
         return REFERENCE
     asked = sorted(BACKENDS.values(), key=lambda backend: layer._schedule not in ("auto", *backend.schedules))
-    return next((backend for backend in asked if backend.taken(layer, name, device, shape)), REFERENCE)
+    for backend in asked:
+        if backend.taken(layer, name, device, shape):
+            return backend
+    return REFERENCE
 
 
 @constant_in_graphs

@@ -7,6 +7,13 @@ import torch
 
 from rnndsl.runtime.kernels import CELLS
 from rnndsl.runtime.layer import Layer
+from rnndsl.runtime.params import header_text
+
+Made = tuple[type[Layer], str, str, str]  # what kernels of a layer are made for: its class, header, schedule and tiles. Before PyTorch 2.12 tracers take no layer for a constant
+
+
+def made_of(layer: Layer) -> Made:
+    return type(layer), layer._header_text, layer._schedule, layer._tiles_text
 
 
 @dataclass(frozen=True)
@@ -24,13 +31,14 @@ class Key:
     cell: str
 
     @staticmethod
-    def text_of(backend: str, layer: Layer, name: str, dtype: torch.dtype, wish: str = "") -> str:
-        """The key of a layer's recurrence. Numbers are written so that they read back as they are, -0.0 as itself."""
-        return _text(backend, name, dtype, [*layer._sizes.items(), *layer._hypers.items()], wish, layer._kernels[backend].digest)
+    def text_of(backend: str, made: Made, name: str, dtype: torch.dtype, wish: str = "") -> str:
+        """The key of a layer's recurrence."""
+        cls, header, *_ = made
+        return _text(backend, name, dtype, header, wish, cls._kernels[backend].digest)
 
     def on(self, backend: str) -> str:
         """The key of the same recurrence on another backend, without further settings."""
-        return _text(backend, self.name, self.dtype, [*self.sizes.items(), *self.hypers.items()], "", self.cls._kernels[backend].digest)
+        return _text(backend, self.name, self.dtype, header_text(self.sizes, self.hypers), "", self.cls._kernels[backend].digest)
 
     @staticmethod
     def of(text: str) -> "Key":
@@ -62,9 +70,8 @@ class Key:
         raise RuntimeError(f"the recurrence `{self.name}` of {self.cell} is not known in this process: {first}, before the program runs")
 
 
-def _text(backend: str, name: str, dtype: torch.dtype, values: list[tuple[str, float]], wish: str, digest: str) -> str:
-    said = ",".join(f"{n}={v!r}" for n, v in values)
-    return f"{backend}:{name}:{str(dtype).removeprefix('torch.')}:{said}:{wish}:{digest}:{_shown(CELLS[digest])}"
+def _text(backend: str, name: str, dtype: torch.dtype, header: str, wish: str, digest: str) -> str:
+    return f"{backend}:{name}:{str(dtype).removeprefix('torch.')}:{header}:{wish}:{digest}:{_shown(CELLS[digest])}"
 
 
 _PROGRAMS = "rnndsl.programs"  # holds the modules of rnndsl.load, whose names are as long as their programs

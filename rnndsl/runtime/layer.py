@@ -138,6 +138,7 @@ class Layer(ParamModule):
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
+        self.tiles = self._tiles
         if "_written" not in state:  # pickles of earlier versions have axes as they are written alone
             self._written = {}
             self._inputs, self._fields = [(n, self._plain(n, s), k) for n, s, k in self._inputs], [(n, self._plain(n, s), k) for n, s, k in self._fields]
@@ -175,6 +176,7 @@ class Layer(ParamModule):
     def tiles(self, value: dict[str, int] | None) -> None:
         check_tiles(value or {})
         self._tiles = dict(value) if value else None
+        self._tiles_text = ",".join(f"{n}={v}" for n, v in (value or {}).items())
 
     def plan_for(self, *inputs: Tensor, ranks: int = 1) -> tuple[Any, ...]:
         """What would run each recurrence for these inputs, [B, T, ...] each, and why: a tuple of plans, in the order in which they are solved.
@@ -259,7 +261,7 @@ class Layer(ParamModule):
     def _step_by_kernel(self, inputs: tuple[Tensor, ...], state: Any) -> tuple[Any, Any] | None:
         """A step in one call of a kernel, where there is one and nothing has a part in calls. No gradient must be asked for."""
         (batch,) = check_inputs(inputs, self._inputs, ("B",), self._written)
-        backend = backend_for(self, next(iter(self._states), ""), inputs[0].device, (batch, 1))
+        backend = backend_for(self, next(iter(type(self)._states), ""), inputs[0].device, (batch, 1))
         if not backend.has_step or not self._is_alone(inputs[0].device):
             return None
         kind, products, values, read = self._begin(inputs)
@@ -368,7 +370,7 @@ class Layer(ParamModule):
         """What follows a recurrence entry by entry, in plain PyTorch."""
         if call.further is None:
             return ()
-        count, (further, statics) = len(self._states[name]), call.further
+        count, (further, statics) = len(type(self)._states[name]), call.further
         given, streams = ([widened(s, kind["dtype"]) for s in group] for group in (call.streams, further))
         begins = (*call.first[:count], *call.initial[:count])
         return getattr(self, f"_exit_{name}")(kind, call.reset, *sequences, *begins, *given, *call.statics, *streams, *statics)
@@ -406,7 +408,7 @@ class Layer(ParamModule):
         wide = complex_of(dtype)
         device = held[0].device if held else inputs[0].device if inputs else self._kind["device"]
         read = []
-        for x, (name, _, is_complex) in zip(inputs, self._inputs, strict=False):
+        for x, (name, _, is_complex) in zip(inputs, self._inputs[: len(inputs)], strict=True):
             if x.device != device:
                 raise ValueError(f"{name}: expected on {device} as {'the layer' if held else self._inputs[0][0]}, got {x.device}")
             is_kept = x.dtype in HALF and dtype == torch.float32 and not is_complex

@@ -24,6 +24,11 @@ class _Declared:
     has_value: bool = field(default=True, compare=False)  # whether the cell says what it begins as: a const may be for the user to set
 
 
+def header_text(sizes: dict[str, int], hypers: dict[str, float]) -> str:
+    """The values of a header, written so that they read back as they are, -0.0 as itself. Tracers take a text for a constant, and not every number."""
+    return ",".join(f"{n}={v!r}" for n, v in (sizes | hypers).items())
+
+
 class ParamModule(nn.Module):
     """A module of a header, params and consts. Constrained params are stored without their constraint, under a name of their own."""
 
@@ -49,6 +54,7 @@ class ParamModule(nn.Module):
             raise TypeError(f"dtype: expected a real floating type, got {dtype}")
         self._sizes = {n: int(v) for n, v in sizes.items()}
         self._hypers = {n: float(v) for n, v in hypers.items()}
+        self._header_text = header_text(self._sizes, self._hypers)
         self._tensors: dict[str, _Declared] = {}  # params and consts
         self._bounds: dict[str, Bounds] = {}  # of constrained params
         self._kind: dict[str, Any] = {
@@ -146,7 +152,7 @@ class ParamModule(nn.Module):
         """Takes over what another of the same class and sizes begins with: its params, and those consts that the cell gives a value."""
         with torch.no_grad():
             for name, declared in drawn._tensors.items():
-                stored = self._raw.get(name, name)
+                stored = type(self)._raw.get(name, name)
                 if declared.has_value:
                     value, held = getattr(drawn, stored), getattr(self, stored)
                     if stored in self._parameters or stored in self._buffers:
@@ -162,7 +168,7 @@ class ParamModule(nn.Module):
         found: list[Tensor] = []
         dtypes: set[torch.dtype] = set()
         for name, declared in self._tensors.items():
-            stored = self._raw.get(name, name)
+            stored = type(self)._raw.get(name, name)
             t: Any = params.get(stored)
             if t is None:
                 t = getattr(self, stored)
@@ -233,7 +239,8 @@ class ParamModule(nn.Module):
         return super()._apply(apply, recurse)
 
     def __setstate__(self, state: dict) -> None:
-        known = {"_bounds": {}, "_order": (*state["_sizes"], *state["_hypers"])} | state  # pickles of earlier versions have no bounds, and of params and consts the shapes alone
+        sizes, hypers = state["_sizes"], state["_hypers"]
+        known = {"_bounds": {}, "_order": (*sizes, *hypers), "_header_text": header_text(sizes, hypers)} | state  # earlier pickles have none, and of params and consts the shapes alone
         held = {**state["_parameters"], **state["_buffers"]}
         known["_tensors"] = {n: d if isinstance(d, _Declared) else _Declared(d, tuple(map(int, d)), held[n].is_complex()) for n, d in state["_tensors"].items()}
         super().__setstate__(known)

@@ -76,7 +76,7 @@ def known(key: str) -> Runnable:
 
 def kept(lags: Sequence[int]) -> int:
     """How many real arrays are states of the step before, and so have a sequence."""
-    return list(lags).count(1)
+    return sum(lag == 1 for lag in lags)
 
 
 def kept_forms(carries: Sequence[int], lags: Sequence[int]) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ class Reference(Backend):
         step = getattr(layer, f"_step_{name}")
         streams = [widened(s, kind["dtype"]) for s in call.streams]
         entered = getattr(layer, f"_enter_{name}")(kind, *streams, *call.statics)
-        keep = len(layer._states[name])
+        keep = len(type(layer)._states[name])
         sequences, finals = scan(lambda *values: step(kind, *values, *call.statics), entered, call.first, call.initial, call.reset, keep, call.steps)
         return sequences, finals, ()
 

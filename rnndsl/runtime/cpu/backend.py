@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnndsl.runtime import build, recurrence
 from rnndsl.runtime.backend import Backend, Plan, Results, Stepped
-from rnndsl.runtime.call import Call
+from rnndsl.runtime.call import Call, with_further
 from rnndsl.runtime.choice import say_once
 from rnndsl.runtime.cpu.invoke import SMALL, invoke, strided, values_of
 from rnndsl.runtime.cpu.kernels import Kernel, Kernels, Rows
@@ -21,7 +21,7 @@ from rnndsl.runtime.cpu.rounds import rounds_in_cpp
 from rnndsl.runtime.cpu.step import step
 from rnndsl.runtime.dtypes import HALF, cast_to, widened
 from rnndsl.runtime.kernels import Step
-from rnndsl.runtime.key import Key
+from rnndsl.runtime.key import Key, Made, made_of
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.memory import rows
 from rnndsl.runtime.pages import new_empty
@@ -68,13 +68,12 @@ class Cpu(Backend):
         """Not for rounds that it lacks."""
         if not super().taken(layer, name, device, shape):
             return False
-        return layer.schedule != NEWTON or name in layer._kernels[self.name].rounds
+        return layer.schedule != NEWTON or name in type(layer)._kernels[self.name].rounds
 
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
-        key = _key(layer, name, kind["dtype"], _schedule(layer, name), call.all_states)
+        key = _key(made_of(layer), name, kind["dtype"], _schedule(layer, name), call.all_states)
         if call.further and recurrence.known(key).follows:
-            streams, statics = call.further
-            call = call._replace(streams=(*call.streams, *streams), statics=(*call.statics, *statics))
+            call = with_further(call)
         found = recurrence.run(key, call)
         keep_report(self, layer, name, key)
         return found
@@ -120,7 +119,7 @@ def _schedule(layer: Layer, name: str) -> str:
     """Rounds where they are asked for, and there are some; a step after the other is faster where cores are few."""
     if layer.schedule != NEWTON:
         return SEQUENTIAL
-    if name in layer._kernels["cpu"].rounds:
+    if name in type(layer)._kernels["cpu"].rounds:
         return NEWTON
     if not torch.compiler.is_compiling():
         cls = type(layer)
@@ -132,15 +131,15 @@ _is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compil
 
 
 @constant_in_graphs
-def _key(layer: Layer, name: str, dtype: torch.dtype, schedule: str, all_states: bool) -> str:
+def _key(made: Made, name: str, dtype: torch.dtype, schedule: str, all_states: bool) -> str:
     """The key of a layer's recurrence; builds its kernels where they are not built yet. A compiled layer asks for it once. all_states: whether the
     states of all steps are wanted.
 
     Raises what `build.load` does.
     """
-    kernel: Kernel = layer._kernels["cpu"].kernels[name]
+    kernel: Kernel = made[0]._kernels["cpu"].kernels[name]
     segments = _SEGMENTS if kernel.segments and not all_states and not _is_exporting() else ""  # steps // 16 would be a bound of an exported program
-    key = Key.text_of("cpu", layer, name, dtype, NEWTON if schedule == NEWTON else segments)
+    key = Key.text_of("cpu", made, name, dtype, NEWTON if schedule == NEWTON else segments)
     recurrence.known(key)
     return key
 

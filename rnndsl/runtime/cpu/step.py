@@ -16,7 +16,7 @@ def step(
     layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype
 ) -> Stepped | None:
     """See `decode`."""
-    if dtype not in TYPES or layer._kernels["cpu"].step is None:
+    if dtype not in TYPES or type(layer)._kernels["cpu"].step is None:
         return None
     loaded = step_of(layer, dtype)
 
@@ -26,4 +26,4 @@ def step(
         work = batch * sum(t.numel() for t in (*streams, *statics, *carried)) // _PER_VALUE
         return Prepared(loaded.function, loaded.hypers, batch, work, arrays)
 
-    return decode(layer, layer._kernels["cpu"].step, inputs, values, state, dtype, loaded.shapes, prepared)
+    return decode(layer, type(layer)._kernels["cpu"].step, inputs, values, state, dtype, loaded.shapes, prepared)

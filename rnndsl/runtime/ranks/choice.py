@@ -97,7 +97,7 @@ def _rounds(first: Sequence[Tensor], ranks: int, family: str, structure: str, un
 
 def _rows_of(layer: Any, name: str) -> int | None:
     """Along which of the last two axes of a matrix state a step multiplies all columns by the same, where its normal form says so: -2 or -1."""
-    chunks = getattr(layer._kernels.get("torch"), "chunks", {}).get(name)
+    chunks = getattr(type(layer)._kernels.get("torch"), "chunks", {}).get(name)
     return None if chunks is None else chunks.axis - 2
 
 
@@ -131,7 +131,7 @@ def planned(layer: Any, name: str, batch: int, ranks: int, dtype: torch.dtype) -
     """How a recurrence of a layer would cross borders. Raises ValueError for what is no number of ranks."""
     if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
         raise ValueError(f"ranks: expected a whole number from 1 on, got {ranks!r}")
-    states = layer._states[name]
+    states = type(layer)._states[name]
     fields = [f for f in layer._fields if f[0] in states or any(f[0].removeprefix(f"{s}_").isdigit() for s in states)]
     first = [torch.empty((batch, *shape), dtype=dtypes_of_fields(dtype)[number], device="meta") for _, shape, number in fields]
     return way_of(layer, name, first, ranks, "auto", seen_of(layer))

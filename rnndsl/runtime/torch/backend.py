@@ -13,9 +13,9 @@ from rnndsl.costs import LOOP, Load, RowKernels
 from rnndsl.devices import Device, of_architecture
 from rnndsl.runtime import ops, recurrence
 from rnndsl.runtime.backend import Backend, Plan, Results
-from rnndsl.runtime.call import Call
+from rnndsl.runtime.call import Call, with_further
 from rnndsl.runtime.choice import say_once
-from rnndsl.runtime.key import Key
+from rnndsl.runtime.key import Key, Made, made_of
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.plain import reference_of
 from rnndsl.runtime.reference import REFERENCE
@@ -49,7 +49,7 @@ class Torch(Backend):
 
     def taken(self, layer: Layer, name: str, device: torch.device, shape: tuple[int, int]) -> bool:
         """Where it has the schedule that is asked for; and where nothing else has a kernel, on a device that runs a step as fast as all of them."""
-        rounds: Rounds | None = layer._kernels.get(self.name)
+        rounds: Rounds | None = type(layer)._kernels.get(self.name)
         if rounds is None:
             return False
         has = {NEWTON: name in rounds.kernels, CHUNKED: name in rounds.chunks}
@@ -59,10 +59,9 @@ class Torch(Backend):
         schedule = _schedule(layer, name, kind, (call.first[0].shape[0], call.steps))
         if schedule == SEQUENTIAL:
             return REFERENCE.run(layer, name, call, kind)
-        key = _key(layer, name, kind["dtype"], schedule, call.all_states)
+        key = _key(made_of(layer), name, kind["dtype"], schedule, call.all_states)
         if schedule == CHUNKED and call.further and recurrence.known(key).follows:
-            streams, statics = call.further
-            call = call._replace(streams=(*call.streams, *streams), statics=(*call.statics, *statics))
+            call = with_further(call)
         found = self._recorded(key, call) if schedule == CHUNKED and not torch.compiler.is_compiling() else None
         found = found or recurrence.run(key, call)
         keep_report(self, layer, name, key)
@@ -74,7 +73,7 @@ class Torch(Backend):
     ) -> str:  # fmt: skip
         """Which schedule the model of a device takes of those that there are here and others, of costs.py, of which a sequence has so many programs.
         kernels: those over rows; solver: what would run rounds, if that is another one."""
-        rounds: Rounds = layer._kernels[self.name]
+        rounds: Rounds = type(layer)._kernels[self.name]
         schedules = [s for s, of in ((CHUNKED, rounds.chunks), (NEWTON, rounds.kernels)) if name in of]
         if torch.compiler.is_compiling():  # a graph is for more shapes than one
             return schedules[0]
@@ -84,7 +83,7 @@ class Torch(Backend):
 
     def _seen(self, solver: Any, layer: Layer, name: str, kind: dict[str, Any]) -> float | None:
         """How many rounds Newton's method took in the last call that it solved."""
-        solver = solver or recurrence.known(_key(layer, name, kind["dtype"]))
+        solver = solver or recurrence.known(_key(made_of(layer), name, kind["dtype"]))
         return solver.last.rounds if isinstance(solver, Solver) and solver.last is not None and solver.last.schedule == NEWTON else None
 
     def _recorded(self, key: str, call: Call) -> Results | None:
@@ -114,7 +113,7 @@ class Torch(Backend):
 
 def _schedule(layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int]) -> str:
     """What runs a recurrence: the schedule that is asked for, where it has it; else what is predicted to be quickest."""
-    rounds: Rounds = layer._kernels["torch"]
+    rounds: Rounds = type(layer)._kernels["torch"]
     wish = layer._schedule
     if wish == SEQUENTIAL or not (name in rounds.kernels or name in rounds.chunks):
         return SEQUENTIAL
@@ -137,10 +136,11 @@ def _model_of(device: torch.device) -> Device:
 
 
 @constant_in_graphs
-def _key(layer: Layer, name: str, dtype: torch.dtype, schedule: str = NEWTON, all_states: bool = True) -> str:
+def _key(made: Made, name: str, dtype: torch.dtype, schedule: str = NEWTON, all_states: bool = True) -> str:
+    _, _, asked, _ = made
     chunks = f"{CHUNKED}{', states' if all_states else ''}"
-    wish = chunks if schedule == CHUNKED else NEWTON if layer._schedule == NEWTON else "auto"
-    key = Key.text_of("torch", layer, name, dtype, wish)
+    wish = chunks if schedule == CHUNKED else NEWTON if asked == NEWTON else "auto"
+    key = Key.text_of("torch", made, name, dtype, wish)
     recurrence.known(key)
     return key
 

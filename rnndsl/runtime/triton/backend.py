@@ -17,11 +17,11 @@ from rnndsl.costs import STAGES
 from rnndsl.devices import USUAL, Device, of_architecture, of_gpu
 from rnndsl.runtime import recurrence
 from rnndsl.runtime.backend import BACKENDS, Backend, Plan, Results, Stepped
-from rnndsl.runtime.call import Call
+from rnndsl.runtime.call import Call, with_further
 from rnndsl.runtime.choice import say_once
 from rnndsl.runtime.dtypes import HALF
 from rnndsl.runtime.kernels import Step
-from rnndsl.runtime.key import Key
+from rnndsl.runtime.key import Key, Made, made_of
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.plain import reference_of
 from rnndsl.runtime.statics import check_slices
@@ -96,12 +96,12 @@ class Triton(Backend):
         """Of kernels of whole steps: not where steps are too large, and not where a schedule that they lack is asked for, or predicted to be quicker."""
         if not super().taken(layer, name, device, shape):
             return False
-        if name not in layer._kernels[self.name].tiled:
+        if name not in type(layer)._kernels[self.name].tiled:
             return True
-        if not _sequential(layer, name, layer._own_dtype()).fits:
+        if not _sequential(made_of(layer), name, layer._own_dtype()).fits:
             return False
         wanted = self._quickest(layer, name, {"dtype": layer._own_dtype(), "device": device}, shape)
-        return wanted in (SEQUENTIAL, STAGES) or (wanted == NEWTON and _has_rounds(layer, name, layer._own_dtype()))
+        return wanted in (SEQUENTIAL, STAGES) or (wanted == NEWTON and _has_rounds(made_of(layer), name, layer._own_dtype()))
 
     def _quickest(self, layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int]) -> str:
         """The schedule of a recurrence with kernels of whole steps that is asked for, or that is predicted to be the quickest, here or in PyTorch's operations."""
@@ -112,18 +112,18 @@ class Triton(Backend):
             return layer.schedule
         if torch.compiler.is_compiling():
             return str(parallel.quickest(layer, name, kind, shape, [SEQUENTIAL]))
-        rounds = recurrence.known(_key(layer, name, kind["dtype"], rounds=True)) if _has_rounds(layer, name, kind["dtype"]) else None
-        kernels = _sequential(layer, name, kind["dtype"])
+        rounds = recurrence.known(_key(made_of(layer), name, kind["dtype"], rounds=True)) if _has_rounds(made_of(layer), name, kind["dtype"]) else None
+        kernels = _sequential(made_of(layer), name, kind["dtype"])
         rows = kernels.rows if rounds is not None or kernels.rows is None else replace(kernels.rows, round=0)
         return str(parallel.quickest(layer, name, kind, shape, kernels.schedules(*shape), kernels.kernels.programs, rows, rounds))
 
     def _schedule(self, layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int]) -> str:
         """What runs a recurrence here: rounds where they are asked for or the quickest, and there are some."""
-        kernels: TritonKernels = layer._kernels[self.name]
+        kernels: TritonKernels = type(layer)._kernels[self.name]
         if name not in kernels.tiled:
             return layer.schedule
         wanted = self._quickest(layer, name, kind, shape) if layer.schedule == "auto" else layer.schedule
-        if wanted == NEWTON and _has_rounds(layer, name, kind["dtype"]):
+        if wanted == NEWTON and _has_rounds(made_of(layer), name, kind["dtype"]):
             return NEWTON
         if layer.schedule not in ("auto", SEQUENTIAL) and not torch.compiler.is_compiling():
             cls, why = type(layer), kernels.unrounded.get(name, "a row of its rounds, or a matrix in one of its loops, is too large for a program" if layer.schedule == NEWTON else "")
@@ -131,15 +131,14 @@ class Triton(Backend):
         return SEQUENTIAL
 
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
-        key = _key(layer, name, kind["dtype"])
-        if name in layer._kernels[self.name].tiled and self._schedule(layer, name, kind, (call.first[0].shape[0], call.steps)) == NEWTON:
-            key = _key(layer, name, kind["dtype"], rounds=True)
+        key = _key(made_of(layer), name, kind["dtype"])
+        if name in type(layer)._kernels[self.name].tiled and self._schedule(layer, name, kind, (call.first[0].shape[0], call.steps)) == NEWTON:
+            key = _key(made_of(layer), name, kind["dtype"], rounds=True)
             found = recurrence.run(key, call)
             keep_report(self, layer, name, key)
             return found
         if call.further and recurrence.known(key).follows:
-            streams, statics = call.further
-            call = call._replace(streams=(*call.streams, *streams), statics=(*call.statics, *statics))
+            call = with_further(call)
         found = recurrence.run(key, call)
         if not torch.compiler.is_compiling():
             kernels = recurrence.known(key)
@@ -148,7 +147,7 @@ class Triton(Backend):
         return found
 
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
-        kernels = recurrence.known(_key(layer, name, kind["dtype"]))
+        kernels = recurrence.known(_key(made_of(layer), name, kind["dtype"]))
         if isinstance(kernels, TileLaunched):
             if self._schedule(layer, name, kind, (batch, steps)) == NEWTON:
                 return Plan(name, self.name, NEWTON, "rounds over all steps at once: products of matrices in PyTorch's operations, the rest in kernels")
@@ -285,9 +284,9 @@ class Launched(OfKernels):
 
 
 @constant_in_graphs
-def _sequential(layer: Layer, name: str, dtype: torch.dtype) -> TileLaunched:
+def _sequential(made: Made, name: str, dtype: torch.dtype) -> TileLaunched:
     """What goes step by step, of a recurrence with kernels of whole steps."""
-    kernels = recurrence.known(_key(layer, name, dtype))
+    kernels = recurrence.known(_key(made, name, dtype))
     assert isinstance(kernels, TileLaunched)
     return kernels
 
@@ -307,11 +306,11 @@ def _graphs(kernels: TileLaunched, kind: dict[str, Any]) -> str:
 
 
 @constant_in_graphs
-def _has_rounds(layer: Layer, name: str, dtype: torch.dtype) -> bool:
+def _has_rounds(made: Made, name: str, dtype: torch.dtype) -> bool:
     """Whether a recurrence has rounds, of which a program can hold a row."""
-    if name not in layer._kernels["triton"].rounds:
+    if name not in made[0]._kernels["triton"].rounds:
         return False
-    solver = recurrence.known(_key(layer, name, dtype, rounds=True))
+    solver = recurrence.known(_key(made, name, dtype, rounds=True))
     return isinstance(solver, Solver) and isinstance(solver.rounds, TritonRounds) and solver.rounds.fits
 
 
@@ -327,11 +326,12 @@ def _label(key: Key) -> str:
 
 
 @constant_in_graphs
-def _key(layer: Layer, name: str, dtype: torch.dtype, rounds: bool = False) -> str:
+def _key(made: Made, name: str, dtype: torch.dtype, rounds: bool = False) -> str:
     """The key of a layer's recurrence; writes its kernels where they are not written yet. A compiled layer asks for it once. rounds: over all steps, of a
     recurrence with kernels of whole steps."""
-    wish = ",".join([layer.schedule, *([ROUNDS] if rounds else []), *(f"{n}={v}" for n, v in (layer.tiles or {}).items())])
-    key = Key.text_of("triton", layer, name, dtype, wish)
+    _, _, schedule, tiles = made
+    wish = ",".join([schedule, *([ROUNDS] if rounds else []), *([tiles] if tiles else [])])
+    key = Key.text_of("triton", made, name, dtype, wish)
     recurrence.known(key)
     return key
 

@@ -37,7 +37,7 @@ def step(
     layer: Layer, inputs: tuple[Tensor, ...], values: tuple[Tensor, ...], state: tuple[Tensor, ...], dtype: torch.dtype, model: Callable[[torch.device], Device]
 ) -> Stepped | None:
     """See `decode`. None also where a step is too large for a program. model: what is known of a device. Raises what Triton raises."""
-    known: Step | None = layer._kernels["triton"].step
+    known: Step | None = type(layer)._kernels["triton"].step
     if known is None or dtype not in REAL:
         return None
     kind: Any = type(layer)
