@@ -42,6 +42,18 @@ def test_traced_layers_take_any_batch(steps):
                 traced(torch.randn(2, others, 3))
 
 
+@pytest.mark.skipif(build.compiler() is None, reason="there is no C++ compiler")
+def test_traced_layers_take_no_other_sizes():
+    """A kernel knows them, and would read beyond the end of what is smaller."""
+    layer = rnndsl.load("cell Mean(D):\n  input x: [D]\n  state h: [D]\n  h[t] = 0.5 * h[t-1] + x\n  output h\n").Mean(D=6, backend="cpu")
+    x, state = torch.randn(2, 3, 6), layer.State(torch.randn(2, 6))
+    traced = torch.jit.trace(layer, (x, state), check_trace=False)
+    torch.testing.assert_close(traced(x, state), tuple(layer(x, state)))
+    for wrong in ((x[..., :4], state), (x[..., :1], state), (x, layer.State(state.h[:, :4])), (x, layer.State(state.h[:1]))):
+        with pytest.raises(RuntimeError):
+            traced(*wrong)
+
+
 def test_standalone_layers_are_exported_with_a_number_of_steps():
     layer = standalone()(D=3, H=4)
     program = torch.export.export(layer, (torch.randn(2, 4, 3),), dynamic_shapes={"inputs": ({0: torch.export.Dim("B")},)})

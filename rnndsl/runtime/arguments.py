@@ -84,6 +84,13 @@ def check_inputs(
     return lead
 
 
+def sized(t: Tensor, lead: int, shape: Sequence[Any]) -> Tensor:
+    """A tensor as torch.jit.trace is to take it, which keeps no checks: with these sizes behind the first `lead` axes, else it raises RuntimeError."""
+    for axis, size in enumerate(shape, lead):
+        t = t.split([int(size)], axis)[0]
+    return t
+
+
 def check_reset(reset: Any, lead: tuple[int, ...], lead_names: tuple[str, ...], device: torch.device) -> None:
     """Raises TypeError or ValueError for what is no bool tensor [B, T], or of other leading axes, on the device of the inputs."""
     if not isinstance(reset, Tensor) or reset.dtype != torch.bool:

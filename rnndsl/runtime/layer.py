@@ -20,6 +20,7 @@ from rnndsl.runtime.arguments import (
     check_state,
     dtypes_of_fields,
     parted,
+    sized,
     with_hints,
 )
 from rnndsl.runtime.backend import BACKENDS, Results
@@ -219,6 +220,8 @@ class Layer(ParamModule):
         """What `forward` does. over: what runs it over ranks, if it is to."""
         inputs, state = parted(inputs, state, self._inputs)
         lead = check_inputs(inputs, self._inputs, ("B", "T"), self._written)
+        if not torch.compiler.is_compiling() and torch.jit.is_tracing():
+            inputs = tuple(sized(x, 2, shape) for x, (_, shape, _) in zip(inputs, self._inputs, strict=True))
         if reset is not None:
             check_reset(reset, lead, ("B", "T"), inputs[0].device)
         kind, products, values, read = begun = self._begin(inputs)
@@ -424,7 +427,10 @@ class Layer(ParamModule):
         """What the first step sees: the state given, or the initial values."""
         if state is None:
             return tuple(i.expand(batch, *i.shape) for i in initial)
-        return check_state(state, self.State.__name__, self._fields, self._written, batch, kind)
+        given = check_state(state, self.State.__name__, self._fields, self._written, batch, kind)
+        if not torch.compiler.is_compiling() and torch.jit.is_tracing():
+            given = tuple(sized(s, 1, shape) for s, (_, shape, _) in zip(given, self._fields, strict=True))
+        return given
 
 
 def _rebuilt(

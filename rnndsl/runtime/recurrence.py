@@ -133,8 +133,8 @@ def _call(streams: Any, statics: Any, first: Any, initial: Any, reset: Any, step
 @torch.library.impl("rnndsl::recurrence", ("CPU", "CUDA"))
 def _forward(key: str, streams: Any, statics: Any, first: Any, initial: Any, reset: Any, steps: int, guess: Any = None, saving: bool = False) -> list[Tensor]:
     lead = (first[0].shape[0], steps)
-    for t in (*streams, reset, *(guess or ())):
-        if t is not None and t.shape[:2] != lead:  # kernels would read beyond its end
+    for t, axes in (*((t, lead) for t in (*streams, reset, *(guess or ()))), *((f, lead[:1]) for f in first)):
+        if t is not None and t.shape[: len(axes)] != axes:  # kernels would read beyond its end
             hint = "torch.jit.trace keeps the number of steps of its example, torch.export.export takes any"
             raise RuntimeError(f"a recurrence over [B={lead[0]}, T={steps}] was given a sequence {list(t.shape)}; {hint}")
     call = _call(streams, statics, first, initial, reset, steps, guess)
