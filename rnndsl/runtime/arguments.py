@@ -84,7 +84,7 @@ def check_inputs(
     return lead
 
 
-def sized(t: Tensor, lead: int, shape: Sequence[Any]) -> Tensor:
+def sized_in_traces(t: Tensor, lead: int, shape: Sequence[Any]) -> Tensor:
     """A tensor as torch.jit.trace is to take it, which keeps no checks: with these sizes behind the first `lead` axes, else it raises RuntimeError."""
     for axis, size in enumerate(shape, lead):
         t = t.split([int(size)], axis)[0]

@@ -20,7 +20,7 @@ from rnndsl.runtime.arguments import (
     check_state,
     dtypes_of_fields,
     parted,
-    sized,
+    sized_in_traces,
     with_hints,
 )
 from rnndsl.runtime.backend import BACKENDS, Results
@@ -221,7 +221,7 @@ class Layer(ParamModule):
         inputs, state = parted(inputs, state, self._inputs)
         lead = check_inputs(inputs, self._inputs, ("B", "T"), self._written)
         if not torch.compiler.is_compiling() and torch.jit.is_tracing():
-            inputs = tuple(sized(x, 2, shape) for x, (_, shape, _) in zip(inputs, self._inputs, strict=True))
+            inputs = tuple(sized_in_traces(x, 2, shape) for x, (_, shape, _) in zip(inputs, self._inputs, strict=True))
         if reset is not None:
             check_reset(reset, lead, ("B", "T"), inputs[0].device)
         kind, products, values, read = begun = self._begin(inputs)
@@ -429,7 +429,7 @@ class Layer(ParamModule):
             return tuple(i.expand(batch, *i.shape) for i in initial)
         given = check_state(state, self.State.__name__, self._fields, self._written, batch, kind)
         if not torch.compiler.is_compiling() and torch.jit.is_tracing():
-            given = tuple(sized(s, 1, shape) for s, (_, shape, _) in zip(given, self._fields, strict=True))
+            given = tuple(sized_in_traces(s, 1, shape) for s, (_, shape, _) in zip(given, self._fields, strict=True))
         return given
 
 
