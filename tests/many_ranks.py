@@ -267,6 +267,11 @@ def check_ways_of_calling(group) -> None:
                 y.square().sum().backward()
                 gradients.append([p.grad.clone() for p in layer.parameters()])
         layer.recompute = False
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):  # a shard is run anew by the backward pass
+            y, _ = layer(part, group=shards)
+        said = layer.solve_report()
+        y.square().sum().backward()
+        assert layer.solve_report() == said and said[0].way == way
         assert all(torch.equal(a, b) for other in gradients[1:] for a, b in zip(gradients[0], other, strict=True))
         for is_alone in (False, True):  # of all ranks, or of one, of which the others hear
             with raises(RuntimeError, "no second derivatives" if not is_alone or rank == 1 else "rank 1 has failed"):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rnndsl.runtime.backend import Results
@@ -93,7 +94,11 @@ def scanned(layer: Any, name: str, call: Call, kind: dict[str, Any]) -> Results:
     way, sent, solved = way_of(layer, name, given.first, shard.size, shard.shards.way, shard.seen), shard.wire.line.sent, Solved()
 
     def local(part: Call) -> Results:
-        return layer._scan(name, part, kind)
+        said = layer._reports.get(name)
+        found = layer._scan(name, part, kind)
+        if said is not None and torch._C._current_graph_task_id() != -1:  # made anew by a backward pass: the report is of the call
+            layer._reports[name] = said
+        return found
 
     if way.units is not None and way.run is not None:
         results, first = crossed(way.run, shard, way.units, local, given, solved)
