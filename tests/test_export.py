@@ -67,7 +67,8 @@ def inductor(folder: Path) -> str:
 import os
 os.environ["TORCHINDUCTOR_CACHE_DIR"] = {str(folder / "inductor")!r}
 import torch._inductor.config, torch._inductor.cpu_vec_isa
-torch._inductor.config.aot_inductor.precompile_headers = False
+if hasattr(torch._inductor.config.aot_inductor, 'precompile_headers'):
+    torch._inductor.config.aot_inductor.precompile_headers = False
 torch._inductor.cpu_vec_isa.VecISA.check_build = lambda *_: False
 """
 
