@@ -185,7 +185,7 @@ def test_models_of_stacks(name):
     sequence = session(found[0])
     names = [i.name for i in found[0].graph.input]
     fields, (reset, lengths) = [n for n in names if n.startswith("state.")], names[-2:]
-    inputs = [torch.randn(3, 6, *map(int, shape)) for _, shape in net._declared]
+    inputs = [torch.randn(3, 6, *map(int, shape)) for _, shape, _ in net._declared]
     feeds = {n: fed(x) for n, x in zip(net.inputs, inputs, strict=True)}
 
     def compare(run, given, wanted):

@@ -31,6 +31,7 @@ from rnndsl.cli.terminal import width
 from rnndsl.version import VERSION
 
 WIDTH = 118  # of help that goes to no terminal
+MAY_BE_EMPTY = ("backends", "against")  # of bench, where no names mean none of them
 
 COMMANDS = (compile, check, fmt, explain, verify, bench, tune, explore, export, new, zoo, completion, lsp, cache)  # in the order of --help
 
@@ -68,7 +69,7 @@ class _Parser(argparse.ArgumentParser):
             command.error(f"there is no argument `{unknown[0]}`{_meant(flag, command._option_string_actions)}")
         for action in command._actions:  # what a script left empty is not what nobody gave
             value = getattr(options, action.dest, None)
-            if value != action.default and (value == "" or (isinstance(value, list) and "" in value)):
+            if action.dest not in MAY_BE_EMPTY and value != action.default and (value == "" or (isinstance(value, list) and "" in value)):
                 command.error(f"argument {'/'.join(action.option_strings) or action.metavar}: it is empty")
         return options
 

@@ -1,6 +1,7 @@
 """Calls of Triton kernels: what they are given, in the order of their parameters."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from rnndsl.runtime.dtypes import cast_to
 from rnndsl.runtime.memory import require_readable, rows
 from rnndsl.runtime.ops import lagged
 from rnndsl.runtime.triton.channels import Access, Channels, zeros_or_empty
-from rnndsl.runtime.triton.interpreter import found_once
+from rnndsl.runtime.triton.interpreter import found_once, is_interpreted
 from rnndsl.tiles import SEQUENTIAL, Tiles
 
 REPORT = 5  # values that a program reports: chunks, rounds, most rounds of a chunk, chunks run step by step, largest residual
@@ -150,5 +151,5 @@ def launch(kernel: Any, programs: int, given: list[Any], like: Tensor, **setting
     for t in given:
         if isinstance(t, Tensor):
             require_readable(t, _TYPES, like.device)
-    with torch.cuda.device_of(like) if like.is_cuda else found_once():
+    with torch.cuda.device_of(like) if like.is_cuda else found_once() if is_interpreted(kernel) else nullcontext():
         kernel[(programs,)](*given, enable_fp_fusion=True, **settings)
