@@ -780,6 +780,14 @@ def test_a_triton_that_is_missing_or_too_old(monkeypatch, version):
         backend.lacking.cache_clear()
 
 
+def test_tiles_are_set_whole():
+    layer = rnndsl.zoo.MinGRU(D=2, H=3)
+    layer.tiles = {"warps": 2}
+    with pytest.raises(TypeError):
+        layer.tiles["warps"] = 4
+    assert layer.tiles == {"warps": 2} and backend._key(made_of(layer), "h", torch.float32) != backend._key(made_of(rnndsl.zoo.MinGRU(D=2, H=3)), "h", torch.float32)
+
+
 def test_the_oldest_triton_is_that_of_the_package():
     text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
     assert f"triton>={'.'.join(map(str, backend.OLDEST))}" in text and backend.lacking() is None

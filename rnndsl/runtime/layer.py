@@ -3,9 +3,9 @@
 import functools
 import numbers
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -167,14 +167,14 @@ class Layer(ParamModule):
         self._schedule = value
 
     @property
-    def tiles(self) -> dict[str, int] | None:
+    def tiles(self) -> Mapping[str, int] | None:
         """How the Triton backend cuts its kernels, as far as it is not left to choose: any of `channels` of a program, `ahead` (steps on their
         way in a sequential kernel), `lanes` and `lane_steps` (of a parallel one), `warps`. With `lane_steps` 1 the newton schedule is
         Newton's method in its plain form."""
-        return self._tiles
+        return MappingProxyType(self._tiles) if self._tiles else None  # what is changed in place would not be seen
 
     @tiles.setter
-    def tiles(self, value: dict[str, int] | None) -> None:
+    def tiles(self, value: Mapping[str, int] | None) -> None:
         check_tiles(value or {})
         self._tiles = dict(value) if value else None
         self._tiles_text = ",".join(f"{n}={v}" for n, v in (value or {}).items())
