@@ -84,10 +84,10 @@ def check_inputs(
     return lead
 
 
-def sized_in_traces(t: Tensor, lead: int, shape: Sequence[Any]) -> Tensor:
+def sized_in_traces(t: Tensor, lead: int, shape: Sequence[int]) -> Tensor:
     """A tensor as torch.jit.trace is to take it, which keeps no checks: with these sizes behind the first `lead` axes, else it raises RuntimeError."""
     for axis, size in enumerate(shape, lead):
-        t = t.split([int(size)], axis)[0]
+        t = t.split([size], axis)[0]
     return t
 
 

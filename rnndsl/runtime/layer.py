@@ -69,6 +69,7 @@ class Layer(ParamModule):
 
     State: ClassVar[Any]  # the named tuple of carried values
     Output: ClassVar[Any] = None  # the named tuple of outputs, where there are several
+    # a traced call asks the class for these, not the layer: PyTorch 2.6 exports no module whose class has a dict that is read through it
     _states: ClassVar[dict[str, tuple[str, ...]]] = {}  # of each recurrence, the fields of `State` that it solves for
     _found: ClassVar[dict[str, tuple[str, str, int]]] = {}  # and its family, structure and slots
     _kernels: ClassVar[dict[str, Any]] = {}  # what backends run it by; `bind_kernels` puts it there

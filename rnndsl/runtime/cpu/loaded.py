@@ -126,7 +126,7 @@ def _slices(read: Iterator[int]) -> list[tuple[int, int, int]]:
 def step_of(layer: Layer, dtype: torch.dtype) -> LoadedStep:
     """The function of one step of a layer; builds it where it is not built yet. Raises what `build.load` does."""
     kernels: Kernels = type(layer)._kernels["cpu"]
-    key = (kernels.digest, tuple(layer._sizes.values()), tuple(map(repr, layer._hypers.values())), dtype)  # 0.0 and -0.0 differ
+    key = (kernels.digest, layer._header_text, dtype)
     if key not in _steps:
         library = build.load(source_of(kernels, layer._sizes, dtype, one_step=True), f"{type(layer).__name__}_step")
         assert kernels.step is not None

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from rnndsl.runtime.backend import Results
@@ -16,7 +15,7 @@ from rnndsl.runtime.ranks.borders import Borders
 from rnndsl.runtime.ranks.choice import remember, seen_of, way_of
 from rnndsl.runtime.ranks.crossing import crossed
 from rnndsl.runtime.ranks.line import check_modes, heard
-from rnndsl.runtime.ranks.options import Shards
+from rnndsl.runtime.ranks.options import Shards, is_computed_again
 from rnndsl.runtime.ranks.pipeline import piped
 from rnndsl.runtime.ranks.placed import check_order, own_part
 from rnndsl.runtime.ranks.shard import FromLast, Shard
@@ -96,7 +95,7 @@ def scanned(layer: Any, name: str, call: Call, kind: dict[str, Any]) -> Results:
     def local(part: Call) -> Results:
         said = layer._reports.get(name)
         found = layer._scan(name, part, kind)
-        if said is not None and torch._C._current_graph_task_id() != -1:  # made anew by a backward pass: the report is of the call
+        if said is not None and is_computed_again():  # the report is of the call
             layer._reports[name] = said
         return found
 

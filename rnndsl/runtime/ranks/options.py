@@ -84,6 +84,11 @@ def context_parallel(group: Any, **options: Any) -> Iterator[Shards]:
         _contexts.pop()
 
 
+def is_computed_again() -> bool:
+    """Whether a backward pass is running, and what is called is a call that it makes anew."""
+    return torch._C._current_graph_task_id() != -1
+
+
 def shards_of(layer: Any, group: Any) -> Shards | None:
     """What a call of a layer runs over; None for a whole sequence. group: what the call was given."""
     if group is not None:
@@ -91,7 +96,7 @@ def shards_of(layer: Any, group: Any) -> Shards | None:
     elif _contexts:
         found = _contexts[-1]
     else:
-        found = _last.get(layer) if torch._C._current_graph_task_id() != -1 else None  # computed again, in a backward pass
+        found = _last.get(layer) if is_computed_again() else None
     if found is None:
         _last.pop(layer, None)
     else:
