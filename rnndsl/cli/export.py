@@ -114,7 +114,7 @@ def _to_c(layer: Any, folder: Path, options: Namespace) -> None:
 
     try:
         made = export_c(layer, folder, options.prefix, real="double" if options.double else "float", int8=options.int8)
-    except (TypeError, ValueError, IndexError) as e:
+    except (TypeError, ValueError) as e:
         raise Misuse(str(e)) from None
     if options.json:
         import json
@@ -132,7 +132,7 @@ def _to_onnx(layer: Any, folder: Path, options: Namespace) -> None:
 
     try:
         paths = export_onnx(layer, folder, name=options.prefix, reset=not options.no_reset, lengths=options.lengths)
-    except (ImportError, TypeError, ValueError, IndexError) as e:
+    except (ImportError, TypeError, ValueError) as e:
         raise Misuse(str(e)) from None
     except OSError as e:
         raise Misuse(failed(folder, e)) from None

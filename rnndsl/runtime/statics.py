@@ -1,6 +1,6 @@
-"""What kernels give of the gradients of matrices, and slices of params that they read."""
+"""What kernels give of the gradients of matrices."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,11 +46,3 @@ class Outer:
         shapes = [(batch, steps, self.rounds, self.further * self.common * size) for size in (self.left, self.right)]
         left = new_empty(like, shapes[0]) if self.stream < 0 else streams[self.stream].view(shapes[0])
         return [left, new_empty(like, shapes[1])]
-
-
-def check_slices(slices: Iterable[tuple[int, int, int]]) -> None:
-    """Raises IndexError, as the reference does, where the equations ask for a slice that a param of these sizes does not have: the first, the last,
-    and how many there are."""
-    for first, last, size in slices:
-        if first < 1 or last > size:
-            raise IndexError(f"there is no slice {first if first < 1 else max(first, size + 1)}: the leading head axis has {size}")

@@ -34,7 +34,6 @@ class KernelText:
     backward: list[str]
     outers: list[str]
     saves: list[str]
-    slices: list[str]
     streams: tuple[int, ...]  # how many real arrays each stream is, and each static and carried value
     statics: tuple[int, ...]
     carries: tuple[int, ...]
@@ -54,7 +53,6 @@ class StepText:
     name: str
     lines: list[str]
     shapes: list[str]  # of the outputs: how many axes, and their sizes
-    slices: list[str]
     form: StepForm
 
 
@@ -117,7 +115,6 @@ def _kernel(plan: Plan, r: RecurrenceKernels, sweep: Sweep, source: Source, name
         backward=back.write(),
         outers=_outers(back, step, from_streams),
         saves=_saves(back),
-        slices=_slices(back, step),
         streams=streams,
         statics=statics,
         carries=form(tuple(array for array, _ in step.carries)),
@@ -142,21 +139,12 @@ def _step(kernels: CellKernels, source: Source, names: KernelNames) -> StepText 
     except Unsupported:
         return None
     shapes = [text for array, _ in step.outputs if array.part != "im" for text in (str(len(array.shape)), *map(f.dim, array.shape))]
-    return StepText(_exported(names(("step",), "step")), lines, shapes, _slices(f, step), step_form(plan, step))
+    return StepText(_exported(names(("step",), "step")), lines, shapes, step_form(plan, step))
 
 
 def _exported(name: str) -> str:
     """What the functions and tables of a kernel begin with: none of them ends in `_`, as every other name of a program does."""
     return name.rstrip("_")
-
-
-def _slices(f: Function, step: Step) -> list[str]:
-    """What the table of slices says."""
-    found: dict[tuple[str, str, str], None] = {}
-    for n in sorted(f.used):
-        if f.nodes[n].op == "static" and (leaf := f.nodes[n].leaf).select is not None:
-            found[(*f.range_of(leaf.select), f.dim(step.statics[leaf.index].shape[0]))] = None
-    return [str(len(found)), *(text for entry in found for text in entry)]
 
 
 def _without_twice(program: Program, f: Function) -> tuple[Program, dict[int, int]]:

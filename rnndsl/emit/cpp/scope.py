@@ -333,18 +333,6 @@ class Scope:
             return Cpp(self.name_of(n) if real != "T" else f"T({self.name_of(n)})", plain=True)
         return cpp_text.operation(node.op, [self.scalar(a) for a in node.args])  # of a counter
 
-    def range_of(self, n: int) -> tuple[str, str]:
-        """The first and last value of a whole number that may depend on the counter of a loop, of sizes and numbers alone."""
-        return f"long({self._at_end(n, 'low').code})", f"long({self._at_end(n, 'high').code})"
-
-    def _at_end(self, n: int, end: str) -> Cpp:
-        """A whole number in the first or the last round of the loop whose counter it depends on."""
-        node = self.nodes[n]
-        if node.op == "counter":
-            loop = next(loop for m in self.loops if (loop := self.nodes[m].loop).counter == node.of(str))
-            return Cpp(f"T({self.dim(getattr(loop, end))})", plain=True)
-        return self.scalar(n) if not node.args else cpp_text.operation(node.op, [self._at_end(a, end) for a in node.args])
-
     def write_step(self, depth: int) -> None:
         """All loops of a step."""
         raise NotImplementedError

@@ -12,7 +12,7 @@ import torch
 from rnndsl.runtime import build
 from rnndsl.runtime.cpu.kernels import Kernel, Kernels
 from rnndsl.runtime.layer import Layer
-from rnndsl.runtime.statics import Outer, check_slices
+from rnndsl.runtime.statics import Outer
 
 _LEAST_TERMS = 32  # of a sum that is kept
 TYPES = {torch.float32: "float", torch.float64: "double"}  # what kernels are made for
@@ -57,7 +57,6 @@ def load(cls: Any, name: str, sizes: dict, hypers: dict, dtype: torch.dtype) -> 
     library = build.load(source_of(kernels, sizes, dtype), cls.__name__)
     kernel = kernels.kernels[name]
     forward, backward = (function_of(library, f"{kernel.name}_{direction}") for direction in ("forward", "backward"))
-    check_slices(_slices(table(library, f"{kernel.name}_slices")))
     outers = _outers(table(library, f"{kernel.name}_outers"))
     saves = _saves(table(library, f"{kernel.name}_saves"))
     shapes, read = _shapes(table(library, f"{kernel.name}_shapes")), table(library, f"{kernel.name}_further")
@@ -118,11 +117,6 @@ def _saves(read: Iterator[int]) -> tuple[int, ...]:
     return tuple(entries if terms >= least else 0 for entries, terms in pairs)
 
 
-def _slices(read: Iterator[int]) -> list[tuple[int, int, int]]:
-    """The slices that a table tells of."""
-    return [(next(read), next(read), next(read)) for _ in range(next(read))]
-
-
 def step_of(layer: Layer, dtype: torch.dtype) -> LoadedStep:
     """The function of one step of a layer; builds it where it is not built yet. Raises what `build.load` does."""
     kernels: Kernels = type(layer)._kernels["cpu"]
@@ -131,7 +125,6 @@ def step_of(layer: Layer, dtype: torch.dtype) -> LoadedStep:
         library = build.load(source_of(kernels, layer._sizes, dtype, one_step=True), f"{type(layer).__name__}_step")
         assert kernels.step is not None
         name = kernels.step.name
-        check_slices(_slices(table(library, f"{name}_slices")))
         read = table(library, f"{name}_shapes")
         shapes = tuple(tuple(next(read) for _ in range(next(read))) for _ in kernels.step.outputs)
         _steps[key] = LoadedStep(function_of(library, name), doubles(layer._hypers), shapes)

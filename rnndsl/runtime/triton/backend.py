@@ -24,7 +24,6 @@ from rnndsl.runtime.kernels import Step
 from rnndsl.runtime.key import Key, Made, made_of
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.plain import reference_of
-from rnndsl.runtime.statics import check_slices
 from rnndsl.runtime.torch.newton import Carries
 from rnndsl.runtime.torch.solver import Solver, keep_report
 from rnndsl.runtime.traced import constant_in_graphs
@@ -167,11 +166,10 @@ class Triton(Backend):
         return step(layer, inputs, values, state, dtype, device_of)
 
     def made(self, key: Key) -> "Launched | TileLaunched | Solver":
-        """Writes the kernels where they are not written yet. Raises IndexError where they read a slice of a param that is not there."""
+        """Writes the kernels where they are not written yet."""
         module = module_of(text_of(key.kernels, key.sizes, key.hypers, key.dtype), key.cls.__name__)
         kernels: Channels | Tiled = getattr(module, key.kernels.kernels[key.name])
         if isinstance(kernels, Tiled):
-            check_slices(kernels.slices)
             plain = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype)
             if ROUNDS in key.wish.split(","):
                 return self._solver(key, kernels, plain)
@@ -295,7 +293,6 @@ def _stages(key: Key) -> RowLaunch:
     """The stages of the steps of a recurrence; writes their kernels where they are not written yet."""
     file = module_of(text_of(key.kernels, key.sizes, key.hypers, key.dtype, rows=True), f"{key.cls.__name__}_rounds")
     said: RowRounds = getattr(file, key.kernels.rounds[key.name])
-    check_slices(said.slices)
     return RowLaunch(said, key.sizes, key.hypers, key.dtype, _wish(key), device_of)
 
 

@@ -131,17 +131,15 @@ class Work:
 @dataclass(frozen=True)
 class RowRounds:
     """The steps of a recurrence: `once` makes of statics what no step changes, and stands behind them; each of the others is a row of stages: see
-    `kernel/row_steps.py`. slices: of params that are asked for: the first, the last, and how many there are. of_streams: of each stream the number of the
-    output of `gradients` that is its gradient, -1 where it has none; of_statics: of statics whose gradient is an output summed over rows both
-    numbers; products: those that give others. Without `gradients`, there is no `advance`, and a step has parts, if it
-    has stages at all; news: of each carried value the number of what it becomes."""
+    `kernel/row_steps.py`. of_streams: of each stream the number of the output of `gradients` that is its gradient, -1 where it has none; of_statics: of
+    statics whose gradient is an output summed over rows both numbers; products: those that give others. Without `gradients`, there is no `advance`, and a
+    step has parts, if it has stages at all; news: of each carried value the number of what it becomes."""
 
     once: Callable[..., tuple[Tensor, ...]]
     look: tuple[RowStage, ...]
     linear: tuple[RowStage, ...]
     pull: tuple[RowStage, ...]
     scans: tuple[RowScan, ...]
-    slices: tuple[tuple[int, int, int], ...]
     work: Work
     advance: tuple[RowStage, ...] = ()
     gradients: tuple[RowStage, ...] = ()

@@ -39,10 +39,9 @@ class Tiled(Sized):
     """The kernels of a recurrence of which a program computes whole steps of some rows, and how they are called.
 
     forms: how many real arrays each stream, static and carried value is. lags: of each carried array; nearer: the one that one further back
-    was a step ago, else -1. shared: how many programs give parts of each stream's gradient; partial: streams of which only a part has one. slices: of
-    params that are asked for: the first, the last, and how many there are. scratch: how much memory of its own a row of a program has, forwards and backwards;
-    common: how much its programs share where they compute its steps together, and divided: the entries of the largest product of which each has a part then,
-    0 where there is none.
+    was a step ago, else -1. shared: how many programs give parts of each stream's gradient; partial: streams of which only a part has one. scratch: how much
+    memory of its own a row of a program has, forwards and backwards; common: how much its programs share where they compute its steps together, and divided:
+    the entries of the largest product of which each has a part then, 0 where there is none.
     """
 
     forms: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -52,7 +51,6 @@ class Tiled(Sized):
     partial: tuple[int, ...]
     sums: tuple[Sum, ...]
     outers: tuple[Outer, ...]
-    slices: tuple[tuple[int, int, int], ...]
     scratch: tuple[int, int]
     divided: int
     common: tuple[int, int]
@@ -65,6 +63,5 @@ class TiledStep(Sized):
     """The kernel of one step of a whole cell whose values are tiles; see `Tiled`. shapes: of the outputs."""
 
     shapes: tuple[tuple[int, ...], ...]
-    slices: tuple[tuple[int, int, int], ...]
     scratch: int
     kernel: Any

@@ -59,7 +59,7 @@ class Subject:
                         const = getattr(self._base, v.name)
                         const.normal_().mul_(_spread(const))
                 self._base(*self.arguments(Case(1, 1)).inputs)
-            except (ValueError, RuntimeError, IndexError) as e:
+            except (ValueError, RuntimeError) as e:
                 shown = ", ".join(f"{n}={v}" for n, v in sizes.items())
                 raise Unfit(f"{cell.name} with {shown}: {e}; give sizes that fit: --size {' '.join(f'{n}=…' for n in sizes)}") from None
 

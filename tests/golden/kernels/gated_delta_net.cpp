@@ -446,9 +446,6 @@ EXPORT void S_backward(const Call& call) {
 EXPORT const int64_t S_shapes[] = { 1, 2, N_, V_ };
 EXPORT const int64_t S_further[] = { 1, N_ * K_, 0 };
 
-// Slices of params that are asked for: the first, the last, and how many there are.
-EXPORT const int64_t S_slices[] = { 0 };
-
 // Products that the call forwards may save for the one backwards: how many; entries of each, and terms that an entry is a sum of.
 EXPORT const int64_t S_saves[] = { 0 };
 
@@ -717,8 +714,7 @@ EXPORT void step(const Call& call) {
   });
 }
 
-// Shapes of its outputs, and the slices of params that it asks for.
+// Shapes of its outputs.
 EXPORT const int64_t step_shapes[] = { 1, N_*V_ };
-EXPORT const int64_t step_slices[] = { 0 };
 
 #endif

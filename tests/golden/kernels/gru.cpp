@@ -283,9 +283,6 @@ EXPORT void h_backward(const Call& call) {
 EXPORT const int64_t h_shapes[] = { 0 };
 EXPORT const int64_t h_further[] = { 0, 0 };
 
-// Slices of params that are asked for: the first, the last, and how many there are.
-EXPORT const int64_t h_slices[] = { 0 };
-
 // Products that the call forwards may save for the one backwards: how many; entries of each, and terms that an entry is a sum of.
 EXPORT const int64_t h_saves[] = { 1, 3*H_, H_ };
 
@@ -398,8 +395,7 @@ EXPORT void step(const Call& call) {
   });
 }
 
-// Shapes of its outputs, and the slices of params that it asks for.
+// Shapes of its outputs.
 EXPORT const int64_t step_shapes[] = { 1, H_ };
-EXPORT const int64_t step_slices[] = { 0 };
 
 #endif

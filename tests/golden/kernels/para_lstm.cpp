@@ -241,9 +241,6 @@ EXPORT void c_h_backward(const Call& call) {
 EXPORT const int64_t c_h_shapes[] = { 0 };
 EXPORT const int64_t c_h_further[] = { 0, 0 };
 
-// Slices of params that are asked for: the first, the last, and how many there are.
-EXPORT const int64_t c_h_slices[] = { 0 };
-
 // Products that the call forwards may save for the one backwards: how many; entries of each, and terms that an entry is a sum of.
 EXPORT const int64_t c_h_saves[] = { 0 };
 
@@ -335,8 +332,7 @@ EXPORT void step(const Call& call) {
   });
 }
 
-// Shapes of its outputs, and the slices of params that it asks for.
+// Shapes of its outputs.
 EXPORT const int64_t step_shapes[] = { 1, H_ };
-EXPORT const int64_t step_slices[] = { 0 };
 
 #endif

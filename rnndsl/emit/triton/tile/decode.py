@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from rnndsl.diagnostics import Source
 from rnndsl.emit.triton.layout import listed
 from rnndsl.emit.triton.tile.kernel import Kernel, KernelLines
-from rnndsl.emit.triton.tile.recurrence import coordinates_text, in_python, programs_text, size_texts, slices_of
+from rnndsl.emit.triton.tile.recurrence import coordinates_text, in_python, programs_text, size_texts
 from rnndsl.emit.triton.tile.scope import Scope, Sizes
 from rnndsl.emit.triton.uniform import Constants
 from rnndsl.kernel.apart import apart
@@ -27,7 +27,6 @@ class TileStepText:
     sized: list[str]
     shapes: list[str]
     scratch: str
-    slices: list[str]
 
 
 class StepKernel(Kernel):
@@ -82,7 +81,7 @@ def step_text(kernels: CellKernels, source: Source, sizes: Sizes, constants: Con
         return None
     scratch = in_python(sizes, (_NAME, lines.scratch), f"{_NAME}_scratch", lines.scratch)
     shapes = [listed([sizes.python(d) for d in array.shape]) for array, _ in one.step.outputs if array.part != "im"]
-    return TileStepText(lines, coordinates_text(kernel), programs_text(kernel), size_texts(kernel), shapes, scratch, slices_of(kernel, sizes))
+    return TileStepText(lines, coordinates_text(kernel), programs_text(kernel), size_texts(kernel), shapes, scratch)
 
 
 def _split(one: OneStep, scope: Scope) -> Split:

@@ -82,7 +82,6 @@ class TileText:
     shared: list[str]
     sums: list[str]
     outers: list[str]
-    slices: list[str]
 
 
 def tile_text(sweep: Sweep, source: Source, sizes: Sizes, constants: Constants, label: str, name: str) -> TileText:
@@ -121,7 +120,6 @@ def tile_text(sweep: Sweep, source: Source, sizes: Sizes, constants: Constants, 
         shared=[" * ".join(_value(count) for _, count in backward.shared_stream(i)) or "1" for i in range(len(step.streams))],
         sums=_sums(backward, sizes),
         outers=_outers(backward, sizes),
-        slices=slices_of(forward, sizes) + slices_of(backward, sizes),
     )
 
 
@@ -217,25 +215,3 @@ def _outers(f: Backward, sizes: Sizes) -> list[str]:
         shape, order = listed([sizes.python(d) for d in layout.shape(axes)]), listed([str(axes.index(m)) for m in range(len(axes))])
         found.append(", ".join([str(leaf.index), first, rounds, *volumes, shape, order]))
     return found
-
-
-def slices_of(f: Scope, sizes: Sizes) -> list[str]:
-    """The slices of params that are asked for: the first, the last, and how many there are."""
-    found: dict[str, None] = {}
-    for n in sorted(f.used):
-        node = f.nodes[n]
-        if node.op == "static" and node.leaf.select is not None:
-            ends = [_at_end(f, sizes, node.leaf.select, end) for end in ("low", "high")]
-            found[f"(int({ends[0]}), int({ends[1]}), {sizes.python(f.step.statics[node.leaf.index].shape[0])})"] = None
-    return list(found)
-
-
-def _at_end(f: Scope, sizes: Sizes, n: int, end: str) -> str:
-    """A whole number in the first or last round of the loop whose counter it depends on, in Python."""
-    if n in f.uniform:
-        return f.numbers.python(n)
-    node = f.nodes[n]
-    if node.op == "counter":
-        loop = next(other.loop for other in f.loops if other.loop.counter == node.of(str))
-        return f"float({sizes.python(getattr(loop, end))})"
-    return triton_text.uniform(node.op, [_at_end(f, sizes, a, end) for a in node.args])

@@ -16,7 +16,7 @@ from rnndsl.emit.triton.matrix import Matrices, Semiring
 from rnndsl.emit.triton.records import FunctionText
 from rnndsl.emit.triton.text import times
 from rnndsl.emit.triton.tile.kernel import Kernel, KernelLines
-from rnndsl.emit.triton.tile.recurrence import in_python, size_texts, slices_of
+from rnndsl.emit.triton.tile.recurrence import in_python, size_texts
 from rnndsl.emit.triton.tile.scope import Sizes
 from rnndsl.emit.triton.uniform import Constants, Uniform
 from rnndsl.kernel.apart import apart
@@ -101,7 +101,6 @@ class RowsText:
     gradients: "GradientsText | None"
     work: list[str]
     scans: list[ScanText]
-    slices: list[str]
     chain: list["PartText"]
     news: tuple[int, ...]
 
@@ -193,7 +192,6 @@ def rows_text(newton: NewtonStep, scan: Scan, source: Source, sizes: Sizes, cons
     steps = row_steps(newton, gradients=True)
     carries = newton.step.carries
     look = with_residual(steps.look, newton.nearer.count(-1))
-    slices: dict[str, None] = {}
     of = {"look": look, "linear": steps.linear, "pull": with_given(steps.pull)}
     if steps.gradients is not None:
         of |= {"advance": steps.advance, "gradients": steps.gradients.step}
@@ -204,9 +202,7 @@ def rows_text(newton: NewtonStep, scan: Scan, source: Source, sizes: Sizes, cons
         for part in stages:
             found[part] = []
             for k, stage in enumerate(stages[part], 1):
-                text, read = _stage(stage, f"{begins}_{part}_{k}", _DOCS[part], source, sizes, constants)
-                found[part].append(text)
-                slices.update(dict.fromkeys(read))
+                found[part].append(_stage(stage, f"{begins}_{part}_{k}", _DOCS[part], source, sizes, constants))
         return found
 
     parts = written(stages, name)
@@ -219,7 +215,7 @@ def rows_text(newton: NewtonStep, scan: Scan, source: Source, sizes: Sizes, cons
     work = _work(row_work(newton, steps, stages["look"]), scan, sizes)
     gradients = None if steps.gradients is None else _gradients(steps.gradients)
     news = () if chained is None else chained.news
-    return RowsText(label, name, title, _once(steps.once, f"{name}_once", source), parts, gradients, work, scans, list(slices), chain, news)
+    return RowsText(label, name, title, _once(steps.once, f"{name}_once", source), parts, gradients, work, scans, chain, news)
 
 
 def _steps_of(part: RowPart) -> dict[str, tuple[Stage, ...]]:
@@ -245,17 +241,16 @@ def _once(step: Step, name: str, source: Source) -> list[str]:
     return [head, *([f"    from rnndsl.runtime.torch.library import {', '.join(called)}"] if called else []), *body]
 
 
-def _stage(stage: Stage, name: str, doc: str, source: Source, sizes: Sizes, constants: Constants) -> tuple[StageText, list[str]]:
-    """A stage, and the slices of params that it reads."""
+def _stage(stage: Stage, name: str, doc: str, source: Source, sizes: Sizes, constants: Constants) -> StageText:
     products = [_product(p) for p in stage.products]
     if not stage.step.outputs:
-        return StageText(name, doc, None, "", (), (), (), [], [], products), []
+        return StageText(name, doc, None, "", (), (), (), [], [], products)
     kernel = RowKernel(apart(forward(stage.step), outputs=True), stage.step, Split(), name, source, sizes.names.child(), sizes, constants)
     lines = kernel.write()
     scratch = in_python(sizes, (name, lines.scratch), f"{name}_scratch", lines.scratch)
     shapes = [listed([sizes.python(d) for d in array.shape]) for array, _ in stage.step.outputs]
     streams, old, statics = (kernel.read(op) for op in ("stream", "old", "static"))
-    return StageText(name, doc, lines, scratch, streams, old, statics, size_texts(kernel), shapes, products), slices_of(kernel, sizes)
+    return StageText(name, doc, lines, scratch, streams, old, statics, size_texts(kernel), shapes, products)
 
 
 def _product(p: RowProduct) -> str:
