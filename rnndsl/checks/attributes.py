@@ -43,6 +43,6 @@ MODULE_NAMES = (
 ABC Absent abstractmethod Any as_it_is axes_text Backend backend_for BACKENDS Begun Bounds Call Callable cast_to check_backend check_dense check_draw check_inputs
 check_guess check_reset check_schedule check_state check_tiles checkpoint ClassVar constant_in_graphs constrained_param contextlib dataclass default_draw Draw dtype_of_products
 dtypes_of_fields F field FIXED functools FunctionType HALF header_text header_value initialise import_module inspect is_narrower Look looks Mapping MappingProxyType math NamedTuple nn NUMBERS numbers OF_STACKS operator os over_ranks PackedSequence ParamModule parted Plan planned real_of REFERENCE Reference reference_wanted register
-replace Results say_once scan scanned SCHEDULES Seen Sequence shards_of sized_in_traces Stepped sys Tensor Tensors TILES torch use warnings widened widest widest_dtype with_further with_hints with_own_code without_autocast
+replace Results say_once scan scanned SCHEDULES Seen Sequence shards_of sized_in_traces Stepped sys Tensor Tensors TILES torch use warnings widened widest widest_dtype with_hints with_own_code without_autocast
 """.split())
 )

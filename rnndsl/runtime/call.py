@@ -11,8 +11,8 @@ class Call(NamedTuple):
 
     streams: of every step, [B, T, ...] each; statics: params and what is made of them, [...]; first: what the first step sees, [B, ...];
     initial: what a step with a reset sees, [...]; reset: bool [B, T]; guess: what the states of all steps may be, [B, T, ...] each, None where
-    nobody says, for backends that solve for them; all_states: whether anything reads the states of all steps, beside what follows the recurrence; further: streams and statics that only what follows the recurrence reads, None where nothing
-    follows it.
+    nobody says, for backends that solve for them; all_states: whether anything reads the states of all steps, beside what follows the recurrence;
+    further: streams and statics that only what follows the recurrence reads, None where nothing follows it.
     """
 
     streams: Sequence[Tensor]
@@ -24,12 +24,3 @@ class Call(NamedTuple):
     guess: Sequence[Tensor | None] = ()
     all_states: bool = True
     further: tuple[Sequence[Tensor], Sequence[Tensor]] | None = None
-
-
-def with_further(call: Call) -> Call:
-    """The same of a kernel that computes what follows the recurrence, and reads what that reads; not by `_replace`, which PyTorch 2.6 cannot trace."""
-    assert call.further is not None
-    streams, statics = call.further
-    return Call(
-        (*call.streams, *streams), (*call.statics, *statics), call.first, call.initial, call.reset, call.steps, call.guess, call.all_states, call.further
-    )

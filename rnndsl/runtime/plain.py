@@ -11,8 +11,8 @@ from torch import Tensor
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.complex_parts import joined, parts
 from rnndsl.runtime.dtypes import widened
+from rnndsl.runtime.lags import kept_forms
 from rnndsl.runtime.ops import scan
-from rnndsl.runtime.recurrence import kept_forms
 
 
 def reference_of(

@@ -18,6 +18,7 @@ from rnndsl.runtime.backend import BACKENDS, Results
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.complex_parts import joined, parts
 from rnndsl.runtime.key import Key
+from rnndsl.runtime.lags import kept, kept_forms
 from rnndsl.runtime.rules import Gradient, Recurrence, Site, over_grads
 
 Groups = Sequence[Sequence[Tensor]]
@@ -74,31 +75,29 @@ def known(key: str) -> Runnable:
     return found
 
 
-def kept(lags: Sequence[int]) -> int:
-    """How many real arrays are states of the step before, and so have a sequence."""
-    return sum(lag == 1 for lag in lags)
-
-
-def kept_forms(carries: Sequence[int], lags: Sequence[int]) -> tuple[int, ...]:
-    """The carried values that are states of the step before."""
-    count, n = 0, 0
-    while count < kept(lags):
-        count += carries[n]
-        n += 1
-    return tuple(carries[:n])
+def with_further(call: Call, follows: Sequence[int]) -> Call:
+    """The call of a kernel: where it computes what follows the recurrence, it reads what that reads. follows: as `Runnable` has it."""
+    if call.further is None or not follows:
+        return call
+    streams, statics = call.further
+    return Call(  # not by `_replace`, which PyTorch 2.6 cannot trace
+        (*call.streams, *streams), (*call.statics, *statics), call.first, call.initial, call.reset, call.steps, call.guess, call.all_states, call.further
+    )
 
 
 def run(key: str, call: Call) -> Results:
     """What `Backend.run` does, by the kernels that a key names."""
     kernels = known(key)
+    call = with_further(call, kernels.follows)
     of_streams, of_statics, of_carries = kernels.forms
     groups = ((call.statics, of_statics), (call.first, of_carries), (call.initial, of_carries))
     rest = [[kernels.cast(p, False) for p in parts(values, forms)] for values, forms in groups]
     arguments = key, [kernels.cast(p, True) for p in parts(call.streams, of_streams)], *rest, call.reset, call.steps
-    guess = _guess(call, kept_forms(of_carries, kernels.lags))
+    of_states = kept_forms(of_carries, kernels.lags)
+    guess = _guess(call, of_states)
     found = OP(*arguments, guess) if guess else OP(*arguments)
     count, after = kept(kernels.lags), kept(kernels.lags) + len(kernels.lags)
-    return joined(found[:count], kept_forms(of_carries, kernels.lags)), joined(found[count:after], of_carries), joined(found[after : after + sum(kernels.follows)], kernels.follows)
+    return joined(found[:count], of_states), joined(found[count:after], of_carries), joined(found[after : after + sum(kernels.follows)], kernels.follows)
 
 
 def _guess(call: Call, forms: Sequence[int]) -> tuple[Tensor, ...]:
@@ -154,7 +153,7 @@ def _forward_fake(key, streams, statics, first, initial, reset, steps, guess=Non
     saved = kernels.empty_saved(first, steps) if saving else []
     if hasattr(kernels, "empty"):
         return [*kernels.empty(first, steps), *saved]
-    sequences = [f.new_empty((f.shape[0], steps, *f.shape[1:])) for f, lag in zip(first, kernels.lags, strict=True) if lag == 1]
+    sequences = [f.new_empty((f.shape[0], steps, *f.shape[1:])) for f in first[: kept(kernels.lags)]]
     follows = [begin.new_empty((begin.shape[0], steps, *begin.shape[1:])) for _ in range(sum(kernels.follows))]
     return [*sequences, *(f.new_empty(f.shape) for f in first), *follows, *saved]
 

@@ -15,6 +15,7 @@ from torch.autograd import forward_ad
 
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.dtypes import without_autocast
+from rnndsl.runtime.lags import kept
 
 Function = Callable[..., tuple[Tensor, ...]]
 
@@ -31,7 +32,7 @@ class Site(NamedTuple):
     @property
     def kept(self) -> int:
         """How many sequences come out, before the other results."""
-        return list(self.kernels.lags).count(1)
+        return kept(self.kernels.lags)
 
     @property
     def saved(self) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnndsl.runtime import build, recurrence
 from rnndsl.runtime.backend import Backend, Plan, Results, Stepped
-from rnndsl.runtime.call import Call, with_further
+from rnndsl.runtime.call import Call
 from rnndsl.runtime.choice import say_once
 from rnndsl.runtime.cpu.invoke import SMALL, invoke, strided, values_of
 from rnndsl.runtime.cpu.kernels import Kernel, Kernels, Rows
@@ -22,6 +22,7 @@ from rnndsl.runtime.cpu.step import step
 from rnndsl.runtime.dtypes import HALF, cast_to, widened
 from rnndsl.runtime.kernels import Step
 from rnndsl.runtime.key import Key, Made, made_of
+from rnndsl.runtime.lags import kept
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.memory import rows
 from rnndsl.runtime.pages import new_empty
@@ -72,8 +73,6 @@ class Cpu(Backend):
 
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
         key = _key(made_of(layer), name, kind["dtype"], _schedule(layer, name), call.all_states)
-        if call.further and recurrence.known(key).follows:
-            call = with_further(call)
         found = recurrence.run(key, call)
         keep_report(self, layer, name, key)
         return found
@@ -147,9 +146,9 @@ def _key(made: Made, name: str, dtype: torch.dtype, schedule: str, all_states: b
 def _given(call: Call, dtype: torch.dtype) -> tuple[list[Tensor], list[int]]:
     """What both directions read: tensors as a kernel can read them, to be kept until the call is done, and where they lie."""
     groups = ((call.streams, 2), (call.statics, 0), (call.first, 1), (call.initial, 0))
-    kept = [[rows(t, lead) for t in tensors] for tensors, lead in groups]
-    arrays = [v for tensors, (_, lead) in zip(kept, groups, strict=True) for v in strided(tensors, lead, dtype)]
-    return list(itertools.chain.from_iterable(kept)), arrays
+    alive = [[rows(t, lead) for t in tensors] for tensors, lead in groups]
+    arrays = [v for tensors, (_, lead) in zip(alive, groups, strict=True) for v in strided(tensors, lead, dtype)]
+    return list(itertools.chain.from_iterable(alive)), arrays
 
 
 @dataclass(frozen=True)
@@ -179,7 +178,7 @@ class Compiled:
 
     def empty(self, first: Sequence[Tensor], steps: Any) -> list[Tensor]:
         """What `forward` returns, without values."""
-        sequences = [new_empty(f, (f.shape[0], steps // self.every, *f.shape[1:])) for f, lag in zip(first, self.lags, strict=True) if lag == 1]
+        sequences = [new_empty(f, (f.shape[0], steps // self.every, *f.shape[1:])) for f in first[: kept(self.lags)]]
         finals = [torch.empty_like(f, memory_format=torch.contiguous_format) for f in first]
         return [*sequences, *finals, *(new_empty(first[0], (first[0].shape[0], steps, *shape)) for shape in self.loaded.shapes)]
 
@@ -194,11 +193,11 @@ class Compiled:
         loaded, first, steps = self.loaded, call.first, call.steps
         call = self._widened(call)
         batch, work = values_of(first, loaded.kernel.lags)
-        _kept, arrays = _given(call, self.dtype)
+        _alive, arrays = _given(call, self.dtype)
         found = self.empty(first, steps)
-        kept, begin = loaded.kernel.kept, loaded.kernel.kept + len(first)
+        states, begin = kept(self.lags), kept(self.lags) + len(first)
         saved = self.empty_saved(first, steps) if saving else []
-        for tensors, lead in ((found[:kept], 2), (found[kept:begin], 1), (found[begin:], 2)):
+        for tensors, lead in ((found[:states], 2), (found[states:begin], 1), (found[begin:], 2)):
             arrays += strided(tensors, lead, self.dtype)
         invoke(loaded.forward, loaded.hypers, batch, steps, work * steps, [*arrays, *self._of_saved(saved)], call.reset, self.every)
         return [*found, *saved]
@@ -210,17 +209,18 @@ class Compiled:
 
     def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
         loaded, first, steps = self.loaded, call.first, call.steps
-        sequences, saved = sequences[: loaded.kernel.kept], [rows(s, 2) for s in sequences[loaded.kernel.kept :]]  # a hook of saved tensors may lay them otherwise
+        states = kept(self.lags)
+        sequences, saved = sequences[:states], [rows(s, 2) for s in sequences[states:]]  # a hook of saved tensors may lay them otherwise
         narrow, counts, call = call.streams, (len(call.streams), len(call.statics)), self._widened(call)
         batch, work = values_of(first, loaded.kernel.lags)
-        kept, arrays = _given(call, self.dtype)
-        kept += [rows(s[:, loaded.segment - 1 :: loaded.segment] if self.every == 1 else s, 2) for s in sequences]
-        arrays += strided(kept[-len(sequences) :], 2, self.dtype)
+        alive, arrays = _given(call, self.dtype)
+        alive += [rows(s[:, loaded.segment - 1 :: loaded.segment] if self.every == 1 else s, 2) for s in sequences]
+        arrays += strided(alive[-len(sequences) :], 2, self.dtype)
 
         def add(gradient: Tensor | None, like: Tensor, lead: int) -> None:
             """A gradient; zeros that every row and step reads, where none came."""
-            kept.append(rows(gradient, lead) if gradient is not None else like.new_zeros(like.shape[lead:]))
-            arrays.extend(strided(kept[-1:], lead if gradient is not None else 0, self.dtype))
+            alive.append(rows(gradient, lead) if gradient is not None else like.new_zeros(like.shape[lead:]))
+            arrays.extend(strided(alive[-1:], lead if gradient is not None else 0, self.dtype))
 
         for gradient, sequence in zip(grads, sequences, strict=False):
             add(self._of_all_steps(gradient, steps), sequence, 2)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rnndsl.runtime.lags import kept
 from rnndsl.runtime.memory import addresses, require_readable
 
 _CPU = torch.device("cpu")
@@ -79,4 +80,4 @@ class Prepared:
 
 def values_of(first: Sequence[Tensor], lags: Sequence[int]) -> tuple[int, int]:
     """The batch, and how many values of states a step has."""
-    return first[0].shape[0], sum(f.numel() for f, lag in zip(first, lags, strict=True) if lag == 1)
+    return first[0].shape[0], sum(f.numel() for f in first[: kept(lags)])

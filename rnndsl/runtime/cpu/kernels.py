@@ -22,20 +22,6 @@ class Kernel:
     follows: tuple[int, ...] = ()
     segments: bool = False
 
-    @property
-    def kept(self) -> int:
-        """How many real arrays are states of the step before, and so have a sequence."""
-        return self.lags.count(1)
-
-    @property
-    def states(self) -> tuple[int, ...]:
-        """The carried values that are states of the step before."""
-        count, n = 0, 0
-        while count < self.kept:
-            count += self.carries[n]
-            n += 1
-        return self.carries[:n]
-
 
 @dataclass(frozen=True)
 class Rows:

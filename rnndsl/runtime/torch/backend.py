@@ -13,7 +13,7 @@ from rnndsl.costs import LOOP, Load, RowKernels
 from rnndsl.devices import Device, of_architecture
 from rnndsl.runtime import ops, recurrence
 from rnndsl.runtime.backend import Backend, Plan, Results
-from rnndsl.runtime.call import Call, with_further
+from rnndsl.runtime.call import Call
 from rnndsl.runtime.choice import say_once
 from rnndsl.runtime.key import Key, Made, made_of
 from rnndsl.runtime.layer import Layer
@@ -60,8 +60,6 @@ class Torch(Backend):
         if schedule == SEQUENTIAL:
             return REFERENCE.run(layer, name, call, kind)
         key = _key(made_of(layer), name, kind["dtype"], schedule, call.all_states)
-        if schedule == CHUNKED and call.further and recurrence.known(key).follows:
-            call = with_further(call)
         found = self._recorded(key, call) if schedule == CHUNKED and not torch.compiler.is_compiling() else None
         found = found or recurrence.run(key, call)
         keep_report(self, layer, name, key)
@@ -88,7 +86,7 @@ class Torch(Backend):
 
     def _recorded(self, key: str, call: Call) -> Results | None:
         kernels = recurrence.known(key)
-        return kernels.recorded(call) if isinstance(kernels, ChunkSolver) else None
+        return kernels.recorded(recurrence.with_further(call, kernels.follows)) if isinstance(kernels, ChunkSolver) else None
 
     def plan_for(self, layer: Layer, name: str, batch: int, steps: int, kind: dict[str, Any]) -> Plan:
         schedule = _schedule(layer, name, kind, (batch, steps))

@@ -17,7 +17,7 @@ from rnndsl.costs import STAGES
 from rnndsl.devices import USUAL, Device, of_architecture, of_gpu
 from rnndsl.runtime import recurrence
 from rnndsl.runtime.backend import BACKENDS, Backend, Plan, Results, Stepped
-from rnndsl.runtime.call import Call, with_further
+from rnndsl.runtime.call import Call
 from rnndsl.runtime.choice import say_once
 from rnndsl.runtime.dtypes import HALF
 from rnndsl.runtime.kernels import Step
@@ -136,8 +136,6 @@ class Triton(Backend):
             found = recurrence.run(key, call)
             keep_report(self, layer, name, key)
             return found
-        if call.further and recurrence.known(key).follows:
-            call = with_further(call)
         found = recurrence.run(key, call)
         if not torch.compiler.is_compiling():
             kernels = recurrence.known(key)

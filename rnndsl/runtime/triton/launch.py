@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.dtypes import cast_to
+from rnndsl.runtime.lags import kept
 from rnndsl.runtime.memory import require_readable, rows
 from rnndsl.runtime.ops import lagged
 from rnndsl.runtime.triton.channels import Access, Channels, zeros_or_empty
@@ -24,7 +25,7 @@ def forward(kernels: Channels, tiles: Tiles, boxes: Sequence[tuple[float, float]
     """Sequences, last values and what follows, and what the programs report: [programs, REPORT], nothing of a sequential kernel."""
     first, steps = call.first, call.steps
     batch, real = first[0].shape[0], first[0].dtype
-    sequences = [torch.empty((batch, steps, *f.shape[1:]), dtype=f.dtype, device=f.device) for f, lag in zip(first, kernels.lags, strict=True) if lag == 1]
+    sequences = [torch.empty((batch, steps, *f.shape[1:]), dtype=f.dtype, device=f.device) for f in first[: kept(kernels.lags)]]
     finals = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
     follows = [torch.empty((batch, steps, *kernels.grid), dtype=real, device=first[0].device) for _ in range(sum(kernels.follows))]
     channels = batch * kernels.count

@@ -11,6 +11,7 @@ from torch import Tensor
 from rnndsl.devices import Device
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.dtypes import cast_to
+from rnndsl.runtime.lags import kept
 from rnndsl.runtime.memory import rows
 from rnndsl.runtime.triton.cut import BLOCK, holding, in_registers, power_of_two
 from rnndsl.runtime.triton.interpreter import is_interpreted
@@ -124,7 +125,7 @@ def _dots_fit(kernels: Sized, rows: int, call: Asked) -> bool:
 def forward(kernels: Tiled, cut: TileCut, call: Call) -> list[Tensor]:
     """The sequences of the states and what is carried on."""
     first, steps, batch = call.first, call.steps, call.first[0].shape[0]
-    sequences = [f.new_empty((batch, steps, *f.shape[1:])) for f, lag in zip(first, kernels.lags, strict=True) if lag == 1]
+    sequences = [f.new_empty((batch, steps, *f.shape[1:])) for f in first[: kept(kernels.lags)]]
     if steps == 0 or batch == 0:
         return [*sequences, *(f.clone() for f in first)]
     finals = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
