@@ -42,8 +42,8 @@ class CellText:
     used: frozenset[str]
 
 
-def cell_text(made: CellKernels, carried: dict[str, Carried], source: Source, class_names: Names) -> CellText:
-    """The text of one cell."""
+def cell_text(made: CellKernels, carried: dict[str, Carried], source: Source, class_names: Names, standalone: bool) -> CellText:
+    """The text of one cell, of a module that is `standalone` or not."""
     plan = made.plan
     cell = plan.cell
     used: set[str] = {"Layer", "NamedTuple", "Tensor"}
@@ -57,7 +57,7 @@ def cell_text(made: CellKernels, carried: dict[str, Carried], source: Source, cl
     declare_names = Names()
     for h in cell.header:
         declare_names(header_name(h), header_name(h))
-    run = Run(plan, tuple(r.recurrence for r in made.recurrences), source, Names(), used)
+    run = Run(plan, tuple(r.recurrence for r in made.recurrences), source, Names(), used, standalone)
     lines = run.lines()
     used.update({"Call"} if plan.scans else ())
     return CellText(

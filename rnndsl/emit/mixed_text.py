@@ -18,6 +18,7 @@ class MixedText(TorchText):
 
     wide: Callable[[str], str] = str
     narrow: set[str] = field(default_factory=set)
+    has_kernels: bool = True  # whether the runtime that is imported has kernels for large products, or PyTorch's alone
     is_kept: bool = False  # whether what is printed may stay half: a stream, or an operand of a product
 
     def as_it_is(self, expr: Expr, target: Type | None = None) -> Text:
@@ -74,7 +75,8 @@ class MixedText(TorchText):
         self.used.add("biased_product")
         matrix, x = product.args if product.op == "@" else self._by_lead(product)
         bias = " + ".join(self.text(b).within(ADD) for b in biases)
-        code = f"biased_product({self.as_it_is(x).code}, {self.as_it_is(matrix).code}, {bias}, products, self.backend)"
+        arguments = [self.as_it_is(x).code, self.as_it_is(matrix).code, bias, "products", *(["self.backend"] if self.has_kernels else [])]
+        code = f"biased_product({', '.join(arguments)})"
         return Text(" + ".join([code, *(self.aligned(t, expr.type).within(MUL) for t in others)]), ADD if others else ATOM)
 
     def _is_linear_map(self, expr: Apply) -> bool:

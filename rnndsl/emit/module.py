@@ -22,7 +22,7 @@ def module_text(kernels: Sequence[CellKernels], carried: Sequence[dict[str, Carr
     for k in kernels:  # a cell keeps its name; its named tuples make way
         name = k.plan.cell.name
         class_names.keep(("cell", name), name)
-    cells = [cell_text(*made, source, class_names) for made in zip(kernels, carried, strict=True)]
+    cells = [cell_text(*made, source, class_names, standalone) for made in zip(kernels, carried, strict=True)]
     used = {"bind_kernels", "bind_program", *(name for c in cells for name in c.used)}
     classes = {name for c in cells for name in (c.name, c.state_class, c.output_class) if name}
     own = runtime(classes) if standalone else None

@@ -25,13 +25,13 @@ def _binds(operation: Let | Update, ref: Ref) -> bool:
 class Run(Part):
     """`_run`: one call over a whole sequence."""
 
-    def __init__(self, plan: Plan, made: Sequence[Recurrence], source: Source, names: Names, used: set[str]):
+    def __init__(self, plan: Plan, made: Sequence[Recurrence], source: Source, names: Names, used: set[str], standalone: bool):
         super().__init__(plan, names, used)
         self.source = source
         for v in plan.cell.variables:  # declared names come first, and keep their spelling
             names(v.name)
         self.plain = self.printer(has_lead=True)
-        self.mixed = MixedText(self._name, self._has_lead, lambda n: self.names(n), self.used, wide=self._wide)
+        self.mixed = MixedText(self._name, self._has_lead, lambda n: self.names(n), self.used, wide=self._wide, has_kernels=not standalone)
         self.text: TorchText = self.mixed
         self.mixed.narrow |= {v.name for v in self.cell.of_role("input") if not v.type.is_complex}
         self.widened: list[str] = []  # lines that give narrow values their wide names

@@ -97,9 +97,8 @@ def vecmat(vector: Tensor, matrix: Tensor) -> Tensor:
     return torch.einsum("...i,...ij->...j", vector, matrix)
 
 
-def biased_product(x: Tensor, matrix: Tensor, bias: Tensor, dtype: torch.dtype, backend: str = "reference") -> Tensor:
-    """A product of a sequence and a param in a dtype, and a bias in its own, which is that of the result. backend: a layer's, whatever it is; where there
-    are kernels, `cpu.products` has the function of this name."""
+def biased_product(x: Tensor, matrix: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
+    """A product of a sequence and a param in a dtype, and a bias in its own, which is that of the result; `cpu.products` has kernels for large ones."""
     x, matrix = x.to(dtype), matrix.to(dtype)
     return F.linear(x, matrix, bias) if dtype == bias.dtype else F.linear(x, matrix).to(bias.dtype) + bias
 
