@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(build.compiler() is None, reason="needs a C++ co
 
 @pytest.fixture
 def every(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """Products of any size are taken; the sizes of those that were."""
+    """Products of any size but zero are taken; the sizes of those that were."""
     taken: list[tuple[int, ...]] = []
     whole = products.product
 
@@ -20,8 +20,8 @@ def every(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
         taken.append((*a.shape, b.shape[1]))
         return whole(a, b, begin)
 
-    monkeypatch.setattr(products, "LARGE", 0)
-    monkeypatch.setattr(products, "MANY", 0)
+    monkeypatch.setattr(products, "LARGE", 1)
+    monkeypatch.setattr(products, "MANY", 1)
     monkeypatch.setattr(products, "product", product)
     return taken
 
@@ -72,6 +72,7 @@ def test_others_are_for_pytorch(every):
     torch.testing.assert_close(slopes, torch.eye(4).expand(6, 4, 4))
     assert biased_product(x.half(), matrix.half(), bias, torch.float16, "cpu").dtype == torch.float32
     assert biased_product(x.to("meta"), matrix.to("meta"), bias.to("meta"), torch.float32, "cpu").is_meta
+    assert biased_product(x[:0], matrix, bias, torch.float32, "cpu").shape == (0, 4)
     torch.testing.assert_close(biased_product(x, matrix, bias, torch.float32, "reference"), right)
     assert not every
     torch.testing.assert_close(biased_product(x, matrix, bias, torch.float32, "cpu"), right)

@@ -42,6 +42,7 @@ def product(a: Tensor, b: Tensor, begin: Tensor | None = None) -> Tensor:
 
 
 def _is_large(rows: int, terms: int, outs: int) -> bool:
+    """Whether the kernel takes a product: never an empty one, of which it would divide by the number of rows."""
     return rows >= MANY and rows * terms * outs >= LARGE
 
 
