@@ -25,7 +25,7 @@ def _binds(operation: Let | Update, ref: Ref) -> bool:
 class Run(Part):
     """`_run`: one call over a whole sequence."""
 
-    def __init__(self, plan: Plan, made: Sequence[Recurrence], source: Source, names: Names, used: set[str], standalone: bool):
+    def __init__(self, plan: Plan, made: Sequence[Recurrence], source: Source, names: Names, used: set[str], standalone: bool = False):
         super().__init__(plan, names, used)
         self.source = source
         for v in plan.cell.variables:  # declared names come first, and keep their spelling

@@ -13,6 +13,7 @@ from rnndsl.devices import Device
 from rnndsl.runtime.backend import Stepped, Tensors
 from rnndsl.runtime.decode import Launch, decode
 from rnndsl.runtime.kernels import Step
+from rnndsl.runtime.key import Key, Made, made_of
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.triton import tile_launch
 from rnndsl.runtime.triton.files import REAL, module_of, text_of
@@ -39,8 +40,7 @@ def step(
     known: Step | None = type(layer)._kernels["triton"].step
     if known is None or dtype not in REAL:
         return None
-    kind: Any = type(layer)
-    kernel = _kernel(kind, tuple(layer._sizes.items()), tuple((n, repr(v)) for n, v in layer._hypers.items()), dtype)
+    kernel = _kernel(made_of(layer), dtype)
     if isinstance(kernel, TiledStep) and not tile_launch.steps_at_once(kernel):
         return None
 
@@ -66,9 +66,7 @@ def step(
 
 
 @lru_cache(maxsize=256)
-def _kernel(cls: Any, sizes: tuple[tuple[str, int], ...], hypers: tuple[tuple[str, str], ...], dtype: torch.dtype) -> Any:
-    """A kernel of tiles, or of channels, all of whose outputs have the shape of the states. Hyperparameters are texts: 0.0 and -0.0 differ in these
-    alone."""
-    kernels = cls._kernels["triton"]
-    values = {n: float(v) for n, v in hypers}
-    return getattr(module_of(text_of(kernels, dict(sizes), values, dtype), cls.__name__), kernels.step.name)
+def _kernel(made: Made, dtype: torch.dtype) -> Any:
+    """A kernel of tiles, or of channels, all of whose outputs have the shape of the states."""
+    key = Key.of(Key.text_of("triton", made, "step", dtype))
+    return getattr(module_of(text_of(key.kernels, key.sizes, key.hypers, key.dtype), key.cls.__name__), key.kernels.step.name)
