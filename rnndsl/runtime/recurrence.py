@@ -21,8 +21,6 @@ from rnndsl.runtime.key import Key
 from rnndsl.runtime.lags import kept, kept_forms
 from rnndsl.runtime.rules import Gradient, Recurrence, Site, over_grads
 
-Groups = Sequence[Sequence[Tensor]]
-
 
 class Runnable(Protocol):
     """Kernels of a recurrence, ready to be called. Streams are [B, T, ...], first values [B, ...], statics and initial values [...]; all real.

@@ -44,7 +44,6 @@ class Binary(Node):
     op: str
     left: "Expr"
     right: "Expr"
-    op_span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,6 @@ class Shape(Node):
     heads: tuple[Expr, ...]
     axes: tuple[Expr, ...]
     is_complex: bool = False
-    has_heads: bool = False
 
 
 @dataclass(frozen=True)

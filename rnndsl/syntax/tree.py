@@ -85,11 +85,11 @@ class ToAst(Transformer_NonRecursive):
 
     def shape(self, meta, children):
         *marks, axes = children
-        return ast.Shape((), axes or (), bool(marks), False, span=span_of(meta))
+        return ast.Shape((), axes or (), bool(marks), span=span_of(meta))
 
     def headed_shape(self, meta, children):
         *marks, heads, axes = children
-        return ast.Shape(heads, axes or (), bool(marks), True, span=span_of(meta))
+        return ast.Shape(heads, axes or (), bool(marks), span=span_of(meta))
 
     def axes(self, meta, children):
         return tuple(children)
@@ -123,7 +123,7 @@ class ToAst(Transformer_NonRecursive):
     def binary(self, meta, children):
         left, op, right = children
         symbol = "^" if op == "**" else str(op)
-        return ast.Binary(symbol, left, right, token_span(op), span=span_of(meta))
+        return ast.Binary(symbol, left, right, span=span_of(meta))
 
     def prefix(self, meta, children):
         return ast.Prefix(str(children[0]), children[1], span=span_of(meta))
