@@ -19,9 +19,97 @@ from rnndsl.emit.triton.uniform import Constants
 from rnndsl.kernel.channel_kernel import ChannelKernel
 from rnndsl.kernel.channels import Access, Channel
 from rnndsl.kernel.graph import Node
-from rnndsl.kernel.linear import Matrix
+from rnndsl.kernel.linear import Exact, Matrix
 from rnndsl.kernel.step import Step
 from rnndsl.plan.ir import Plan
+
+
+class _Functions:
+    """The functions of a recurrence, written one behind the other, and the names that they share. Raises Unsupported."""
+
+    def __init__(self, component: Component, kernel: ChannelKernel, source: Source, names: KernelNames, constants: Constants, name: str):
+        channel = kernel.channel
+        self.kernel, self.channel, self.name = kernel, channel, name
+        self.source, self.names, self.constants = source, names, constants
+        self.inner = names.child()
+        self.reads = [self.inner(("access", i), _wanted_name(channel, kernel.step, i)) for i in range(len(channel.accesses))]
+        self.slots = _slots(component.bounds, channel, self.inner)
+        self.back = [self.inner(("d", s.index), f"d_{s.name}") for s in self.slots]
+        self.outs = [self.inner(("follow", i), array.label) for i, (array, _) in enumerate(channel.follows)]
+        self.outs_back = [self.inner(("d_follow", i), f"d_{name}") for i, name in enumerate(self.outs)]
+        self.order = [*channel.numbered("stream"), *channel.numbered("static")]
+        self.parameters = [*(s.old for s in self.slots), *(self.reads[i] for i in self.order)]
+        self.zero = channel.builder.number(0.0)
+        self.follows = [FollowText(i, n, ()) for i, n in enumerate(self.outs)]
+        self.functions: list[FunctionText] = []
+        self.matrices: list[FunctionText] = []
+        self._step()
+        if kernel.exact is not None:
+            self._exact(kernel.exact)
+        elif kernel.newton is not None:
+            self._linear(kernel.newton)
+        if kernel.back is not None:
+            self._slopes(kernel.back)
+        self._pullback()
+
+    def _leaf(self, node: Node) -> str:
+        index = node.leaf.index
+        if node.op == "old":
+            return self.slots[index].old
+        if node.op == "follow_gradient":
+            return self.outs_back[index]
+        return self.back[index] if node.op == "carry_gradient" else self.reads[index]
+
+    def _add(self, kind: str, doc: str, groups: Sequence[Sequence[int]], extra: Sequence[str] = (), called: Mapping[int, str] | None = None) -> None:
+        parameters = [*self.parameters, *extra]
+        f = Function(self.channel, self._leaf, self.names.inside(parameters), self.constants, self.source, self.slots[0].old, called or {})
+        self.functions.append(FunctionText(f"{self.name}_{kind}", doc, parameters, f.lines(groups)))
+
+    def _step(self) -> None:
+        made = [n for _, n in self.channel.follows]
+        self._add("step", f"One step: the new values of what is carried{', and what follows' if made else ''}.", [self.channel.updates, made])
+
+    def _exact(self, exact: Exact) -> None:
+        name = self.name
+        bottom = self.zero if exact.family == AFFINE else self.channel.builder.number(float("-inf"))
+        forward = Matrices(len(self.slots), Semiring(exact.family), pattern_of(exact.a))
+        entries = [_or(exact.a[i][j], bottom) for i, j in forward.entries]
+        self._add("coefficients", f"A step as a map, {exact.family}: its matrix, and what is added.", [entries, [_or(n, bottom) for n in exact.b]])
+        self.matrices += [matrix.compose(f"{name}_compose", forward), matrix.scan(f"{name}_scan", f"{name}_compose"), matrix.apply(f"{name}_apply", forward)]
+
+    def _linear(self, newton: Matrix) -> None:
+        name = self.name
+        forward = Matrices(len(self.slots), Semiring(AFFINE), pattern_of(newton))
+        entries = [_or(newton[i][j], self.zero) for i, j in forward.entries]
+        called = _derivatives([s.name for s in self.slots], self.slots, newton)
+        self._add("linear", "One step, and the derivatives of the new values in the old.", [self.channel.updates, entries], called=called)
+        self.matrices += [matrix.compose(f"{name}_compose", forward), matrix.scan(f"{name}_scan", f"{name}_compose"), matrix.product(f"{name}_product", forward)]
+
+    def _slopes(self, back: Matrix) -> None:
+        name, slots, rows = self.name, self.slots, self.kernel.follow_slopes
+        backward = Matrices(len(slots), Semiring(AFFINE), pattern_of(back)).transposed
+        entries = [_or(back[j][i], self.zero) for i, j in backward.entries]
+        self.follows = [FollowText(i, n, tuple(j for j, e in enumerate(row) if e is not None)) for i, (n, row) in enumerate(zip(self.outs, rows, strict=True))]
+        doc = f"The derivatives of a step's new values in the old, transposed{', and of what follows' if self.outs else ''}."
+        called = _derivatives([s.name for s in slots], slots, back) | _derivatives(self.outs, slots, rows)
+        self._add("slopes", doc, [entries, [e for row in rows for e in row if e is not None]], called=called)
+        self.matrices += [
+            matrix.compose(f"{name}_compose_back", backward),
+            matrix.scan(f"{name}_scan_back", f"{name}_compose_back", reverse=True),
+            matrix.apply(f"{name}_apply_back", backward),
+            matrix.seeded(f"{name}_seeded", backward, [s.index for s in slots if s.is_kept], self.follows),
+            matrix.shift(f"{name}_shift", len(slots)),
+            matrix.shifted(f"{name}_shifted", f"{name}_shift"),
+        ]
+
+    def _pullback(self) -> None:
+        gradients = self.kernel.pullback
+        results = [[_or(n, self.zero) for n in gradients.slots]]
+        results += [[n for i in self.channel.numbered(kind) if (n := gradients.accesses[i]) is not None] for kind in ("stream", "static")]
+        called = {n: f"d_{self.slots[i].old}" for i, n in enumerate(gradients.slots) if n is not None}
+        called |= {n: f"d_{self.reads[i]}" for i in reversed(self.order) if (n := gradients.accesses[i]) is not None}
+        doc = "A step backwards: gradients of what is carried, of streams and of statics."
+        self._add("pullback", doc, results, [*self.back, *self.outs_back], called)
 
 
 def recurrence_text(
@@ -29,110 +117,40 @@ def recurrence_text(
 ) -> RecurrenceText:
     """The text of one recurrence; its functions begin with `name`. Raises Unsupported."""
     recurrence, step, channel, gradients = kernel.recurrence, kernel.step, kernel.channel, kernel.pullback
-    b, k = channel.builder, len(channel.slots)
-
-    inner = names.child()
-    reads = [inner(("access", i), _wanted_name(channel, step, i)) for i in range(len(channel.accesses))]
-    slots = _slots(component.bounds, channel, inner)
-    back = [inner(("d", s.index), f"d_{s.name}") for s in slots]
-    outs = [inner(("follow", i), array.label) for i, (array, _) in enumerate(channel.follows)]
-    outs_back = [inner(("d_follow", i), f"d_{name}") for i, name in enumerate(outs)]
-
-    def leaf(node: Node) -> str:
-        index = node.leaf.index
-        if node.op == "old":
-            return slots[index].old
-        if node.op == "follow_gradient":
-            return outs_back[index]
-        return back[index] if node.op == "carry_gradient" else reads[index]
-
-    order = [*channel.numbered("stream"), *channel.numbered("static")]
-    parameters = [*(s.old for s in slots), *(reads[i] for i in order)]
-
-    def function(
-        kind: str, doc: str, groups: Sequence[Sequence[int]], extra: Sequence[str] = (), called: Mapping[int, str] | None = None
-    ) -> FunctionText:
-        f = Function(channel, leaf, names.inside([*parameters, *extra]), constants, source, slots[0].old, called or {})
-        return FunctionText(f"{name}_{kind}", doc, [*parameters, *extra], f.lines(groups))
-
-    made = [n for _, n in channel.follows]
-    what = ", and what follows" if made else ""
-    zero = b.number(0.0)
-    functions = [function("step", f"One step: the new values of what is carried{what}.", [channel.updates, made])]
-    matrices: list[FunctionText] = []
-    follows = [FollowText(i, n, ()) for i, n in enumerate(outs)]
-    exact = kernel.exact
-    semiring = Semiring(exact.family if exact is not None else AFFINE)
-    if exact is not None:
-        bottom = zero if exact.family == AFFINE else b.number(float("-inf"))
-        forward = Matrices(k, semiring, pattern_of(exact.a))
-        entries = [_or(exact.a[i][j], bottom) for i, j in forward.entries]
-        doc = f"A step as a map, {exact.family}: its matrix, and what is added."
-        functions.append(function("coefficients", doc, [entries, [_or(n, bottom) for n in exact.b]]))
-        matrices += [matrix.compose(f"{name}_compose", forward), matrix.scan(f"{name}_scan", f"{name}_compose"), matrix.apply(f"{name}_apply", forward)]
-    elif kernel.newton is not None:
-        forward = Matrices(k, semiring, pattern_of(kernel.newton))
-        entries = [_or(kernel.newton[i][j], zero) for i, j in forward.entries]
-        functions.append(function("linear", "One step, and the derivatives of the new values in the old.", [channel.updates, entries],
-                                  called=_derivatives([s.name for s in slots], slots, kernel.newton)))
-        matrices += [matrix.compose(f"{name}_compose", forward), matrix.scan(f"{name}_scan", f"{name}_compose"), matrix.product(f"{name}_product", forward)]
-    if kernel.back is not None:
-        backward = Matrices(k, Semiring(AFFINE), pattern_of(kernel.back)).transposed
-        entries = [_or(kernel.back[j][i], zero) for i, j in backward.entries]
-        rows = kernel.follow_slopes
-        follows = [FollowText(i, n, tuple(j for j, e in enumerate(row) if e is not None)) for i, (n, row) in enumerate(zip(outs, rows, strict=True))]
-        doc = f"The derivatives of a step's new values in the old, transposed{', and of what follows' if made else ''}."
-        called = _derivatives([s.name for s in slots], slots, kernel.back) | _derivatives(outs, slots, rows)
-        functions.append(function("slopes", doc, [entries, [e for row in rows for e in row if e is not None]], called=called))
-        matrices += [
-            matrix.compose(f"{name}_compose_back", backward),
-            matrix.scan(f"{name}_scan_back", f"{name}_compose_back", reverse=True),
-            matrix.apply(f"{name}_apply_back", backward),
-            matrix.seeded(f"{name}_seeded", backward, [s.index for s in slots if s.is_kept], follows),
-            matrix.shift(f"{name}_shift", k),
-            matrix.shifted(f"{name}_shifted", f"{name}_shift"),
-        ]
-    results = [[_or(n, zero) for n in gradients.slots]]
-    results += [[n for i in channel.numbered(kind) if (n := gradients.accesses[i]) is not None] for kind in ("stream", "static")]
-    doc = "A step backwards: gradients of what is carried, of streams and of statics."
-    called = {n: f"d_{slots[i].old}" for i, n in enumerate(gradients.slots) if n is not None}
-    called |= {n: f"d_{reads[i]}" for i in reversed(order) if (n := gradients.accesses[i]) is not None}
-    functions.append(function("pullback", doc, results, [*back, *outs_back], called))
-
+    written = _Functions(component, kernel, source, names, constants, name)
     sizes = {n: names(n) for n in plan.cell.sizes}
     values = {n: f"{names(n)}.value" for n in plan.cell.sizes}
-    arrays = {kind: _arrays(channel, step, kind, inner) for kind in ("stream", "static")}
+    arrays = {kind: _arrays(channel, step, kind, written.inner) for kind in ("stream", "static")}
     accesses = {
         kind: [
-            _access(channel, i, reads[i], arrays[kind], gradients.accesses[i] is not None, sizes, values)
+            _access(channel, i, written.reads[i], arrays[kind], gradients.accesses[i] is not None, sizes, values)
             for i in channel.numbered(kind)
         ]
         for kind in ("stream", "static")
     }
     axes = sorted({axis for a in channel.accesses for axis, _ in a.strides})
     axes_back = sorted({axis for a in accesses["stream"] if a.has_gradient and a.is_direct for axis in a.axes})
-    bounds = component.bounds
     return RecurrenceText(
         label=label,
         name=name,
         title=", ".join(recurrence.scan.states),
         family=component.family,
-        zero=semiring.zero,
+        zero=Semiring(AFFINE if kernel.exact is None else kernel.exact.family).zero,
         grid=[dim(d, values) for d in channel.grid],
         positions=positions_of(channel, axes, sizes),
         positions_back=positions_of(channel, axes_back, sizes),
-        slots=slots,
-        follows=follows,
+        slots=written.slots,
+        follows=written.follows,
         own=(len(recurrence.streams) + len(recurrence.products), len(recurrence.statics)),
         follow_forms=form(tuple(array for array, _ in channel.follows)),
         stream_arrays=arrays["stream"],
         static_arrays=arrays["static"],
         streams=accesses["stream"],
         statics=accesses["static"],
-        functions=[*functions, *matrices],
+        functions=[*written.functions, *written.matrices],
         is_parallel=kernel.back is not None,
         forms=tuple(form(a) for a in (step.streams, step.statics, tuple(array for array, _ in step.carries))),
-        assumes=tuple(sorted({h for s in recurrence.scan.states for h in bounds[s].assumes})),
+        assumes=tuple(sorted({h for s in recurrence.scan.states for h in component.bounds[s].assumes})),
         operations=kernel.work,
     )
 
