@@ -36,15 +36,7 @@ class StepKernel(Kernel):
         return f"row * {self.array('stream', i)}_rows"
 
     def write(self) -> KernelLines:
-        for i, n in self.leaves("old").items():
-            lies = ", ".join(self.in_array(self.state_domain(i)))
-            self.assign(self.carry(i), f"read({self.array('carry', i)}_first, row * {self.size(i)}, here, {lies}, REAL)")
-            self.set(n, self.whole(self.carry(i), i))
-        self.compute(self.main())
-        self.origin = None
-        for s in self.program.sinks:
-            if s.loop is None:
-                self.sink(s)
+        self.one_step(lambda i: (f"{self.array('carry', i)}_first", f"row * {self.size(i)}"))
         parameters = [p for i in range(len(self.step.streams)) for p in (self.array("stream", i), f"{self.array('stream', i)}_rows")]
         parameters += [self.array("static", i) for i in range(len(self.step.statics))]
         parameters += [f"{self.array('carry', i)}_first" for i in range(len(self.step.carries))]

@@ -1,6 +1,6 @@
 """The two kernels of a recurrence: a program has some rows of the batch, and goes through time step by step."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from rnndsl.checks.dims import Dim
@@ -66,14 +66,12 @@ class Kernel(Rounds):
 
     def restarts(self, carries: list[int]) -> None:
         """The restart of carried values, where anything resets."""
-        self.put("if reset is not None:")
-        self.depth += 1
-        self.put("restart = tl.load(reset + row * reset_rows + time * reset_times, here, 0) != 0")
-        for i in carries:
-            name = self.carry(i)
-            lies = ", ".join(self.in_array(self.state_domain(i)))
-            self.assign(name, f"restarted({name}, {self.array('carry', i)}_initial, restart, {lies}, REAL)")
-        self.depth -= 1
+        with self.under("if reset is not None:"):
+            self.put("restart = tl.load(reset + row * reset_rows + time * reset_times, here, 0) != 0")
+            for i in carries:
+                name = self.carry(i)
+                lies = ", ".join(self.in_array(self.state_domain(i)))
+                self.assign(name, f"restarted({name}, {self.array('carry', i)}_initial, restart, {lies}, REAL)")
 
     def coordinates(self) -> list[tuple[Hashable, str]]:
         """What divides the work beside rows of the batch."""
@@ -86,6 +84,18 @@ class Kernel(Rounds):
     @property
     def kept_carries(self) -> list[int]:
         return [i for i, (_, lag) in enumerate(self.step.carries) if lag == 1]
+
+    def one_step(self, old: Callable[[int], tuple[str, str]]) -> None:
+        """The lines of one step, of which nothing is carried to another. old: where a carried value is read from, an array and a place in it."""
+        for i, n in self.leaves("old").items():
+            lies = ", ".join(self.in_array(self.state_domain(i)))
+            self.assign(self.carry(i), f"read({', '.join(old(i))}, here, {lies}, REAL)")
+            self.set(n, self.whole(self.carry(i), i))
+        self.compute(self.main())
+        self.origin = None
+        for s in self.program.sinks:
+            if s.loop is None:
+                self.sink(s)
 
     def main(self) -> set[int]:
         """The nodes that are computed outside of every loop."""
@@ -149,23 +159,32 @@ class Backward(Kernel):
     divides = True
 
     def write(self) -> KernelLines:
-        carries = range(len(self.step.carries))
-        kept = [i for i in carries if self.step.carries[i][1] == 1]
-        older = [i for i in carries if self.step.carries[i][1] > 1]
         self.sums = [s for s in self.program.sinks if s.target.kind == "static_gradient"]
+        self._before_steps()
+        begin, self.lines = self.lines, []
+        self._read_step()
+        self.compute(self.main())
+        self.origin = None
+        self._hand_back()
+        step, self.lines = self.body(), []
+        self._behind_steps()
+        return KernelLines([*self.shared, *self._parameters()], begin + self.before, step, self.lines, self.scratch_entries, " + ".join(self.common))
+
+    def _before_steps(self) -> None:
+        """Before the last step: gradients of what is carried on, and sums of nothing."""
+        carries = range(len(self.step.carries))
         for i in carries:
             lies = ", ".join(self.in_array(self.state_domain(i)))
             self.assign(self.gradient(i), f"read_if_any({self.array('carry', i)}_end, row * {self.size(i)}, here, {lies}, REAL)")
-        self.put("if reset is not None:")
-        self.depth += 1
-        for i in carries:
-            self.assign(self.restart_sum(i), f"tl.zeros({self.shape(self.state_domain(i))}, REAL)")
-        self.depth -= 1
+        with self.under("if reset is not None:"):
+            for i in carries:
+                self.assign(self.restart_sum(i), f"tl.zeros({self.shape(self.state_domain(i))}, REAL)")
         for k, s in enumerate(self.sums):
             if s.loop is None:
                 self.assign(self.sum_name(k), f"tl.zeros({self.shape(self.shape_domain(s.node))}, REAL)")
-        begin, self.lines = self.lines, []
 
+    def _read_step(self) -> None:
+        """What a step reads: old values, gradients of new ones, and those that come from elsewhere."""
         old = self.leaves("old")
         for i in old:
             lies, array = ", ".join(self.in_array(self.state_domain(i))), self.array("carry", i)
@@ -174,7 +193,7 @@ class Backward(Kernel):
             else:
                 self.assign(self.carry(i), f"read({array}_older, (row * STEPS + time) * {self.size(i)}, here, {lies}, REAL)")
             self.set(old[i], self.whole(self.carry(i), i))
-        self.restarts([i for i in old if i in kept])
+        self.restarts([i for i in old if i in self.kept_carries])
         for i, n in self.leaves("carry_gradient").items():
             self.set(n, self.whole(self.gradient(i), i))
         for i, n in self.leaves("state_gradient").items():
@@ -182,8 +201,9 @@ class Backward(Kernel):
             name = self.names(("seed", i), f"d_{self.step.carries[i][0].label}")
             self.assign(name, f"read_if_any({array}_seed, row * {array}_seed_rows + time * {array}_seed_times, here, {lies}, REAL)")
             self.set(n, self.whole(name, i))
-        self.compute(self.main())
-        self.origin = None
+
+    def _hand_back(self) -> None:
+        """Where the gradients of a step go; those of old values to the step before, but to the initial ones where it restarted."""
         new: dict[int, str] = {}
         for s in self.program.sinks:
             if s.loop is None and s.target.kind == "carry_gradient":
@@ -192,38 +212,39 @@ class Backward(Kernel):
                 self.assign(new[i], self.full(self.wanted(s.node), self.state_domain(i), moves=True).code)
             elif s.loop is None:
                 self.sink(s)
-        self.put("if reset is not None:")
-        self.depth += 1
-        for i, name in new.items():
-            self.put(f"{self.restart_sum(i)} += where(restart, {name})")
-            self.put(f"{name} = unless(restart, {name})")
-        self.depth -= 1
+        with self.under("if reset is not None:"):
+            for i, name in new.items():
+                self.put(f"{self.restart_sum(i)} += where(restart, {name})")
+                self.put(f"{name} = unless(restart, {name})")
         for i, name in new.items():
             self.put(f"{self.gradient(i)} = {name}")
-        step, self.lines = self.body(), []
 
+    def _behind_steps(self) -> None:
+        """Behind the first step: gradients of first and initial values, and sums."""
+        carries = range(len(self.step.carries))
         for i in carries:
             where, array = self.in_array(self.state_domain(i)), self.array("carry", i)
             self.call("write", [f"{array}_first_out", f"row * {self.size(i)}", self.mine, self.gradient(i), *where])
-        self.put("if reset is not None:")
-        self.depth += 1
-        for i in carries:
-            where, array = self.in_array(self.state_domain(i)), self.array("carry", i)
-            self.call("write", [f"{array}_initial_out", f"row * {self.size(i)}", self.mine, self.restart_sum(i), *where])
-        self.depth -= 1
+        with self.under("if reset is not None:"):
+            for i in carries:
+                where, array = self.in_array(self.state_domain(i)), self.array("carry", i)
+                self.call("write", [f"{array}_initial_out", f"row * {self.size(i)}", self.mine, self.restart_sum(i), *where])
         for k, s in enumerate(self.sums):
             if s.loop is None:
                 domain = self.shape_domain(s.node)
                 begins = f"once + {bracketed(self.index(self.missing(domain)))} * {bracketed(self.count(domain))}"
                 self.call("write", [self.sum_out(k), begins, self.mine_once, f"over_rows({self.sum_name(k)})", *self.in_array(domain)])
-        parameters = [f"{self.array('carry', i)}_all" for i in kept] + [f"{self.array('carry', i)}_older" for i in older]
-        parameters += [p for i in kept for p in _strided(f"{self.array('carry', i)}_seed")]
-        parameters += [f"{self.array('carry', i)}_end" for i in carries]
-        parameters += [self.stream_out(i) for i in range(len(self.step.streams))]
-        parameters += [self.sum_out(k) for k in range(len(self.sums))]
-        parameters += [f"{self.array('carry', i)}_{what}" for i in carries for what in ("first_out", "initial_out")]
-        parameters += [self.factor(side, k) for k in range(len(self.program.outers)) for side in ("outer_left", "outer_right")]
-        return KernelLines([*self.shared, *parameters], begin + self.before, step, self.lines, self.scratch_entries, " + ".join(self.common))
+
+    def _parameters(self) -> list[str]:
+        carries = range(len(self.step.carries))
+        kept = self.kept_carries
+        found = [f"{self.array('carry', i)}_all" for i in kept] + [f"{self.array('carry', i)}_older" for i in carries if i not in kept]
+        found += [p for i in kept for p in _strided(f"{self.array('carry', i)}_seed")]
+        found += [f"{self.array('carry', i)}_end" for i in carries]
+        found += [self.stream_out(i) for i in range(len(self.step.streams))]
+        found += [self.sum_out(k) for k in range(len(self.sums))]
+        found += [f"{self.array('carry', i)}_{what}" for i in carries for what in ("first_out", "initial_out")]
+        return found + [self.factor(side, k) for k in range(len(self.program.outers)) for side in ("outer_left", "outer_right")]
 
     # Names
 
@@ -270,47 +291,57 @@ class Backward(Kernel):
     # Where values go
 
     def sink(self, s: Sink) -> None:
-        domain, kind, index = self.shape_domain(s.node), s.target.kind, s.target.index
         value = self.wanted(s.node)
-        if kind == "stream_gradient":
-            shape = tuple((d, None) for d in self.step.streams[index].shape)
-            *strides, size = self.row_major([self.dim(d) for d, _ in shape])
-            array = self.stream_out(index)
-            shared, mine = self.shared_stream(index), self.missing(domain)
-            row = "row"
-            if shared:
-                parts = "0"
-                for marker, count in shared:
-                    place = (f"n{marker[1]}" if isinstance(marker, tuple) else "block") if (marker, count) in mine else "0"
-                    parts = place if parts == "0" else f"{times(bracketed(parts), count)} + {place}"
-                row = f"({bracketed(parts)} * tl.cast(BATCH, tl.int64) + row)"
-            if s.offset != Dim.of(0):
-                array = f"{array} + {times(bracketed(self.dim(s.offset)), strides[s.axis])}"
-            self.call("write", [array, f"({row} * STEPS + time) * {bracketed(size)}", self.mine, value.code, *self.in_array(domain, strides)])
-        elif kind == "static_gradient":
-            k = next(k for k, other in enumerate(self.sums) if other is s)
-            if s.loop is None:
-                self.put(f"{self.sum_name(k)} += where(here, {self.full(value, domain, moves=True).code})")
-                return
-            assert s.target.select is not None
-            slices = self.dim(self.step.statics[index].shape[0])
-            place = f"{bracketed(self.index(self.missing(domain)))} * {bracketed(slices)} + {self.slice_number(s.target.select)}"
-            summed = f"over_rows(where(here, {self.full(value, domain, moves=True).code}))"
-            self.call("add", [self.sum_out(k), f"once + ({place}) * {bracketed(self.count(domain))}", self.mine_once, summed, *self.in_array(domain)])
+        if s.target.kind == "stream_gradient":
+            self._to_stream(s, value)
+        elif s.target.kind == "static_gradient":
+            self._to_sum(s, value)
         else:
-            layout = outer_layout(self.program, index)
-            m, node, order = layout.factor(kind == "outer_left")
-            sizes = [self.dim(self.nodes[node].shape[m.index(k)]) for k in order]
-            *strides, size = self.row_major(sizes)
-            place = "row * STEPS + time"
-            if s.loop is not None:
-                loop = next(node.loop for node in self.loops if node.loop.number == s.loop)
-                place = f"({place}) * {self.round_count(loop)} + {self.round_number(s.loop)}"
-            where = self.in_array(domain, [strides[order.index(k)] for k in m])
-            array = self.factor(kind, index)
-            if s.offset != Dim.of(0):
-                array = f"{array} + {times(bracketed(self.dim(s.offset)), strides[order.index(s.axis)])}"
-            self.call("write", [array, f"({place}) * {bracketed(size)}", self.mine, value.code, *where])
+            self._to_factor(s, value)
+
+    def _to_stream(self, s: Sink, value: Tile) -> None:
+        domain, index = self.shape_domain(s.node), s.target.index
+        *strides, size = self.row_major([self.dim(d) for d in self.step.streams[index].shape])
+        array = self.stream_out(index)
+        shared, mine = self.shared_stream(index), self.missing(domain)
+        row = "row"
+        if shared:
+            parts = "0"
+            for marker, count in shared:
+                place = (f"n{marker[1]}" if isinstance(marker, tuple) else "block") if (marker, count) in mine else "0"
+                parts = place if parts == "0" else f"{times(bracketed(parts), count)} + {place}"
+            row = f"({bracketed(parts)} * tl.cast(BATCH, tl.int64) + row)"
+        if s.offset != Dim.of(0):
+            array = f"{array} + {times(bracketed(self.dim(s.offset)), strides[s.axis])}"
+        self.call("write", [array, f"({row} * STEPS + time) * {bracketed(size)}", self.mine, value.code, *self.in_array(domain, strides)])
+
+    def _to_sum(self, s: Sink, value: Tile) -> None:
+        """To what a program adds up over all steps; what a round has of a slice, to memory at once."""
+        domain = self.shape_domain(s.node)
+        k = next(k for k, other in enumerate(self.sums) if other is s)
+        if s.loop is None:
+            self.put(f"{self.sum_name(k)} += where(here, {self.full(value, domain, moves=True).code})")
+            return
+        assert s.target.select is not None
+        slices = self.dim(self.step.statics[s.target.index].shape[0])
+        place = f"{bracketed(self.index(self.missing(domain)))} * {bracketed(slices)} + {self.slice_number(s.target.select)}"
+        summed = f"over_rows(where(here, {self.full(value, domain, moves=True).code}))"
+        self.call("add", [self.sum_out(k), f"once + ({place}) * {bracketed(self.count(domain))}", self.mine_once, summed, *self.in_array(domain)])
+
+    def _to_factor(self, s: Sink, value: Tile) -> None:
+        domain, kind, index = self.shape_domain(s.node), s.target.kind, s.target.index
+        m, node, order = outer_layout(self.program, index).factor(kind == "outer_left")
+        sizes = [self.dim(self.nodes[node].shape[m.index(k)]) for k in order]
+        *strides, size = self.row_major(sizes)
+        place = "row * STEPS + time"
+        if s.loop is not None:
+            loop = next(node.loop for node in self.loops if node.loop.number == s.loop)
+            place = f"({place}) * {self.round_count(loop)} + {self.round_number(s.loop)}"
+        where = self.in_array(domain, [strides[order.index(k)] for k in m])
+        array = self.factor(kind, index)
+        if s.offset != Dim.of(0):
+            array = f"{array} + {times(bracketed(self.dim(s.offset)), strides[order.index(s.axis)])}"
+        self.call("write", [array, f"({place}) * {bracketed(size)}", self.mine, value.code, *where])
 
 
 def _strided(name: str) -> list[str]:

@@ -5,6 +5,7 @@ steps together: each has a part of the results of every such product, and all me
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -153,21 +154,19 @@ class Products(Values):
 
         branches = iter(("if", *["elif"] * 2))
         if n in self.divided:
-            self._branch(f"{next(branches)} TOGETHER:", lambda: self._own_part(n, name, blocks, of_block))
+            with self.under(f"{next(branches)} TOGETHER:"):
+                self._own_part(n, name, blocks, of_block)
         if n in self.dots:
-            self._branch(f"{next(branches)} {self._as_dot(n)}:", lambda: self._matmul(n, name))
+            with self.under(f"{next(branches)} {self._as_dot(n)}:"):
+                self._matmul(n, name)
         conditions = [f"in_registers({self._entries(domain)})", *([f"{self.resident}.value"] if node.args[i] in self.matrices else [])]
         direct = self.sizes.constant(("direct", *conditions), f"{self.name}_direct", " and ".join(conditions))
         whole = self.full(found, domain[:kept], moves=True).code
-        self._branch(f"{next(branches)} {direct}:", lambda: self.assign(name, whole))
-        self._branch("else:", lambda: self._in_blocks(n, name, blocks, of_block))
+        with self.under(f"{next(branches)} {direct}:"):
+            self.assign(name, whole)
+        with self.under("else:"):
+            self._in_blocks(n, name, blocks, of_block)
         return Tile(Text(name), kept, frozenset(range(kept)), True)
-
-    def _branch(self, head: str, body: Callable[[], object]) -> None:
-        self.put(head)
-        self.depth += 1
-        body()
-        self.depth -= 1
 
     def _in_blocks(self, n: int, name: str, blocks: Blocks, product: Callable[[Tile], Tile]) -> None:
         """Writes a product block by block to memory of the program, and reads it. product: that of a block, placed in the domain."""
@@ -181,12 +180,10 @@ class Products(Values):
         self.kept = around  # only this branch has written it
         *_, entries = self.row_major([self.own_size(*a) for a in kept])
         memory = self.room(entries)
-        self.put(f"for at in range(0, {self.dim(size)}, {part}):")
-        self.depth += 1
-        block = self.names(("block", n), f"{self.name_of(n)}_block")
-        self.assign(block, code)
-        self._put_block(n, blocks, block, (part, "at"), (memory, entries), product)
-        self.depth -= 1
+        with self.under(f"for at in range(0, {self.dim(size)}, {part}):"):
+            block = self.names(("block", n), f"{self.name_of(n)}_block")
+            self.assign(block, code)
+            self._put_block(n, blocks, block, (part, "at"), (memory, entries), product)
         self.put("tl.debug_barrier()")
         self.assign(name, self.fetched(kept, memory, "0", None, entries))
 
@@ -226,10 +223,8 @@ class Products(Values):
         is_early = self.is_early(self.nodes[n].args[blocks.argument])
         if is_early:
             self.before += [f"if TOGETHER >= {holding}:", *(f"    {line}" for line in statement(name, code, 12))]
-            self.put(f"if TOGETHER < {holding}:")
-            self.depth += 1
-        self.assign(name, code)
-        self.depth -= is_early
+        with self.under(f"if TOGETHER < {holding}:") if is_early else nullcontext():
+            self.assign(name, code)
         return name
 
     def _share(self, d: Dim) -> str:
@@ -244,13 +239,11 @@ class Products(Values):
         """Waits for all programs of a row, and reads what they have written."""
         if not self.pending:
             return
-        self.put("if TOGETHER:")
-        self.depth += 1
-        self.put("meet(arrived, meetings, TOGETHER)")
-        for n, (place, entries) in self.pending.items():
-            self.assign(self.name_of(n), self.fetched(self.shape_domain(n), place, "0", None, entries))
-        self.put("meetings += 1")
-        self.depth -= 1
+        with self.under("if TOGETHER:"):
+            self.put("meet(arrived, meetings, TOGETHER)")
+            for n, (place, entries) in self.pending.items():
+                self.assign(self.name_of(n), self.fetched(self.shape_domain(n), place, "0", None, entries))
+            self.put("meetings += 1")
         self.pending = {}
 
     # As products of matrices
@@ -285,8 +278,10 @@ class Products(Values):
         for k in dot.summed:
             values = replace(values, text=Text(f"only({values.code}, {1 + node.maps[1 - i].index(k)}, {self.dim(self.domain(n)[k][0])})"))
         whole = self._flat(n, values, args[i], {})
-        self._branch(f"if {self.resident}:", lambda: self.assign(name, self._unfolded(n, whole)))
-        self._branch("else:", lambda: self._matmul_in_blocks(n, name))
+        with self.under(f"if {self.resident}:"):
+            self.assign(name, self._unfolded(n, whole))
+        with self.under("else:"):
+            self._matmul_in_blocks(n, name)
 
     def _matmul_in_blocks(self, n: int, name: str) -> None:
         dot, domain, i = self.dots[n], self.domain(n), self.blocks[n].argument
@@ -298,14 +293,12 @@ class Products(Values):
         self.kept = around  # only this branch has written it
         total = self.names(("sum", n), f"{self.name_of(n)}_sum")
         self.assign(total, f"tl.zeros({listed(self._flat_shape(n))}, REAL)")
-        self.put(f"for at in range(0, {self.dim(size)}, {part}):")
-        self.depth += 1
-        tiles = []
-        for k, code in enumerate(blocks):
-            tiles.append(Tile(Text(self.names(("block", n, k), f"{self.name_of(n)}_{'block' if k == i else 'values'}"))))
-            self.assign(tiles[-1].code, code)
-        self.assign(total, f"{total} + {self._flat(n, tiles[1 - i], tiles[i], {axis: part})}")
-        self.depth -= 1
+        with self.under(f"for at in range(0, {self.dim(size)}, {part}):"):
+            tiles = []
+            for k, code in enumerate(blocks):
+                tiles.append(Tile(Text(self.names(("block", n, k), f"{self.name_of(n)}_{'block' if k == i else 'values'}"))))
+                self.assign(tiles[-1].code, code)
+            self.assign(total, f"{total} + {self._flat(n, tiles[1 - i], tiles[i], {axis: part})}")
         self.assign(name, self._unfolded(n, total))
 
     def _block(self, n: int, i: int, axis: int, part: str, at: str = "at") -> str:

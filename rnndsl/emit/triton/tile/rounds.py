@@ -112,13 +112,11 @@ class Rounds(Products):
     def _round(self, loop: Loop, rounds: str, variable: str = "") -> Iterator[None]:
         """The body of a loop: what it computes is forgotten behind it."""
         around = dict(self.tiles), dict(self.kept), len(self.scratch)
-        self.put(f"for {variable or self.counter(loop.counter)} in {rounds}:")
-        self.depth += 1
-        place = len(self.lines)
-        yield
-        if len(self.scratch) > around[2]:  # what the round before has read there
-            self.lines.insert(place, "    " * self.depth + "tl.debug_barrier()")
-        self.depth -= 1
+        with self.under(f"for {variable or self.counter(loop.counter)} in {rounds}:"):
+            place = len(self.lines)
+            yield
+            if len(self.scratch) > around[2]:  # what the round before has read there
+                self.lines.insert(place, "    " * self.depth + "tl.debug_barrier()")
         self.tiles, self.kept = around[0], around[1]
         self.origin = None
 

@@ -141,15 +141,7 @@ class RowKernel(Kernel):
         return _place(self.array("stream", i))
 
     def write(self) -> KernelLines:
-        for i, n in self.leaves("old").items():
-            lies = ", ".join(self.in_array(self.state_domain(i)))
-            self.assign(self.carry(i), f"read({self._old(i)}, {_place(self._old(i))}, here, {lies}, REAL)")
-            self.set(n, self.whole(self.carry(i), i))
-        self.compute(self.main())
-        self.origin = None
-        for s in self.program.sinks:
-            if s.loop is None:
-                self.sink(s)
+        self.one_step(lambda i: (self._old(i), _place(self._old(i))))
         arrays = [*(self.array("stream", i) for i in self.read("stream")), *map(self._old, self.read("old"))]
         outputs = [self._output(i) for i in range(len(self.step.outputs))]
         parameters = [p for a in arrays for p in (a, f"{a}_rows", f"{a}_times")]

@@ -1,6 +1,7 @@
 """What the parts of one kernel have in common: how programs divide the work, how large tiles are, where values lie, what they are called."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rnndsl.checks.dims import Dim
@@ -102,6 +103,14 @@ class Scope:
 
     def put(self, line: str) -> None:
         self.lines.append("    " * self.depth + line)
+
+    @contextmanager
+    def under(self, head: str) -> Iterator[None]:
+        """The lines of a branch or loop."""
+        self.put(head)
+        self.depth += 1
+        yield
+        self.depth -= 1
 
     def assign(self, name: str, code: str) -> None:
         """A statement, broken where it is long."""
