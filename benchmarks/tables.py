@@ -1,5 +1,5 @@
 """Writes the tables of docs/benchmarks.md from benchmarks/results/*.json, those of docs/what_cells_learn.md from benchmarks/results/explore/*.json, and
-that of docs/gpu.md from benchmarks/counts/ahead.json, so that no figure stands there that was not measured.
+those of docs/gpu_kernels.md from benchmarks/counts/*.json, so that no figure stands there that was not measured.
 
     python benchmarks/tables.py                     writes what is between the markers of the pages anew
 """
@@ -19,7 +19,7 @@ from rnndsl.explore.board import Column, Entry, board_of  # noqa: E402
 from rnndsl.tools.bench.report import percent_text, seconds_text, times_text  # noqa: E402
 
 PAGE, RESULTS = ROOT / "docs" / "benchmarks.md", ROOT / "benchmarks" / "results"
-MACHINE_CODE, COUNTS = ROOT / "docs" / "gpu.md", ROOT / "benchmarks" / "counts"
+MACHINE_CODE, COUNTS = ROOT / "docs" / "gpu_kernels.md", ROOT / "benchmarks" / "counts"
 LEARNED, STUDIES = ROOT / "docs" / "what_cells_learn.md", RESULTS / "explore"
 TARGETS = ("sm_80", "sm_90", "gfx942")
 _WHOLE, _ROWS = ("forward", "backward", "step"), ("advance", "look", "linear", "pull", "gradients", "scan", "scan-back")  # kinds of kernels
