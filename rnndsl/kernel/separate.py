@@ -43,96 +43,104 @@ class Split:
     block: bool = False
 
 
+@dataclass
+class _Axes:
+    """The axes of a program's values, their classes, and those that are summed over or rearranged. carries: see `classes_of`."""
+
+    program: Program
+    carries: list[int]
+    classes: Classes = field(default_factory=Classes)
+    whole: set[Hashable] = field(default_factory=set)
+
+    def of(self, n: int) -> list[Hashable] | None:
+        """The axes of a node, or None where each use may run along others."""
+        node = self.program.nodes[n]
+        if node.op in OWN:
+            return [("state", self.carries[node.leaf.index], k) for k in range(len(node.shape))]
+        if node.is_leaf and node.op not in ROUNDS:
+            return None
+        if node.op in ("slice", "reshape") and self.of(node.args[0]) is None:
+            return None
+        return [(n, k) for k in range(len(node.shape))]
+
+    def same(self, a: list[Hashable] | None, b: list[Hashable] | None) -> None:
+        """Axes that run together one by one, where both are known."""
+        for i, j in zip(a or (), b or (), strict=False):
+            self.classes.join(i, j)
+
+    def compute(self, n: int) -> None:
+        """What an operation has of the axes of its arguments."""
+        node = self.program.nodes[n]
+        if node.is_leaf or node.op in ("loop", "loop_back", "result"):
+            return
+        if node.maps:
+            for a, m in zip(node.args, node.maps, strict=True):
+                self.same(self.of(a), [(n, k) for k in m])
+            self.whole.update((n, k) for k in range(len(node.shape), len(node.domain)))
+        elif node.op in ("diag", "diagonal"):
+            theirs, heads = self.of(node.args[0]) or [], min(len(node.shape), len(self.program.nodes[node.args[0]].shape)) - 1
+            self.whole.update(theirs[heads:], ((n, k) for k in range(heads, len(node.shape))))
+            self.same(theirs[:heads], [(n, k) for k in range(heads)])
+        elif node.op != "slice" or self.of(n) is not None:
+            for a in node.args:
+                if (axes := self.of(a)) is not None:
+                    self._rearrange(n, axes)
+
+    def _rearrange(self, n: int, theirs: list[Hashable]) -> None:
+        """What a rearrangement does to the axes of an argument: one is moved along, or all are."""
+        node = self.program.nodes[n]
+        if node.op not in ("slice", "concat", "cumsum"):
+            self.whole.update(theirs)
+            self.whole.update((n, k) for k in range(len(node.shape)))
+            return
+        moved = node.cut.axis if node.op == "slice" else node.of(int) if node.op == "concat" else len(node.shape) - 1
+        for k in range(len(node.shape)):
+            if k == moved:
+                self.whole.update((theirs[k], (n, k)))
+            else:
+                self.classes.join(theirs[k], (n, k))
+
+    def repeat(self, n: int) -> None:
+        """What a loop hands from round to round keeps its axes."""
+        node = self.program.nodes[n]
+        if node.op == "loop":
+            loop = node.loop
+            for start, leaf, output in zip(node.args, loop.rounds, loop.outputs, strict=False):
+                self.same(self.of(start), self.of(leaf))
+                self.same(self.of(leaf), self.of(output))
+        elif node.op == "loop_back":
+            loop, back, count = node.loop, node.back, len(node.back.gradients)
+            for k in range(count):
+                for a in (loop.rounds[k], back.outputs[k], node.args[count + k]):
+                    self.same(self.of(back.gradients[k]), self.of(a))
+        elif node.op == "result":
+            self.same(self.of(n), self.of(getattr(self.program.nodes[node.args[0]].data, node.result.kind)[node.result.index]))
+
+    def written(self, sink: Sink) -> list[Hashable] | None:
+        """The axes of what a sink writes, where they are known."""
+        nodes, kind, index = self.program.nodes, sink.target.kind, sink.target.index
+        if kind in ("sequence", "carry_gradient"):
+            return [("state", self.carries[index], k) for k in sink.order]
+        if kind == "round":  # also where a round computes it of none of what it begins with
+            return self.of(next(n.loop for n in nodes if n.op in ("loop", "loop_back") and n.loop.number == sink.loop).rounds[index])
+        if kind == "round_gradient":
+            return self.of(next(n.back for n in nodes if n.op == "loop_back" and n.loop.number == sink.loop).gradients[index])
+        return None
+
+
 def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Classes, set[Hashable]]:
     """The classes of axes of the `used` nodes, and the axes that are summed over or rearranged.
 
     carries: for each carry, the number of the first carry of its state: they share their axes.
     """
-    classes = Classes()
-    whole: set[Hashable] = set()
-
-    def axes(n: int) -> list[Hashable] | None:
-        """The axes of a node, or None where each use may run along others."""
-        node = program.nodes[n]
-        if node.op in OWN:
-            return [("state", carries[node.leaf.index], k) for k in range(len(node.shape))]
-        if node.is_leaf and node.op not in ROUNDS:
-            return None
-        if node.op in ("slice", "reshape") and axes(node.args[0]) is None:
-            return None
-        return [(n, k) for k in range(len(node.shape))]
-
+    axes = _Axes(program, carries)
     for n in sorted(used):
-        node = program.nodes[n]
-        if node.is_leaf:
-            continue
-        if node.maps:
-            for a, m in zip(node.args, node.maps, strict=True):
-                theirs = axes(a)
-                if theirs is not None:
-                    for j, k in enumerate(m):
-                        classes.join(theirs[j], (n, k))
-            whole.update((n, k) for k in range(len(node.shape), len(node.domain)))
-            continue
-        if node.op == "slice" and axes(n) is None:
-            continue
-        if node.op in ("loop", "loop_back", "result"):
-            continue
-        if node.op in ("diag", "diagonal"):
-            theirs, heads = axes(node.args[0]) or [], min(len(node.shape), len(program.nodes[node.args[0]].shape)) - 1
-            whole.update(theirs[heads:], ((n, k) for k in range(heads, len(node.shape))))
-            for k, axis in enumerate(theirs[:heads]):
-                classes.join(axis, (n, k))
-            continue
-        for a in node.args:
-            theirs = axes(a)
-            if theirs is None:
-                continue
-            if node.op in ("slice", "concat", "cumsum"):
-                moved = node.cut.axis if node.op == "slice" else node.of(int) if node.op == "concat" else len(node.shape) - 1
-                for k in range(len(node.shape)):
-                    if k == moved:
-                        whole.update((theirs[k], (n, k)))
-                    else:
-                        classes.join(theirs[k], (n, k))
-            else:
-                whole.update(theirs)
-                whole.update((n, k) for k in range(len(node.shape)))
-
-    def same(a: int, b: int) -> None:
-        first, second = axes(a), axes(b)
-        for i, j in zip(first or (), second or (), strict=False):
-            classes.join(i, j)
-
+        axes.compute(n)
     for n in sorted(used):
-        node = program.nodes[n]
-        if node.op == "loop":
-            loop = node.loop
-            for start, leaf, output in zip(node.args, loop.rounds, loop.outputs, strict=False):
-                same(start, leaf)
-                same(leaf, output)
-        elif node.op == "loop_back":
-            loop, back, count = node.loop, node.back, len(node.back.gradients)
-            for k in range(count):
-                for a in (loop.rounds[k], back.outputs[k], node.args[count + k]):
-                    same(back.gradients[k], a)
-        elif node.op == "result":
-            same(n, getattr(program.nodes[node.args[0]].data, node.result.kind)[node.result.index])
-    def written(sink: Sink) -> list[Hashable] | None:
-        """The axes of what a sink writes, where they are known."""
-        kind, index = sink.target.kind, sink.target.index
-        if kind in ("sequence", "carry_gradient"):
-            return [("state", carries[index], k) for k in sink.order]
-        if kind == "round":  # also where a round computes it of none of what it begins with
-            return axes(next(n.loop for n in program.nodes if n.op in ("loop", "loop_back") and n.loop.number == sink.loop).rounds[index])
-        if kind == "round_gradient":
-            return axes(next(n.back for n in program.nodes if n.op == "loop_back" and n.loop.number == sink.loop).gradients[index])
-        return None
-
+        axes.repeat(n)
     for sink in program.sinks:
-        for one, other in zip(axes(sink.node) or (), written(sink) or (), strict=False):
-            classes.join(one, other)
-    return classes, whole
+        axes.same(axes.of(sink.node), axes.written(sink))
+    return axes.classes, axes.whole
 
 
 def separate(program: Program, used: set[int], shapes: list[tuple[int, int]], carries: list[int]) -> Split:
