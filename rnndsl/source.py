@@ -6,6 +6,11 @@ from functools import cached_property
 from unicodedata import category, east_asian_width
 
 
+def printable(text: str) -> str:
+    """A line of text with blanks for what no line shows, or what would break it."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 @dataclass(frozen=True, order=True)
 class Span:
     """A half-open range of character offsets into a source text."""
@@ -50,6 +55,10 @@ class Source:
         start = self._starts[line - 1]
         end = self.text.find("\n", start)
         return self.text[start:] if end < 0 else self.text[start:end]
+
+    def cited(self, line: int, most: int | None = None) -> str:
+        """A 1-based line as comments of generated text name it, with its place; cut behind so many characters of its own."""
+        return printable(f"{self.name}:{line}  {self.line_text(line).strip()[:most]}")
 
     def slice(self, span: Span) -> str:
         """The characters of `span`."""

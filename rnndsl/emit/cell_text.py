@@ -12,6 +12,7 @@ from rnndsl.emit.naming import Names, field_names
 from rnndsl.emit.part import header_name, quoted, raw_names, tuple_text
 from rnndsl.emit.run import Run
 from rnndsl.kernel.build import CellKernels
+from rnndsl.source import printable
 
 
 @dataclass(frozen=True)
@@ -134,5 +135,5 @@ def _docstring(doc: str) -> list[str]:
 def _equations(cell: Cell, source: Source) -> list[str]:
     """The text of a cell as comments."""
     lines = source.slice(cell.span).rstrip().split("\n")
-    shown = ("".join(c if c.isprintable() else " " for c in line).rstrip() for line in lines)
+    shown = (printable(line).rstrip() for line in lines)
     return [f"# {line}" if line else "#" for line in shown]

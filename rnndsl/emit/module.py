@@ -13,6 +13,7 @@ from rnndsl.emit.standalone import runtime
 from rnndsl.emit.templates import rendered
 from rnndsl.kernel.build import CellKernels
 from rnndsl.runtime_names import RUNTIME_NAMES
+from rnndsl.source import printable
 from rnndsl.version import VERSION
 
 
@@ -28,7 +29,7 @@ def module_text(kernels: Sequence[CellKernels], carried: Sequence[dict[str, Carr
     own = runtime(classes) if standalone else None
     lines = (line for c in cells for line in [*c.run, *c.initial, *c.declare, *(m for method in c.methods for m in method)])
     imports = own.imports if own else _imports(used, any("torch." in line for line in lines))
-    name = "".join(c if c.isprintable() else " " for c in source.name)
+    name = printable(source.name)
     text = rendered(
         "module.py.jinja", version=VERSION, source=name, imports=imports, runtime=own.text if own else "", absent=NAMES, cells=cells, standalone=standalone,
         file=repr(source.name), program=[repr(line) for line in source.text.splitlines(keepends=True)] or ["\"\""],

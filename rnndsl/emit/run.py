@@ -13,6 +13,7 @@ from rnndsl.emit.part import Part, call_lines, mentioned, quoted, tensors, tuple
 from rnndsl.emit.torch_text import TorchText
 from rnndsl.plan.ir import Carry, Gemm, Map, Operation, Plan, Scan, expressions_of
 from rnndsl.plan.recurrence import Exit, Recurrence, product_name, product_type
+from rnndsl.source import printable
 
 
 def _binds(operation: Let | Update, ref: Ref) -> bool:
@@ -122,9 +123,7 @@ class Run(Part):
         if line == self.origin:
             return
         self.origin = line
-        shown = "".join(c if c.isprintable() else " " for c in self.source.line_text(line)).strip()
-        name = "".join(c if c.isprintable() else " " for c in self.source.name)
-        self.out.append(f"{indent}# {name}:{line}  {shown[:100]}")
+        self.out.append(f"{indent}# {self.source.cited(line, 100)}")
 
     def _operation(self, operation: Operation, indent: str) -> None:
         match operation:
@@ -192,9 +191,7 @@ class Run(Part):
         heads = g.matrix.type.heads or g.operand.type.heads
         total = g.matrix.type.axes[0]
         product = Apply("@", (g.matrix, g.operand), Type(heads, (total,), g.matrix.type.is_complex))
-        shown = ", ".join(
-            "".join(c if c.isprintable() else " " for c in self.source.slice(s)) for s in (p.span for p in g.products)
-        )
+        shown = ", ".join(printable(self.source.slice(p.span)) for p in g.products)
         self.origin = None
         line = f"{indent}# {shown}"
         self.out.append(line if len(line) < 110 else line[:109] + "…")

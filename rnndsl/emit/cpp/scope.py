@@ -347,7 +347,7 @@ class Scope:
         if line == self.origin:
             return
         self.origin = line
-        self.put(cpp_text.comment(f"{self.source.name}:{line}  {self.source.line_text(line).strip()[:100]}"), depth)
+        self.put(cpp_text.comment(self.source.cited(line, 100)), depth)
 
 
 

@@ -8,6 +8,7 @@ from functools import reduce
 from rnndsl.checks.dims import Dim
 from rnndsl.functions import OPERATIONS
 from rnndsl.kernel.graph import SMALL_POWER
+from rnndsl.source import printable
 
 ADD, MUL, NEG, ATOM = 1, 2, 3, 4
 _INFIX = {"+": ("+", ADD), "-": ("-", ADD), "*": ("*", MUL), "/": ("/", MUL)}
@@ -75,7 +76,7 @@ def dim(d: Dim, name: Callable[[str], str]) -> str:
 
 def comment(line: str) -> str:
     """Text as a comment of one line, whatever it holds."""
-    shown = "".join(c if c.isprintable() else " " for c in line).replace("??", "? ?")
+    shown = printable(line).replace("??", "? ?")
     return f"// {shown.rstrip()}".rstrip("\\")
 
 

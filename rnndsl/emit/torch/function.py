@@ -245,8 +245,7 @@ class RoundText:
         if line == self.origin:
             return []
         self.origin = line
-        shown = "".join(c if c.isprintable() else " " for c in f"{self.source.name}:{line}  {self.source.line_text(line).strip()}")
-        return [f"# {shown}"[: WIDTH - 6].rstrip()]
+        return [f"# {self.source.cited(line)}"[: WIDTH - 6].rstrip()]
 
     def _text(self, n: int) -> Text:
         node = self.nodes[n]

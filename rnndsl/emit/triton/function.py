@@ -60,7 +60,7 @@ class Function:
             line = self.source.line_of(nodes[n].span.start)
             if line != origin:
                 origin = line
-                lines.append(text.comment(f"{self.source.name}:{line}  {self.source.line_text(line).strip()}"[: WIDTH - 6]))
+                lines.append(text.comment(self.source.cited(line)[: WIDTH - 6]))
             name = self.names(("value", n), local.get(n) or self.called.get(n, "v"))
             lines += assigned(name, code.lanes(self.like))
             return Text(name, ATOM, f"{name} != 0" if code.condition else None)

@@ -11,6 +11,7 @@ from rnndsl.checks.dims import Dim
 from rnndsl.functions import COMPARISONS, OPERATIONS, OPERATORS, numbers
 from rnndsl.kernel.graph import SMALL_POWER
 from rnndsl.kernel.limits import Unsupported
+from rnndsl.source import printable
 
 COMPARE, ADD, MUL, NEG, ATOM = 0, 1, 2, 3, 4
 _INFIX = {"+": ("+", ADD), "-": ("-", ADD), "*": ("*", MUL)}
@@ -114,4 +115,4 @@ def bracketed(size: str) -> str:
 
 def comment(line: str) -> str:
     """Text as a comment of one line, whatever it holds."""
-    return f"# {''.join(c if c.isprintable() else ' ' for c in line).rstrip()}".rstrip()
+    return f"# {printable(line).rstrip()}".rstrip()

@@ -30,7 +30,7 @@ class Function(Places):
         line = self.source.line_of(self.nodes[n].span.start)
         if line != self.origin:
             self.origin = line
-            self.put(comment(f"{self.source.name}:{line}  {self.source.line_text(line).strip()[:90]}"), depth)
+            self.put(comment(self.source.cited(line, 90)), depth)
 
     def write(self) -> list[str]:
         """All lines of the function's body."""

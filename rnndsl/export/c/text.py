@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rnndsl.export.c.functions import name_of
 from rnndsl.functions import OPERATIONS
 from rnndsl.kernel.graph import SMALL_POWER
+from rnndsl.source import printable
 
 CHOICE, COMPARE, ADD, MUL, NEG, ATOM = 0, 1, 2, 3, 4, 5
 _INFIX = {"+": ADD, "-": ADD, "*": MUL, "/": MUL}
@@ -106,7 +107,7 @@ class Functions:
 
 def comment(text: str) -> str:
     """Text as a comment, whatever it holds."""
-    shown = "".join(c if c.isprintable() else " " for c in text).strip()
+    shown = printable(text).strip()
     for ends in ("*/", "/*", "??"):  # of a comment; the start of another; a trigraph
         while ends in shown:
             shown = shown.replace(ends, " ".join(ends))

@@ -54,7 +54,7 @@ class Given:
         """What the results of a node are called after, and the line of the program that it comes from."""
         span = self.step.builder[n].span
         line = self.source.line_of(span.start)
-        text = printable(f"{self.source.name}:{line}  {self.source.line_text(line).strip()}") if span.end > span.start else ""
+        text = self.source.cited(line) if span.end > span.start else ""
         return self._labels.get(n, ""), text
 
     @cached_property
@@ -68,8 +68,3 @@ def free(name: str, taken: Iterable[str]) -> str:
     while name in known:
         name += "_"
     return name
-
-
-def printable(text: str) -> str:
-    """A line without what no line shows."""
-    return "".join(c if c.isprintable() else " " for c in text)

@@ -8,12 +8,13 @@ from rnndsl.compiler import deep_trees
 from rnndsl.diagnostics import Diagnostic, RnnError, Source
 from rnndsl.export.evaluation import evaluation
 from rnndsl.export.layers import program_of, snake_case
-from rnndsl.export.onnx.given import Given, printable
+from rnndsl.export.onnx.given import Given
 from rnndsl.export.step import NoForm, planned_step
 from rnndsl.export.values import values_of
 from rnndsl.nn.recurrent import Recurrent
 from rnndsl.plan.build import make_plan
 from rnndsl.plan.verify import verify
+from rnndsl.source import printable
 from rnndsl.version import VERSION
 
 if TYPE_CHECKING:

@@ -127,7 +127,7 @@ class Scope:
         line = self.source.line_of(node.span.start)
         if line != self.origin:
             self.origin = line
-            self.put(triton_text.comment(f"{self.source.name}:{line}  {self.source.line_text(line).strip()}"[: WIDTH - 6]))
+            self.put(triton_text.comment(self.source.cited(line)[: WIDTH - 6]))
 
     # Axes
 
