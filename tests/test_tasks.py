@@ -28,9 +28,14 @@ def rows(name: str, length: int | None = None, count: int = 5) -> list[tuple[lis
 
 
 def prints(name: str) -> str:
+    """Of some batches: what is where in them."""
+
+    def told(x: torch.Tensor) -> float:
+        return float(x.double().nan_to_num().flatten() @ torch.arange(x.numel()).double().sin())
+
     t = EVERY[name]
     batches = [t.batch(3, seed, number, split) for seed, number, split in ((0, 0, "train"), (0, 1, "train"), (1, 0, "train"), (0, 0, "test"))]
-    return " ".join(f"{b.inputs.double().sum():.6f}/{b.targets.double().nan_to_num().sum():.6f}" for b in batches)
+    return " ".join(f"{told(b.inputs):.6f}/{told(b.targets):.6f}" for b in batches)
 
 
 def test_a_seed_gives_the_same_data_in_every_process():
@@ -119,8 +124,8 @@ def test_recall():
     for tokens, targets in rows("selective_copying", 30):
         assert [t for t in targets if t != IGNORE] == [t for t in tokens if t < ALPHABET] and len(targets) - targets.count(IGNORE) == 8 == tokens.count(ALPHABET + 1)
     for tokens, targets in rows("mqar", 100):
-        known = {tokens[i]: tokens[i + 1] - VOCABULARY // 2 for i in range(0, 24, 2)}
-        assert len(known) == 12 == len(targets) - targets.count(IGNORE)
+        known = {tokens[i]: tokens[i + 1] - VOCABULARY // 2 for i in range(0, 16, 2)}
+        assert len(known) == 8 == len(targets) - targets.count(IGNORE)
         assert all(known[token] == target for token, target in zip(tokens, targets, strict=True) if target != IGNORE)
 
 
@@ -193,7 +198,7 @@ def test_scores():
 
 def test_chance():
     """Of who knows how often each answer is right."""
-    for name, chance in {"parity": 1 / 2, "cycle_navigation": 1 / 5, "s3": 1 / 6, "hop1": 1 / 16, "adding": 1 / 6, "lorenz": 1.0}.items():
+    for name, chance in {"parity": 1 / 2, "cycle_navigation": 1 / 5, "s3": 1 / 6, "hop1": 1 / 4, "adding": 1 / 6, "lorenz": 1.0}.items():
         assert EVERY[name].chance == pytest.approx(chance, rel=0.12), name
     assert 2.5 < EVERY["text"].chance < math.log(256)
     still = EVERY["lorenz"].as_system()

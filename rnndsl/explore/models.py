@@ -70,7 +70,7 @@ def model(candidate: Candidate, task: Task, training: Training, shape: Shape, de
 
     def block() -> nn.Module:
         if candidate.cell == "transformer":
-            return Transformer(shape.dim, sizes["mlp"], device)
+            return Transformer(shape.dim, sizes["mlp"], is_full, device)
         if candidate.source is None:
             return TorchBlock(candidate.cell, shape.dim, sizes["H"], is_full, device)
         try:
@@ -108,18 +108,22 @@ class TorchBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Causal attention of four heads with rotary positions (Su et al. 2021, RoFormer, arXiv:2104.09864), and an MLP; norms before both.
-    dim: a multiple of 8."""
+    """Causal attention of four heads with rotary positions (Su et al. 2021, RoFormer, arXiv:2104.09864), and an MLP; norms before both. A full one convolves
+    queries, keys and values, as other full blocks do what their cells see. dim: a multiple of 8."""
 
-    def __init__(self, dim: int, inside: int, device: Any = None):
+    def __init__(self, dim: int, inside: int, is_full: bool, device: Any = None):
         super().__init__()
         self.norm, self.mlp_norm = (nn.RMSNorm(dim, eps=1e-6, device=device) for _ in range(2))
         self.inward = nn.Linear(dim, 3 * dim, bias=False, device=device)
+        self.conv = nn.Conv1d(3 * dim, 3 * dim, TAPS, padding=TAPS - 1, groups=3 * dim, device=device) if is_full else None
         self.outward = nn.Linear(dim, dim, bias=False, device=device)
         self.mlp = GatedMLP(dim, inside, device)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = self.inward(self.norm(x)).unflatten(-1, (3, HEADS, -1)).movedim(2, 0).transpose(2, 3)  # [3, B, heads, T, width]
+        u = self.inward(self.norm(x))
+        if self.conv is not None:
+            u = self.conv(u.mT)[..., : u.shape[1]].mT
+        parts = u.unflatten(-1, (3, HEADS, -1)).movedim(2, 0).transpose(2, 3)  # [3, B, heads, T, width]
         q, k, v = _turned(parts[0]), _turned(parts[1]), parts[2]
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.outward(y.transpose(1, 2).flatten(2))

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from rnndsl.tasks.task import IGNORE, Batch, Draw, Task
 
-VOCABULARY = 64  # of recall by keys, half of it keys, half values: 8,192 in Zoology
+VOCABULARY = 16  # of recall by keys, half of it keys, half values: 8,192 in Zoology
 ALPHABET = 16
+LETTERS = 4  # of hops, as in the experiments of Sanford, Hsu, Telgarsky
 NTH = 5
 COPIED = 8
 
@@ -35,8 +36,8 @@ def selective_copying(draw: Draw, count: int, length: int, split: str) -> Batch:
 
 
 def multi_query_recall(draw: Draw, count: int, length: int, split: str) -> Batch:
-    """Pairs of a key and its value; behind them every key once more, in another order, among blanks, asked with its value. A quarter of the sequence is
-    pairs. Tokens: the keys, then the values, then a blank."""
+    """Pairs of a key and its value, of each key, or in a short sequence as many as fill a quarter of it; behind them every key once more, in another order,
+    among blanks, asked with its value. Tokens: the keys, then the values, then a blank."""
     keys, blank = VOCABULARY // 2, VOCABULARY
     pairs = min(keys, max(length // 8, int(length > 2)))
     rest = length - 2 * pairs
@@ -57,7 +58,7 @@ def successor_of_earlier(tokens: Tensor) -> Tensor:
 
 def hops(draw: Draw, count: int, length: int, split: str, number: int) -> Batch:
     """At each step: the token behind the last earlier one that is the same; then the same of that place, `number` times in all."""
-    tokens = draw.below(ALPHABET, count, length)
+    tokens = draw.below(LETTERS, count, length)
     behind = successor_of_earlier(tokens)
     place = behind
     for _ in range(number - 1):
@@ -71,6 +72,6 @@ TASKS = (
     Task("keep_nth", "the fifth token, at each step from there on", _PARARNN, keep_nth, ALPHABET, symbols=ALPHABET, train=_TRAIN, test=_TEST),
     Task("selective_copying", "tokens among blanks, in their order", "arXiv:2312.00752, arXiv:2403.17844", selective_copying, ALPHABET, symbols=ALPHABET + 2, train=_TRAIN, test=_TEST),
     Task("mqar", "the values of many keys", "arXiv:2312.04927, arXiv:2510.21450", multi_query_recall, VOCABULARY // 2, symbols=VOCABULARY + 1, train=_TRAIN, test=_TEST),
-    Task("hop1", "what followed the last time", "arXiv:2402.09268, arXiv:2510.21450", hops, ALPHABET, symbols=ALPHABET, options=(1,), train=_TRAIN, test=_TEST),
-    Task("hop2", "what followed the last time, twice", "arXiv:2402.09268, arXiv:2510.21450", hops, ALPHABET, symbols=ALPHABET, options=(2,), train=_TRAIN, test=_TEST),
+    Task("hop1", "what followed the last time", "arXiv:2402.09268, arXiv:2510.21450", hops, LETTERS, symbols=LETTERS, options=(1,), train=_TRAIN, test=_TEST),
+    Task("hop2", "what followed the last time, twice", "arXiv:2402.09268, arXiv:2510.21450", hops, LETTERS, symbols=LETTERS, options=(2,), train=_TRAIN, test=_TEST),
 )
