@@ -53,7 +53,7 @@ EASY = Task("easy", "the last token", "", last, answers=4, train=(2, 4), test=(4
 
 
 def plan(**changes) -> Plan:
-    given = {"candidates": candidates(["torch.nn.RNN"]), "tasks": (EASY,), "requests": (Request(dim=8),), "rates": (1e-2,), "seeds": 2, "training": QUICK}
+    given = {"candidates": candidates(["torch.nn.RNN"]), "tasks": (EASY,), "requests": (Request(dim=8),), "rates": (1e-2,), "seeds": range(2), "training": QUICK}
     return Plan(**{**given, **changes})
 
 
@@ -67,6 +67,10 @@ def test_cells_of_files_folders_and_the_zoo(tmp_path):
     assert [c.label for c in candidates([str(tmp_path)])] == ["one", "two", "Other"], "two of one name are called after their files"
     assert [c.label for c in candidates([f"{tmp_path}/two.rnn:Other"])] == ["Other"]
     assert len(candidates(["GRU", "GRU"])) == 1
+    (tmp_path / "three.rnn").write_text(CELL.format(name="transformer", more="") + CELL.format(name="GRU", more=""))
+    like = candidates([str(tmp_path / "three.rnn"), "GRU", "transformer"])
+    assert [c.label for c in like] == ["three:transformer", "three:GRU", "gru", "transformer"], "what is called like a baseline is none"
+    plan(candidates=like[:1]).cases()
     edited = candidates([str(tmp_path / "one.rnn")])[0].key
     (tmp_path / "one.rnn").write_text(CELL.format(name="Mine", more=" * 2"))
     assert candidates([str(tmp_path / "one.rnn")])[0].key != edited
@@ -210,7 +214,7 @@ def test_queueing_twice_queues_once(tmp_path):
         work = work_of(plan(), plan().cases(), store)
         (group,) = work.queued().values()
         assert len(group.trials) == 2
-    work = work_of(plan(seeds=3), plan(seeds=3).cases(), store)
+    work = work_of(plan(seeds=range(3)), plan(seeds=range(3)).cases(), store)
     assert [len(g.trials) for g in work.queued().values()] == [3], "a larger command adds what is missing"
 
 
@@ -236,7 +240,7 @@ def test_what_one_worker_has_no_other_takes(tmp_path, where):
 
 def test_what_a_dead_worker_had_is_taken_up_again_and_given_up_in_the_end(tmp_path):
     store = Store(str(tmp_path / "study"), is_new=True)
-    work = work_of(plan(seeds=1), plan(seeds=1).cases(), store)
+    work = work_of(plan(seeds=range(1)), plan(seeds=range(1)).cases(), store)
     for attempt in range(ATTEMPTS):
         (group,) = work.queued().values()
         assert [t.state for t in group.trials] == [TrialState.FAIL] * attempt + [TrialState.WAITING]
@@ -248,7 +252,11 @@ def test_what_a_dead_worker_had_is_taken_up_again_and_given_up_in_the_end(tmp_pa
     assert [t.state for t in group.trials] == [TrialState.FAIL] * ATTEMPTS
     (record,) = records(store)
     assert record["status"] == "failed" and "died" in record["error"]
-    do(work, "cpu", float("inf"), lambda *_: None)  # and there is nothing left to do
+    do(work, "cpu", lambda *_: None)  # and there is nothing left to do
+    again = work_of(plan(), plan().cases(), Store(str(tmp_path / "study"), is_new=True))  # but for who has not seen it, and then it comes last
+    begun: list[int] = []
+    do(again, "cpu", lambda case, look: begun.append(case.seed) if look is None else None)
+    assert begun == [1, 0] and [r["status"] for r in records(again.store)] == ["done", "done"]
 
 
 def test_half_a_line_in_the_journal_is_taken_away(tmp_path):
@@ -259,6 +267,54 @@ def test_half_a_line_in_the_journal_is_taken_away(tmp_path):
     again = Store(str(tmp_path / "study"), is_new=False)
     (group,) = work_of(plan(), plan().cases(), again).queued().values()
     assert len(group.trials) == 2
+
+
+def test_a_line_that_somebody_left_half_is_taken_away_by_who_writes_next(tmp_path):
+    store = Store(str(tmp_path / "study"), is_new=True)
+    with (tmp_path / "study" / JOURNAL).open("a") as f:
+        f.write('{"op_code": 4, "work')
+    work_of(plan(), plan().cases(), store).queued()
+    assert len(records(store)) == 2
+
+
+def test_in_a_database_a_heart_beats_before_a_trial_runs(tmp_path, monkeypatch):
+    """Else the trial of who dies at once would be running for ever."""
+    store = Store(f"sqlite:///{tmp_path}/study.db", is_new=True)
+    work = work_of(plan(), plan().cases(), store)
+    (group,) = work.queued().values()
+    beaten: list[int] = []
+    monkeypatch.setattr(store._storage, "record_heartbeat", lambda trial: beaten.append(store._storage.get_trial(trial).state))
+    with store.taken(group, work.cases[0]):
+        assert beaten == [TrialState.WAITING]
+
+
+def test_nothing_is_begun_once_it_is_over(tmp_path):
+    work = work_of(plan(), plan().cases(), Store(str(tmp_path / "study"), is_new=True))
+    begun: list[int] = []
+    do(work, "cpu", lambda case, look: begun.append(case.seed) if look is None else None, lambda: len(begun) == 1)
+    assert begun == [0] and [r["status"] for r in records(work.store)] == ["done", "waiting"]
+
+
+def test_a_cell_is_the_same_whatever_it_is_called(tmp_path):
+    """As where another command has one more of its name."""
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.rnn").write_text(CELL.format(name="Mine", more=" * 2" * (name == "two")))
+    store = Store(str(tmp_path / "study"), is_new=True)
+    for files in (["one.rnn"], ["one.rnn", "two.rnn"]):
+        own = plan(candidates=candidates([str(tmp_path / f) for f in files]))
+        work = work_of(own, own.cases(), store)
+        groups = work.queued()
+    assert [len(g.trials) for g in groups.values()] == [2, 2] and len(store.groups()) == 2
+    assert list(dict.fromkeys(r["cell"] for r in records(store))) == ["Mine", "two"]
+
+
+def test_tasks_of_one_name_are_told_apart(tmp_path):
+    store = Store(str(tmp_path / "study"), is_new=True)
+    other = replace(EASY, solved=0.5)
+    for t in (EASY, other):
+        own = plan(tasks=(t,))
+        work_of(own, own.cases(), store).queued()
+    assert [(r["task"], r["goal"]) for r in records(store)][1:3] == [(f"easy@{fingerprint(EASY)}", 0.99), (f"easy@{fingerprint(other)}", 0.5)]
 
 
 def test_a_study_trains_in_one_way(tmp_path):
@@ -284,7 +340,7 @@ def test_a_cell_that_fails_hides_no_other(tmp_path):
     broken = replace(work.cases[0], task=replace(EASY, make=wrong))
     with store.taken(group, work.cases[0]) as trial:
         carry_out(broken, trial, QUICK, "cpu", lambda *_: None)
-    do(work, "cpu", float("inf"), lambda *_: None)
+    do(work, "cpu", lambda *_: None)
     assert [(r["status"], r["error"]) for r in records(store)] == [("failed", "ArithmeticError: nobody knows"), ("done", None)]
 
 
@@ -299,7 +355,7 @@ def test_a_search_chooses_rates_and_sizes(tmp_path):
     cases = searching.cases()
     assert all(isinstance(c, Open) for c in cases) and len(cases) == 4
     store = Store(str(tmp_path / "study"), is_new=True)
-    do(work_of(searching, cases, store), "cpu", float("inf"), lambda *_: None)
+    do(work_of(searching, cases, store), "cpu", lambda *_: None)
     found = records(store)
     assert len({r["lr"] for r in found}) == 4 and all(1e-4 <= r["lr"] <= 1e-2 for r in found)
     assert {r["dim"] for r in found} <= {4, 8} and {r["seed"] for r in found} == {0, 1, 2, 3}
@@ -309,7 +365,7 @@ def test_a_search_chooses_rates_and_sizes(tmp_path):
 def test_each_record_says_everything(tmp_path):
     own = plan(candidates=candidates(["MinGRU", "transformer"]))
     store = Store(str(tmp_path / "study"), is_new=True)
-    do(work_of(own, own.cases(), store), "cpu", float("inf"), lambda *_: None)
+    do(work_of(own, own.cases(), store), "cpu", lambda *_: None)
     found = records(store)
     assert [(r["cell"], r["seed"]) for r in found] == [("MinGRU", 0), ("MinGRU", 1), ("transformer", 0), ("transformer", 1)]
     assert json.loads(json.dumps(found)) == found
@@ -328,6 +384,11 @@ def slow(draw, count, length, split):
     tokens = draw.below(4, count, length)
     return Batch(tokens, at_end(tokens[:, -1], length))
 TASK = Task("slow", "the last token", "", slow, answers=4, train=(2, 4), test=(4, 9), symbols=4)
+"""
+
+
+MINE = """from rnndsl.tasks import Task
+TASKS = [Task(name, "", "", lambda *_: 1 / 0, answers=2, train=(3, 3), test=(3, 3), symbols=2) for name in ("parity", "broken")]
 """
 
 
@@ -381,6 +442,10 @@ def test_killed_workers_lose_nothing_and_double_nothing(tmp_path):
         (["GRU", "--show", "nowhere"], "runs nothing"),
         (["Kalman", "--task", "parity"], "one vector in and one out"),
         (["GRU", "--task", "nowhere.py"], "nowhere.py"),
+        (["GRU", "--task", "parity", "--seeds", "5-3"], "--seeds 5-3: there is none from 5 to 3"),
+        (["GRU", "--task", "parity", "--seeds", "1,"], "give how many, or which"),
+        (["GRU", "--task", "parity,mine.py"], "two different tasks are called parity"),
+        (["GRU", "--task", "mine.py:broken"], "task broken: ZeroDivisionError"),
         (["GRU", "--task", "parity", "--forcing", "0.5"], "parity is no system"),
         (["GRU", "--task", "lorenz", "--forcing", "2"], "give a number from 0 to 1"),
         (["GRU", "--task", "lorenz", "--forcing", "adaptive", "--layers", "2"], "leave out --layers"),
@@ -388,8 +453,15 @@ def test_killed_workers_lose_nothing_and_double_nothing(tmp_path):
 )
 def test_what_cannot_be_run(tmp_path, monkeypatch, capsys, words, said):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(MINE)
     assert cli.main(["explore", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_wrong_program_is_called_by_its_file(tmp_path, capsys):
+    (tmp_path / "wrong.rnn").write_text("cell\n")
+    assert cli.main(["explore", str(tmp_path), "--task", "parity"]) == 1
+    assert "wrong.rnn:1:" in capsys.readouterr().err
 
 
 def test_cases_are_plain(tmp_path):

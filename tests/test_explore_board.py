@@ -16,10 +16,10 @@ from rnndsl.tools import NoMatplotlib, Unfit
 
 TRAINING = {"steps": 1600, "batch": 128, "layers": 1, "block": "plain", "clip": 1.0, "decay": 0.01, "warmup": 0.05, "rate_end": 0.1, "looks": 20}
 TASKS = {
-    "parity": {"metric_name": "accuracy", "chance": 0.5, "train": [3, 40], "test": [40, 160]},
-    "digits": {"metric_name": "accuracy", "chance": 0.1, "train": [784, 784], "test": [784, 784]},
-    "text": {"metric_name": "nats", "chance": 3.0, "train": [256, 256], "test": [256, 1024]},
-    "adding": {"metric_name": "mse", "chance": 0.16, "train": [50, 100], "test": [100, 400]},
+    "parity": {"metric_name": "accuracy", "chance": 0.5, "goal": 0.99, "train": [3, 40], "test": [40, 160]},
+    "digits": {"metric_name": "accuracy", "chance": 0.1, "goal": 0.99, "train": [784, 784], "test": [784, 784]},
+    "text": {"metric_name": "nats", "chance": 3.0, "goal": None, "train": [256, 256], "test": [256, 1024]},
+    "adding": {"metric_name": "mse", "chance": 0.16, "goal": 0.01, "train": [50, 100], "test": [100, 400]},
 }
 OUTCOME = ("steps", "metric", "beyond", "by_length", "solved", "solved_at", "parameters", "seconds", "step_seconds", "looks")
 

@@ -57,7 +57,7 @@ def test_a_block_around_any_cell(name):
     torch.manual_seed(0)
     sizes = sizes_of(ZOO[name].text, name)
     if name in UNFIT:
-        with pytest.raises(ValueError, match="cell: expected one with one vector in and one out"):
+        with pytest.raises(ValueError, match="cell: a block needs one with one vector in and one out"):
             Block(cell_of(name), 6, sizes)
         return
     block = Block(cell_of(name), 6, sizes, mlp=2.0, **F64).eval()
@@ -265,7 +265,7 @@ def test_compiled_without_a_break():
         (lambda lm: Block(cell_of("ParaGRU"), 6), ValueError, "sizes: 'H' is missing; ParaGRU has D, H"),
         (lambda lm: Block(cell_of("ParaGRU"), 6, {"H": 3}, taps=-1), ValueError, "taps: expected how many steps the convolution sees, got -1"),
         (lambda lm: Block(rnndsl.load("cell T(D):\n  input x: [2*D]\n  state a: [D]\n  a[t] = a[t-1]\n  output y = x\n"), 6), ValueError, "a vector of a size of its header, as in input x: [D]; T has x: [2*D=2]"),
-        (lambda lm: Block(rnndsl.load("cell T(D):\n  input x: [D]\n  state a: [D]\n  a[t] = a[t-1] + x\n  output y = outer(a[t], x)\n"), 6), ValueError, "which gives [6, 6]"),
+        (lambda lm: Block(rnndsl.load("cell T(D):\n  input x: [D]\n  state a: [D]\n  a[t] = a[t-1] + x\n  output y = outer(a[t], x)\n"), 6), ValueError, "T gives [6, 6]"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(call, error, words):

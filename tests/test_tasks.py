@@ -9,7 +9,7 @@ from itertools import pairwise, permutations
 import pytest
 import torch
 
-from rnndsl.tasks import IGNORE, TASKS, Task, task, text
+from rnndsl.tasks import IGNORE, TASKS, Task, task, tasks_of, text
 from rnndsl.tasks.formal import MODULUS, group
 from rnndsl.tasks.recall import ALPHABET, NTH, VOCABULARY
 from rnndsl.tasks.texts import contents
@@ -212,6 +212,35 @@ def test_a_task_of_your_own():
         return tokens, tokens
 
     assert Task("echo", "the same", "", make, 3, (2, 4), (4, 8), symbols=3).batch(2, 0, length=4)[0].shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ((torch.ones(2, 4), torch.ones(2, 4).long()), r"own: inputs: expected \[2, T\] of whole numbers, got \[2, 4\] of torch.float32"),
+        ((torch.ones(2, 4).long(), torch.ones(2, 3).long()), r"own: targets: expected \[2, T\]"),
+        ((torch.full((2, 4), 3), torch.ones(2, 4).long()), "own: inputs: expected numbers from 0 to 2, got 3 to 3"),
+        ((torch.ones(2, 4).long(), torch.full((2, 4), -1)), "own: targets: expected numbers from 0 to 1, got -1 to -1"),
+    ],
+)
+def test_what_is_no_batch_of_a_task(made, said):
+    with pytest.raises(ValueError, match=said):
+        Task("own", "", "", lambda *_: made, 2, (4, 4), (4, 4), symbols=3).batch(2, 0)
+
+
+def test_where_nothing_is_asked():
+    """A batch of that is no loss, a task of that is none."""
+    own = Task("own", "", "", lambda draw, count, length, split: (draw.below(2, count, length), torch.full((count, length), IGNORE)), 2, (4, 4), (4, 4), symbols=2)
+    assert float(own.loss(torch.randn(2, 4, 2), own.batch(2, 0).targets)) == 0
+    with pytest.raises(ValueError, match="own: nothing is asked of sequences of 4"):
+        own.chance  # noqa: B018
+
+
+def test_a_file_that_goes_wrong_says_where(tmp_path):
+    for text_, said in (("a = 1\nb = c\n", "2: NameError: name 'c' is not defined"), ("a = 1\nb = (\n", "2: SyntaxError: '\\(' was never closed")):
+        (tmp_path / "mine.py").write_text(text_)
+        with pytest.raises(ValueError, match=f"mine.py:{said}"):
+            tasks_of(str(tmp_path / "mine.py"))
 
 
 def test_a_name_that_is_misspelt():

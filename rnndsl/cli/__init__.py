@@ -46,7 +46,7 @@ def _told(problem: Exception, program: str) -> int:
 
     match problem:
         case RnnError():
-            report(shown(program, problem.diagnostics, problem.source.text), as_json=False)
+            report(shown(program or problem.source.name, problem.diagnostics, problem.source.text), as_json=False)
             return ERRORS
         case Misuse() | Unfit() | NoMatplotlib():
             complain(problem)

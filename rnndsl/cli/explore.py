@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from argparse import Namespace
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def add(commands: Any) -> None:
     training.add_argument("--steps", metavar="N", default="1600", help="of the optimiser, at most (default 1600)")
     training.add_argument("--batch", metavar="N", default="128", help="sequences of a step (default 128)")
     training.add_argument("--lr", metavar="RATES", help="rates of AdamW, tried in turn (default 3e-3; with --search 1e-4,1e-2)")
-    training.add_argument("--seeds", metavar="N", default="3", help="runs with other weights and data (default 3)")
+    training.add_argument("--seeds", metavar="N", default="3", help="runs with other weights and data: how many, from 0 on, or which, as 3-5 or 1,4 (default 3)")
     training.add_argument("--search", metavar="N", help="N runs of each cell on each task whose rate, between the lowest and the highest of --lr, and size Optuna chooses")
     work = p.add_argument_group("work")
     work.add_argument("--workers", metavar="N", default="1", help="processes, among which the cores are divided (default 1)")
@@ -93,7 +94,7 @@ def _explore(options: Namespace) -> None:
 
         plan = _plan(options)
         minutes = None if options.minutes is None else _real("--minutes", options.minutes)
-        explore(plan, options.study, _device(options.device), minutes, parse_count("--workers", options.workers), _again(options), progress)
+        explore(plan, options.study, _device(options.device), minutes, parse_count("--workers", options.workers), _again(options), progress, options.helper)
     finally:
         progress.clear()
 
@@ -109,10 +110,10 @@ def _plan(options: Namespace) -> Any:
         raise Misuse("name tasks with --task, as in --task parity,mqar; docs/tasks.md lists them")
     counts = {n: parse_count(f"--{n}", getattr(options, n)) for n in ("steps", "batch", "layers")}
     search = parse_count("--search", options.search)
-    rates = tuple(_real("--lr", r) for r in (options.lr or ("3e-3" if search is None else "1e-4,1e-2")).split(","))
+    rates = tuple(dict.fromkeys(_real("--lr", r) for r in (options.lr or ("3e-3" if search is None else "1e-4,1e-2")).split(",")))
     forcing = _forcing(options)
     training = Training(**counts, block=options.block, forcing=forcing)
-    return Plan(candidates(options.cells), _tasks(options.task, forcing is not None), _requests(options), rates, parse_count("--seeds", options.seeds), training, search)
+    return Plan(candidates(options.cells), _tasks(options.task, forcing is not None), _requests(options), rates, _seeds(options.seeds), training, search)
 
 
 def _forcing(options: Namespace) -> float | str | None:
@@ -136,10 +137,13 @@ def _tasks(text: str, are_systems: bool) -> Any:
     from rnndsl.tasks import tasks_of
 
     try:
-        found = [t.as_system() if are_systems else t for name in text.split(",") for t in tasks_of(name.strip())]
+        found = [t.as_system() if are_systems else t for name in dict.fromkeys(n.strip() for n in text.split(",")) for t in tasks_of(name)]
     except ValueError as e:
         raise Unfit(f"--task {text}: {e}") from None
-    return tuple({t.name: t for t in found}.values())
+    several = [name for name, n in Counter(t.name for t in dict.fromkeys(found)).items() if n > 1]
+    if several:
+        raise Unfit(f"--task {text}: two different tasks are called {several[0]}; give one another name")
+    return tuple(dict.fromkeys(found))
 
 
 def _requests(options: Namespace) -> Any:
@@ -159,6 +163,19 @@ def _requests(options: Namespace) -> Any:
             raise Unfit(f"--size {text}: give each name once, with whole numbers, as in --size H=32,64 N=4")
         grid[name] = [parse_count(f"--size {name}", v) for v in values.split(",")]
     return tuple(Request(dim, tuple(zip(grid, values, strict=True)), wanted) for values in itertools.product(*grid.values()))
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    """`3`: those from 0 on; `3-5` or `1,4`: these."""
+    if "-" not in text and "," not in text:
+        return tuple(range(parse_count("--seeds", text)))
+    ends = [part.split("-") for part in text.split(",")]
+    if not all(len(e) <= 2 and all(n.isascii() and n.isdigit() for n in e) for e in ends):
+        raise Unfit(f"--seeds {text}: give how many, or which, as in --seeds 3-5 or --seeds 1,4")
+    found = tuple(dict.fromkeys(n for e in ends for n in range(int(e[0]), int(e[-1]) + 1)))
+    if not found:
+        raise Unfit(f"--seeds {text}: there is none from {text.replace('-', ' to ')}")
+    return found
 
 
 def _device(name: str | None) -> str:

@@ -10,20 +10,24 @@ from typing import Any
 
 Record = Mapping[str, Any]
 ENDED = ("done", "solved", "diverged")
-SOLVED = 0.99  # the accuracy that counts as learned beyond the lengths of training
+SOLVED = 0.99  # the accuracy that counts as learned where a record does not say
 COUNTED = ("diverged", "failed", "running", "waiting")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A task. train, test: the shortest and longest sequences; has_goal: whether a score counts as solved."""
+    """A task. train, test: the shortest and longest sequences; goal: the score that counts as learned, if there is one."""
 
     name: str
     metric: str
     chance: float
     train: tuple[int, int]
     test: tuple[int, int]
-    has_goal: bool
+    goal: float | None
+
+    @property
+    def has_goal(self) -> bool:
+        return self.goal is not None
 
     @property
     def is_rising(self) -> bool:
@@ -82,10 +86,11 @@ class Entry:
 
     @property
     def solved_beyond(self) -> int | None:
-        """How many of these also score 0.99 in the mean over longer sequences; None where there are none, and of what is no accuracy."""
-        if not self.column.is_rising or self.column.test[1] <= self.column.train[1]:
+        """How many of these also reach the goal in the mean over longer sequences; None where there are none, and of what is no accuracy."""
+        goal = self.column.goal
+        if goal is None or not self.column.is_rising or self.column.test[1] <= self.column.train[1]:
             return None
-        return sum(bool(r["solved"]) and r["beyond"] is not None and r["beyond"] >= SOLVED for r in self.runs)
+        return sum(bool(r["solved"]) and r["beyond"] is not None and r["beyond"] >= goal for r in self.runs)
 
     @property
     def beyond(self) -> float | None:
@@ -223,8 +228,8 @@ def _grouped(records: Iterable[Record], name: str) -> dict[Any, list[Record]]:
 
 def _column(runs: Sequence[Record]) -> Column:
     r = runs[0]
-    has_goal = r["metric_name"] == "accuracy" or any(of["solved"] for of in runs)
-    return Column(r["task"], r["metric_name"], r["chance"], tuple(r["train"]), tuple(r["test"]), has_goal)
+    goal = r.get("goal", SOLVED if r["metric_name"] == "accuracy" else None)
+    return Column(r["task"], r["metric_name"], r["chance"], tuple(r["train"]), tuple(r["test"]), goal)
 
 
 def _rows(runs: Sequence[Record], columns: Sequence[Column]) -> list[Row]:

@@ -1,6 +1,7 @@
 """What is explored: cells of files, folders and the zoo, and baselines that need no equations."""
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -126,8 +127,8 @@ def _cells(path: Path, chosen: str | None) -> list[Candidate]:
 
 
 def _told_apart(found: list[Candidate]) -> list[Candidate]:
-    """Cells of one name are called after their files; where these are the same too, after what they say."""
-    labels = [c.label for c in found]
-    apart = [replace(c, label=Path(c.source.name).stem) if labels.count(c.label) > 1 and c.source else c for c in found]
-    labels = [c.label for c in apart]
-    return [replace(c, label=f"{c.label}@{c.key}") if labels.count(c.label) > 1 else c for c in apart]
+    """Cells of one name are called after their files; several of such a file after both; where these are the same too, after what they say."""
+    for name in ("{file}", "{file}:{cell}", "{cell}@{key}"):
+        several = Counter(c.label for c in found)
+        found = [replace(c, label=name.format(file=Path(c.source.name).stem, cell=c.cell, key=c.key)) if several[c.label] > 1 and c.source else c for c in found]
+    return found

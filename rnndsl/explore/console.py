@@ -7,7 +7,7 @@ from typing import Protocol
 
 from optuna.trial import FrozenTrial
 
-from rnndsl.explore.plan import Case
+from rnndsl.explore.plan import Case, Open
 from rnndsl.explore.records import RECORD, SETTINGS
 from rnndsl.explore.store import ERROR, was_left
 from rnndsl.explore.training import Look
@@ -50,7 +50,7 @@ class Console:
         ended, total = self._work.ended(groups), len(self._work.cases)
         for i in sorted(ended.keys() - (ended.keys() if self._told is None else self._told)):
             self._bar.clear()
-            print(f"{len(ended):>{len(str(total))}}/{total}  {told(ended[i], self._work.names[i])}", file=sys.stderr)
+            print(f"{len(ended):>{len(str(total))}}/{total}  {told(ended[i], self._work.cases[i])}", file=sys.stderr)
         self._told = set(ended)
         if len(ended) < total:
             seconds = [t.user_attrs[RECORD]["seconds"] for t in ended.values() if RECORD in t.user_attrs]
@@ -58,12 +58,11 @@ class Console:
             self._bar.share(len(ended), total, f"{self._state}{left}")
 
 
-def told(trial: FrozenTrial, name: str) -> str:
+def told(trial: FrozenTrial, case: Case | Open) -> str:
     """A run that has ended, in a line."""
     said = trial.user_attrs
     settings, ended = said.get(SETTINGS, {}), said.get(RECORD)
-    cell, task = (part.rpartition(" ")[0] for part in name.split(" · "))
-    what = f"{cell}, {task}, {settings.get('size', '')}, lr {settings.get('lr', 0):g}, seed {settings.get('seed')}"
+    what = f"{case.candidate.label}, {case.task.name}, {settings.get('size', '')}, lr {settings.get('lr', 0):g}, seed {settings.get('seed')}"
     if ended is None:
         return f"{what}: {'its workers died' if was_left(trial) else said.get(ERROR, 'failed')}"
     if ended["metric"] is None:

@@ -69,7 +69,7 @@ def model(candidate: Candidate, task: Task, training: Training, shape: Shape, de
             raise Unfit(f"{candidate.label} with {shape.text}: {e}") from None
 
     def block() -> nn.Module:
-        if candidate.cell == "transformer":
+        if candidate.source is None and candidate.cell == "transformer":
             return Transformer(shape.dim, sizes["mlp"], is_full, device)
         if candidate.source is None:
             return TorchBlock(candidate.cell, shape.dim, sizes["H"], is_full, device)

@@ -149,7 +149,7 @@ def _field(axes: Any, x: float, y: float, entry: Entry | None, ink: str) -> None
 def _said(entry: Entry) -> tuple[str, str]:
     if not entry.runs or entry.diverged == len(entry.runs):
         return say.solved_text(entry), ""
-    if entry.column.is_rising:
+    if entry.column.is_rising and entry.column.has_goal:
         return say.solved_text(entry), f"worst {say.score_text(entry.worst, entry.column)}"
     spread = "" if entry.spread is None else f"± {say.score_text(entry.spread, entry.column)}"
     parts = [spread, f"{entry.solved} solved" if entry.column.has_goal else "", f"{len(entry.runs)}{say.unfinished_text(entry)}" if say.unfinished_text(entry) else ""]

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +73,7 @@ class Plan:
     tasks: tuple[Task, ...]
     requests: tuple[Request, ...]
     rates: tuple[float, ...]
-    seeds: int
+    seeds: Sequence[int]
     training: Training
     search: int | None = None
 
@@ -93,4 +93,4 @@ class Plan:
         if self.search is not None:
             low, high = min(self.rates), max(self.rates)
             return [Open(c, t, s, (low, high), n) for n in range(self.search) for t, c, s in pairs]
-        return [Case(c, t, one, rate, seed) for seed in range(self.seeds) for t, c, s in pairs for one in s for rate in self.rates]
+        return [Case(c, t, one, rate, seed) for seed in self.seeds for t, c, s in pairs for one in s for rate in self.rates]

@@ -7,8 +7,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from rnndsl.explore.board import SOLVED
 from rnndsl.explore.plan import said_by
-from rnndsl.explore.store import ERROR, Group, Store
+from rnndsl.explore.store import ATTEMPTS, ERROR, Group, Store
 
 SETTINGS, RECORD = "settings", "record"  # the attributes of a trial: what was run, and how it ended
 _STATES = {TrialState.WAITING: "waiting", TrialState.RUNNING: "running", TrialState.FAIL: "failed"}
@@ -18,7 +19,8 @@ def records(where: str | Path | Store) -> list[dict[str, Any]]:
     """Every run of a study that counts: of a folder, or of a database by its URL. Each has
 
     cell, key, family, structure, growth    the cell's label, a few letters for what its program says, what the compiler finds; None for a baseline
-    task, metric_name, chance, train, test  the task, what is measured, the score by chance, the lengths of training and testing
+    task, metric_name, chance, goal         the task, what is measured, the score by chance, the one that counts as learned, if there is one
+    train, test                             the lengths of training and testing
     size, dim, sizes, seed, lr              as text, and by name
     status                                  waiting, running, done, solved (before its last step), diverged, failed
     steps, metric, beyond, by_length        steps taken; the score at the longest length of training, the mean over those beyond, and each: a length and a score
@@ -31,33 +33,39 @@ def records(where: str | Path | Store) -> list[dict[str, Any]]:
     and None where that is not known yet, or no finite number. Raises Unfit where there is no study."""
     store = where if isinstance(where, Store) else Store(str(where), is_new=False)
     groups = store.groups()
-    keys = {(g.attributes["cell"]["label"], g.attributes["cell"]["key"]) for g in groups}
-    several = Counter(label for label, _ in keys)
+    cells = _told_apart([(g.attributes["cell"]["label"], g.attributes["cell"]["key"]) for g in groups])
+    tasks = _told_apart([(g.attributes["task"]["name"], g.attributes["task"].get("key") or g.study.study_name.rpartition(" ")[2]) for g in groups])
     found = []
-    for group in groups:
-        cell = group.attributes["cell"]
-        label = cell["label"] if several[cell["label"]] == 1 else f"{cell['label']}@{cell['key']}"
-        counting = [*group.counting().values(), *group.given_up().values()]
-        for trial in sorted(counting, key=lambda t: t.number):
-            is_left = trial.state == TrialState.RUNNING and not store.lives(group, trial)
-            found.append(_record(group, label, trial, "waiting" if is_left else _STATES.get(trial.state, "failed")))
+    for group, cell, task in zip(groups, cells, tasks, strict=True):
+        left, deaths = group.left(), group.deaths()
+        for trial in sorted([*group.counting().values(), *left.values()], key=lambda t: t.number):
+            case = trial.user_attrs["case"]
+            waits = deaths[case] < ATTEMPTS if case in left else trial.state == TrialState.RUNNING and not store.lives(group, trial)
+            found.append(_record(group, cell, task, trial, "waiting" if waits else _STATES.get(trial.state, "failed")))
     return found
 
 
-def _record(group: Group, label: str, trial: FrozenTrial, state: str) -> dict[str, Any]:
+def _told_apart(named: list[tuple[str, str]]) -> list[str]:
+    """Names, of each key the first, with the key where several things are called alike."""
+    first = {key: name for name, key in reversed(named)}
+    several = Counter(first.values())
+    return [first[key] if several[first[key]] == 1 else f"{first[key]}@{key}" for _, key in named]
+
+
+def _record(group: Group, cell_name: str, task_name: str, trial: FrozenTrial, state: str) -> dict[str, Any]:
     cell, task, said = group.attributes["cell"], group.attributes["task"], trial.user_attrs
-    settings, ended = said.get(SETTINGS) or said_by(said["case"]), said.get(RECORD, {})
+    settings, ended = said.get(SETTINGS) or said_by(said["case"]), said.get(RECORD, {}) if trial.state == TrialState.COMPLETE else {}
     by_length = ended.get("by_length")
     return _finite({
-        "cell": label, "key": cell["key"], **{n: cell.get(n) for n in ("family", "structure", "growth")},
-        "task": task["name"], "metric_name": task["metric"], "chance": task["chance"], "train": task["train"], "test": task["test"],
+        "cell": cell_name, "key": cell["key"], **{n: cell.get(n) for n in ("family", "structure", "growth")},
+        "task": task_name, "metric_name": task["metric"], "chance": task["chance"], "goal": task.get("solved", SOLVED if task["metric"] == "accuracy" else None), "train": task["train"], "test": task["test"],
         **{n: settings.get(n) for n in ("size", "dim", "sizes", "seed", "lr")},
         "status": ended.get("status") or state,
         **{n: ended.get(n) for n in ("steps", "metric", "beyond")},
         "by_length": None if by_length is None else [[int(n), score] for n, score in by_length.items()],
         "solved": ended.get("is_solved"),
         **{n: ended.get(n) for n in ("solved_at", "parameters", "seconds", "step_seconds", "looks")},
-        "error": said.get(ERROR) or ("its workers died" if trial.state == TrialState.FAIL else None),
+        "error": said.get(ERROR) or ("its workers died; the same command tries it again" if state == "failed" and trial.state == TrialState.FAIL else None),
         "training": group.attributes["training"],
         **{n: settings.get(n) for n in ("device", "machine", "threads", "torch", "python", "rnndsl")},
     })  # fmt: skip

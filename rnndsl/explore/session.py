@@ -14,9 +14,10 @@ from rnndsl.explore.store import Store
 from rnndsl.explore.worker import do, work_of
 
 
-def explore(plan: Plan, where: str, device: str, minutes: float | None, workers: int, again: Sequence[str], bar: Bar) -> None:
-    """Carries out a plan in the store at `where`. again: the arguments of this command, with which more workers are started. Raises Unfit for a plan that
-    cannot be carried out, or not in this store."""
+def explore(plan: Plan, where: str, device: str, minutes: float | None, workers: int, again: Sequence[str], bar: Bar, is_helper: bool = False) -> None:
+    """Carries out a plan in the store at `where`. again: the arguments of this command, with which more workers are started. is_helper: begins no run after
+    whoever has started it has died. Raises Unfit for a plan that cannot be carried out, or not in this store."""
+    parent = os.getppid() if is_helper else None
     until = time.monotonic() + (60 * minutes if minutes is not None else float("inf"))
     cases = plan.cases(lambda label: bar.say(f"compiling {label}"))
     work = work_of(plan, cases, Store(where, is_new=True))
@@ -27,7 +28,7 @@ def explore(plan: Plan, where: str, device: str, minutes: float | None, workers:
     console = Console(work, workers, bar)
     try:
         console.refresh()
-        do(work, device, until, console)
+        do(work, device, console, lambda: time.monotonic() > until or (parent is not None and os.getppid() != parent))
         for other in others:  # each ends after the run that it has begun
             other.wait()
         console.refresh(is_last=True)

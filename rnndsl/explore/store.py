@@ -3,7 +3,8 @@
 A run is a trial of Optuna's study of its cell and task. What must hold whatever dies, and whenever: each case has one trial that counts. That is the first, by
 number, that has not failed without an error, as one whose worker died. So queueing may be repeated, and is; a case whose only trial was left is queued again; and a
 trial that two processes queued at once counts once. That a worker lives is told by a lock that it holds on its trial's file, which the system lets go of when the
-worker ends, or, in a database, by the heartbeats that Optuna keeps.
+worker ends, or, in a database, by the heartbeats that Optuna keeps. A case of which workers die again and again is given up by who has seen it, and by nobody else:
+the same command tries it anew.
 """
 
 import os
@@ -30,7 +31,7 @@ from rnndsl.tools import Unfit
 BEAT = 20  # seconds between heartbeats in a database
 ERROR = "error"  # the attribute of a trial that failed by itself
 COMPLETE = "complete"  # the attribute of a group of which everything has been said
-ATTEMPTS = 3  # so often a case is taken up whose workers die
+ATTEMPTS = 3  # so many workers of a case may die while a process looks on
 JOURNAL = "journal.log"
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -56,12 +57,14 @@ class Group:
                 found.setdefault(trial.user_attrs["case"], trial)
         return found
 
-    def given_up(self) -> dict[str, FrozenTrial]:
-        """The last trial of each case whose workers died too often."""
-        left = {t.number: t.user_attrs["case"] for t in self.trials if was_left(t)}
-        often = Counter(left.values())
+    def deaths(self) -> Counter[str]:
+        """How many workers of each case have died."""
+        return Counter(t.user_attrs["case"] for t in self.trials if was_left(t))
+
+    def left(self) -> dict[str, FrozenTrial]:
+        """The last trial of each case of which none counts: all its workers have died."""
         counting = self.counting()
-        return {case: self.trials[n] for n, case in left.items() if often[case] >= ATTEMPTS and case not in counting}
+        return {t.user_attrs["case"]: t for t in self.trials if was_left(t) and t.user_attrs["case"] not in counting}
 
 
 def was_left(trial: FrozenTrial) -> bool:
@@ -70,13 +73,20 @@ def was_left(trial: FrozenTrial) -> bool:
 
 
 class _Lock:
-    """Optuna's journal is written by one process at a time; a lock of the system's is let go of when its holder dies."""
+    """Optuna's journal is written by one process at a time; a lock of the system's is let go of when its holder dies. What that had written of a line is taken away."""
 
-    def __init__(self, path: Path):
-        self._lock = FileLock(path)
+    def __init__(self, journal: Path):
+        self._journal = journal
+        self._lock = FileLock(journal.with_name("journal.lock"))
 
     def acquire(self) -> bool:
         self._lock.acquire()
+        with suppress(FileNotFoundError), self._journal.open("rb+") as f:
+            size = f.seek(0, os.SEEK_END)
+            f.seek(max(0, size - 1))
+            if f.read() not in (b"", b"\n"):
+                f.seek(0)
+                f.truncate(f.read().rfind(b"\n") + 1)
         return True
 
     def release(self) -> None:
@@ -90,7 +100,10 @@ class Store:
         """where: a folder, or the URL of a database. is_new: whether it may be made. Raises Unfit where there is none, or no database of such a URL."""
         self.where = re.sub(r"(://[^/:@]*):[^/]*@", r"\1:…@", where)  # as messages call it: without a password
         self._folder = None if "://" in where else Path(where)
+        self._before: dict[int, Counter[str]] = {}  # of each group, whose workers had died when this process first saw it
         if self._folder is None:
+            if not is_new and where.startswith("sqlite:///") and not Path(where.removeprefix("sqlite:///")).is_file():
+                raise Unfit(f"{where}: there is no study in it")
             try:
                 with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):  # of heartbeats
                     self._storage: Any = RDBStorage(where, heartbeat_interval=BEAT)
@@ -103,8 +116,7 @@ class Store:
         if self._folder.exists() and not self._folder.is_dir():
             raise Unfit(f"{where}: a study is a folder, and this is a file")
         (self._folder / "running").mkdir(parents=True, exist_ok=True)
-        _mend(journal)
-        self._storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_Lock(_beside(journal))))  # type: ignore[arg-type]
+        self._storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_Lock(journal)))  # type: ignore[arg-type]
 
     def groups(self) -> list[Group]:
         """Every group that is in it, but for those that are only being made."""
@@ -139,10 +151,16 @@ class Store:
         """Sees that each of these cases of a group has a trial that counts, or was given up."""
         self._fail_those_left(group)
         group = self.now(group)
-        known = {**group.counting(), **group.given_up()}
+        self._before.setdefault(group.study._study_id, group.deaths())
+        known = {**group.counting(), **self.given_up(group)}
         for case in cases:
             if case.identity not in known:
                 group.study.enqueue_trial({}, user_attrs={"case": case.identity})
+
+    def given_up(self, group: Group) -> dict[str, FrozenTrial]:
+        """The last trial of each case that this process has given up."""
+        deaths, before = group.deaths(), self._before.get(group.study._study_id, Counter())
+        return {case: t for case, t in group.left().items() if deaths[case] - before[case] >= ATTEMPTS}
 
     @contextmanager
     def taken(self, group: Group, case: Case | Open) -> Iterator[Trial | None]:
@@ -206,7 +224,8 @@ class Store:
 
 @contextmanager
 def _beating(storage: Any, trial: int) -> Iterator[None]:
-    """Keeps a trial's heart beating."""
+    """Keeps a trial's heart beating, from now on: who dies before the first beat is never missed."""
+    storage.record_heartbeat(trial)
     is_over = threading.Event()
 
     def beat() -> None:
@@ -220,14 +239,3 @@ def _beating(storage: Any, trial: int) -> Iterator[None]:
     finally:
         is_over.set()
         thread.join()
-
-
-def _beside(journal: Path) -> Path:
-    return journal.with_name("journal.lock")
-
-
-def _mend(journal: Path) -> None:
-    """Takes away what a process that died has written of a line."""
-    with FileLock(_beside(journal)):
-        if journal.is_file() and (text := journal.read_bytes()) and not text.endswith(b"\n"):
-            os.truncate(journal, text.rfind(b"\n") + 1)

@@ -12,7 +12,7 @@ from rnndsl.explore.board import Board, Column, Entry, Record, Row
 from rnndsl.tools.bench.report import seconds_text
 
 _GAP, _BETWEEN = 2, 3  # columns between figures, and between tasks
-_RUN = "cell key task metric_name size dim seed lr status steps metric beyond chance solved solved_at parameters seconds step_seconds".split()
+_RUN = "cell key task metric_name size dim seed lr status steps metric beyond chance goal solved solved_at parameters seconds step_seconds".split()
 _MORE = "family structure growth error device machine threads torch python rnndsl".split()
 
 
@@ -99,7 +99,7 @@ def _blocks(board: Board, names: dict[str, str], columns: int) -> list[dict[Colu
 
 def _figures(column: Column, more: int) -> tuple[_Figure, ...]:
     """The figures of a task, those that must be and so many more."""
-    first: tuple[_Figure, ...] = _ACCURACY if column.is_rising else _GOAL if column.has_goal else _VALUE
+    first: tuple[_Figure, ...] = _VALUE if not column.has_goal else _ACCURACY if column.is_rising else _GOAL
     if column.is_rising and column.test[1] <= column.train[1]:
         first = tuple(f for f in first if f.title != "beyond")
     further = (_FAR,) if column.test[1] > column.train[1] else ()

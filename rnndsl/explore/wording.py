@@ -9,7 +9,7 @@ from rnndsl.explore.board import Board, Column, Entry, Settings
 NOTHING = "–"
 EXPLAINED = (
     "Each figure is of the rate with the best mean score over seeds, of several such the one that solved it sooner; it is chosen by the scores that are shown. "
-    "Solved: how many seeds have learned the task at the longest length of training; beyond: how many of these also score 0.99 in the mean over longer sequences. "
+    "Solved: how many seeds have learned the task at the longest length of training; beyond: how many of these also do so in the mean over longer sequences. "
     "A run that diverged scores as chance does; ± is the standard deviation over seeds. Rows are ordered by how far they come from chance to a perfect score, over "
     "tasks and lengths."
 )

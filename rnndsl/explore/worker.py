@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ class Work:
 
     def ended(self, groups: dict[str, Group]) -> dict[int, FrozenTrial]:
         """The trial that counts of each case that has ended, by the case's number."""
-        counting = {name: {**g.given_up(), **g.counting()} for name, g in groups.items()}
+        counting = {name: {**self.store.given_up(g), **g.counting()} for name, g in groups.items()}
         found = {i: counting[name].get(case.identity) for i, (case, name) in enumerate(zip(self.cases, self.names, strict=True))}
         return {i: t for i, t in found.items() if t is not None and t.state.is_finished()}
 
@@ -48,23 +48,29 @@ def work_of(plan: Plan, cases: Sequence[Case | Open], store: Store) -> Work:
     for group in store.groups():
         _check_training(group, plan, store.where)
     drawn = {t.name: fingerprint(t) for t in plan.tasks}
-    names = [f"{c.candidate.label} {c.candidate.key} · {c.task.name} {drawn[c.task.name]}" for c in cases]
+    names = [f"{c.candidate.cell} {c.candidate.key} · {c.task.name} {drawn[c.task.name]}" for c in cases]
     return Work(plan, tuple(cases), store, tuple(names))
 
 
 def fingerprint(task: Task) -> str:
-    """A few letters that change with what a task draws."""
-    drawn = [task.batch(2, 0, split=split, length=task.train[1]) for split in ("train", "test")]
-    said = repr((task.train, task.test, task.metric, task.answers, [t.tolist() for b in drawn for t in b]))
+    """A few letters that change with what a task draws and with what counts as learned. Raises Unfit where it draws nothing that can be learned."""
+    try:
+        drawn = [task.batch(2, 0, split=split, length=task.train[1]) for split in ("train", "test")]
+        task.chance  # noqa: B018 - of many sequences
+    except Exception as e:  # of a task of the user's
+        why = str(e).removeprefix(f"{task.name}: ") if isinstance(e, ValueError) else f"{type(e).__name__}: {e}"
+        raise Unfit(f"task {task.name}: {why}") from e
+    said = repr((task.train, task.test, task.metric, task.answers, task.solved, [t.tolist() for b in drawn for t in b]))
     return hashlib.sha256(said.encode()).hexdigest()[:8]
 
 
-def do(work: Work, device: str, until: float, watch: Watch) -> None:
-    """Takes runs until all have ended, those of workers that die too; or until the clock, time.monotonic, passes `until`, behind which none is begun."""
+def do(work: Work, device: str, watch: Watch, is_over: Callable[[], bool] = lambda: False) -> None:
+    """Takes runs until all have ended, those of workers that die too; none is begun once it is over."""
     while True:
         groups = work.queued()
-        for case, name in zip(work.cases, work.names, strict=True):
-            if time.monotonic() > until:
+        deaths = {name: g.deaths() for name, g in groups.items()}
+        for case, name in sorted(zip(work.cases, work.names, strict=True), key=lambda c: deaths[c[1]][c[0].identity]):  # what kills its workers comes last
+            if is_over():
                 return
             with work.store.taken(groups[name], case) as trial:
                 if trial is not None:
@@ -78,7 +84,8 @@ def _attributes(plan: Plan, case: Case | Open) -> dict[str, Any]:
     """What a group says of itself."""
     candidate, task = case.candidate, case.task
     program = candidate.source.text if candidate.source else None
-    told = {name: getattr(task, name) for name in ("name", "about", "source", "metric", "chance", "train", "test")}
+    told = {name: getattr(task, name) for name in ("name", "about", "source", "metric", "chance", "solved", "train", "test")}
+    told["key"] = fingerprint(task)
     return {"cell": {"label": candidate.label, "key": candidate.key, "program": program, **candidate.facts}, "task": told, "training": plan.training.data}
 
 

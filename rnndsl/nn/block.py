@@ -101,10 +101,11 @@ class Block(nn.Module):
     def _width(self, cls: type) -> int:
         """How many values come out of the cell. Raises ValueError unless it has one vector in and one out."""
         if len(self.cell.inputs) != 1 or len(self.cell.outputs[0]) != 1:
-            raise ValueError(f"cell: expected one with one vector in and one out, got {cls.__name__} with {', '.join(self.cell.inputs)} in, {', '.join(self.cell.outputs[0])} out")
+            given = [", ".join(names) or "nothing" for names in (self.cell.inputs, self.cell.outputs[0])]
+            raise ValueError(f"cell: a block needs one with one vector in and one out; {cls.__name__} has {given[0]} in, and {given[1]} out")
         axes, is_complex = self.cell.out
         if len(axes) != 1 or is_complex:
-            raise ValueError(f"cell: expected one that gives a real vector, got {cls.__name__}, which gives {'complex ' if is_complex else ''}[{', '.join(map(str, axes))}]")
+            raise ValueError(f"cell: a block needs one that gives a real vector; {cls.__name__} gives {'complex ' if is_complex else ''}[{', '.join(map(str, axes))}]")
         return axes[0]
 
     @heard

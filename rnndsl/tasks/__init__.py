@@ -6,7 +6,9 @@
 """
 
 import runpy
+import traceback
 from pathlib import Path
+from typing import Any
 
 from rnndsl.checks.suggest import closest
 from rnndsl.tasks import digits, formal, recall, values
@@ -31,13 +33,25 @@ def task(name: str) -> Task:
 
 def tasks_of(name: str) -> list[Task]:
     """The tasks of a command line: `task`'s, or those of a Python file, `mine.py`, which is run for them; `mine.py:NAME` is one of several. Raises ValueError where
-    there is none, OSError for a file that cannot be read."""
+    there is none, or where the file goes wrong, OSError for a file that cannot be read."""
     file, dot, chosen = name.partition(".py")
     if not dot or (chosen and not chosen.startswith(":")) or name.startswith("text:"):
         return [task(name)]
-    values = [v for v in runpy.run_path(f"{file}.py").values() if isinstance(v, Task | list | tuple | dict)]
+    values = [v for v in _run(f"{file}.py").values() if isinstance(v, Task | list | tuple | dict)]
     flat = [t for v in values for t in ([v] if isinstance(v, Task) else v.values() if isinstance(v, dict) else v) if isinstance(t, Task)]
     found = [t for t in dict.fromkeys(flat) if chosen[1:] in ("", t.name)]
     if not found:
         raise ValueError(f"{file}.py has no {'Task' if not chosen else f'task {chosen[1:]}'}" + (f"; it has {', '.join(t.name for t in flat)}" if flat else ""))
     return found
+
+
+def _run(file: str) -> dict[str, Any]:
+    """What a Python file defines."""
+    try:
+        return runpy.run_path(file)
+    except OSError:
+        raise
+    except Exception as e:
+        lines = [e.lineno] if isinstance(e, SyntaxError) else [f.lineno for f in traceback.extract_tb(e.__traceback__) if f.filename == file]
+        place = f"{file}:{lines[-1]}" if lines else file
+        raise ValueError(f"{place}: {type(e).__name__}: {e.msg if isinstance(e, SyntaxError) else e}") from e

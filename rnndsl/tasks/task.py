@@ -76,8 +76,10 @@ class Task:
 
     @cached_property
     def chance(self) -> float:
-        """The score of who knows how often each answer is right, and nothing else; of 1,024 sequences."""
+        """The score of who knows how often each answer is right, and nothing else; of 1,024 sequences. Raises ValueError where nothing is asked."""
         targets = self.batch(1024, 0, length=self.train[1]).targets
+        if bool((targets.isnan() if self.has_values else targets == IGNORE).all()):
+            raise ValueError(f"{self.name}: nothing is asked of sequences of {self.train[1]}")
         if self.has_values:
             asked = targets[~targets.isnan()].view(-1, self.answers)
             mean = asked.mean(0).expand_as(asked)
@@ -95,7 +97,7 @@ class Task:
 
     def batch(self, count: int, seed: int, number: int = 0, split: str = "train", length: int | None = None) -> Batch:
         """The batch of this number of a seed: `count` sequences, of one length. Of the split `test` also those that are longer than any in training.
-        Raises ValueError for another split, or a length that is not positive."""
+        Raises ValueError for another split, a length that is not positive, and what is no batch of such a task."""
         if split not in ("train", "test"):
             raise ValueError(f"split: expected train or test, got {split!r}")
         low, high = getattr(self, split)
@@ -103,13 +105,31 @@ class Task:
         drawn = low + int(draw.below(high - low + 1))
         if length is not None and length < 1:
             raise ValueError(f"length: expected a positive number, got {length}")
-        return Batch(*self.make(draw, count, drawn if length is None else length, split, *self.options))
+        return self._checked(count, *self.make(draw, count, drawn if length is None else length, split, *self.options))
+
+    def _checked(self, count: int, inputs: Tensor, targets: Tensor) -> Batch:
+        """A batch whose shapes, kinds and numbers are as the task says: what is not would give wrong scores, or an error far from here."""
+        kinds = (("inputs", inputs, self.symbols == 0, self.width, self.symbols), ("targets", targets, self.has_values, self.answers, self.answers))
+        found = []
+        for what, x, has_values, width, below in kinds:
+            wanted = f"[{count}, T, {width}] of values" if has_values else f"[{count}, T] of whole numbers"
+            if x.shape != (count, inputs.shape[1], *((width,) if has_values else ())) or x.is_floating_point() != has_values or x.is_complex():
+                raise ValueError(f"{self.name}: {what}: expected {wanted}, got {list(x.shape)} of {x.dtype}")
+            x = x.to(torch.get_default_dtype() if has_values else torch.long)
+            known = x if has_values or what == "inputs" else x[x != IGNORE]
+            if not has_values and known.numel() and not 0 <= int(known.min()) <= int(known.max()) < below:
+                raise ValueError(f"{self.name}: {what}: expected numbers from 0 to {below - 1}, got {int(known.min())} to {int(known.max())}")
+            found.append(x)
+        return Batch(*found)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """What training makes small: of logits [B, T, answers] the mean cross-entropy over what is asked, of values the mean square of what is off."""
+        """What training makes small: of logits [B, T, answers] the mean cross-entropy over what is asked, of values the mean square of what is off; 0 where
+        nothing is asked."""
+        asked = ~targets.isnan() if self.has_values else targets != IGNORE
+        if not bool(asked.any()):
+            return 0.0 * outputs.sum()
         if not self.has_values:
             return F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
-        asked = ~targets.isnan()
         return (outputs[asked] - targets[asked]).square().mean()
 
     def score(self, outputs: Tensor, targets: Tensor) -> tuple[float, int]:
