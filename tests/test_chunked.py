@@ -317,6 +317,10 @@ def test_derivatives_of_every_kind():
     each = torch.func.vmap(lambda x: torch.func.functional_call(layer, weights, (x.unsqueeze(0),))[0])(x)
     torch.testing.assert_close(each.squeeze(1), layer(x)[0])
     assert torch.func.jvp(lambda x: layer(x)[0], (x,), (torch.ones_like(x),))[1].shape == (2, 4, 6)
+    leaves, found = [x, *layer.parameters()], []
+    for layer.recompute in (False, True):  # as checkpoints do, which give what was saved only once
+        found.append(torch.autograd.grad(layer(x)[0].square().sum(), leaves))
+    torch.testing.assert_close(*found)
 
 
 def test_compiled():

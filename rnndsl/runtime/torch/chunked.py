@@ -408,7 +408,8 @@ class Halves(torch.autograd.Function):
     def backward(ctx: Any, dp: Tensor, _: Tensor, *given: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         count, sizes = ctx.count, ctx.sizes
         n = len(sizes)
-        (decay, *vectors), kept = ctx.saved_tensors[: n + 1], ctx.saved_tensors[n + 1 :]
+        saved = ctx.saved_tensors  # at once: checkpoints unpack them a single time
+        (decay, *vectors), kept = saved[: n + 1], saved[n + 1 :]
         if torch.is_grad_enabled():  # gradients of gradients
 
             def joined(decay: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
