@@ -141,6 +141,25 @@ def test_a_wrong_value_is_named_and_nothing_is_stored(value, error, words):
     assert torch.equal(layer.raw_rho, before)
 
 
+def test_a_value_that_is_differentiated_is_refused():
+    """Its derivative would be lost, without a word: what is stored is another tensor."""
+    layer, value = leaky(), torch.full((4,), 0.5)
+    lost = (
+        lambda: setattr(layer, "rho", leaky().rho),
+        lambda: functional_call(layer, {"rho": value.clone().requires_grad_()}, (X,)),
+        lambda: torch.func.grad(lambda v: functional_call(layer, {"rho": v}, (X,))[0].sum())(value),
+        lambda: torch.func.jvp(lambda v: functional_call(layer, {"rho": v}, (X,))[0], (value,), (value,)),
+    )
+    for call in lost:
+        with pytest.raises(ValueError, match="rho: a value is assigned without derivatives.* give to functional_call 'raw_rho'"):
+            call()
+    with torch.no_grad():
+        layer.rho = leaky().rho
+    layer.rho, before = 0.5 * layer.rho, 0.5 * layer.rho
+    functional_call(layer, {"rho": value}, (X,))
+    torch.testing.assert_close(layer.rho, before)
+
+
 def test_bounds_that_a_hyperparameter_makes_empty_are_named():
     for top in (0.0, -1.0, math.inf, math.nan):
         with pytest.raises(ValueError, match="rho: a constraint needs finite bounds"):

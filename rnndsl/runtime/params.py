@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from rnndsl.runtime.arguments import check_dense
 from rnndsl.runtime.dtypes import HALF, complex_of, real_of, widest_dtype
@@ -270,6 +271,8 @@ def constrained_param(name: str) -> property:
             raise ValueError(f"{name}: expected [{', '.join(axes_text(layer._tensors[name].shape))}], got {list(value.shape)}")
         if value.is_complex():
             raise TypeError(f"{name}: expected real values, got {value.dtype}")
+        if _loses_derivative(value, stored):
+            raise ValueError(f"{name}: a value is assigned without derivatives: assign it detached, or tie or give to functional_call {raw!r}, which is trained")
         with torch.no_grad():
             wanted = layer._stored(name, value, stored.dtype, "the value")
             if isinstance(stored, nn.Parameter):
@@ -283,6 +286,31 @@ def constrained_param(name: str) -> property:
 def header_value(name: str) -> property:
     """A size or hyperparameter as an attribute."""
     return property(lambda layer: layer._sizes[name] if name in layer._sizes else layer._hypers[name])
+
+
+def _loses_derivative(value: Tensor, stored: Tensor) -> bool:
+    """Whether a derivative is asked for in what a value is made of, as where functional_call assigns it, and that is neither a param, whose value is
+    meant, nor what is stored."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(value) or forward_ad.unpack_dual(value).tangent is not None:
+        return True
+    if isinstance(value, nn.Parameter) or not (torch.is_grad_enabled() and value.requires_grad):
+        return False
+    return not _leaves(value) <= _leaves(stored)
+
+
+def _leaves(made: Tensor) -> set[Tensor]:
+    """The tensors whose gradients autograd computes from that of one that is made of them."""
+    if made.grad_fn is None:
+        return {made}
+    found, seen, left = set(), set(), [made.grad_fn]
+    while left:
+        node = left.pop()
+        if node not in seen:
+            seen.add(node)
+            if hasattr(node, "variable"):
+                found.add(node.variable)
+            left += [before for before, _ in node.next_functions if before is not None]
+    return found
 
 
 def _is_same(value: Any, number: float) -> bool:
