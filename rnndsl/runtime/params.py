@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 from rnndsl.runtime.arguments import check_dense
 from rnndsl.runtime.dtypes import HALF, complex_of, real_of, widest_dtype
@@ -291,7 +290,7 @@ def header_value(name: str) -> property:
 def _loses_derivative(value: Tensor, stored: Tensor) -> bool:
     """Whether a derivative is asked for in what a value is made of, as where functional_call assigns it, and that is neither a param, whose value is
     meant, nor what is stored."""
-    if torch._C._functorch.is_functorch_wrapped_tensor(value) or forward_ad.unpack_dual(value).tangent is not None:
+    if torch._C._functorch.is_functorch_wrapped_tensor(value) or torch.autograd.forward_ad.unpack_dual(value).tangent is not None:
         return True
     if isinstance(value, nn.Parameter) or not (torch.is_grad_enabled() and value.requires_grad):
         return False
