@@ -12,7 +12,7 @@ def check(file: ast.File, source: Source) -> tuple[Program, list[Diagnostic]]:
     out = Collector(source)
     check_names(file, out)
     out.stop_if_any()
-    cells = program_of(file, source, out)
+    cells = program_of(file, out)
     out.stop_if_any()
     return Program(source, cells), out.found
 

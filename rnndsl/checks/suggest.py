@@ -56,7 +56,7 @@ def lookalike(name: str, known: Iterable[str]) -> str | None:
     return None
 
 
-def unknown_value(name: str, known: Iterable[str], states: Iterable[str], spelt: dict[str, str] | None = None) -> str | None:
+def unknown_value(name: str, known: Iterable[str], states: Iterable[str]) -> str | None:
     """A hint for a name that nothing declares."""
     known, states = list(known)[:_MAX_KNOWN], list(states)[:_MAX_KNOWN]
     odd = lookalike(name, known)

@@ -110,8 +110,7 @@ class Adjoint:
         b = self.builder
         match node.op:
             case "sum":
-                kept = tuple(k for k in node.maps[0] if k < len(node.shape))
-                self.seed(node.args[0], self._spread(gradient, node, kept))
+                self.seed(node.args[0], self._spread(gradient, node))
             case "product":
                 self._back_product(node, gradient)
             case "result":
@@ -183,7 +182,7 @@ class Adjoint:
     def _needs(self, n: int) -> bool:
         return self.builder[n].op not in ("number", "size", "hyper", "counter")
 
-    def _spread(self, gradient: int, node: Node, kept: Map) -> int:
+    def _spread(self, gradient: int, node: Node) -> int:
         """The gradient of a sum, for every entry of its argument."""
         argument = self.builder[node.args[0]]
         places = [node.maps[0].index(k) for k in range(len(node.shape))]

@@ -59,7 +59,7 @@ class Arithmetic:
         values = [a if isinstance(a, Value) else Value((self.builder.number(a),), SCALAR) for a in args]
         return Value((self.elementwise(op, values, t),), t)
 
-    def integer_power(self, base: Value, n: int, t: Type, times: Callable[[Value, Value], Value]) -> Value:
+    def integer_power(self, base: Value, n: int, times: Callable[[Value, Value], Value]) -> Value:
         """A power above 0 by repeated multiplication."""
         result: Value | None = None
         square = base

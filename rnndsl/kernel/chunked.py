@@ -115,7 +115,7 @@ def _form(plan: Plan, change: Change, axis: int, last: bool, rows: bool = False)
     separation = Separation(b, heads, row, len(shape) - 1 - axis, shape)
     values = LinearValues(step, separation)
     updates = [values.linear(n) for n in step.updates]
-    decays: list[list[int | None]] = [[_decay(separation, new.states.get(State("old", j)), j == i) for j in range(states)] for i, new in enumerate(updates)]
+    decays: list[list[int | None]] = [[_decay(separation, new.states.get(State("old", j))) for j in range(states)] for new in updates]
     rows = rows or any(d is not None and len(b[d].shape) > len(heads) for r in decays for d in r)
     if rows:
         decays = [[d if d is None else separation.along_rows(d) for d in r] for r in decays]
@@ -133,7 +133,7 @@ def _form(plan: Plan, change: Change, axis: int, last: bool, rows: bool = False)
     )  # fmt: skip
 
 
-def _decay(separation: Separation, found: tuple[int, Map] | None, own: bool) -> int | None:
+def _decay(separation: Separation, found: tuple[int, Map] | None) -> int | None:
     """What an old state is multiplied by, along rows or for all of them."""
     if found is None:
         return None

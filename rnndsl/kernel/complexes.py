@@ -111,7 +111,7 @@ def _power(m: Arithmetic, args: list[Value], t: Type) -> Value:
     base, exponent = args
     n = m.builder.number_of(exponent.parts[0]) if not exponent.type.is_complex else None
     if n is not None and n.is_integer() and 0 < n <= 16:
-        return m.integer_power(base, int(n), t, lambda a, b: apply(m, "*", [a, b], t))
+        return m.integer_power(base, int(n), lambda a, b: apply(m, "*", [a, b], t))
     if n == 0.5:
         return apply(m, "sqrt", [base], t)
     real = m.real(t)

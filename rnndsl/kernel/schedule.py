@@ -47,7 +47,7 @@ def schedule(nodes: tuple[Node, ...], sinks: list[Sink], computed: set[int], dom
     place: dict[int, tuple] = {}  # of each computed node: the key of its group
     kept: set[int] = set()
 
-    def needs(n: int, key: Hashable, a: int, m: tuple[int, ...]) -> int:
+    def needs(key: Hashable, a: int, m: tuple[int, ...]) -> int:
         """The first level at which a node of domain `key` may read argument `a`."""
         base = viewed(nodes, a)
         if base not in level:
@@ -62,7 +62,7 @@ def schedule(nodes: tuple[Node, ...], sinks: list[Sink], computed: set[int], dom
         if node.is_elementwise or node.op in REDUCTIONS:
             key = domain_key(n)
             maps = node.maps if node.is_elementwise else (tuple(range(len(node.domain))),)
-            level[n] = max((needs(n, key, a, m) for a, m in zip(node.args, maps, strict=True)), default=0)
+            level[n] = max((needs(key, a, m) for a, m in zip(node.args, maps, strict=True)), default=0)
             place[n] = (level[n], key)
         else:
             level[n] = max((level[viewed(nodes, a)] + 1 for a in node.args if viewed(nodes, a) in level), default=0)

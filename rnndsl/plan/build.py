@@ -44,7 +44,7 @@ def make_plan(cell: Cell) -> Plan:
         stages.extend(_map(pending, dependence, taken, constants))
         body, stacked = merge_products(body, dependence, taken)
         constants.extend(stacked)
-        stages.append(Scan(states, tuple(body), _streams(body, states, dependence, place)))
+        stages.append(Scan(states, tuple(body), _streams(body, states, dependence)))
         pending = _read_apart(all_steps(place), dependence, taken)
     # products in the outputs are merged with those of the last stage
     returned = []
@@ -148,7 +148,7 @@ def _wanted_for_all_steps(cell: Cell, dependence: Dependence) -> set[str]:
     return wanted
 
 
-def _streams(body: Iterable[Operation], states: tuple[str, ...], dependence: Dependence, place: int) -> tuple[Ref, ...]:
+def _streams(body: Iterable[Operation], states: tuple[str, ...], dependence: Dependence) -> tuple[Ref, ...]:
     """What a scan reads of every step that is not its own: inputs, hoisted streams, states of earlier components."""
     body = list(body)
     bound = {n for s in body for n in (inner_names(s) if isinstance(s, Repeat) else names_of(s))}

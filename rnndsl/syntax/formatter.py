@@ -47,7 +47,7 @@ def _comments(found: list[Row]) -> list[str]:
 
 def _text(found: list[Row]) -> str:
     blanks = _blank_lines(found, levels := _levels(found))
-    lines = _with_comments(found, _code(found, levels), levels, blanks)
+    lines = _with_comments(found, _code(found, levels), blanks)
     return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -170,7 +170,7 @@ def _blanks(found: list[Row]) -> Iterator[bool]:
 # Comments
 
 
-def _with_comments(found: list[Row], code: list[str], levels: list[int], blanks: list[bool]) -> list[str]:
+def _with_comments(found: list[Row], code: list[str], blanks: list[bool]) -> list[str]:
     """The lines of the file. Comments that stood under one another still do, as near to the code as its longest line lets them."""
     lines: list[str] = []
     run: list[int] = []  # the rows since the last empty line

@@ -192,7 +192,7 @@ def _component(c: Component, kernels: RecurrenceKernels | None, shown: Shown, so
     if shape:
         p = predict(kernels, *shape, sizes) if kernels else Prediction(ALL_STEPS, "it reads no own past")
         found["predicted"] = {"schedule": p.schedule, "why": p.why, "channels": p.channels, "needs": list(p.needs), "model": MODEL}
-    found["warnings"] = _warnings(c, shown)
+    found["warnings"] = _warnings(c)
     return found
 
 
@@ -327,7 +327,7 @@ def _scan(c: Component, shown: Shown) -> dict[str, Any] | None:
     }
 
 
-def _warnings(c: Component, shown: Shown) -> list[str]:
+def _warnings(c: Component) -> list[str]:
     """What may make a recurrence grow without bound, where the equations say so."""
     found = []
     slots = {str(s.symbol): timed(s.state, s.lag) for s in c.lanes.slots} if c.lanes else {}

@@ -27,7 +27,7 @@ def dump(result: Compiled, stage: str, standalone: bool = False) -> str:
         case "plan":
             lines = _joined(_plan(p, source) for p in result.plans)
         case "system":
-            lines = _joined(_system(s, source) for s in result.systems)
+            lines = _joined(_system(s) for s in result.systems)
         case "graph":
             lines = _joined(graph_text(k, source) for k in result.kernels)
         case "kernels":
@@ -164,7 +164,7 @@ def _plan(plan: Plan, source: Source) -> Iterator[str]:
 # system
 
 
-def _system(system: Any, source: Source) -> Iterator[str]:
+def _system(system: Any) -> Iterator[str]:
     yield f"system of {system.plan.cell.name}"
     shown = Shown(system.plan.cell)
     for c in system.components:

@@ -80,10 +80,10 @@ def _nodes(nodes: Sequence[Node], names: dict[int, str], source: Source) -> Iter
     for n, node in enumerate(nodes):
         shape = f"[{', '.join(map(str, node.shape))}]" if node.shape else ""
         place = f"line {source.line_of(node.span.start)}" if node.span != NOWHERE else ""
-        yield f"{n:5}  {_formula(nodes, node):40} {shape:12} {names.get(n, ''):10} {place}".rstrip()
+        yield f"{n:5}  {_formula(node):40} {shape:12} {names.get(n, ''):10} {place}".rstrip()
 
 
-def _formula(nodes: Sequence[Node], node: Node) -> str:
+def _formula(node: Node) -> str:
     """An operation and its arguments; one that does not run along the axes in order says along which it does."""
     if isinstance(node.data, Leaf):
         return f"{node.op} {node.data.index}" + (f", slice {node.data.select}" if node.data.select is not None else "")

@@ -279,7 +279,7 @@ def _jacobian(c: Component, system: System) -> list[str]:
 
     rows = [entry(given.at(p.root, "t"), s, e) for p in c.jacobian.updates for s, e in p.by.items() if s in kept]
     for m, p in zip(c.lanes.mixes, c.jacobian.operands, strict=True):
-        rows.append(f"{names[m.symbol]} &= {_mix(m, printer, names)}")
+        rows.append(f"{names[m.symbol]} &= {_mix(m, printer)}")
         operand = printer.doprint(tidy(m.operand))
         operand = operand if m.operand.is_Symbol else f"\\left({operand}\\right)"
         rows += [entry(operand, s, e) for s, e in p.by.items() if s in kept and s != m.operand]
@@ -309,7 +309,7 @@ def _symbol(text: str, given: LatexNames) -> str:
     return given(text)
 
 
-def _mix(m: Mix, printer: _Formulas, names: dict[Symbol, str]) -> str:
+def _mix(m: Mix, printer: _Formulas) -> str:
     def operand(f: Formula) -> str:
         text = printer.doprint(tidy(f))
         return text if f.is_Symbol else f"\\left({text}\\right)"

@@ -31,7 +31,7 @@ def statement(scope: Scope, s: ast.Statement, counter: ast.Name | None) -> None:
         case ast.Assign():
             read(scope, s.value, counter)
             for target in s.targets:
-                _target(scope, target, s, counter)
+                _target(scope, target, counter)
         case ast.Repeat():
             _repeat(scope, s, counter)
         case ast.Declaration() | ast.Output() if counter is not None:
@@ -73,7 +73,7 @@ def _bound(scope: Scope, expr: ast.Expr) -> None:
                     hint="the block is unrolled, so its length must be known when a layer is built")  # fmt: skip
 
 
-def _target(scope: Scope, target: ast.Target, s: ast.Assign, counter: ast.Name | None) -> None:
+def _target(scope: Scope, target: ast.Target, counter: ast.Name | None) -> None:
     name = target.name
     role = scope.roles.get(name.id)
     if role == "state":

@@ -5,11 +5,11 @@ from rnndsl.checks.shapes.declarations import check_const_order, header_of, vari
 from rnndsl.checks.shapes.equations import assign, outputs_of, repeat
 from rnndsl.checks.shapes.scope import Scope
 from rnndsl.checks.shapes.sizes import type_of
-from rnndsl.diagnostics import Collector, Source
+from rnndsl.diagnostics import Collector
 from rnndsl.syntax import ast
 
 
-def program_of(file: ast.File, source: Source, out: Collector) -> tuple[Cell, ...]:
+def program_of(file: ast.File, out: Collector) -> tuple[Cell, ...]:
     """Types every cell of a file whose names are right."""
     functions = {f.name.id: f for f in file.functions}
     cells = [check_shapes(c, functions, out) for c in file.cells]

@@ -18,7 +18,6 @@ from rnndsl.kernel.build import CellKernels, RecurrenceKernels, Refusal, Sweep
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.program import Program, outer_layout
 from rnndsl.kernel.separate import Split
-from rnndsl.kernel.step import Step
 from rnndsl.plan.ir import Plan
 from rnndsl.version import VERSION
 
@@ -113,7 +112,7 @@ def _kernel(plan: Plan, r: RecurrenceKernels, sweep: Sweep, source: Source, name
         title=", ".join(dict.fromkeys(array.name for array, _ in step.carries)),
         forward=function(sweep.forward, "forward", saved).write(),
         backward=back.write(),
-        outers=_outers(back, step, from_streams),
+        outers=_outers(back, from_streams),
         saves=_saves(back),
         streams=streams,
         statics=statics,
@@ -187,7 +186,7 @@ def _saves(f: Function) -> list[str]:
     return found
 
 
-def _outers(f: Function, step: Step, from_streams: dict[int, int]) -> list[str]:
+def _outers(f: Function, from_streams: dict[int, int]) -> list[str]:
     """What the table of outer products says."""
     found = [str(len(f.program.outers))]
     for k, outer in enumerate(f.program.outers):

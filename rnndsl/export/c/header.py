@@ -72,7 +72,7 @@ def _header(layer: Any, cells: list[Any], source: Source, prefix: str, real: str
     if stacked:
         units.append(_stack(layer, units, prefix, real))
     top = units[-1]
-    test = _self_test(top.face, reference, prefix, real)
+    test = _self_test(top.face, reference, real)
     made = definitions(functions.used, real, prefix)
     text = rendered(
         "c/header.h.jinja",
@@ -183,7 +183,7 @@ def _stack(stack: Recurrent, units: Sequence[Unit], prefix: str, real: str) -> U
 # Vectors
 
 
-def vectors(face: Interface, reference: Any, steps: int, seed: int = 0, other: Any = None) -> tuple[list[Tensor], list[Tensor]]:
+def vectors(face: Interface, reference: Any, steps: int, seed: int = 0) -> tuple[list[Tensor], list[Tensor]]:
     """Inputs of some steps, [T, reals] each, which single precision holds, and what a layer makes of them. Where these are not finite, inputs between 0
     and 1 are taken."""
     tried: list[Tensor] = []
@@ -210,7 +210,7 @@ def run(layer: Any, face: Interface, inputs: Sequence[Tensor]) -> list[Tensor]:
     return [real_view(o).reshape(o.shape[1], -1) for o in outputs]
 
 
-def _self_test(face: Interface, reference: Any, prefix: str, real: str) -> dict[str, Any]:
+def _self_test(face: Interface, reference: Any, real: str) -> dict[str, Any]:
     """The pieces of the self-test."""
     inputs, outputs = vectors(face, reference, _TEST_STEPS)
     single = run(copy.deepcopy(reference).float(), face, [x.float() for x in inputs])

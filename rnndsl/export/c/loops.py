@@ -51,7 +51,7 @@ class Loops:
         for n in self.g.sums:
             if f.nodes[n].args[0] not in self.mine:
                 whole = tuple(range(len(self.shape)))
-                self._add(n, self._argument(f.nodes[n].args[0], whole, inner).code, inner)
+                self._add(n, self._argument(f.nodes[n].args[0], whole).code, inner)
         self._store(inner)
         opened = inner
         for k in range(len(self.shape) - 1, -1, -1):
@@ -72,7 +72,7 @@ class Loops:
 
     def _node(self, n: int, depth: int, sums: list[int]) -> None:
         f, node = self.f, self.f.nodes[n]
-        args = [self._argument(a, m, depth) for a, m in zip(node.args, node.maps, strict=True)]
+        args = [self._argument(a, m) for a, m in zip(node.args, node.maps, strict=True)]
         text = operation(node.op, args, f.functions)
         kept = n in f.work.kept
         is_number = node.op == "copy" and args[0].literal is not None
@@ -114,7 +114,7 @@ class Loops:
     def _own_places(self, n: int) -> list[str]:
         return self.places[: len(self.f.nodes[n].shape)]
 
-    def _argument(self, a: int, m: Map, depth: int) -> C:
+    def _argument(self, a: int, m: Map) -> C:
         f = self.f
         if a in self.mine:
             return self.texts[a]

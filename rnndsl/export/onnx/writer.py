@@ -74,9 +74,9 @@ class Writer:
         return self.constant(list(values), np.int64)
 
 
-def value_info(name: str, kind: int, shape: Sequence[int | str], doc: str = "") -> ValueInfoProto:
+def value_info(name: str, kind: int, shape: Sequence[int | str]) -> ValueInfoProto:
     """An input or output of a graph."""
-    return helper.make_tensor_value_info(name, kind, list(shape), doc)
+    return helper.make_tensor_value_info(name, kind, list(shape))
 
 
 def read_by(nodes: Sequence[NodeProto], outputs: Iterable[ValueInfoProto]) -> tuple[list[NodeProto], set[str]]:

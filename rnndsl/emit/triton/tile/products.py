@@ -155,7 +155,7 @@ class Products(Values):
         branches = iter(("if", *["elif"] * 2))
         if n in self.divided:
             with self.under(f"{next(branches)} TOGETHER:"):
-                self._own_part(n, name, blocks, of_block)
+                self._own_part(n, blocks, of_block)
         if n in self.dots:
             with self.under(f"{next(branches)} {self._as_dot(n)}:"):
                 self._matmul(n, name)
@@ -203,7 +203,7 @@ class Products(Values):
 
     # By several programs
 
-    def _own_part(self, n: int, name: str, blocks: Blocks, product: Callable[[Tile], Tile]) -> None:
+    def _own_part(self, n: int, blocks: Blocks, product: Callable[[Tile], Tile]) -> None:
         """Writes a program's part of a product where all programs of its rows read it when they have met. What is written at one meeting may still be read while
         the next one is written, but not when that has been held: so there is memory for two."""
         domain, axis = self.domain(n), blocks.axis
