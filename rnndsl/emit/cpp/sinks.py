@@ -1,5 +1,7 @@
 """Where the values of a step go: arrays of the call, memory of the unit, and the factors of gradients of matrices."""
 
+from collections.abc import Sequence
+
 from rnndsl.emit.cpp import text as cpp_text
 from rnndsl.emit.cpp.repeats import next_name, round_count, round_number
 from rnndsl.emit.cpp.scope import Scope
@@ -12,63 +14,58 @@ from rnndsl.kernel.program import Sink, outer_layout
 
 def sink_address(f: Scope, s: Sink, domain: tuple, lane_axis: int | None) -> tuple[str, str]:
     """Pointer and stride along the lanes of where a sink's node goes."""
-    node = f.nodes[s.node]
-    kind, index = s.target.kind, s.target.index
-    in_unit = False
-    if kind == "sequence" and f.states is not None:
-        state = f.state_domain(index)
-        strides = f.row_major([f.extent(*a) for a in state])
-        base = plus(new_name(f, index), times("r", f.volume(state)))
-        in_unit = True
-    elif kind == "sequence":
-        base = f"{f.names(('sequence', index))}.at<T>(b + r, t)"
-        strides = f.row_major([f.dim(d) for d in f.step.carries[index][0].shape])
-    elif kind == "output":
-        base = f"{f.names(('output', index))}.at<T>({', '.join(f.row)})"
-        strides = f.row_major([f.dim(d) for d in f.step.outputs[index][0].shape])
-    elif kind == "carry_gradient":
-        state = f.state_domain(index)
-        strides = f.row_major([f.extent(*a) for a in state])
-        base = plus(new_carry_name(f, index), times("r", f.volume(state)))
-        in_unit = True
-    elif kind == "stream_gradient":
-        shape = f.step.streams[index].shape
-        strides = f.row_major([f.dim(d) for d in shape])
-        base = f"{f.names(('stream_gradient', index))}.at<T>(b + r, t)"
-        if index in shared_streams(f):
-            full = f.full_volume(shape)
-            place = plus(times(cpp_text.bracketed(shared_index(f, index, f.shape_domain(s.node))), "call.batch * call.steps"), "(b + r) * call.steps", "t")
-            base = f"{f.names(('stream_parts', index))} + {times(cpp_text.bracketed(place), full)}"
-    elif kind in ("round", "round_gradient", "total"):
-        # what goes backwards belongs to the loop that does; what goes forwards lies in the same memory for both
-        loop = next(n for n in f.loops if _number(f, n) == s.loop and (kind == "round" or f.nodes[n].op == "loop_back"))
-        if kind == "total":
-            memory = next(r for r in f.kept if f.nodes[r].op == "result" and f.nodes[r].args == (loop,) and f.nodes[r].data == Result("totals", index))
-            base = f.memory_of(memory)
-        else:
-            leaves = f.nodes[loop].loop.rounds if kind == "round" else f.nodes[loop].back.gradients
-            memory = leaves[index]
-            base = next_name(f, memory)
-        local = f.shape_domain(memory)
-        strides = f.row_major([f.extent(*a) for a in local])
-        base = plus(base, times("r", f.volume(local)))
-        in_unit = True
-    elif kind in ("outer_left", "outer_right"):
-        left = kind == "outer_left"
-        strides = outer_strides(f, index, left)
-        base = f"{f.names((kind, index))}.at<T>(b + r, t)"
-        if s.loop is not None:
-            base = plus(base, times(round_number(f, _loop(f, s.loop)), outer_size(f, index, left)))
-    else:
-        base, strides = "", tuple("0" for _ in node.shape)
+    base, strides, in_unit = _begins(f, s)
     offset = times(f.dim(s.offset), strides[s.axis]) if strides and f.dim(s.offset) != "0" else "0"
     stride = "0"
     for j, (_, marker) in enumerate(domain):
-        to = s.order[j] if kind not in ("outer_left", "outer_right") else j
+        to = s.order[j] if s.target.kind not in ("outer_left", "outer_right") else j
         offset = plus(offset, times(f.place(marker, f"i{j}", in_unit), strides[to]))
         if j == lane_axis:
             stride = strides[to]
     return plus(base, offset), stride
+
+
+def _begins(f: Scope, s: Sink) -> tuple[str, Sequence[str], bool]:
+    """Where the array that a sink writes to begins for a step, its strides, and whether it lies in memory of the unit."""
+    kind, index = s.target.kind, s.target.index
+    if kind in ("sequence", "carry_gradient") and (kind == "carry_gradient" or f.states is not None):
+        state = f.state_domain(index)
+        name = new_name(f, index) if kind == "sequence" else new_carry_name(f, index)
+        return plus(name, times("r", f.volume(state))), f.row_major([f.extent(*a) for a in state]), True
+    if kind == "sequence":
+        return f"{f.names(('sequence', index))}.at<T>(b + r, t)", f.row_major([f.dim(d) for d in f.step.carries[index][0].shape]), False
+    if kind == "output":
+        return f"{f.names(('output', index))}.at<T>({', '.join(f.row)})", f.row_major([f.dim(d) for d in f.step.outputs[index][0].shape]), False
+    if kind == "stream_gradient":
+        shape = f.step.streams[index].shape
+        base = f"{f.names(('stream_gradient', index))}.at<T>(b + r, t)"
+        if index in shared_streams(f):
+            place = plus(times(cpp_text.bracketed(shared_index(f, index, f.shape_domain(s.node))), "call.batch * call.steps"), "(b + r) * call.steps", "t")
+            base = f"{f.names(('stream_parts', index))} + {times(cpp_text.bracketed(place), f.full_volume(shape))}"
+        return base, f.row_major([f.dim(d) for d in shape]), False
+    if kind in ("round", "round_gradient", "total"):
+        return _of_round(f, s)
+    if kind in ("outer_left", "outer_right"):
+        left = kind == "outer_left"
+        base = f"{f.names((kind, index))}.at<T>(b + r, t)"
+        if s.loop is not None:
+            base = plus(base, times(round_number(f, _loop(f, s.loop)), outer_size(f, index, left)))
+        return base, outer_strides(f, index, left), False
+    return "", tuple("0" for _ in f.nodes[s.node].shape), False
+
+
+def _of_round(f: Scope, s: Sink) -> tuple[str, Sequence[str], bool]:
+    """Of what a round hands on, or adds up. What goes backwards belongs to the loop that does; what goes forwards lies in the same memory for both."""
+    kind, index = s.target.kind, s.target.index
+    loop = next(n for n in f.loops if _number(f, n) == s.loop and (kind == "round" or f.nodes[n].op == "loop_back"))
+    if kind == "total":
+        memory = next(r for r in f.kept if f.nodes[r].op == "result" and f.nodes[r].args == (loop,) and f.nodes[r].data == Result("totals", index))
+        base = f.memory_of(memory)
+    else:
+        memory = (f.nodes[loop].loop.rounds if kind == "round" else f.nodes[loop].back.gradients)[index]
+        base = next_name(f, memory)
+    local = f.shape_domain(memory)
+    return plus(base, times("r", f.volume(local))), f.row_major([f.extent(*a) for a in local]), True
 
 
 def ahead_of_sink(f: Scope, s: Sink) -> str | None:
