@@ -1,1 +1,1 @@
-"""Rounds of Newton's method in PyTorch's operations, for any device."""
+"""Rounds of Newton's method, and normal forms of matrix states, in PyTorch's operations, for any device."""

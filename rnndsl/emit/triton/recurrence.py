@@ -1,4 +1,4 @@
-"""A recurrence -> what the templates need of it."""
+"""A recurrence whose channels do not meet -> what the templates need of it."""
 
 from collections.abc import Mapping, Sequence
 

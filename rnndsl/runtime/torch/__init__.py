@@ -1,1 +1,1 @@
-"""Recurrences solved by Newton's method in PyTorch's operations, on any device."""
+"""Recurrences solved by Newton's method, or by chunks, in PyTorch's operations, on any device."""

@@ -1,4 +1,4 @@
-"""What a generated module says of rounds of Newton's method in PyTorch's operations."""
+"""What a generated module says of rounds of Newton's method, and of normal forms of matrix states, in PyTorch's operations."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""The Triton backend: recurrences whose channels do not meet, by generated kernels on a GPU, or in Triton's interpreter."""
+"""The Triton backend: recurrences by generated kernels on a GPU, or in Triton's interpreter."""
 
 import functools
 import importlib.util
@@ -65,7 +65,7 @@ def lacking() -> str | None:
 
 
 class Triton(Backend):
-    """Generated Triton kernels of recurrences whose channels do not meet."""
+    """Generated Triton kernels: of channels where they do not meet inside a step, else of whole steps, of stages, or rounds over all steps."""
 
     name = "triton"
     devices = ("cuda",)
@@ -210,7 +210,7 @@ def _chosen(cls: Any, name: str) -> bool:
 
 @dataclass
 class Launched(OfKernels):
-    """A recurrence in Triton; see `recurrence.Runnable`. `last` is how its last forward pass ran, and what its programs reported."""
+    """A recurrence whose channels do not meet; see `recurrence.Runnable`. `last` is how its last forward pass ran, and what its programs reported."""
 
     kernels: Channels
     boxes: tuple[tuple[float, float], ...]

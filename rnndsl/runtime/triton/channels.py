@@ -1,4 +1,4 @@
-"""What a generated file of Triton kernels says of a recurrence. Needs no triton."""
+"""What a generated file of Triton kernels says of a recurrence whose channels do not meet. Needs no triton."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

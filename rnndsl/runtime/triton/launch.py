@@ -1,4 +1,4 @@
-"""Calls of Triton kernels: what they are given, in the order of their parameters."""
+"""Calls of kernels of channels, and what calls of all Triton kernels have in common: what they are given, in the order of their parameters."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
