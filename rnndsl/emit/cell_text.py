@@ -66,7 +66,7 @@ def cell_text(made: CellKernels, carried: dict[str, Carried], source: Source, cl
         doc=_docstring(cell.doc or f"The cell {cell.name}."),
         state_class=class_names(("state", cell.name), f"{cell.name}State"),
         output_class=class_names(("output", cell.name), f"{cell.name}Output") if several else None,
-        fields=field_names([c.field for c in plan.carries]),
+        fields=list(run.fields.values()),
         outputs=field_names([o[0] for o in plan.outputs]),
         header=header,
         sizes=_dict(cell.sizes),

@@ -3,7 +3,6 @@
 from rnndsl.checks.cell import Repeat, Variable, always_runs, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.checks.slices import open_slices
-from rnndsl.emit.naming import field_names
 from rnndsl.emit.part import Part, mentioned, quoted, tensors, tuple_text, unpacked
 from rnndsl.emit.torch_text import TorchText
 from rnndsl.plan.ir import Carry
@@ -27,10 +26,10 @@ class Declare(Part):
             self.out.append(
                 f"self._input({quoted(v.name)}, {self.shape(v.type, text)}{', is_complex=True' if v.type.is_complex else ''})"
             )
-        for c, shown in zip(self.plan.carries, field_names([c.field for c in self.plan.carries]), strict=True):
+        for c in self.plan.carries:
             number = "int" if c.role == "clock" else "complex" if c.type.is_complex else "real"
             extra = f", {quoted(number)}" if number != "real" else ""
-            self.out.append(f"self._field({quoted(shown)}, {self.shape(c.type, text)}{extra})")
+            self.out.append(f"self._field({quoted(self.fields[c.field])}, {self.shape(c.type, text)}{extra})")
         for v in self.cell.of_role("noise"):
             if any(factor < 0 for dim in v.type.heads + v.type.axes for _, factor in dim.terms):  # no other size can be below one
                 self.out.append(f"self._require_positive({quoted(v.name)}, {self.shape(v.type, text)})")

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 
 from rnndsl.checks.cell import Cell, Hyper, Ref, Type, Variable, walk
-from rnndsl.emit.naming import Names
+from rnndsl.emit.naming import Names, field_names
 from rnndsl.emit.torch_text import TorchText
 from rnndsl.plan.dependence import strongly_connected
 from rnndsl.plan.ir import Plan
@@ -32,6 +32,12 @@ class Part:
     @property
     def cell(self) -> Cell:
         return self.plan.cell
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What each carried value is called in the state tuple."""
+        found = [c.field for c in self.plan.carries]
+        return dict(zip(found, field_names(found), strict=True))
 
     def printer(self, has_lead: bool = False) -> TorchText:
         """A printer of expressions for this method."""

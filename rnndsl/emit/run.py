@@ -1,6 +1,7 @@
 """The method of a generated class that runs a call: constants, stages in order, outputs; each line names its origin."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, Variable, walk
 from rnndsl.checks.dims import Dim
@@ -8,7 +9,7 @@ from rnndsl.diagnostics import Source, Span
 from rnndsl.emit.carried import WIDTH
 from rnndsl.emit.labels import labels_of
 from rnndsl.emit.mixed_text import VIEWS, MixedText
-from rnndsl.emit.naming import Names, field_names
+from rnndsl.emit.naming import Names
 from rnndsl.emit.part import Part, call_lines, mentioned, quoted, tensors, tuple_text, unpacked, words_of
 from rnndsl.emit.torch_text import TorchText
 from rnndsl.plan.ir import Carry, Gemm, Map, Operation, Plan, Scan, expressions_of
@@ -301,12 +302,12 @@ class Run(Part):
     def _scan(self, recurrence: Recurrence) -> None:
         """The call that runs a recurrence, and the methods that say what it computes."""
         stage = recurrence.scan
-        self._method(recurrence, "enter", recurrence.entry, list(stage.streams), self._given(recurrence))
+        self._enter_or_step(recurrence, "enter", recurrence.entry, list(stage.streams), self._given(recurrence))
         place = {(s, lag): k for k, (s, lag) in enumerate(stage.carried)}
         carries = sorted((c for c in self.plan.carries if c.role == "state" and (c.source, c.lag) in place), key=lambda c: place[c.source, c.lag])
         old = [Ref(c.source, "state", c.type, c.lag) for c in carries]
         new = [Ref(c.source, "state", c.type, c.lag - 1) for c in carries]
-        self._method(recurrence, "step", stage.body, new, [*old, *stage.streams])
+        self._enter_or_step(recurrence, "step", stage.body, new, [*old, *stage.streams])
         sequences = [self.names(s) for s in stage.states]
         finals = [self.names(("final", c.field), f"{c.field}_last") for c in carries]
         self.finals.update({c.field: f for c, f in zip(carries, finals, strict=True)})
@@ -314,7 +315,7 @@ class Run(Part):
         if exit_:
             for let in exit_.ahead:
                 self._operation(let, "")
-            self._exit_method(recurrence, exit_, old[: len(stage.states)], [c.field for c in carries[: len(stage.states)]])
+            self._exit(recurrence, exit_, old[: len(stage.states)], [c.field for c in carries[: len(stage.states)]])
         self._section(f"{', '.join(stage.states)}: the recurrence{', and what follows it' if exit_ else ''}")
         call = {
             "streams": tuple_text([self._name(s) for s in self._given(recurrence)]),
@@ -345,65 +346,62 @@ class Run(Part):
 
     def shown(self, recurrence: Recurrence) -> tuple[str, ...]:
         """What its states are called in the state tuple."""
-        fields = [c.field for c in self.plan.carries]
-        shown = dict(zip(fields, field_names(fields), strict=True))
-        return tuple(shown[s] for s in recurrence.scan.states)
+        return tuple(self.fields[s] for s in recurrence.scan.states)
 
     def _given(self, recurrence: Recurrence) -> list[Ref]:
         """What a recurrence reads of every step: streams, and merged products whole."""
         return [*recurrence.streams, *(Ref(product_name(g), "local", product_type(g)) for g in recurrence.products)]
 
-    def _exit_method(self, recurrence: Recurrence, exit_: Exit, old: list[Ref], fields: list[str]) -> None:
+    @contextmanager
+    def _method(self, name: str, arguments: list[str], about: str) -> Iterator[None]:
+        """The lines of a method beside `_run`, which has no names of half values."""
+        out, self.out, self.origin = self.out, [], None
+        self.text = self.plain
+        yield
+        lines = [*self.header_values(self.out), *self.out]
+        self.out, self.text = out, self.mixed
+        given = ["self", "kind", *arguments]
+        signature = f"def {name}({', '.join(given)}):"
+        if len(signature) > WIDTH:
+            signature = f"def {name}(\n    {', '.join(given[:2])},\n" + "".join(f"    {a},\n" for a in given[2:]) + "):"
+        self.methods.append([*signature.split("\n"), *(f"    {line}" if line else "" for line in (f'"""{about}"""', *lines))])
+
+    def _enter_or_step(self, recurrence: Recurrence, kind: str, body: tuple, returned: list[Ref], arguments: list[Ref]) -> None:
+        """A method `_enter_h`, which makes the streams of a step from what is given, or `_step_h`, which is one step."""
+        about = "What each step reads, for all steps at once." if kind == "enter" else "One step: the new values, from those of the step before."
+        with self._method(f"_{kind}_{self.label(recurrence)}", [self._name(a) for a in (*arguments, *recurrence.statics)], about):
+            if kind == "enter":
+                for g in recurrence.products:
+                    self._split(g, self._name(Ref(product_name(g), "local", product_type(g))), "")
+            self.nested = True
+            for operation in body:
+                self._operation(operation, "")
+            self.nested = False
+            self.out.append(f"return {tuple_text([self._name(r) for r in returned])}")
+
+    def _exit(self, recurrence: Recurrence, exit_: Exit, old: list[Ref], fields: list[str]) -> None:
         """A method `_exit_h`, which makes what follows a recurrence from its states, what these began with, and what it was given."""
         stage, label = recurrence.scan, self.label(recurrence)
         given, statics = [self._name(s) for s in self._given(recurrence)], [self._name(s) for s in recurrence.statics]
         read = {n for let in exit_.body for n in walk(let.value) if isinstance(n, Ref)}
-        out, self.out, self.origin = self.out, [], None
-        self.text = self.plain
-        if any(s in read for s in stage.streams if self._name(s) not in given):
-            entered = [self._name(s) if s in read else "_" for s in stage.streams]
-            self.out.extend(call_lines([tuple_text(entered)], f"self._enter_{label}", ["kind", *given, *statics]))
-        for state, name in zip(old, fields, strict=True):
-            if state in read:
-                self.used.add("lagged")
-                arguments = [self._name(Ref(state.name, "state", state.type)), self._first(name), self._start(name), "reset"]
-                self.out.append(f"{self._name(state)} = lagged({', '.join(arguments)})")
-        for operation in exit_.body:
-            self._operation(operation, "")
-        values = [self._expanded(self._name(r), r.type) for r in exit_.returned]
-        self.out.append(f"return {tuple_text(values)}")
-        if any("lead" in v for v in values):
-            self.out.insert(0, f"lead = {self._name(Ref(old[0].name, 'state', old[0].type))}.shape[:2]")
-        begins = [*map(self._first, fields), *map(self._start, fields)]
         states = [self._name(Ref(s.name, "state", s.type)) for s in old]
+        begins = [*map(self._first, fields), *map(self._start, fields)]
         further = [self._name(s) for s in (*exit_.streams, *exit_.statics)]
-        lines = [*self.header_values(self.out), *self.out]
-        self.out, self.text = out, self.mixed
-        self._add_method(f"_exit_{label}", ["self", "kind", "reset", *states, *begins, *given, *statics, *further], "What follows the recurrence, for all steps at once.", lines)
-
-    def _add_method(self, name: str, arguments: list[str], about: str, lines: list[str]) -> None:
-        signature = f"def {name}({', '.join(arguments)}):"
-        if len(signature) > WIDTH:
-            signature = f"def {name}(\n    {', '.join(arguments[:2])},\n" + "".join(f"    {a},\n" for a in arguments[2:]) + "):"
-        self.methods.append([*signature.split("\n"), *(f"    {line}" if line else "" for line in (f'"""{about}"""', *lines))])
-
-    def _method(self, recurrence: Recurrence, kind: str, body: tuple, returned: list[Ref], arguments: list[Ref]) -> None:
-        """A method `_enter_h`, which makes the streams of a step from what is given, or `_step_h`, which is one step."""
-        given = [self._name(a) for a in (*arguments, *recurrence.statics)]
-        out, self.out, self.origin = self.out, [], None
-        self.text = self.plain
-        if kind == "enter":
-            for g in recurrence.products:
-                self._split(g, self._name(Ref(product_name(g), "local", product_type(g))), "")
-        self.nested = True
-        for operation in body:
-            self._operation(operation, "")
-        self.nested = False
-        self.out.append(f"return {tuple_text([self._name(r) for r in returned])}")
-        lines = [*self.header_values(self.out), *self.out]
-        self.out, self.text = out, self.mixed
-        about = "What each step reads, for all steps at once." if kind == "enter" else "One step: the new values, from those of the step before."
-        self._add_method(f"_{kind}_{self.label(recurrence)}", ["self", "kind", *given], about, lines)
+        with self._method(f"_exit_{label}", ["reset", *states, *begins, *given, *statics, *further], "What follows the recurrence, for all steps at once."):
+            if any(s in read for s in stage.streams if self._name(s) not in given):
+                entered = [self._name(s) if s in read else "_" for s in stage.streams]
+                self.out.extend(call_lines([tuple_text(entered)], f"self._enter_{label}", ["kind", *given, *statics]))
+            for state, name in zip(old, fields, strict=True):
+                if state in read:
+                    self.used.add("lagged")
+                    arguments = [self._name(Ref(state.name, "state", state.type)), self._first(name), self._start(name), "reset"]
+                    self.out.append(f"{self._name(state)} = lagged({', '.join(arguments)})")
+            for operation in exit_.body:
+                self._operation(operation, "")
+            values = [self._expanded(self._name(r), r.type) for r in exit_.returned]
+            self.out.append(f"return {tuple_text(values)}")
+            if any("lead" in v for v in values):
+                self.out.insert(0, f"lead = {states[0]}.shape[:2]")
 
     def _return(self) -> None:
         taken: set[Expr] = set()
@@ -413,7 +411,5 @@ class Run(Part):
             fresh = source is not None and source not in taken
             taken |= {source} if source is not None else set()
             values.append(self._expanded(self.text.tensor(value).code, value.type, "expand_to" if fresh else "expand_own"))
-        fields = [c.field for c in self.plan.carries]
-        shown = dict(zip(fields, field_names(fields), strict=True))
-        states = [f"{quoted(shown[f])}: {code}" for f, code in self._after().items()]
-        self.out.append(f"return {tuple_text(values)}, {tuple_text([self.finals[f] for f in fields])}, lambda: {{{', '.join(states)}}}")
+        states = [f"{quoted(self.fields[f])}: {code}" for f, code in self._after().items()]
+        self.out.append(f"return {tuple_text(values)}, {tuple_text([self.finals[f] for f in self.fields])}, lambda: {{{', '.join(states)}}}")
