@@ -16,8 +16,6 @@ from rnndsl.files import write_whole
 from rnndsl.tools import Unfit
 from rnndsl.tools.arguments import parse_count
 
-WIDTH = 118  # of a table that goes to no terminal
-
 
 def add(commands: Any) -> None:
     """Adds the command's parser."""
@@ -220,7 +218,7 @@ def _show(options: Namespace, where: str) -> None:
     if options.json:
         print(json.dumps(found, indent=1))
     else:
-        write(csv_text(found) if options.csv else table(board_of(found), width(sys.stdout, WIDTH)))
+        write(csv_text(found) if options.csv else table(board_of(found), width(sys.stdout)))
     about = sys.stderr if options.json or options.csv else sys.stdout
     if options.page:
         from rnndsl.explore.page import page

@@ -30,7 +30,6 @@ from rnndsl.cli.status import MISUSE
 from rnndsl.cli.terminal import width
 from rnndsl.version import VERSION
 
-WIDTH = 118  # of help that goes to no terminal
 MAY_BE_EMPTY = ("backends", "against")  # of bench, where no names mean none of them
 
 COMMANDS = (compile, check, fmt, explain, verify, bench, tune, explore, export, new, zoo, completion, lsp, cache)  # in the order of --help
@@ -78,7 +77,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
     """As wide as the terminal; a text with indented lines is one of examples, and stays as it is."""
 
     def __init__(self, prog: str):
-        super().__init__(prog, width=width(sys.stdout, WIDTH) - 2)
+        super().__init__(prog, width=width(sys.stdout) - 2)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if "\n  " in text:

@@ -5,9 +5,10 @@ import shutil
 from typing import Any
 
 NARROWEST, WIDEST = 48, 140
+WIDTH = 118  # of what goes to no terminal
 
 
-def width(stream: Any, otherwise: int) -> int:
+def width(stream: Any, otherwise: int = WIDTH) -> int:
     """Columns of the terminal that a stream is, within reason; `otherwise` for a file or a pipe, whose text is the same everywhere."""
     if stream is None or not stream.isatty():
         return otherwise

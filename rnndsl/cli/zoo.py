@@ -14,8 +14,6 @@ from rnndsl.cli.status import JSON_VERSION, Misuse
 from rnndsl.cli.terminal import width
 from rnndsl.files import write_new
 
-WIDTH = 118  # of a list that goes to no terminal
-
 
 def add(commands: Any) -> None:
     """Adds the command's parser."""
@@ -53,7 +51,7 @@ def run(options: Namespace) -> int:
         ]
         print(json.dumps({"version": JSON_VERSION, "cells": cells}, indent=2))
     else:
-        write(_listing(found, families, width(sys.stdout, WIDTH)))
+        write(_listing(found, families, width(sys.stdout)))
     return 0
 
 
