@@ -6,8 +6,7 @@ import inspect
 import os
 import re
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -19,7 +18,6 @@ from rnndsl.runtime import recurrence
 from rnndsl.runtime.backend import BACKENDS, Backend, Plan, Results, Stepped
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.choice import say_once
-from rnndsl.runtime.dtypes import HALF
 from rnndsl.runtime.kernels import Step
 from rnndsl.runtime.key import Key, Made, made_of
 from rnndsl.runtime.layer import Layer
@@ -27,11 +25,10 @@ from rnndsl.runtime.plain import reference_of
 from rnndsl.runtime.torch.newton import Carries
 from rnndsl.runtime.torch.solver import Solver, keep_report
 from rnndsl.runtime.traced import constant_in_graphs
-from rnndsl.runtime.triton import launch, tuned
+from rnndsl.runtime.triton.channel_runnable import PREDICTED, Launched
 from rnndsl.runtime.triton.channels import Channels
 from rnndsl.runtime.triton.files import module_of, text_of
 from rnndsl.runtime.triton.kernels import TritonKernels
-from rnndsl.runtime.triton.of_kernels import OfKernels
 from rnndsl.runtime.triton.report import read_report
 from rnndsl.runtime.triton.rounds import TritonRounds
 from rnndsl.runtime.triton.row_launch import RowLaunch
@@ -40,11 +37,10 @@ from rnndsl.runtime.triton.stages import Staged
 from rnndsl.runtime.triton.step import step
 from rnndsl.runtime.triton.tile_runnable import TileLaunched
 from rnndsl.runtime.triton.tiled import Tiled
-from rnndsl.tiles import CUTS, NEWTON, PARALLEL_CUTS, SEQUENTIAL, Tiles, choose
+from rnndsl.tiles import NEWTON, SEQUENTIAL
 
 ROUNDS = "rounds"  # in the wish of a key
 OLDEST = (3, 6)  # version of Triton that kernels are known to compile with
-PREDICTED = "predicted by a model, not measured; rnndsl tune measures"
 _warned: set[tuple[type, str]] = set()
 
 
@@ -174,7 +170,7 @@ class Triton(Backend):
             launched: TileLaunched | Launched = TileLaunched(kernels, key.dtype, _wish(key), plain, device_of, functools.partial(self._staged, key, kernels, plain))
         else:
             reference = reference_of(key.cls, key.name, kernels.forms, kernels.lags, key.sizes, key.hypers, key.dtype, kernels.own, kernels.follows)
-            launched = Launched(kernels, _boxes(key, kernels), key.dtype, key.wish.split(",")[0], _wish(key), _label(key), reference)
+            launched = Launched(kernels, _boxes(key, kernels), key.dtype, key.wish.split(",")[0], _wish(key), _label(key), reference, device_of)
         for why in launched.unheeded:
             say_once(key.cls, f"tiles: {key.cls.__name__}: `{key.name}` {why}; it runs without, with the same numbers")
         return launched
@@ -206,77 +202,6 @@ def _chosen(cls: Any, name: str) -> bool:
         _warned.add((cls, name))
         warnings.warn(f"{cls.__name__}: `{name}` runs in PyTorch's operations, since it has no Triton kernel: {why}", stacklevel=6)
     return why is None
-
-
-@dataclass
-class Launched(OfKernels):
-    """A recurrence whose channels do not meet; see `recurrence.Runnable`. `last` is how its last forward pass ran, and what its programs reported."""
-
-    kernels: Channels
-    boxes: tuple[tuple[float, float], ...]
-    dtype: torch.dtype
-    schedule: str
-    wish: dict[str, int]
-    label: str
-    reference: Any
-    last: tuple[Tiles, Tensor | None] | None = field(default=None, repr=False)
-    chosen: dict[tuple, Tiles] = field(default_factory=dict, repr=False)  # by channels, steps, device, dtype of streams and direction
-
-    @property
-    def follows(self) -> tuple[int, ...]:
-        return self.kernels.follows
-
-    def streams_of(self, call: Call) -> torch.dtype:
-        """The dtype of a call's streams: half where any of them is."""
-        return next((s.dtype for s in call.streams if s.dtype in HALF), self.dtype)
-
-    def named(self, streams: torch.dtype) -> str:
-        """What calls with such streams are called in a table of measurements."""
-        return f"{self.label}, {str(streams).removeprefix('torch.')} streams"
-
-    @property
-    def cut(self) -> dict[str, int]:
-        """What kernels of channels are cut by, of what is asked for."""
-        return {n: v for n, v in self.wish.items() if n in CUTS}
-
-    @property
-    def unheeded(self) -> Iterator[str]:
-        """Of what was asked for in vain, why; no stages and no graphs of them is what there is."""
-        for n, value in self.wish.items():
-            if n not in CUTS and value:
-                yield f"has no {n}, since its channels do not meet inside a step"
-            elif n in PARALLEL_CUTS and (self.schedule == SEQUENTIAL or self.kernels.parallel is None):
-                yield f"has no {n}, since it goes step by step"
-            elif n == "ahead" and (self.schedule == NEWTON or PARALLEL_CUTS & self.wish.keys()) and self.kernels.parallel is not None:
-                yield "has no ahead, since it is parallel over time"
-
-    def tiles(self, batch: int, steps: int, device: torch.device, streams: torch.dtype, backward: bool = False) -> tuple[Tiles, str]:
-        """How a call with such streams is cut, and why."""
-        channels = batch * self.kernels.count
-        if self.schedule == "auto" and not self.cut:
-            known = tuned.find(device_of(device).name, self.named(streams), channels, steps, backward)
-            if known is not None and (known.schedule == SEQUENTIAL or self.kernels.parallel is not None):
-                return known, "measured by rnndsl tune"
-        known = self.chosen.get((channels, steps, device, streams, backward))
-        if known is None:
-            known = choose(self.kernels.costs, channels, steps, device_of(device), self.schedule, self.cut, backward, streams.itemsize)
-            self.chosen[channels, steps, device, streams, backward] = known
-        return known, self._why()
-
-    def _why(self) -> str:
-        if self.schedule == "auto" and not self.cut:
-            return PREDICTED
-        return "asked for by layer.tiles" if self.cut else f"schedule={self.schedule!r}"
-
-    def forward(self, call: Call) -> list[Tensor]:
-        tiles, _ = self.tiles(call.first[0].shape[0], call.steps, call.first[0].device, self.streams_of(call))
-        found, report = launch.forward(self.kernels, tiles, self.boxes, call)
-        self.last = (tiles, report)
-        return found
-
-    def backward(self, call: Call, sequences: list[Tensor], grads: list[Tensor | None], wanted: list[bool]) -> list[Tensor]:
-        tiles, _ = self.tiles(call.first[0].shape[0], call.steps, call.first[0].device, self.streams_of(call), backward=True)
-        return launch.backward(self.kernels, tiles, call, sequences, grads)
 
 
 @constant_in_graphs

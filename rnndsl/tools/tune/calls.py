@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rnndsl.runtime import recurrence
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.triton import launch
-from rnndsl.runtime.triton.backend import Launched
+from rnndsl.runtime.triton.channel_runnable import Launched
 from rnndsl.tiles import Tiles
 from rnndsl.tools.bench.candidates import forward_and_backward, gap, leaves
 
