@@ -66,7 +66,8 @@ def step_by_step(load: Load, device: Device) -> float:
 
 
 def step_kernels(load: Load, whole: bool) -> tuple[str, ...]:
-    """Which kernels may go step by step: those of whole steps, where a program can hold one; and stages, unless registers hold all that a step multiplies by."""
+    """Which kernels may go step by step: those of whole steps, where a program can hold one; and stages, unless registers hold all that a step multiplies
+    by."""
     kernels = load.kernels
     stages = kernels is not None and kernels.step > 0 and (not whole or 4 * kernels.matrices / load.programs > RESIDENT)
     return (*([SEQUENTIAL] if whole else []), *([STAGES] if stages else []))

@@ -23,9 +23,9 @@ class Slice:
 
 @dataclass(frozen=True)
 class RowPart:
-    """One part. Values of a step have numbers: first those that it carries, then what parts make. reads, makes: those of this part, which are the old values and the
-    outputs of `steps`. ends: of a loop, the first and the last round, else None; starts: what its first round begins with; what a round hands on comes before
-    what it reads among its old values. counted: whether the number of a round stands behind the slices."""
+    """One part. Values of a step have numbers: first those that it carries, then what parts make. reads, makes: those of this part, which are the old values
+    and the outputs of `steps`. ends: of a loop, the first and the last round, else None; starts: what its first round begins with; what a round hands on
+    comes before what it reads among its old values. counted: whether the number of a round stands behind the slices."""
 
     steps: PartSteps
     slices: tuple[Slice, ...]

@@ -23,9 +23,9 @@ Block = tuple[tuple[int, ...], ...]  # see RowSteps
 
 @dataclass(frozen=True)
 class RowWork:
-    """step: launches of a step by stages, 0 where there are none, rounds of loops each; matrices: entries of those that it multiplies by; round: launches of a round of Newton's
-    method; moved: bytes that these read and write of a row, params left out; held: shapes of the matrices that a
-    kernel multiplies by in a loop."""
+    """step: launches of a step by stages, 0 where there are none, rounds of loops each; matrices: entries of those that it multiplies by; round: launches of
+    a round of Newton's method; moved: bytes that these read and write of a row, params left out; held: shapes of the matrices that a kernel multiplies by in
+    a loop."""
 
     step: Dim
     matrices: Dim

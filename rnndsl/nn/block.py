@@ -112,10 +112,10 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, state: BlockState | None = None, lengths: Any = None, reset: Tensor | None = None, cu_seqlens: Any = None, *, group: Any = None
     ) -> tuple[Tensor, BlockState | None]:
-        """x: [B, T, dim]; state: what an earlier call returned; lengths: whole numbers [B], of sequences with padding behind them; reset: bool [B, T],
-        before which steps a sequence starts anew; cu_seqlens: [N + 1], where each of N sequences begins that stand end to end in a batch of one, and where
-        the last one ends; group: ranks over which time is divided, as `Recurrent` takes it. Returns (y, state), y as x, whose padding is of no use, the state that
-        of each sequence's end, None where another rank has it."""
+        """x: [B, T, dim]; state: what an earlier call returned; lengths: whole numbers [B], of sequences with padding behind them; reset: bool [B, T], before
+        which steps a sequence starts anew; cu_seqlens: [N + 1], where each of N sequences begins that stand end to end in a batch of one, and where the last
+        one ends; group: ranks over which time is divided, as `Recurrent` takes it. Returns (y, state), y as x, whose padding is of no use, the state that of
+        each sequence's end, None where another rank has it."""
         sequences = sequences_of(self, group, lengths, cu_seqlens, x, state)
         if isinstance(sequences, EndToEnd) and state is not None:  # a state cannot be given to a sequence inside a row
             y, after = self(sequences.apart(x), state, sequences.padded(), None if reset is None else sequences.apart(reset))

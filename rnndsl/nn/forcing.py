@@ -23,10 +23,10 @@ from rnndsl.syntax import ast
 class Forecaster(nn.Module):
     """A cell that runs freely, and what is seen of it: x[t] = B z[t], z being one of its states. The cell's own inputs are zero.
 
-    cell: a generated class. width: how many values are observed. sizes: of the cell's header; sizes that only its inputs have are 1 where they are not
-    given. state: which one is observed and forced, a real vector; the first where it is None. alpha: how strongly, from 0 (not at all) to 1 (the state is what the data
-    say). has_read_out: whether B is learned, and ẑ its pseudo-inverse of the data; if not, the first `width` entries of the state are the observations, and
-    these alone are forced. Raises TypeError or ValueError for what does not fit.
+    cell: a generated class. width: how many values are observed. sizes: of the cell's header; sizes that only its inputs have are 1 where they are not given.
+    state: which one is observed and forced, a real vector; the first where it is None. alpha: how strongly, from 0 (not at all) to 1 (the state is what the
+    data say). has_read_out: whether B is learned, and ẑ its pseudo-inverse of the data; if not, the first `width` entries of the state are the observations,
+    and these alone are forced. Raises TypeError or ValueError for what does not fit.
     """
 
     _alpha: Tensor  # of each entry of the state

@@ -20,7 +20,8 @@ def state_space_divergence(data: Tensor, generated: Tensor, bins: int = 30) -> f
     """D_stsp: the Kullback-Leibler divergence, in nats, of where two trajectories are, from histograms; 0 where they visit the same places as often.
 
     data, generated: [T, N], [T', N]. The range of the data, and a tenth of a standard deviation about it, is cut into `bins` an axis; all that lies outside
-    is one cell more (the paper's code leaves it out, by which what is far off may seem nearer). Infinite where what was generated is not finite. Raises ValueError for shapes that do not fit, or more than 2²⁴ cells.
+    is one cell more (the paper's code leaves it out, by which what is far off may seem nearer). Infinite where what was generated is not finite. Raises
+    ValueError for shapes that do not fit, or more than 2²⁴ cells.
     """
     _check(data, generated)
     if bins < 1 or bins ** data.shape[1] > MAX_CELLS:
@@ -90,8 +91,8 @@ def lyapunov_exponents(jacobians: Tensor, count: int | None = None, dt: float = 
 def jacobians(step: Callable[[Any], Any], state: Any) -> Tensor:
     """∂ step(state) / ∂ state of a batch: [B, n, n], n being the values of all fields, one behind the other.
 
-    step: a function of a state that gives the next one, each row by itself, for any batch; of a layer without inputs of interest
-    `lambda s: layer.step(x.expand(len(s[0]), -1), s)[1]`. state: a named tuple of real fields [B, ...]. Surrogate derivatives are taken for the true ones. Raises
+    step: a function of a state that gives the next one, each row by itself, for any batch; of a layer without inputs of interest `lambda s:
+    layer.step(x.expand(len(s[0]), -1), s)[1]`. state: a named tuple of real fields [B, ...]. Surrogate derivatives are taken for the true ones. Raises
     ValueError for fields that are not real numbers.
     """
     fields = list(state)

@@ -18,8 +18,8 @@ class Laid(NamedTuple):
 
 
 def laid_out(inputs: Sequence[Any], declared: Sequence[tuple[str, tuple[int, ...], Sequence[int]]], reset: Any, batch_first: bool) -> Laid:
-    """Inputs and reset with batch and time in front. declared: of each input its name, its axes in one step, and these as written. Raises TypeError or ValueError,
-    in the caller's layout, for what does not fit."""
+    """Inputs and reset with batch and time in front. declared: of each input its name, its axes in one step, and these as written. Raises TypeError or
+    ValueError, in the caller's layout, for what does not fit."""
     lead = ("B", "T") if batch_first else ("T", "B")
     found: list[Tensor] = []
     known: tuple[int, ...] | None = None

@@ -13,8 +13,8 @@ from rnndsl.runtime.sharded import shards_of
 
 
 def sequences_of(module: Any, group: Any, lengths: Any, cu_seqlens: Any, x: Tensor, state: Any) -> Whole:
-    """The sequences of a batch [B, T, ...], as `ragged.sequences` has them, or, over ranks, `nn.ranks.part_of`. group: what a call of a module was given. Raises
-    what these do."""
+    """The sequences of a batch [B, T, ...], as `ragged.sequences` has them, or, over ranks, `nn.ranks.part_of`. group: what a call of a module was given.
+    Raises what these do."""
     if isinstance(lengths, Whole):  # of the module around this one
         return lengths
     shards = shards_of(module, group)

@@ -52,8 +52,8 @@ class Whole:
         return {}
 
     def beside(self, x: Tensor, before: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """What came before the first step of x [B, T, D], as many steps as `before` has, and the resets there and here, where there are any. before: what came before
-        the first step of all; reset: bool [B, T], before which steps there is nothing."""
+        """What came before the first step of x [B, T, D], as many steps as `before` has, and the resets there and here, where there are any. before: what
+        came before the first step of all; reset: bool [B, T], before which steps there is nothing."""
         return before, None, reset
 
     def kept(self, values: Tensor) -> Tensor | None:

@@ -72,8 +72,8 @@ class Part(Whole):
         return None
 
     def _against(self, reset: Tensor | None) -> Tensor | None:
-        """Of resets before steps in time those before steps against it, in the order of time: what lies before step t + 1 lies before step t. None where no rank
-        has any."""
+        """Of resets before steps in time those before steps against it, in the order of time: what lies before step t + 1 lies before step t. None where no
+        rank has any."""
         shard = self.shard
         first = torch.zeros(self._rows, dtype=torch.bool) if reset is None or not self.steps else reset[:, 0]
         found = shard.wire.gather((*shard.tag(), FORWARD), [first.to(shard.device), torch.tensor(reset is not None)], "handing resets to the rank before")
@@ -241,8 +241,8 @@ class _OfOwners(torch.autograd.Function):
 
 
 class _Before(torch.autograd.Function):
-    """What comes before a rank's steps, [B, past, ...]. last: the last of what it has itself, which is of use as far as it has steps, on rank 0 all of it; before:
-    what rank 0 was given."""
+    """What comes before a rank's steps, [B, past, ...]. last: the last of what it has itself, which is of use as far as it has steps, on rank 0 all of it;
+    before: what rank 0 was given."""
 
     @staticmethod
     def forward(ctx: Any, shard: Shard, anchor: Tensor, last: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:

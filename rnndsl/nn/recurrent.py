@@ -86,8 +86,8 @@ class Recurrent(nn.Module):
         return axes, is_complex
 
     def _declared_inputs(self) -> tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]:
-        """The inputs of a call, their axes, and these as they are written: the first layer's first one, then all further ones in the order in which layers have them. Raises ValueError
-        where two layers differ in the axes of a further one."""
+        """The inputs of a call, their axes, and these as they are written: the first layer's first one, then all further ones in the order in which layers
+        have them. Raises ValueError where two layers differ in the axes of a further one."""
         first = self.cells[0]._inputs[0]
         found: dict[str, tuple[int, tuple[int, ...]]] = {}
         for i in range(self.num_layers):

@@ -405,7 +405,8 @@ class Layer(ParamModule):
         return tuple(fill(v, shape, dtypes[number], kind["device"]) for v, (_, shape, number) in given)
 
     def _begin(self, inputs: tuple[Tensor, ...]) -> Begun:
-        """What a call begins with; it computes in a dtype of at least float32, and as wide as any of params, consts and inputs. Raises ValueError where they are not on one device, and what `_held` does."""
+        """What a call begins with; it computes in a dtype of at least float32, and as wide as any of params, consts and inputs. Raises ValueError where they
+        are not on one device, and what `_held` does."""
         held, dtypes = self._held()
         own = [real_of(d) for d in dtypes] if dtypes else [self._kind["dtype"]]
         dtype = widest_dtype([torch.float32, *own, *(real_of(x.dtype) for x in inputs)])

@@ -49,8 +49,8 @@ def called(before: str, items: Sequence[str], indent: int = 4, after: str = "") 
 
 
 def within_brackets(line: str, indent: int = 4, depth: int = 1) -> str:
-    """A line of which all that is long stands in brackets, over several lines where it is, which break inside brackets; a template sets the first line's indent.
-    depth: the brackets that are open before it."""
+    """A line of which all that is long stands in brackets, over several lines where it is, which break inside brackets; a template sets the first line's
+    indent. depth: the brackets that are open before it."""
     if len(line) + indent <= WIDTH:
         return line
     depths = itertools.accumulate(((c in "([{") - (c in ")]}") for c in line), initial=depth)

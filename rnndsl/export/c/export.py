@@ -12,10 +12,10 @@ from rnndsl.files import write_whole
 def export_c(layer: Any, path: str | Path, prefix: str | None = None, *, real: str = "float", int8: bool = False) -> Report:
     """Writes the step of a layer as one C99 header, with its weights as they are now: `PREFIX_state`, `PREFIX_init`, `PREFIX_step` and a self-test.
 
-    layer: of a generated class, or a `rnndsl.nn.Recurrent` of several that runs forwards. path: the file, `NAME.h`, or a folder, made where there is none, in which it is called after its
-    prefix. prefix: what all names in it begin with; the cell's name in snake case if None. real: `float` or `double`. int8: whether matrices are
-    stored as whole numbers with a scale a row. Returns what it takes, which prints as lines. Raises TypeError or ValueError for what cannot be
-    exported, RnnError with the place in the program for an equation that C has no form for, OSError where the file cannot be written, or was not
+    layer: of a generated class, or a `rnndsl.nn.Recurrent` of several that runs forwards. path: the file, `NAME.h`, or a folder, made where there is none, in
+    which it is called after its prefix. prefix: what all names in it begin with; the cell's name in snake case if None. real: `float` or `double`. int8:
+    whether matrices are stored as whole numbers with a scale a row. Returns what it takes, which prints as lines. Raises TypeError or ValueError for what
+    cannot be exported, RnnError with the place in the program for an equation that C has no form for, OSError where the file cannot be written, or was not
     made here.
     """
     made = header(layer, prefix, real, int8)

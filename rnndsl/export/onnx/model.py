@@ -27,10 +27,11 @@ INLINE = 1 << 30  # bytes of weights up to which they stand in the model's file;
 def export_onnx(layer: Any, path: str | Path, *, name: str | None = None, reset: bool = True, lengths: bool = False) -> tuple[Path, ...]:
     """Writes name.onnx, which runs a sequence, and name_step.onnx, which runs one step, and returns their paths.
 
-    path: the folder to write to, or the first file, `folder/name.onnx`. layer: one of a class of `rnndsl.load`, or a `rnndsl.nn.Recurrent` of such; one that runs in both directions has no step. Both models hold the weights
-    as they are now, in float32, and compute what the layer does in evaluation. name: the cell's, in snake case, if none is given. reset, lengths: whether
-    the first takes where sequences restart, and where they end. Raises TypeError for what is no such layer, ValueError for a name that is no file's and for a
-    weight that float32 has no room for, RnnError for equations that have no form in ONNX, ImportError where the package onnx is missing.
+    path: the folder to write to, or the first file, `folder/name.onnx`. layer: one of a class of `rnndsl.load`, or a `rnndsl.nn.Recurrent` of such; one that
+    runs in both directions has no step. Both models hold the weights as they are now, in float32, and compute what the layer does in evaluation. name: the
+    cell's, in snake case, if none is given. reset, lengths: whether the first takes where sequences restart, and where they end. Raises TypeError for what is
+    no such layer, ValueError for a name that is no file's and for a weight that float32 has no room for, RnnError for equations that have no form in ONNX,
+    ImportError where the package onnx is missing.
     """
     folder = Path(path)
     if folder.suffix == ".onnx":

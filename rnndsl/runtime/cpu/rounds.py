@@ -51,8 +51,8 @@ class RowFunction:
 
 @dataclass(frozen=True)
 class CppRounds:
-    """The functions of a recurrence, `once`, `look`, `linear` and `pull`; see `newton.Rounds`. block: of each entry of D the number of its output, -1 where it is zero; swept: what gives
-    gradients of a step, a `recurrence.Runnable`."""
+    """The functions of a recurrence, `once`, `look`, `linear` and `pull`; see `newton.Rounds`. block: of each entry of D the number of its output, -1 where
+    it is zero; swept: what gives gradients of a step, a `recurrence.Runnable`."""
 
     halves: ClassVar[tuple[torch.dtype, ...]] = ()
     functions: dict[str, RowFunction]

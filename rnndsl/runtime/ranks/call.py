@@ -67,8 +67,9 @@ class OverRanks:
 
 @dataclass(frozen=True)
 class RankReport:
-    """How a recurrence crossed the borders between ranks in the last call. rounds, gap: how often all states at borders were corrected, and the largest
-    gap that was left, but in a pipeline; sweeps: of `repeats`, over a shard, by the rank that had most to do each time; sent: the bytes that this rank gave to others forwards; local: how this rank's shard was solved, if that says something."""
+    """How a recurrence crossed the borders between ranks in the last call. rounds, gap: how often all states at borders were corrected, and the largest gap
+    that was left, but in a pipeline; sweeps: of `repeats`, over a shard, by the rank that had most to do each time; sent: the bytes that this rank gave to
+    others forwards; local: how this rank's shard was solved, if that says something."""
 
     recurrence: str
     way: str

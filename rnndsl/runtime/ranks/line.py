@@ -1,8 +1,8 @@
 """How ranks keep in step, and how the others hear of an error of one of them.
 
-Every exchange begins with a frame of each rank, of one size wherever it is, so that ranks which are at different places see that they are, instead of taking one thing for
-another. A rank that fails takes part in no frame: it says so in the store that ranks meet at, where those who wait for it look, and hands in its frame when it comes back, if it
-does. So after an error, which every rank has raised then, all are in step again.
+Every exchange begins with a frame of each rank, of one size wherever it is, so that ranks which are at different places see that they are, instead of taking
+one thing for another. A rank that fails takes part in no frame: it says so in the store that ranks meet at, where those who wait for it look, and hands in
+its frame when it comes back, if it does. So after an error, which every rank has raised then, all are in step again.
 """
 
 import datetime
@@ -31,7 +31,8 @@ class RankError(RuntimeError):
 
 
 class Line:
-    """The ranks of a process group. number: of lines that had a group of this name; calls: how many calls of layers and stacks there were; sent: bytes that this rank has given to others."""
+    """The ranks of a process group. number: of lines that had a group of this name; calls: how many calls of layers and stacks there were; sent: bytes that
+    this rank has given to others."""
 
     def __init__(self, group: Any, number: int):
         self.group, self.number = group, number
@@ -69,8 +70,8 @@ class Line:
             raise known(RankError(self._broken)) from e
 
     def met(self, tag: Sequence[int], size: int, inside: Tensor, what: str) -> list[Tensor]:
-        """What each rank has in its frame, once all are there. tag, size: of what is exchanged, the same on all; inside: what of it goes in the frame, uint8. Raises RankError,
-        on every rank, where one has failed, or is elsewhere."""
+        """What each rank has in its frame, once all are there. tag, size: of what is exchanged, the same on all; inside: what of it goes in the frame, uint8.
+        Raises RankError, on every rank, where one has failed, or is elsewhere."""
         if self._is_owing:
             late = _frame([1], inside[:0])
             self._late = (*self._handed_in(late, what), late)

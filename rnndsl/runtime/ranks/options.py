@@ -20,13 +20,13 @@ WAYS = ("auto", "pipeline", "rounds", "repeats")
 class Shards:
     """A process group over which time is divided: rank r holds the steps behind those of rank r - 1, any number of them.
 
-    group: a `torch.distributed` process group, or a DeviceMesh of one axis. final_state: on which ranks a call returns the state that the whole
-    sequence leaves, `last` (None on the others) or `all`. reduce: whether the gradients of a layer's params are summed over the group in the backward
-    pass; else each rank has the part of its own steps. positions: the numbers of a rank's steps in the whole sequence, whole numbers [T], by which a
-    wrong order of shards is noticed. way: how states cross borders, `pipeline` (a rank after the other, over slices of the batch), `rounds` (all at once, and
-    corrected by the maps of shards, where a cell's channels do not meet), `repeats` (all at once, and again as far as that matters), or `auto`, what is predicted to
-    be quickest. is_turned: whether time runs against the order of ranks, as it does for the backward direction of a stack: rank r holds the steps behind those of rank
-    r + 1. Raises TypeError or ValueError for what cannot be.
+    group: a `torch.distributed` process group, or a DeviceMesh of one axis. final_state: on which ranks a call returns the state that the whole sequence
+    leaves, `last` (None on the others) or `all`. reduce: whether the gradients of a layer's params are summed over the group in the backward pass; else each
+    rank has the part of its own steps. positions: the numbers of a rank's steps in the whole sequence, whole numbers [T], by which a wrong order of shards is
+    noticed. way: how states cross borders, `pipeline` (a rank after the other, over slices of the batch), `rounds` (all at once, and corrected by the maps of
+    shards, where a cell's channels do not meet), `repeats` (all at once, and again as far as that matters), or `auto`, what is predicted to be quickest.
+    is_turned: whether time runs against the order of ranks, as it does for the backward direction of a stack: rank r holds the steps behind those of rank r +
+    1. Raises TypeError or ValueError for what cannot be.
     """
 
     group: Any
@@ -58,8 +58,8 @@ class Shards:
 
 
 def check_mesh(mesh: torch.distributed.DeviceMesh, axis: int) -> None:
-    """Raises ValueError where ranks stand in another order along an axis of a mesh than in its process group, which PyTorch sorts: who shares by places in the mesh would
-    have shards in a wrong order."""
+    """Raises ValueError where ranks stand in another order along an axis of a mesh than in its process group, which PyTorch sorts: who shares by places in
+    the mesh would have shards in a wrong order."""
     place = mesh.get_coordinate()
     if place is None:
         return

@@ -1,7 +1,7 @@
 """A recurrence over ranks as a pipeline: a rank goes on from the state of the rank before, over slices of the batch, so that ranks work side by side.
 
-It is exact for every cell. Of n slices and R ranks, a rank is idle for R - 1 of n + R - 1 turns, behind each of which all ranks meet. Backwards it runs in reverse, slice by
-slice.
+It is exact for every cell. Of n slices and R ranks, a rank is idle for R - 1 of n + R - 1 turns, behind each of which all ranks meet. Backwards it runs in
+reverse, slice by slice.
 """
 
 from collections.abc import Callable, Sequence
@@ -66,8 +66,8 @@ def rows_of(call: Call, low: int, high: int) -> Call:
 
 
 class _HandedOn(torch.autograd.Function):
-    """What the rank before leaves, where it has left something, while this one gives what it has left to the next. count: of its tensors; behind these are some like those
-    that it wants."""
+    """What the rank before leaves, where it has left something, while this one gives what it has left to the next. count: of its tensors; behind these are
+    some like those that it wants."""
 
     @staticmethod
     def forward(ctx: Any, shard: Shard, anchor: Tensor, tag: tuple[int, ...], count: int, *tensors: Tensor) -> tuple[Tensor, ...]:

@@ -1,9 +1,9 @@
 """A recurrence over ranks by repetition: each rank runs its shard from a guessed state, then again from what the rank before leaves, as far as that matters.
 
-It is the method of rounds with no maps, for cells whose channels meet: after k rounds the first k + 1 ranks are exact whatever the cell does, so it takes no more
-sweeps than one rank after the other. Where a cell forgets the state it began with, one round is enough, and most of it is not run: a shard is cut into pieces of time, and
-where a piece begins with the state that it began with before, it and what is behind it stay. Backwards a recurrence is linear: what comes back from the rank
-behind is pulled through by itself, until nothing is left of it, and added.
+It is the method of rounds with no maps, for cells whose channels meet: after k rounds the first k + 1 ranks are exact whatever the cell does, so it takes no
+more sweeps than one rank after the other. Where a cell forgets the state it began with, one round is enough, and most of it is not run: a shard is cut into
+pieces of time, and where a piece begins with the state that it began with before, it and what is behind it stay. Backwards a recurrence is linear: what comes
+back from the rank behind is pulled through by itself, until nothing is left of it, and added.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ STEPS = 512  # of the pieces at both ends of a shard, but of a short one, which 
 
 
 def cuts_of(steps: int) -> list[int]:
-    """Where the pieces of a shard begin, and where the last one ends. From both ends each is twice as long as the one before: so they are few, and no more than about
-    twice the steps are run again than need be, forwards and backwards."""
+    """Where the pieces of a shard begin, and where the last one ends. From both ends each is twice as long as the one before: so they are few, and no more
+    than about twice the steps are run again than need be, forwards and backwards."""
     ends, size = [0], STEPS
     while 2 * ends[-1] + 3 * size <= steps:
         ends.append(ends[-1] + size)

@@ -4,7 +4,8 @@ A rank is a lane of multiple shooting (Danieli et al., arXiv 2510.21450, has New
 what all ranks say, and corrects the states at all borders at once. Where the recurrence is affine one round is exact. Else rounds go on until no border has
 a gap above the tolerance; after k rounds the first k + 1 ranks are exact, so there are fewer rounds than ranks. Backwards the recurrence is linear: one round.
 
-Only ranks in between say a map: nobody reads that of a rank that has begun right, nor that of the last one. A sweep from a guess has a graph only where a map is read off it.
+Only ranks in between say a map: nobody reads that of a rank that has begun right, nor that of the last one. A sweep from a guess has a graph only where a map
+is read off it.
 """
 
 from collections.abc import Sequence
@@ -21,8 +22,8 @@ from rnndsl.runtime.ranks.units import jacobian, product, pulled
 
 @dataclass(frozen=True)
 class ByMaps:
-    """Rounds that correct states at borders by the maps of shards, which are one piece each. is_affine: whether a map is the same whatever state a shard begins with, so
-    that it is found once, and serves backwards too."""
+    """Rounds that correct states at borders by the maps of shards, which are one piece each. is_affine: whether a map is the same whatever state a shard
+    begins with, so that it is found once, and serves backwards too."""
 
     is_affine: bool
 

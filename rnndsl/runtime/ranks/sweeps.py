@@ -30,8 +30,8 @@ class Solved:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Steps that were run from a state. before, after: that and what is left, as `Units` packs them; inputs, outputs: of its graph; map: the Jacobian of what is left, if
-    it is known."""
+    """Steps that were run from a state. before, after: that and what is left, as `Units` packs them; inputs, outputs: of its graph; map: the Jacobian of what
+    is left, if it is known."""
 
     before: Tensor
     after: Tensor

@@ -1,9 +1,9 @@
 """The map that a shard makes of the state at its beginning: its Jacobian, unit by unit, where units do not meet inside a step.
 
-A unit is a channel with its slots, or a column (row) of a matrix state that is multiplied from the left (right). Of all carried values of a
-recurrence, real and imaginary parts apart, there is one tensor [B, units, entries]; a Jacobian is [B, units, entries, entries]. It is read off the
-backward pass of a sweep, an entry at a time, with whatever kernels the sweep has. Where a step multiplies all columns by the same, they have one Jacobian, which
-is kept once: then a pass reads as many entries as there are columns, another one of each.
+A unit is a channel with its slots, or a column (row) of a matrix state that is multiplied from the left (right). Of all carried values of a recurrence, real
+and imaginary parts apart, there is one tensor [B, units, entries]; a Jacobian is [B, units, entries, entries]. It is read off the backward pass of a sweep,
+an entry at a time, with whatever kernels the sweep has. Where a step multiplies all columns by the same, they have one Jacobian, which is kept once: then a
+pass reads as many entries as there are columns, another one of each.
 """
 
 import math
@@ -74,8 +74,8 @@ def _rows(value: Tensor) -> Tensor:
 
 
 def units_of(structure: str, first: Sequence[Tensor], rows: int | None = None) -> Units | None:
-    """The units of a recurrence; None where all of it meets, or its values are of more shapes than one. rows: along which of the last two axes of a matrix state every column is
-    multiplied by the same, if that is known."""
+    """The units of a recurrence; None where all of it meets, or its values are of more shapes than one. rows: along which of the last two axes of a matrix
+    state every column is multiplied by the same, if that is known."""
     if structure not in _CHANNELWISE or any(f.shape != first[0].shape for f in first):
         return None
     axis = _CHANNELWISE[structure]
@@ -112,7 +112,8 @@ def pulled(outputs: Sequence[Tensor], inputs: Sequence[Tensor], seeds: Sequence[
 
 
 def product(matrix: Tensor, vector: Tensor) -> Tensor:
-    """matrix · vector, unit by unit, of a Jacobian; nothing comes of an entry that is zero, whatever it meets: an infinite state moves nothing that does not read it."""
+    """matrix · vector, unit by unit, of a Jacobian; nothing comes of an entry that is zero, whatever it meets: an infinite state moves nothing that does not
+    read it."""
     groups = matrix.shape[1]
     m, v = matrix.unsqueeze(2), vector.unflatten(1, (groups, vector.shape[1] // max(1, groups))).unsqueeze(-2)
     return torch.where((m == 0) | (v == 0), 0.0, m * v).sum(-1).flatten(1, 2)

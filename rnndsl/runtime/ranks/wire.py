@@ -55,8 +55,8 @@ class Wire:
         return [_unpacked(f, tensors) for f in (reversed(found) if self.is_turned else found)]
 
     def hand_on(self, tag: Sequence[int], given: Sequence[Tensor], wanted: Sequence[Tensor], step: int, what: str) -> list[Tensor]:
-        """What the rank before gives to this one, of shapes and dtypes `wanted`, while `given` goes to the rank behind; step -1: the other way around. Every rank takes part,
-        with nothing to give or to be given too."""
+        """What the rank before gives to this one, of shapes and dtypes `wanted`, while `given` goes to the rank behind; step -1: the other way around. Every
+        rank takes part, with nothing to give or to be given too."""
         mine, theirs = self._packed(given), torch.empty_like(self._packed(wanted))
         source, to = self.rank - step, self.rank + step
         frames = self._met(tag, mine, what, is_even=False)

@@ -19,9 +19,10 @@ class Round:
 
 @dataclass(frozen=True)
 class Chunks:
-    """What the runtime knows of the normal form of one recurrence: the name of its function, and of that of what follows; how many real arrays each stream, static and carried value is, those for what follows the last; how many streams and statics are the recurrence's
-    own; along which axis of the states, behind so many axes of heads, rows run; whether decays are along rows; whether the states are asked for;
-    whether decays are known to be in [-1, 1]; whether its function gives several changes a step."""
+    """What the runtime knows of the normal form of one recurrence: the name of its function, and of that of what follows; how many real arrays each stream,
+    static and carried value is, those for what follows the last; how many streams and statics are the recurrence's own; along which axis of the states,
+    behind so many axes of heads, rows run; whether decays are along rows; whether the states are asked for; whether decays are known to be in [-1, 1];
+    whether its function gives several changes a step."""
 
     name: str
     after: str

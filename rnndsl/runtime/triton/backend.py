@@ -99,7 +99,8 @@ class Triton(Backend):
         return wanted in (SEQUENTIAL, STAGES) or (wanted == NEWTON and _has_rounds(made_of(layer), name, layer._own_dtype()))
 
     def _quickest(self, layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, int]) -> str:
-        """The schedule of a recurrence with kernels of whole steps that is asked for, or that is predicted to be the quickest, here or in PyTorch's operations."""
+        """The schedule of a recurrence with kernels of whole steps that is asked for, or that is predicted to be the quickest, here or in PyTorch's
+        operations."""
         parallel = cast(Any, BACKENDS.get("torch"))
         if layer.schedule == SEQUENTIAL or parallel is None or not parallel.taken(layer, name, kind["device"], shape):
             return SEQUENTIAL

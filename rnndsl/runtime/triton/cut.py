@@ -35,8 +35,8 @@ def part_of(size: int, others: int) -> int:
 
 
 def rows_of_dot(rows: int, summed: int, columns: int) -> int:
-    """From how many rows of the batch on a product of so many rows for each of them is one of matrices, [rows, summed] and [summed, columns]: tensor cores take 16
-    in each direction."""
+    """From how many rows of the batch on a product of so many rows for each of them is one of matrices, [rows, summed] and [summed, columns]: tensor cores
+    take 16 in each direction."""
     return -(-_DOT // rows) if min(summed, columns) >= _DOT else NEVER
 
 

@@ -51,8 +51,8 @@ class RowLaunch:
     def gradients(
         self, of: RowRounds | RowPart, streams: Sequence[Tensor], statics: Sequence[Tensor], old: Sequence[Tensor], take: Take, into: Sequence[Tensor | None]
     ) -> list[Tensor | None]:
-        """Those of the streams of a call, of what `linear` made and λ behind them, None where there is none; those of statics are added to `into`, where there is
-        something."""
+        """Those of the streams of a call, of what `linear` made and λ behind them, None where there is none; those of statics are added to `into`, where
+        there is something."""
         arrays = self.run(of.gradients, streams, statics, old, take)
         for static, n in of.of_statics:
             if (total := into[static]) is not None:

@@ -65,8 +65,9 @@ class RowStage(Sized):
 
 @dataclass(frozen=True)
 class RowPart:
-    """A part of a step, by itself a step of stages: see `RowRounds` for these, and `kernel/row_parts.py` for parts. slices: the static arrays whose slices stand behind the
-    statics, and the number of each slice, 0 for that of the round, which stands behind them where it is counted; what `once` makes is last."""
+    """A part of a step, by itself a step of stages: see `RowRounds` for these, and `kernel/row_parts.py` for parts. slices: the static arrays whose slices
+    stand behind the statics, and the number of each slice, 0 for that of the round, which stands behind them where it is counted; what `once` makes is
+    last."""
 
     once: Callable[..., tuple[Tensor, ...]]
     advance: tuple[RowStage, ...]

@@ -122,8 +122,8 @@ def _restarted(reset: Tensor | None, t: int, old: Sequence[Tensor], instead: Seq
 
 
 def _forward(staged: Staged, counts: Sequence[int], fixed: Sequence[Tensor], own: Given, into: Sequence[Tensor]) -> None:
-    """Some steps forwards. fixed: initial values, and what `Chain.fixed` makes; own: the reset, streams [B, C, ...], what the first step sees, [B, ...]; into: states
-    [B, C, ...], and what is carried on."""
+    """Some steps forwards. fixed: initial values, and what `Chain.fixed` makes; own: the reset, streams [B, C, ...], what the first step sees, [B, ...];
+    into: states [B, C, ...], and what is carried on."""
     carries, chain = staged.carries, staged.chain
     reset, *rest = own
     count = len(carries.nearer)

@@ -88,7 +88,8 @@ def roundings(low: Values, high: Values) -> dict[str, float]:
 def allowance(dtype: torch.dtype, lost: dict[str, float], unit: float = 0.0) -> Allowed:
     """What a run on inputs of a dtype may differ by: one rounding to the dtype in which a value came, and roundings on the way.
 
-    A product of what was computed may round to the next half number, and all that follows from it with it. lost: those of the reference in float32. unit: the error of a step, where it is more than one rounding. Infinite where nothing can be said.
+    A product of what was computed may round to the next half number, and all that follows from it with it. lost: those of the reference in float32. unit: the
+    error of a step, where it is more than one rounding. Infinite where nothing can be said.
     """
     compute = EPS[torch.float64] if dtype == torch.float64 else EPS[torch.float32]
 

@@ -204,8 +204,8 @@ class Products(Values):
     # By several programs
 
     def _own_part(self, n: int, blocks: Blocks, product: Callable[[Tile], Tile]) -> None:
-        """Writes a program's part of a product where all programs of its rows read it when they have met. What is written at one meeting may still be read while
-        the next one is written, but not when that has been held: so there is memory for two."""
+        """Writes a program's part of a product where all programs of its rows read it when they have met. What is written at one meeting may still be read
+        while the next one is written, but not when that has been held: so there is memory for two."""
         domain, axis = self.domain(n), blocks.axis
         share = self._share(domain[axis][0])
         begins = f"member * {share}"

@@ -73,8 +73,8 @@ class ScanText:
 
 @dataclass(frozen=True)
 class DirectionText:
-    """One kernel of a scan. slots: what arrays there are of each member, forwards none of one that is another a step ago; entries: of each entry of D its array,
-    empty where it is zero, and the number of it among outputs."""
+    """One kernel of a scan. slots: what arrays there are of each member, forwards none of one that is another a step ago; entries: of each entry of D its
+    array, empty where it is zero, and the number of it among outputs."""
 
     name: str
     back: bool
