@@ -99,8 +99,12 @@ class Text:
 
 def built(options: argparse.Namespace, device: torch.device) -> LanguageModel:
     """The model. Raises RnnError, AttributeError, TypeError or ValueError for a cell or sizes that do not fit."""
-    is_file = options.cell.endswith(".rnn")
-    cell = cell_class(rnndsl.load(Path(options.cell)) if is_file else getattr(rnndsl.zoo, options.cell))
+    file, is_file, name = options.cell.partition(".rnn")
+    program = rnndsl.load(Path(f"{file}.rnn")) if is_file else rnndsl.zoo
+    chosen = name.removeprefix(":") if is_file else file
+    if is_file and chosen and not hasattr(program, chosen):
+        raise ValueError(f"--cell: there is no cell {chosen} in {file}.rnn")
+    cell = cell_class(getattr(program, chosen) if chosen else program)
     sizes = {"H": options.dim, **dict(options.size)} if header_of(cell).get("H") else dict(options.size)
     torch.manual_seed(options.seed)
     return LanguageModel(cell, 256, options.dim, options.layers, sizes, mlp=options.mlp, dropout=options.dropout).to(device)
@@ -304,7 +308,7 @@ def parsed() -> tuple[argparse.Namespace, argparse.ArgumentParser]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("text", nargs="?", help="a file; without one, Python's topics of help")
-    add("--cell", default="ParaGRU", help="the name of a published cell (`rnndsl zoo` lists them), or a .rnn file [%(default)s]")
+    add("--cell", default="ParaGRU", help="the name of a published cell (`rnndsl zoo` lists them), a .rnn file, or FILE.rnn:NAME [%(default)s]")
     add("--size", nargs="+", default=[], type=sized, metavar="H=128", help="sizes of the cell's header [H: that of --dim]")
     add("--dim", type=positive, default=128, help="the width of what goes from block to block [%(default)s]")
     add("--layers", type=positive, default=2, help="blocks [%(default)s]")
@@ -349,6 +353,8 @@ def joined(options: argparse.Namespace) -> World:
     count = int(os.environ.get("WORLD_SIZE", 1))
     if options.fsdp and "WORLD_SIZE" not in os.environ:
         raise ValueError("--fsdp: it splits the model among processes, which torchrun starts")
+    if not options.prompt:
+        raise ValueError("--prompt: it is empty, and a sample begins with it")
     if options.batch % count:
         raise ValueError(f"--batch: {options.batch} passages cannot be shared by {count} processes")
     if "WORLD_SIZE" not in os.environ:

@@ -156,6 +156,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")"""
         "--resume --lr 1": "was made with another lr",
         "": "is there already: go on from it with --resume",
         "--cell MinGURU": "did you mean MinGRU?",
+        f"--cell {ROOT}/examples/lru.rnn:Nothing": "there is no cell Nothing in",
+        "--prompt=": "--prompt: it is empty",
         "--length 5000": "too long for a text of 3000 bytes",
     }.items():
         assert run_language_model(monkeypatch, *arguments, str(folder), *wrong.split()) == 2 and words in capsys.readouterr().err

@@ -277,6 +277,13 @@ def test_a_line_that_somebody_left_half_is_taken_away_by_who_writes_next(tmp_pat
     assert len(records(store)) == 2
 
 
+@pytest.mark.parametrize("text", ['{"hello": 1}\n', "hello\n{}\n", "3\n"])
+def test_what_is_no_journal(tmp_path, text):
+    (tmp_path / JOURNAL).write_text(text)
+    with pytest.raises(Unfit, match="no journal of a study, or it is damaged"):
+        Store(str(tmp_path), is_new=False)
+
+
 def test_in_a_database_a_heart_beats_before_a_trial_runs(tmp_path, monkeypatch):
     """Else the trial of who dies at once would be running for ever."""
     store = Store(f"sqlite:///{tmp_path}/study.db", is_new=True)

@@ -93,6 +93,8 @@ def _explore(options: Namespace) -> None:
         plan = _plan(options)
         minutes = None if options.minutes is None else _real("--minutes", options.minutes)
         explore(plan, options.study, _device(options.device), minutes, parse_count("--workers", options.workers), _again(options), progress, options.helper)
+    except OSError as e:
+        raise OSError(e.errno, e.strerror or str(e), e.filename or options.study) from e  # of a full disk, which names no file
     finally:
         progress.clear()
 

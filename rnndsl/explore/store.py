@@ -116,7 +116,10 @@ class Store:
         if self._folder.exists() and not self._folder.is_dir():
             raise Unfit(f"{where}: a study is a folder, and this is a file")
         (self._folder / "running").mkdir(parents=True, exist_ok=True)
-        self._storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_Lock(journal)))  # type: ignore[arg-type]
+        try:
+            self._storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_Lock(journal)))  # type: ignore[arg-type]
+        except (ValueError, KeyError, TypeError) as e:  # of a line that is none of Optuna's
+            raise Unfit(f"{journal}: this is no journal of a study, or it is damaged: {type(e).__name__}: {e}") from None
 
     def groups(self) -> list[Group]:
         """Every group that is in it, but for those that are only being made."""
