@@ -29,7 +29,7 @@ def record(score=None, beyond=None, *, cell="GRU", task="parity", seed=0, lr=3e-
     is_baseline = cell.startswith("torch") or cell == "transformer"
     facts = (None, None, None) if is_baseline else ("nonlinear", "dense", "h in [-1, 1]")
     found = {
-        "cell": cell, "key": f"key of {cell}", **dict(zip(("family", "structure", "growth"), facts, strict=True)), "task": task, **TASKS[task],
+        "cell": cell, "key": f"key of {cell}", **dict(zip(("family", "structure", "growth"), facts, strict=True)), "task": task, "about": f"what {task} is", **TASKS[task],
         "size": size, "dim": 64, "sizes": {"H": 64}, "seed": seed, "lr": lr, "status": status, **dict.fromkeys(OUTCOME), "error": error, "training": TRAINING,
         "device": "cpu", "machine": "a processor", "threads": 1, "torch": "2.9.1", "python": "3.11.7", "rnndsl": "0.2.0",
     }  # fmt: skip
@@ -201,7 +201,7 @@ def test_a_page_says_what_an_appendix_needs():
     runs = [record(1.0, 0.97), record(0.9, 0.5, seed=1), record(1.2, task="text", seed=1, lr=1e-3)]
     text = " ".join(" ".join(_Page(page(runs, "A study")).texts).split())
     for said in ("1/2", "0/2 beyond", "0.950 , worst 0.900", "perplexity 3.32", "nonlinear", "h in [-1, 1]", "at most 1,600 steps of 128 sequences", "0.001, 0.003",
-                 "rnndsl 0.2.0, PyTorch 2.9.1, Python 3.11.7", "a processor, cpu, 1 thread", "30,000", "18.0 ms", "dim=64 H=64", "key of GRU", "longest in training", "chance 0.500"):  # fmt: skip
+                 "rnndsl 0.2.0, PyTorch 2.9.1, Python 3.11.7", "a processor, cpu, 1 thread", "parity, what parity is; text, what text is", "30,000", "18.0 ms", "dim=64 H=64", "key of GRU", "longest in training", "chance 0.500"):  # fmt: skip
         assert said in text
 
 

@@ -1,5 +1,6 @@
 """Tasks: each against a slow definition of its own, the same in every process, and for lengths that nobody thought of."""
 
+import hashlib
 import math
 import pickle
 import re
@@ -175,6 +176,9 @@ def test_texts(tmp_path):
     for split, part in (("train", contents(str(path))[:4608]), ("test", contents(str(path))[4608:])):
         b = t.batch(3, 0, split=split, length=50)
         assert torch.equal(b.inputs[:, 1:], b.targets[:, :-1]) and all(bytes(row.tolist()) in bytes(part.tolist()) for row in b.inputs)
+    path.write_bytes(bytes(range(256)) * 20 + b"more")
+    contents.cache_clear()  # as in another process
+    assert text(path).options != t.options and hashlib.sha256(path.read_bytes()).hexdigest()[:16] in text(path).about
     path.with_name("short").write_bytes(b"too short")
     with pytest.raises(ValueError, match="a text of 9 bytes is too short"):
         text(path.with_name("short"))

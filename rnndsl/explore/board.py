@@ -172,9 +172,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Settings:
-    """What all runs have in common, or each of what they have. training: as plain data; machines: with device and threads."""
+    """What all runs have in common, or each of what they have. training: as plain data; tasks: by name, what they ask; machines: with device and threads."""
 
     training: tuple[Record, ...]
+    tasks: Mapping[str, str]
     versions: tuple[str, ...]
     machines: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -288,6 +289,7 @@ def _settings(records: Sequence[Record]) -> Settings:
     machines = [f"{r['machine']}, {r['device']}, {r['threads']} thread{'s' * (r['threads'] != 1)} a run" for r in begun]
     return Settings(
         tuple(training.values()),
+        {r["task"]: r["about"] for r in records if r.get("about")},
         tuple(versions),
         tuple(dict.fromkeys(machines)),
         tuple(sorted({r["seed"] for r in records if r["seed"] is not None})),

@@ -19,7 +19,7 @@ def records(where: str | Path | Store) -> list[dict[str, Any]]:
     """Every run of a study that counts: of a folder, or of a database by its URL. Each has
 
     cell, key, family, structure, growth    the cell's label, a few letters for what its program says, what the compiler finds; None for a baseline
-    task, metric_name, chance, goal         the task, what is measured, the score by chance, the one that counts as learned, if there is one
+    task, about, metric_name, chance, goal  the task, what it asks, what is measured, the score by chance, the one that counts as learned, if there is one
     train, test                             the lengths of training and testing
     size, dim, sizes, seed, lr              as text, and by name
     status                                  waiting, running, done, solved (before its last step), diverged, failed
@@ -58,7 +58,7 @@ def _record(group: Group, cell_name: str, task_name: str, trial: FrozenTrial, st
     by_length = ended.get("by_length")
     return _finite({
         "cell": cell_name, "key": cell["key"], **{n: cell.get(n) for n in ("family", "structure", "growth")},
-        "task": task_name, "metric_name": task["metric"], "chance": task["chance"], "goal": task.get("solved", SOLVED if task["metric"] == "accuracy" else None), "train": task["train"], "test": task["test"],
+        "task": task_name, "about": task.get("about"), "metric_name": task["metric"], "chance": task["chance"], "goal": task.get("solved", SOLVED if task["metric"] == "accuracy" else None), "train": task["train"], "test": task["test"],
         **{n: settings.get(n) for n in ("size", "dim", "sizes", "seed", "lr")},
         "status": ended.get("status") or state,
         **{n: ended.get(n) for n in ("steps", "metric", "beyond")},

@@ -13,7 +13,7 @@ from rnndsl.tools.bench.report import seconds_text
 
 _GAP, _BETWEEN = 2, 3  # columns between figures, and between tasks
 _RUN = "cell key task metric_name size dim seed lr status steps metric beyond chance goal solved solved_at parameters seconds step_seconds".split()
-_MORE = "family structure growth error device machine threads torch python rnndsl".split()
+_MORE = "about family structure growth error device machine threads torch python rnndsl".split()
 
 
 @dataclass(frozen=True)

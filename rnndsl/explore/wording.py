@@ -116,6 +116,7 @@ def training_text(training: Mapping[str, Any]) -> str:
 def settings_lines(settings: Settings) -> list[tuple[str, str]]:
     """What an appendix has to say: titles and texts."""
     rows = [("Training", training_text(t)) for t in settings.training]
+    rows.append(("Tasks", "; ".join(f"{name}, {about}" for name, about in settings.tasks.items())))
     rows.append(("Rates", ", ".join(map(rate_text, settings.rates))))
     rows.append(("Seeds", seeds_text(settings.seeds)))
     rows.append(("Versions", ", ".join(settings.versions)))

@@ -60,7 +60,7 @@ def fingerprint(task: Task) -> str:
     except Exception as e:  # of a task of the user's
         why = str(e).removeprefix(f"{task.name}: ") if isinstance(e, ValueError) else f"{type(e).__name__}: {e}"
         raise Unfit(f"task {task.name}: {why}") from e
-    said = repr((task.train, task.test, task.metric, task.answers, task.solved, [t.tolist() for b in drawn for t in b]))
+    said = repr((task.train, task.test, task.metric, task.answers, task.solved, task.options, [t.tolist() for b in drawn for t in b]))
     return hashlib.sha256(said.encode()).hexdigest()[:8]
 
 

@@ -32,8 +32,8 @@ def digest(path: str | None = None) -> str:
     return hashlib.sha256(contents(path).numpy().tobytes()).hexdigest()[:16]
 
 
-def passages(draw: Draw, count: int, length: int, split: str, path: str | None) -> Batch:
-    """Passages from anywhere in the part of the split."""
+def passages(draw: Draw, count: int, length: int, split: str, path: str | None, known: str) -> Batch:
+    """Passages from anywhere in the part of the split. known: the text's digest, by which a task of another text is another task."""
     data = contents(path)
     border = int(len(data) * (1 - TEST))
     part = data[:border] if split == "train" else data[border:]
@@ -46,6 +46,7 @@ def passages(draw: Draw, count: int, length: int, split: str, path: str | None) 
 def text(path: str | Path | None = None, length: int = 256) -> Task:
     """Language modelling on the bytes of a file; a tenth at its end is for testing. Raises what `contents` does."""
     file = None if path is None else str(path)
-    contents(file)
+    size, known = len(contents(file)), digest(file)
     name = "text" if file is None else f"text:{file}"
-    return Task(name, "the next byte of a text", "", passages, 256, (length, length), (length, 4 * length), symbols=256, metric="nats", solved=None, options=(file,))
+    about = f"the next byte of a text of {size:,}, whose SHA-256 begins with {known}"
+    return Task(name, about, "", passages, 256, (length, length), (length, 4 * length), symbols=256, metric="nats", solved=None, options=(file, known))
