@@ -232,16 +232,3 @@ def largest(family: Family, bytes_: int = LIMIT) -> str:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if len(family(middle).encode()) < bytes_ else (low, middle - 1)
     return family(low)
-
-
-def largest_right(family: Family, bytes_: int = LIMIT) -> str | None:
-    """The largest program of a family below the limit that `check` has no error for; None where there is none."""
-    from rnndsl import api
-
-    low, high = 0, bytes_
-    while low < high:
-        middle = (low + high + 1) // 2
-        text = family(middle)
-        right = len(text.encode()) < bytes_ and not any(d.severity == "error" for d in api.check(text))
-        low, high = (middle, high) if right else (low, middle - 1)
-    return family(low) if low else None

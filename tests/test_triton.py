@@ -72,7 +72,6 @@ def kernels_of(text: str, cell: str):
 
 # Published cells that have kernels of channels: in no component does one channel read another. test_tiles.py holds it against what is compiled.
 RUNNING = [name for name in ZOO if not {"dense", "left", "right", "head"} & set(" ".join(ZOO[name].components).split())]
-NONLINEAR = [name for name in RUNNING if any("nonlinear" in c for c in ZOO[name].components)]
 
 
 def compare(text: str, cell: str, sizes: dict, batch: int, steps: int, schedule: str, tolerance: float = 1e-11, **more) -> None:
