@@ -128,13 +128,13 @@ class Triton(Backend):
 
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
         key = _key(made_of(layer), name, kind["dtype"])
-        if name in type(layer)._kernels[self.name].tiled and self._schedule(layer, name, kind, (call.first[0].shape[0], call.steps)) == NEWTON:
+        rounds = name in type(layer)._kernels[self.name].tiled and self._schedule(layer, name, kind, (call.first[0].shape[0], call.steps)) == NEWTON
+        if rounds:
             key = _key(made_of(layer), name, kind["dtype"], rounds=True)
-            found = recurrence.run(key, call)
-            keep_report(self, layer, name, key)
-            return found
         found = recurrence.run(key, call)
-        if not torch.compiler.is_compiling():
+        if rounds:
+            keep_report(self, layer, name, key)
+        elif not torch.compiler.is_compiling():
             kernels = recurrence.known(key)
             if isinstance(kernels, Launched) and kernels.last is not None:
                 self.solved(layer, name, functools.partial(read_report, name, *kernels.last))
