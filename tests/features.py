@@ -265,10 +265,10 @@ FEATURES: dict[str, str] = {
   state s: [H]
   param W: [H, D]
   param P, R: [L + 1; H, H]
-  param b: [L + 1; H]
+  param b, c: [L + 1; H]
   v = s[t-1] + W @ x
   repeat k in 1..L:
-    v = tanh(P[k + 1] @ v + R[L + 1 - k] @ (v * b[k + 1]))
+    v = tanh(P[k + 1] @ v + R[L + 1 - k] @ (v * b[k + 1])) + c[k + 1]
   end
   s[t] = v
   output s

@@ -62,7 +62,8 @@ class Rounds(Products):
                 self.assign(self._name(r), self.fetched(self.shape_domain(r), tape(r), "0", None, tapes[r][1]))
                 self._leaf(r)
             others = [s for s in mine if s.target.kind not in ("round", "round_gradient")]
-            self._needed([*back.outputs, *(s.node for s in others)], region)
+            selects = [s.target.select for s in others if s.target.select is not None]  # of slices, which a gradient need not read
+            self._needed([*back.outputs, *(s.node for s in others), *(n for n in selects if n not in self.uniform)], region)
             for s in others:
                 if s.target.kind == "total":
                     name = self._total_name(n, s.target.index)
