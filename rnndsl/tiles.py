@@ -16,6 +16,7 @@ EXACT, NEWTON, CHUNKED = "exact scan", "newton", "chunked"  # what runs side by 
 WARP = 32
 PARALLEL_CUTS = frozenset(("lanes", "lane_steps"))
 CUTS = frozenset(("channels", "ahead", "warps")) | PARALLEL_CUTS  # what `layer.tiles` has of a kernel of channels
+WHOLE_CUTS = frozenset(("rows", "warps", "together", "stages", "graph"))  # and of kernels of whole steps
 _SMALL = 64  # operations of a step of which four fit in the registers of a lane
 
 

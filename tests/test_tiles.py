@@ -14,6 +14,7 @@ from rnndsl.runtime.choice import TILES, backend_for
 from rnndsl.runtime.triton import cut, tile_launch
 from rnndsl.runtime.triton.precision import of_products
 from rnndsl.runtime.triton.tiled import Sized
+from rnndsl.tiles import CUTS, WHOLE_CUTS
 from tests.agreement import Case, against_reference, assert_agrees, assert_close, layer_of, random_inputs, sizes_of
 from tests.test_triton import DEVICE, RUNNING, example, kernels_of, needs_numpy
 from tests.zoo_cells import ZOO
@@ -106,7 +107,7 @@ IN_VAIN = {
 @pytest.mark.parametrize(("name", "schedule"), IN_VAIN)
 def test_what_is_asked_for_is_so_or_is_said_to_be_in_vain(name, schedule):
     """Whatever tiles are asked for, of each kind of kernel."""
-    assert {*ASKED} == {*TILES}
+    assert {*ASKED} == {*TILES} == CUTS | WHOLE_CUTS
     cls = getattr(rnndsl.load(f"{ZOO[name].text}# {schedule}\n"), name)  # a class that has said nothing yet
     layer = cls(**sizes_of(ZOO[name].text, name), backend="triton", schedule=schedule).to(DEVICE)
     x = torch.randn(1, 64, 3, device=DEVICE)

@@ -169,9 +169,10 @@ class Layer(ParamModule):
 
     @property
     def tiles(self) -> Mapping[str, int] | None:
-        """How the Triton backend cuts its kernels, as far as it is not left to choose: any of `channels` of a program, `ahead` (steps on their
-        way in a sequential kernel), `lanes` and `lane_steps` (of a parallel one), `warps`. With `lane_steps` 1 the newton schedule is
-        Newton's method in its plain form."""
+        """How the Triton backend cuts its kernels, as far as it is not left to choose: `warps`, and, where channels do not meet inside a step, any of
+        `channels` of a program, `ahead` (steps on their way in a sequential kernel), `lanes` and `lane_steps` (of a parallel one; with `lane_steps` 1 the
+        newton schedule is Newton's method in its plain form); else `rows` of a program, how many programs compute a row's steps `together`, whether a
+        step is a row of `stages`, and how many steps a `graph` of them has. Raises TypeError or ValueError for what no kernel can be cut by."""
         return MappingProxyType(self._tiles) if self._tiles else None  # what is changed in place would not be seen
 
     @tiles.setter

@@ -17,6 +17,7 @@ from rnndsl.runtime.triton.of_kernels import OfKernels
 from rnndsl.runtime.triton.stages import Staged
 from rnndsl.runtime.triton.tile_launch import TileCut, asked, shared_cut, usual_cut
 from rnndsl.runtime.triton.tiled import Tiled
+from rnndsl.tiles import WHOLE_CUTS
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class TileLaunched(OfKernels):
     def unheeded(self) -> Iterator[str]:
         """Of what was asked for in vain, why; no stages and no graphs of them is what there may be in any case."""
         for n in self.wish:
-            if n not in ("rows", "warps", "together", "stages", "graph"):
+            if n not in WHOLE_CUTS:
                 yield f"has no {n}, since its channels meet inside a step"
         if "together" in self.wish and not self.together:
             yield "multiplies by no matrix of params, of which programs could have parts"
