@@ -33,6 +33,7 @@ RUN = ("rnn", "python", "console", "sh", "bash")
 NOT_RUN = {
     ("what_cells_learn.md", "rnndsl explore Elman"): "an hour of training; test_documents.py checks the tables",
     ("what_cells_learn.md", "--task parity,keep_nth"): "half an hour of training; test_documents.py checks the tables",
+    ("what_cells_learn.md", "--task hop1,hop2,mqar"): "an hour of training; test_documents.py checks the tables",
     ("what_cells_learn.md", "--task text"): "half an hour of training; test_documents.py checks the tables",
     ("what_cells_learn.md", "--task lorenz"): "minutes of training; test_documents.py checks the tables",
     ("what_cells_learn.md", "rnndsl explore examples/explore"): "minutes of training; test_documents.py checks the tables",
