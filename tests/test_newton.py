@@ -7,12 +7,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from torch.utils._pytree import tree_leaves
 
 import rnndsl
 from rnndsl.runtime.backend import BACKENDS
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.torch import newton
-from rnndsl.runtime.torch.scan import AffineScan
+from rnndsl.runtime.torch.scan import Scan
 from tests.agreement import Case, assert_agrees, layer_of, random_inputs, sizes_of, some_resets
 from tests.random_cells import cells
 from tests.zoo_cells import ZOO
@@ -366,7 +367,7 @@ def test_choice(monkeypatch):
 def test_scan(steps, reverse):
     g = torch.Generator().manual_seed(steps)
     block = [[torch.randn(2, steps, 3, generator=g, dtype=torch.float64) if (i, j) != (0, 2) else None for j in range(3)] for i in range(3)]
-    scan = AffineScan(block, steps, reverse)
+    scan = Scan(block, steps, reverse)
     for _ in range(2):
         added = [torch.randn(2, steps, 3, generator=g, dtype=torch.float64) for _ in range(3)]
         found = scan(added)
@@ -375,6 +376,56 @@ def test_scan(steps, reverse):
             here = [a[:, t] + sum(e[:, t] * h for e, h in zip(row, here, strict=True) if e is not None) for row, a in zip(block, added, strict=True)]
             for f, h in zip(found, here, strict=True):
                 torch.testing.assert_close(f[:, t], h)
+
+
+EXACT = """
+cell Affine(H):
+  input x: [H]
+  state g: [H] = 2
+  g[t] = sigmoid(x) * g[t-1] - 0.4 * g[t-2] + x
+  output g
+
+cell MaxPlus(H):
+  input x: [H]
+  state g: [H] = 0.5
+  state k: [H] = -inf
+  param w: [H]
+  g[t] = max(max(g[t-2] - 0.3, k[t-1] + w), x)
+  k[t] = max(g[t-1] - 1, k[t-1] - abs(x))
+  output y = g[t] + k[t]
+
+cell Log(H):
+  input x: [H]
+  state g: [H] = -1
+  param w: [H]
+  g[t] = logaddexp(g[t-1] - abs(w), x)
+  output g
+"""
+
+
+@pytest.mark.parametrize("steps", [1, 101, 700])
+@pytest.mark.parametrize("name", ["Affine", "MaxPlus", "Log"])
+def test_exact_scans_need_one_round(name, steps):
+    """What a semiring's scan solves is right before the first round, whatever is guessed."""
+    torch.manual_seed(steps)
+    cell = getattr(rnndsl.load(EXACT), name)
+    plain, layer = cell(3, backend="reference", dtype=torch.float64), cell(3, backend="torch", schedule="newton", dtype=torch.float64)
+    layer.load_state_dict(plain.state_dict())
+    x, reset = torch.randn(2, steps, 3, dtype=torch.float64, requires_grad=True), torch.rand(2, steps) < 0.1
+    with torch.no_grad():
+        _, begun = plain(torch.randn(2, 5, 3, dtype=torch.float64))
+    for more in ({}, {"reset": reset}, {"state": begun}):
+        found = []
+        for one in (plain, layer):
+            y, state = one(x, **more)
+            weights = torch.arange(y.numel(), dtype=torch.float64).cos().view_as(y)
+            found.append([y, *tree_leaves(state), *torch.autograd.grad((y * weights).sum(), [x, *one.parameters()])])
+        torch.testing.assert_close(*found)
+        (report,) = layer.solve_report()
+        assert (report.schedule, report.rounds, report.prefix) == ("newton", 1, None)
+    y, _ = layer(x, guess={"g": torch.full_like(x, 1e30)})
+    torch.testing.assert_close(y, plain(x)[0])
+    assert layer.solve_report()[0].rounds == 1
 
 
 # A guess of the states

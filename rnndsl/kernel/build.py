@@ -121,7 +121,7 @@ def _recurrence(plan: Plan, recurrence: Recurrence, component: Component) -> Rec
         channel = Refusal(str(e))
     newton: NewtonStep | Refusal
     try:
-        newton = newton_step(plan, recurrence)
+        newton = newton_step(plan, recurrence, component)
     except Unsupported as e:
         newton = Refusal(str(e))
     chunked: ChunkForm | Refusal

@@ -1,10 +1,12 @@
 """A step for all times at once, and the part of its Jacobian that stays in a channel: what a round of Newton's method computes where channels
 meet inside a step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rnndsl.kernel.linear import Matrix
-from rnndsl.kernel.lowering import lower
+from rnndsl.calculus.analysis import Component
+from rnndsl.kernel.linear import Exact, Matrix, exact_form
+from rnndsl.kernel.loops import reachable
+from rnndsl.kernel.lowering import lowered
 from rnndsl.kernel.own_channel import own_channel
 from rnndsl.kernel.step import Step
 from rnndsl.plan.ir import Plan
@@ -13,10 +15,12 @@ from rnndsl.plan.recurrence import Recurrence
 
 @dataclass(frozen=True)
 class NewtonStep:
-    """`own` is ∂ new / ∂ old of carried values of one channel, an array an entry; None is zero."""
+    """`own` is ∂ new / ∂ old of carried values of one channel, an array an entry; None is zero. `exact`: the coefficients of an exact scan,
+    by which all steps are known at once, where there is one: rounds would follow a maximum slowly from step to step."""
 
     step: Step
     own: Matrix
+    exact: Exact | None = None
 
     @property
     def nearer(self) -> tuple[int, ...]:
@@ -25,7 +29,12 @@ class NewtonStep:
         return tuple(place[array.name, array.part, lag - 1] if lag > 1 else -1 for array, lag in self.step.carries)
 
 
-def newton_step(plan: Plan, recurrence: Recurrence) -> NewtonStep:
+def newton_step(plan: Plan, recurrence: Recurrence, component: Component) -> NewtonStep:
     """A round of a recurrence. Raises Unsupported, with the reason."""
-    step = lower(plan, recurrence)
-    return NewtonStep(step, own_channel(step))
+    lowering, step = lowered(plan, replace(recurrence, exit=None), unroll=False)
+    own = own_channel(step)
+    exact = exact_form(component, lowering, step)
+    if exact is None:
+        return NewtonStep(step, own)
+    parts = reachable(step.builder.nodes, [n for row in (*exact.a, exact.b) for n in row if n is not None])
+    return NewtonStep(step, own, None if any(step.builder.nodes[n].op == "loop" for n in parts) else exact)

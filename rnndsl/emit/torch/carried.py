@@ -71,7 +71,8 @@ def _said(newton: NewtonStep, name: str) -> dict[str, Any]:
     step = newton.step
     arrays = (step.streams, step.statics, tuple(array for array, _ in step.carries))
     streams, statics, carries = (form_of(a) for a in arrays)
-    return {"name": name, "streams": streams, "statics": statics, "carries": carries, "nearer": newton.nearer}
+    said = {"name": name, "streams": streams, "statics": statics, "carries": carries, "nearer": newton.nearer}
+    return said if newton.exact is None else said | {"semiring": newton.exact.family}
 
 
 def _said_of_chunks(form: ChunkForm, name: str, after: str) -> dict[str, Any]:

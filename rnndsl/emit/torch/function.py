@@ -11,6 +11,7 @@ from rnndsl.emit.part import words_of
 from rnndsl.emit.torch.text import ATOM, Text, elementwise, placed, product, total
 from rnndsl.kernel.graph import SCALARS, Node, Shape
 from rnndsl.kernel.limits import Unsupported
+from rnndsl.kernel.linear import Exact
 from rnndsl.kernel.loops import bodies, inside, reachable
 from rnndsl.kernel.newton import NewtonStep
 from rnndsl.kernel.step import Step
@@ -34,14 +35,15 @@ class RoundText:
         self.written: set[int] = set()
 
     def lines(self) -> list[str]:
-        """Two functions: one makes what no round changes of streams and statics, the other is a round."""
-        updates = list(self.step.updates)
+        """Functions: one makes what no round changes of streams and statics, one is a round, and one gives the coefficients of an exact scan."""
+        updates, exact = list(self.step.updates), self.newton.exact
         entries = [e for row in self.newton.own for e in row if e is not None]
         carries = [self._carry(i) for i in range(len(self.step.carries))]
         streams = [self._array("stream", i) for i in range(len(self.step.streams))]
         statics = [self._array("static", i) for i in range(len(self.step.statics))]
-        needed = self._surveyed([*updates, *entries], updates)
-        fixed = self._fixed(needed)
+        coefficients = [n for row in (*exact.a, exact.b) for n in row if n is not None] if exact else []
+        needed = self._surveyed([*updates, *entries, *coefficients], updates)
+        fixed = self._fixed(needed, [*updates, *entries, *coefficients])
         before = self._block(reachable(self.nodes, fixed, rounds=False))
         kept = {n: self._named(n) for n in fixed if not self.texts[n].plain}
         moving = [name for n, (name, _) in kept.items() if self.texts[n].moves]
@@ -50,7 +52,7 @@ class RoundText:
         values = self._block(reachable(self.nodes, updates, rounds=False))
         self.origin = None
         slopes = self._block(reachable(self.nodes, entries, rounds=False))
-        rows = [f"({''.join(f'{self._full(e)}, ' if e is not None else 'None, ' for e in row).rstrip()})" for row in self.newton.own]
+        rows = [_listed(["None" if e is None else self._full(e) for e in row]) for row in self.newton.own]
         body = [
             "# new values of all steps at once",
             *values,
@@ -67,7 +69,19 @@ class RoundText:
             "",
             "",
             *self._defined(f"{self.label}(like, derivatives, sizes, hypers, arrays)", [*carries, *moving, *still], body),
+            *(["", "", *self._exact(exact, [*moving, *still])] if exact else []),
         ]
+
+    def _exact(self, exact: Exact, arrays: Sequence[str]) -> list[str]:
+        """The function that gives the coefficients of an exact scan, each of every step."""
+        shapes = [array.shape for array, _ in self.step.carries]
+
+        def entry(n: int | None, i: int) -> str:
+            return "None" if n is None else self._moving(n, shapes[i])
+
+        rows = [_listed([entry(n, i) for n in row]) for i, row in enumerate(exact.a)]
+        added = _listed([entry(n, i) for i, n in enumerate(exact.b)])
+        return self._defined(f"{self.label}exact(like, sizes, hypers, arrays)", arrays, [f"return {_listed(rows)}, {added}"])
 
     def _surveyed(self, wanted: list[int], first: list[int]) -> set[int]:
         """Looks at what some nodes need, and returns it. first: what the first statements compute."""
@@ -89,15 +103,14 @@ class RoundText:
         lines += [f'{name} = {kind}["{given}"]' for (kind, given), name in self.header.items() if name in words]
         return [f"def {signature}:", *(f"    {line}" for line in [*lines, *body])]
 
-    def _fixed(self, needed: set[int]) -> list[int]:
-        """What no old value reaches and what an old value reaches reads: it is the same in every round."""
+    def _fixed(self, needed: set[int], wanted: Sequence[int]) -> list[int]:
+        """What no old value reaches and what is wanted or what an old value reaches reads: it is the same in every round."""
         moved: set[int] = set(self.inner)
         for n in sorted(needed):
             node = self.nodes[n]
             if node.op in ("old", "loop", "loop_along") or any(a in moved for a in node.args):
                 moved.add(n)
-        read = {a for n in needed & moved for a in (*self.nodes[n].args, *bodies(self.nodes[n]))} | {*self.step.updates}
-        read |= {e for row in self.newton.own for e in row if e is not None}
+        read = {a for n in needed & moved for a in (*self.nodes[n].args, *bodies(self.nodes[n]))} | {*wanted}
         return sorted(n for n in read - moved if self.nodes[n].op not in SCALARS)
 
     def _selected(self, needed: set[int]) -> list[str]:

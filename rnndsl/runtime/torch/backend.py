@@ -105,7 +105,8 @@ class Torch(Backend):
         kernel = key.kernels.kernels[key.name]
         forms, carries = (kernel.streams, kernel.statics, kernel.carries), Carries(kernel.nearer)
         reference = reference_of(key.cls, key.name, forms, carries.lags, key.sizes, key.hypers, key.dtype)
-        rounds = TorchRounds(functions[f"{kernel.name}given"], functions[kernel.name], key.sizes, key.hypers, carries)
+        exact = functions[f"{kernel.name}exact"] if kernel.semiring else None
+        rounds = TorchRounds(functions[f"{kernel.name}given"], functions[kernel.name], key.sizes, key.hypers, carries, exact, kernel.semiring)
         return Solver(key, rounds, forms, carries, reference)
 
 

@@ -8,13 +8,15 @@ from rnndsl.runtime.kernels import KernelText
 @dataclass(frozen=True)
 class Round:
     """What the runtime knows of one recurrence: the name of its function; how many real arrays (two for a complex value) each stream, static and
-    carried value is; and of each carried array the number of the one that it was a step ago, -1 of states of the step before."""
+    carried value is; of each carried array the number of the one that it was a step ago, -1 of states of the step before; and the semiring of its exact
+    scan, where it has one."""
 
     name: str
     streams: tuple[int, ...]
     statics: tuple[int, ...]
     carries: tuple[int, ...]
     nearer: tuple[int, ...]
+    semiring: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from torch import Tensor
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.ops import _at_resets
 from rnndsl.runtime.torch.newton import Carries, recorded
-from rnndsl.runtime.torch.scan import AffineScan, Block
+from rnndsl.runtime.torch.scan import SEMIRINGS, Block, Scan, Semiring
 
 
 @dataclass(frozen=True)
 class TorchRounds:
     """The functions of a recurrence, as its module has them; see `newton.Rounds`. before: of streams and statics, what no round changes, of every step
-    and once; at: of old values and that, new values and D."""
+    and once; at: of old values and that, new values and D; exact: of that, the coefficients of the exact scan over a semiring, where there is one, so
+    that the first round has nothing to correct."""
 
     halves: ClassVar[tuple[torch.dtype, ...]] = ()
     before: Callable[..., tuple[Sequence[Tensor], Sequence[Tensor]]]
@@ -25,15 +26,28 @@ class TorchRounds:
     sizes: dict[str, int]
     hypers: dict[str, float]
     carries: Carries
+    exact: Callable[..., tuple[Block, Sequence[Tensor | None]]] | None = None
+    semiring: str = ""
 
     def given(self, call: Call) -> Call:
         like = call.first[0].unsqueeze(1).expand(call.first[0].shape[0], call.steps, *call.first[0].shape[1:])
         streams, statics = self.before(like, self.sizes, self.hypers, (*call.streams, *call.statics))
-        return call._replace(streams=streams, statics=statics)
+        return call._replace(streams=streams, statics=statics, guess=() if self.exact else call.guess)
 
     def __call__(self, derivatives: bool, old: Sequence[Tensor], given: Call) -> tuple[Sequence[Tensor], Block]:
         """New values of old ones, [B, C, ...] each, and D where it is wanted."""
         return self.at(old[0], derivatives, self.sizes, self.hypers, (*old, *given.streams, *given.statics))
+
+    def scanned(self, part: Call) -> list[Tensor]:
+        """The states of all steps by the exact scan."""
+        assert self.exact is not None
+        semiring, reset = SEMIRINGS[self.semiring], part.reset
+        first = [f.unsqueeze(1).expand(f.shape[0], part.steps, *f.shape[1:]) for f in part.first]
+        block, added = self.exact(first[0], self.sizes, self.hypers, (*part.streams, *part.statics))
+        whole = [f.new_full((), semiring.zero).expand_as(f) if b is None else b for b, f in zip(added, first, strict=True)]
+        if reset is not None:
+            whole = [torch.where(_at_resets(reset, b), _mapped(semiring, row, part.initial, b), b) for row, b in zip(block, whole, strict=True)]
+        return Scan(_masked(block, whole, reset, semiring.zero), part.steps, semiring=semiring)(whole, part.first)[: self.carries.kept]
 
     def chunk(self, part: Call) -> "_Chunk":
         return _Chunk(self, part)
@@ -49,11 +63,13 @@ class _Chunk:
     rounds_of: TorchRounds
     part: Call
     is_guarded: bool = field(default=False, init=False)
-    scan: AffineScan | None = field(default=None, init=False)
+    scan: Scan | None = field(default=None, init=False)
     block: Block | None = field(default=None, init=False)  # of the round, where it has made one
 
     def start(self) -> list[Tensor]:
         part = self.part
+        if self.rounds_of.exact is not None:
+            return self.rounds_of.scanned(part)
         first = [f.unsqueeze(1).expand(f.shape[0], part.steps, *f.shape[1:]) for f in part.first]
         new, _ = self.rounds_of(False, first, part)
         return list(new[: self.rounds_of.carries.kept])
@@ -71,7 +87,7 @@ class _Chunk:
         lagged = [f.new_zeros(()).expand(f.shape[0], part.steps, *f.shape[1:]) for f in part.first[kept:]]
         gaps = [n - s for n, s in zip(new, states, strict=True)] + lagged
         if self.block is not None:
-            self.scan = AffineScan(_masked(self.block, gaps, part.reset), part.steps)
+            self.scan = Scan(_masked(self.block, gaps, part.reset), part.steps)
         assert self.scan is not None
         moved = self.scan(gaps)[:kept]
         if is_finite:
@@ -89,7 +105,7 @@ class _Back:
         _, block = rounds_of(True, old, rounds_of.given(part))
         self.block = _masked(block, old, part.reset)
         self.reset, self.steps = part.reset, part.steps
-        self.scan: AffineScan | None = None
+        self.scan: Scan | None = None
         with recorded():
             self.inputs = [[t.detach().requires_grad_() for t in group] for group in (part.streams, part.statics, old)]
             streams, statics, own = self.inputs
@@ -113,7 +129,7 @@ class _Back:
         return wanted, _by_step([(w - a).abs_().div_(_at_resets(sizes, a)) for w, a in zip(wanted, adjoint, strict=True)])
 
     def corrected(self, adjoint: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
-        self.scan = self.scan or AffineScan(_transposed(self.block), self.steps, reverse=True)
+        self.scan = self.scan or Scan(_transposed(self.block), self.steps, reverse=True)
         moved = self.scan([w - a for w, a in zip(wanted, adjoint, strict=True)])
         return [a + m for a, m in zip(adjoint, moved, strict=True)]
 
@@ -123,16 +139,24 @@ class _Back:
         return found[:streams], found[streams : streams + statics], found[streams + statics :]
 
 
-def _masked(block: Block, added: Sequence[Tensor], reset: Tensor | None) -> list[list[Tensor | None]]:
-    """D of all steps, [B, C, ...] each, 0 where a step sees no earlier one."""
+def _masked(block: Block, added: Sequence[Tensor], reset: Tensor | None, zero: float = 0.0) -> list[list[Tensor | None]]:
+    """D of all steps, [B, C, ...] each, zero where a step sees no earlier one."""
 
     def entry(e: Tensor | None, row: Tensor) -> Tensor | None:
         if e is None:
             return None
         whole = e.expand_as(row)
-        return whole if reset is None else torch.where(_at_resets(reset, whole), 0.0, whole)
+        return whole if reset is None else torch.where(_at_resets(reset, whole), zero, whole)
 
     return [[entry(e, added[i]) for e in row] for i, row in enumerate(block)]
+
+
+def _mapped(semiring: Semiring, row: Sequence[Tensor | None], old: Sequence[Tensor], added: Tensor) -> Tensor:
+    """What a row of a map makes of old values."""
+    for entry, value in zip(row, old, strict=True):
+        if entry is not None:
+            added = semiring.added(added, entry, value)
+    return added
 
 
 def _by_step(values: Sequence[Tensor]) -> Tensor:
