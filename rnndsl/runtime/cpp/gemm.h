@@ -18,12 +18,14 @@ namespace gemm {
 constexpr long ceil_div(long a, long b) { return (a + b - 1) / b; }
 
 template <class T, long LANES> INLINE Vec<T> load(const T* from) {
+  if constexpr (LANES == WIDTH<T>) return whole(from);
   Vec<T> vector{};
   std::memcpy(&vector, from, LANES * sizeof(T));
   return vector;
 }
 
 template <class T, long LANES> INLINE void store(T* to, Vec<T> vector) {
+  if constexpr (LANES == WIDTH<T>) return put(to, vector);
   std::memcpy(to, &vector, LANES * sizeof(T));
 }
 

@@ -567,7 +567,7 @@ template <class T, int U, int N = U * WIDTH<T>> struct Lanes {
   static INLINE Lanes load(const T* p) {
     Lanes result;
     repeat<U>([&](auto u) INLINED {
-      if constexpr (count(u) == W) std::memcpy(&result.v[u], p + u * W, BYTES);
+      if constexpr (count(u) == W) result.v[u] = whole(p + u * W);
       else result.v[u] = gather<T, count(u)>(p + u * W, 1, Indices());
     });
     return result;
@@ -588,7 +588,7 @@ template <class T, int U, int N = U * WIDTH<T>> struct Lanes {
   }
   INLINE void store(T* p) const {
     repeat<U>([&](auto u) INLINED {
-      if constexpr (count(u) == W) std::memcpy(p + u * W, &v[u], BYTES);
+      if constexpr (count(u) == W) put(p + u * W, v[u]);
       else repeat<count(u)>([&](auto i) INLINED { p[u * W + i] = v[u][int(i)]; });
     });
   }

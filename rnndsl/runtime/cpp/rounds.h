@@ -9,9 +9,9 @@ constexpr long STEPS = 64;     // of a unit of anything else
 
 // Some entries as a vector, zeros behind them.
 template <class T> INLINE Vec<T> first_of(const T* from, long count) {
+  if (count >= WIDTH<T>) return whole(from);
   Vec<T> vector{};
-  if (count >= WIDTH<T>) std::memcpy(&vector, from, BYTES);
-  else std::memcpy(&vector, from, count * sizeof(T));
+  std::memcpy(&vector, from, count * sizeof(T));
   return vector;
 }
 

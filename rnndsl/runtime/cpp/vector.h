@@ -26,4 +26,13 @@ template <> struct VectorOf<uint32_t> { typedef uint32_t type __attribute__((vec
 template <> struct VectorOf<uint64_t> { typedef uint64_t type __attribute__((vector_size(BYTES))); };
 template <class T> using Vec = typename VectorOf<T>::type;
 
+// The same anywhere in memory. Where a vector is written by memcpy, the compiler reads all pointers and sizes that lie in memory anew behind it, since the
+// bytes may be theirs.
+template <class T> struct LooseOf;
+template <> struct LooseOf<float> { typedef float type __attribute__((vector_size(BYTES), aligned(sizeof(float)))); };
+template <> struct LooseOf<double> { typedef double type __attribute__((vector_size(BYTES), aligned(sizeof(double)))); };
+
+template <class T> INLINE Vec<T> whole(const T* from) { return *reinterpret_cast<const typename LooseOf<T>::type*>(from); }
+template <class T> INLINE void put(T* to, Vec<T> vector) { *reinterpret_cast<typename LooseOf<T>::type*>(to) = vector; }
+
 }  // namespace rnndsl
