@@ -297,6 +297,18 @@ FEATURES: dict[str, str] = {
   s[t] = tanh(v) + 0.5 * s[t-1] * x
   output s
 """,
+    "repeat whose matrices all heads and columns share": """
+  input x: [D]
+  state S: [N; K, H]
+  param W: [L, N; K, D]
+  param U: [L; H, D]
+  M = 0.5 * S[t-1]
+  repeat k in 1..L:
+    M = tanh(M + outer(W[k] @ x, U[k] @ x))
+  end
+  S[t] = M
+  output y = merge((W[1] @ x) @ S[t])
+""",
     "repeat from a scalar": """
   input x: [H]
   state h: [H]

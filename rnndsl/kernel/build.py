@@ -137,8 +137,8 @@ def _sweep(plan: Plan, recurrence: Recurrence) -> Sweep:
 
 
 def _swept(plan: Plan, step: Step) -> Sweep:
-    forwards = forward(step)
-    return Sweep(step, _split(plan, step, forwards), forwards, backward(step))
+    forwards, backwards = forward(step), backward(step)
+    return Sweep(step, _split(plan, step, forwards, backwards), forwards, backwards)
 
 
 def _followed(plan: Plan, recurrence: Recurrence, alone: Sweep | Refusal) -> Sweep | None:
@@ -151,11 +151,11 @@ def _followed(plan: Plan, recurrence: Recurrence, alone: Sweep | Refusal) -> Swe
     return sweep if sweep.split.heads == alone.split.heads else None
 
 
-def _split(plan: Plan, step: Step, forwards: Program) -> Split:
+def _split(plan: Plan, step: Step, forwards: Program, backwards: Program | None = None) -> Split:
     """How units of work divide the states of a step."""
     used = reachable(forwards.nodes, [s.node for s in forwards.sinks])
     shapes = [(len(array.shape), len(plan.variable(array.name).type.heads)) for array, _ in step.carries]
-    return separate(forwards, used, shapes, state_numbers(step))
+    return separate(forwards, used, shapes, state_numbers(step), backwards)
 
 
 def _one_step(plan: Plan) -> OneStep | None:

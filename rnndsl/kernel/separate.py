@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from rnndsl.kernel.graph import ROUNDS
+from rnndsl.kernel.loops import reachable
 from rnndsl.kernel.program import Program, Sink
 from rnndsl.kernel.step import Step
 
@@ -143,19 +144,17 @@ def classes_of(program: Program, used: set[int], carries: list[int]) -> tuple[Cl
     return axes.classes, axes.whole
 
 
-def separate(program: Program, used: set[int], shapes: list[tuple[int, int]], carries: list[int]) -> Split:
-    """How units divide the states. shapes: for each carry, its rank and how many of its axes are head axes."""
+def separate(program: Program, used: set[int], shapes: list[tuple[int, int]], carries: list[int], backwards: Program | None = None) -> Split:
+    """How units divide the states. shapes: for each carry, its rank and how many of its axes are head axes; backwards: the program backwards, where there
+    is one. In it sums over units are added up; but a gradient may have an axis in two places, as that of k in outer(k, k), by rows and by columns."""
     classes, whole = classes_of(program, used, carries)
-    roots = {classes.find(a) for a in whole}
-    for n in used:  # a class that a value has twice cannot be divided
-        node = program.nodes[n]
-        seen: set[Hashable] = set()
-        for k in range(len(node.domain)):
-            root = classes.find((n, k))
-            if root in seen:
-                roots.add(root)
-            seen.add(root)
+    roots = {classes.find(a) for a in whole} | _twice(classes, program, used)
     states = sorted(set(carries))
+    if backwards is not None:
+        there = reachable(backwards.nodes, [s.node for s in backwards.sinks])
+        back, _ = classes_of(backwards, there, carries)
+        twice = _twice(back, backwards, there)
+        roots |= {classes.find(a) for i in states for k in range(shapes[i][0]) if back.find(a := ("state", i, k)) in twice}
 
     def separable(positions: dict[int, int]) -> bool:
         """Whether the axes at these places, one of each state, are of one separable class that no state has twice."""
@@ -170,6 +169,15 @@ def separate(program: Program, used: set[int], shapes: list[tuple[int, int]], ca
     heads = min((shapes[s][1] for s in states), default=0)
     apart = tuple(k for k in range(heads) if not (block and k in last.values()) and separable(dict.fromkeys(states, k)))
     return Split(apart, block)
+
+
+def _twice(classes: Classes, program: Program, used: set[int]) -> set[Hashable]:
+    """The classes that a value has twice, which cannot be divided."""
+    found: set[Hashable] = set()
+    for n in used:
+        roots = [classes.find((n, k)) for k in range(len(program.nodes[n].domain))]
+        found.update(r for i, r in enumerate(roots) if r in roots[:i])
+    return found
 
 
 def state_numbers(step: Step) -> list[int]:

@@ -33,11 +33,14 @@ class Loops:
                 self.counts[a] = self.counts.get(a, 0) + 1
         for s in group.sinks:
             self.counts[s.node] = self.counts.get(s.node, 0) + 1
-        # sums over other axes than the lanes' stay in registers where those axes are looped over inside
-        summed = [self._summed_axes(n) for n in group.sums]
-        self.lanes_outside = bool(summed) and len(self.axes) > 1 and not any(self.lane_axis in s for s in summed) and not any(
-            len([k for k in self.axes if k != self.lane_axis and k not in s]) for s in summed
-        )
+        inner = {k for k in self.axes if k != self.lane_axis}
+        self.inner = sorted(inner)
+        summed = {n: self._summed_axes(n) & set(self.axes) for n in group.sums}
+        # sums along all axes but the lanes' stay in registers, those along the lanes alone are made of many rows at once: both want the lanes outside
+        self.in_registers = [n for n, axes in summed.items() if inner and axes == inner]
+        self.by_rows = [n for n, axes in summed.items() if inner and axes == {self.lane_axis} and self._result_map(n)[-1] == self.inner[-1] and f.nodes[n].op == "sum"]
+        self.lanes_outside = bool(self.in_registers or self.by_rows)
+        self.hoisted = 0  # the line before which what only lanes move along is loaded
 
     def _order(self, n: int) -> Map:
         """For a reduction: along which axis of its own domain each axis of the group runs."""
@@ -55,7 +58,7 @@ class Loops:
             if pointer is not None:
                 f.put(pointer, depth + 1)
         for n in self.group.sums:
-            if not self.lanes_outside:
+            if n not in self.in_registers:
                 start = "T(0)" if f.nodes[n].op == "sum" else "-std::numeric_limits<T>::infinity()"
                 f.put(f"fill({f.row_pointer(n)}, {f.volume(f.shape_domain(n))}, {start});", depth + 1)
         self._nest(depth + 1)
@@ -75,36 +78,44 @@ class Loops:
 
     def _nest(self, depth: int) -> None:
         f = self.f
-        others = [k for k in self.axes if k != self.lane_axis]
         lane = f"i{self.lane_axis}" if self.lane_axis is not None else "i"
         extent = f.extent(*self.group.domain[self.lane_axis]) if self.lane_axis is not None else "1"
-        over = f"over<T, {extent}>([&](auto tag, long {lane}) INLINED {{"
+        over = [f"over<T, {extent}>([&](auto tag, long {lane}) INLINED {{", "  using L = typename decltype(tag)::type;"]
+        loops = [f"for (long i{k} = 0; i{k} < {f.extent(*self.group.domain[k])}; ++i{k}) {{" for k in self.inner]
         body = depth
         if self.lanes_outside:
-            f.put(over, depth)
-            f.put("using L = typename decltype(tag)::type;", depth + 1)
-            for n in self.group.sums:
+            for line in over:
+                f.put(line, body)
+            for n in self.in_registers:
                 start = "T(0)" if f.nodes[n].op == "sum" else "-std::numeric_limits<T>::infinity()"
-                f.put(f"L {f.lane_sum(n)} = L::fill({start});", depth + 1)
+                f.put(f"L {f.lane_sum(n)} = L::fill({start});", body + 1)
             body += 1
-        for k in others:
-            f.put(f"for (long i{k} = 0; i{k} < {f.extent(*self.group.domain[k])}; ++i{k}) {{", body)
+            self.hoisted, self.depth = len(f.lines), body
+        for k, loop in enumerate(loops):
+            if k == len(loops) - 1:
+                for n in self.by_rows:
+                    f.put(f"Rows<T, {f.extent(*self.group.domain[self.inner[-1]])}> {f.lane_sum(n)};", body)
+            f.put(loop, body)
             body += 1
         if not self.lanes_outside:
-            f.put(over, body)
-            f.put("using L = typename decltype(tag)::type;", body + 1)
+            for line in over:
+                f.put(line, body)
             body += 1
         self._statements(body)
         if not self.lanes_outside:
             body -= 1
             f.put("});", body)
-        for _ in others:
+        for k in range(len(loops)):
             body -= 1
             f.put("}", body)
+            if k == 0:
+                for n in self.by_rows:
+                    pointer, _ = self._address(n, self._result_map(n), own=True, first=self.inner[-1])
+                    f.put(f"{f.lane_sum(n)}.add_to({pointer});", body)
         if self.lanes_outside:
-            for n in self.group.sums:
+            for n in self.in_registers:
                 pointer, stride = self._address(n, self._result_map(n), own=True)
-                f.put(f"{f.lane_sum(n)}.store({pointer}{'' if stride == '1' else ', ' + stride});", depth + 1)
+                f.put(f"{f.lane_sum(n)}.store({pointer}{'' if stride == '1' else ', ' + stride});", body)
             f.put("});", depth)
 
     def _result_map(self, n: int) -> Map:
@@ -161,19 +172,23 @@ class Loops:
             ahead = f.ahead_of(base)
             near = f"L::load({pointer})" if ahead is None else f"L::load_ahead({pointer}, {ahead})"
             load = {"0": f"L::fill(*({pointer}))", "1": near}.get(stride, f"L::load({pointer}, {stride})")
-            f.put(f"const L {name} = {load};", depth)
+            if self.lanes_outside and not {*m} & {*self.inner}:
+                f.lines.insert(self.hoisted, f"{'  ' * self.depth}const L {name} = {load};")
+                self.hoisted += 1
+            else:
+                f.put(f"const L {name} = {load};", depth)
             self.loads[(a, m)] = Cpp(name)
         return self.loads[(a, m)]
 
-    def _address(self, n: int, m: Map, own: bool = False) -> tuple[str, str]:
-        """Pointer and stride along the lanes of a value whose axes run along axes `m` of the group."""
+    def _address(self, n: int, m: Map, own: bool = False, first: int | None = None) -> tuple[str, str]:
+        """Pointer and stride along the lanes of a value whose axes run along axes `m` of the group. first: an axis at whose first entry it is."""
         f = self.f
         view = f.view(n)
         in_unit = f.in_unit(view.base)
         offset, stride = view.offset, "0"
         for j, k in enumerate(m):
             marker = self.group.domain[k][1]
-            offset = plus(offset, times(f.place(marker, f"i{k}", in_unit), view.strides[j]))
+            offset = plus(offset, times(f.place(marker, "0" if k == first else f"i{k}", in_unit), view.strides[j]))
             if k == self.lane_axis:
                 stride = view.strides[j]
         pointer = f.row_pointer(n) if own else f.pointer(view.base)
@@ -186,9 +201,12 @@ class Loops:
         """Adds a value to a sum, or takes it into a largest."""
         f = self.f
         largest = f.nodes[reduction].op == "largest"
-        if self.lanes_outside:
+        if reduction in self.in_registers:
             name = f.lane_sum(reduction)
             f.put(f"{name} = max({name}, {value});" if largest else f"{name} = {name} + {value};", depth)
+            return
+        if reduction in self.by_rows:
+            f.put(f"{f.lane_sum(reduction)}.add(i{self.inner[-1]}, {value});", depth)
             return
         pointer, stride = self._address(reduction, self._result_map(reduction), own=True)
         if self.lane_axis is None or self.lane_axis in self._summed_axes(reduction):

@@ -4,9 +4,12 @@ from collections.abc import Hashable
 
 from rnndsl.emit.cpp import text as cpp_text
 from rnndsl.emit.cpp.entries import in_array, in_unit, write_copy
+from rnndsl.emit.cpp.outers import outer_rounds, outer_size
 from rnndsl.emit.cpp.scope import Domain, Scope
 from rnndsl.emit.cpp.text import plus, product, times
 from rnndsl.kernel.program import Sink
+
+Target = tuple[str, int]  # a kind of what a program gives, and its number
 
 
 def accumulated(f: Scope) -> list[Sink]:
@@ -120,10 +123,10 @@ def take_parts(f: Scope) -> None:
         take(f, f.names(('parts', k), f"{_static(f, sink)}_parts"), times(partial_count(f, domain), f.full_volume(tuple(d for d, _ in domain))))
     for i, (array, lag) in enumerate(f.step.carries):
         take(f, f.names(('initial_parts', i), f"d_{array.label}_{lag}_initial_parts"), times('units.parts', f.full_volume(array.shape)))
-    for i, count in shared_streams(f).items():
-        full = f.full_volume(f.step.streams[i].shape)
-        size, name = times(count, times("call.batch * call.steps", full)), f.names(("stream_parts", i), f"d_{f.step.streams[i].label}_parts")
-        f.put(f"T* {name} = {count} == 1 ? {f.names(('stream_gradient', i))}.at<T>(0, 0) : all.zeros<T>({size});", 1)  # one part is the whole
+    for (kind, i), count in shared(f).items():
+        size, whole = times(count, times("call.batch * call.steps", entries(f, (kind, i)))), f.names((kind, i))
+        name = f.names(("parts", kind, i), f"{whole.rstrip('_')}_parts")
+        f.put(f"T* {name} = {count} == 1 ? {whole}.at<T>(0, 0) : all.zeros<T>({size});", 1)  # one part is the whole
 
 
 def take(f: Scope, name: str, size: str) -> None:
@@ -131,23 +134,31 @@ def take(f: Scope, name: str, size: str) -> None:
     f.put(f"T* {name} = all.zeros<T>({size});", 1)
 
 
-def shared_streams(f: Scope) -> dict[int, str]:
-    """Streams to whose gradient several units add: how many."""
-    return {i: product(counts.values()) for i, counts in _shared(f).items() if counts}
+def entries(f: Scope, target: Target) -> str:
+    """How many entries of the gradient of a stream, or of an outer product's factor, a step has."""
+    kind, i = target
+    if kind == "stream_gradient":
+        return f.full_volume(f.step.streams[i].shape)
+    return times(cpp_text.bracketed(outer_rounds(f, i)[1]), outer_size(f, i, left=True))
 
 
-def _shared(f: Scope) -> dict[int, dict[Hashable, str]]:
-    """For each stream, the coordinates that some part of its gradient has no axis for, and their counts."""
-    found: dict[int, dict[Hashable, str]] = {}
+def shared(f: Scope) -> dict[Target, str]:
+    """The gradients of streams, and left factors of outer products, which are gradients too, to which several units add: how many."""
+    return {target: product(counts.values()) for target, counts in _shared(f).items() if counts}
+
+
+def _shared(f: Scope) -> dict[Target, dict[Hashable, str]]:
+    """For each of them the coordinates that some part of it has no axis for, and their counts."""
+    found: dict[Target, dict[Hashable, str]] = {}
     for s in f.program.sinks:
-        if s.target.kind == "stream_gradient":
-            found.setdefault(s.target.index, {}).update(missing(f, f.shape_domain(s.node)))
+        if s.target.kind in ("stream_gradient", "outer_left"):
+            found.setdefault((s.target.kind, s.target.index), {}).update(missing(f, f.shape_domain(s.node)))
     return found
 
 
-def shared_index(f: Scope, i: int, domain: Domain) -> str:
-    """The number of a unit among those that add to the gradient of a stream."""
-    markers = _shared(f)[i]
+def shared_index(f: Scope, target: Target, domain: Domain) -> str:
+    """The number of a unit among those that add to it."""
+    markers = _shared(f)[target]
     mine = {m for m, _ in missing(f, domain)}
     index = "0"
     for marker, count in markers.items():
@@ -166,6 +177,6 @@ def add_parts(f: Scope) -> None:
     for i, (array, _) in enumerate(f.step.carries):
         parts = f.names(("initial_parts", i))
         f.put(f"reduce({parts}, units.parts, {f.full_volume(array.shape)}, {f.names(('initial_gradient', i))});", 1)
-    for i, count in shared_streams(f).items():
-        size = times("call.batch * call.steps", f.full_volume(f.step.streams[i].shape))
-        f.put(f"if ({count} > 1) add_up({f.names(('stream_parts', i))}, {count}, {size}, {f.names(('stream_gradient', i))}.at<T>(0, 0));", 1)
+    for target, count in shared(f).items():
+        size = times("call.batch * call.steps", entries(f, target))
+        f.put(f"if ({count} > 1) add_up({f.names(('parts', *target))}, {count}, {size}, {f.names(target)}.at<T>(0, 0));", 1)

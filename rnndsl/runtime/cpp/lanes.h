@@ -548,6 +548,17 @@ template <class T, int n = WIDTH<T>, class F> INLINE T fold(Vec<T> v, F f) {
   else return fold<T, n / 2>(f(v, exchanged<n / 2>(v, std::make_integer_sequence<int, WIDTH<T>>())), f);
 }
 
+// Two vectors made one: where the places of entries have the bit BY, sums of two entries of b, elsewhere of a
+template <int BY, class V, int... LANE> INLINE V paired(V a, V b, std::integer_sequence<int, LANE...>) {
+  return V{(LANE & BY ? b[LANE] : a[LANE])...} + V{(LANE & BY ? b[LANE ^ BY] : a[LANE ^ BY])...};
+}
+
+// The sums of the entries of COUNT vectors that lie one behind the other, each in the places that end as its number does
+template <class T, int COUNT> INLINE Vec<T> sums_of(const T* p) {
+  if constexpr (COUNT == 1) return whole(p);
+  else return paired<COUNT / 2>(sums_of<T, COUNT / 2>(p), sums_of<T, COUNT / 2>(p + COUNT / 2 * WIDTH<T>), std::make_integer_sequence<int, WIDTH<T>>());
+}
+
 // U native vectors of T, of whose entries the first N count
 template <class T, int U, int N = U * WIDTH<T>> struct Lanes {
   static constexpr int W = WIDTH<T>;
@@ -602,11 +613,34 @@ template <class T, int U, int N = U * WIDTH<T>> struct Lanes {
   INLINE T largest() const {
     return fold_entries(-math::Constants<T>::INFINITE, [](auto a, auto b) INLINED { return math::max(a, b); });
   }
-  template <class F> INLINE T fold_entries(T neutral, F f) const {
+  template <class F> INLINE T fold_entries(T neutral, F f) const { return fold<T>(one(neutral, f), f); }
+
+  // All vectors made one by f
+  template <class F> INLINE Vec<T> one(T neutral, F f) const {
     constexpr int LAST = (N - 1) / W;
     Vec<T> total = only<T, count(LAST)>(v[LAST], neutral, Indices());
     repeat<LAST>([&](auto u) INLINED { total = f(total, v[u]); });
-    return fold<T>(total, f);
+    return total;
+  }
+};
+
+// The sums of N lanes: of each a vector is kept, and those of as many as a vector has entries become one together, by fewer instructions than one by one.
+template <class T, long N> struct Rows {
+  static constexpr long W = WIDTH<T>, WHOLE = N / W * W, LEFT = N - WHOLE;
+  alignas(BYTES) T vectors[(N + W - 1) / W * W * W];
+
+  INLINE Rows() {
+    for (long i = N * W; i < long(sizeof(vectors) / sizeof(T)); i += W) put(vectors + i, Vec<T>{});
+  }
+  template <int U, int M> INLINE void add(long i, const Lanes<T, U, M>& lanes) {
+    put(vectors + i * W, lanes.one(0, [](auto a, auto b) INLINED { return a + b; }));
+  }
+  INLINE void add_to(T* sums) const {
+    for (long i = 0; i < WHOLE; i += W) put(sums + i, whole(sums + i) + sums_of<T, W>(vectors + i * W));
+    if constexpr (LEFT > 0) {
+      const Vec<T> found = sums_of<T, W>(vectors + WHOLE * W);
+      for (long i = 0; i < LEFT; ++i) sums[WHOLE + i] += found[i];
+    }
   }
 };
 

@@ -53,8 +53,8 @@ EXPORT void S_forward(const Call& call) {
           over<T, EXTENT>([&](auto tag, long i2) INLINED {
             using L = typename decltype(tag)::type;
             L v_sum_ = L::fill(T(0));
+            const L Sd_in_2_ = L::fill(*(Sd_in_r_ + n0));
             for (long i1 = 0; i1 < K_; ++i1) {
-              const L Sd_in_2_ = L::fill(*(Sd_in_r_ + n0));
               const L S_1_2_ = L::load(S_1_r_ + i1 * EXTENT + i2);
               // gated_delta_net.rnn:15  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
               const L Sd_ = Sd_in_2_ * S_1_2_;
@@ -92,10 +92,10 @@ EXPORT void S_forward(const Call& call) {
           over<T, EXTENT>([&](auto tag, long i2) INLINED {
             using L = typename decltype(tag)::type;
             L y_read_sum_ = L::fill(T(0));
+            const L v_2_2_ = L::load(v_2_kept_r_ + i2);
+            const L S_in_2_ = L::fill(*(S_in_r_ + n0));
             for (long i1 = 0; i1 < K_; ++i1) {
               const L k_3_ = L::fill(*(k_r_ + n0 * K_ + i1));
-              const L v_2_2_ = L::load(v_2_kept_r_ + i2);
-              const L S_in_2_ = L::fill(*(S_in_r_ + n0));
               const L Sd_2_ = L::load(Sd_kept_r_ + i1 * EXTENT + i2);
               // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
               const L S_2_ = Sd_2_ + S_in_2_ * (k_3_ * v_2_2_);
@@ -214,8 +214,8 @@ EXPORT void S_backward(const Call& call) {
             over<T, EXTENT>([&](auto tag, long i2) INLINED {
               using L = typename decltype(tag)::type;
               L v_sum_ = L::fill(T(0));
+              const L Sd_in_2_ = L::fill(*(Sd_in_r_ + n0));
               for (long i1 = 0; i1 < K_; ++i1) {
-                const L Sd_in_2_ = L::fill(*(Sd_in_r_ + n0));
                 const L S_1_2_ = L::load(S_1_r_ + i1 * EXTENT + i2);
                 // gated_delta_net.rnn:15  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
                 const L Sd_ = Sd_in_2_ * S_1_2_;
@@ -283,8 +283,10 @@ EXPORT void S_backward(const Call& call) {
               using L = typename decltype(tag)::type;
               L v_sum_ = L::fill(T(0));
               L v_8_sum_ = L::fill(T(0));
+              const L Sd_in_2_ = L::fill(*(Sd_in_r_ + n0));
+              const L d_y_read_2_ = L::load_ahead(d_y_read_r_ + n0 * V_ + start + i2, d_y_read_.time * AHEAD);
+              const L S_in_3_ = L::fill(*(S_in_r_ + n0));
               for (long i1 = 0; i1 < K_; ++i1) {
-                const L Sd_in_2_ = L::fill(*(Sd_in_r_ + n0));
                 const L S_1_2_ = L::load(S_1_r_ + i1 * EXTENT + i2);
                 // gated_delta_net.rnn:15  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
                 const L Sd_ = Sd_in_2_ * S_1_2_;
@@ -293,14 +295,12 @@ EXPORT void S_backward(const Call& call) {
                 // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
                 const L v_12_ = k_2_ * Sd_;
                 v_sum_ = v_sum_ + v_12_;
-                const L d_y_read_2_ = L::load_ahead(d_y_read_r_ + n0 * V_ + start + i2, d_y_read_.time * AHEAD);
                 const L y_read_0_2_ = L::fill(*(y_read_0_r_ + n0 * K_ + i1));
                 const L d_S_1_next_2_ = L::load(d_S_1_next_r_ + i1 * EXTENT + i2);
                 const L d_S_2_ = L::load_ahead(d_S_r_ + n0 * (V_ * K_) + i1 * V_ + start + i2, d_S_.time * AHEAD);
                 // gated_delta_net.rnn:17  output y = merge((W_q @ x) @ S[t])
                 const L v_4_ = d_S_1_next_2_ + d_S_2_ + d_y_read_2_ * y_read_0_2_;
                 v_4_.store(v_4_kept_r_ + i1 * EXTENT + i2);
-                const L S_in_3_ = L::fill(*(S_in_r_ + n0));
                 // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
                 const L v_6_ = v_4_ * S_in_3_;
                 v_6_.store(v_6_kept_r_ + i1 * EXTENT + i2);
@@ -354,40 +354,46 @@ EXPORT void S_backward(const Call& call) {
             fill(v_7_kept_r_, K_, T(0));
             fill(v_10_kept_r_, K_, T(0));
             fill(v_11_kept_r_, 1, T(0));
-            for (long i1 = 0; i1 < K_; ++i1) {
-              over<T, EXTENT>([&](auto tag, long i2) INLINED {
-                using L = typename decltype(tag)::type;
+            over<T, EXTENT>([&](auto tag, long i2) INLINED {
+              using L = typename decltype(tag)::type;
+              const L v_2_2_ = L::load(v_2_kept_r_ + i2);
+              const L S_in_2_ = L::fill(*(S_in_r_ + n0));
+              const L d_y_read_3_ = L::load_ahead(d_y_read_r_ + n0 * V_ + start + i2, d_y_read_.time * AHEAD);
+              const L v_9_2_ = L::load(v_9_kept_r_ + i2);
+              const L Sd_in_3_ = L::fill(*(Sd_in_r_ + n0));
+              Rows<T, K_> v_3_sum_;
+              Rows<T, K_> v_7_sum_;
+              Rows<T, K_> v_10_sum_;
+              for (long i1 = 0; i1 < K_; ++i1) {
                 const L k_3_ = L::fill(*(k_r_ + n0 * K_ + i1));
-                const L v_2_2_ = L::load(v_2_kept_r_ + i2);
                 // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
                 const L v_15_ = k_3_ * v_2_2_;
-                const L S_in_2_ = L::fill(*(S_in_r_ + n0));
                 const L Sd_2_ = L::load(Sd_kept_r_ + i1 * EXTENT + i2);
                 const L S_ = Sd_2_ + S_in_2_ * v_15_;
-                const L d_y_read_3_ = L::load_ahead(d_y_read_r_ + n0 * V_ + start + i2, d_y_read_.time * AHEAD);
                 // gated_delta_net.rnn:17  output y = merge((W_q @ x) @ S[t])
                 const L v_16_ = d_y_read_3_ * S_;
-                *(v_3_kept_r_ + i1) += v_16_.sum();
+                v_3_sum_.add(i1, v_16_);
                 const L v_4_2_ = L::load(v_4_kept_r_ + i1 * EXTENT + i2);
                 // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
                 const L v_17_ = v_4_2_ * v_15_;
                 *(v_5_kept_r_) += v_17_.sum();
                 const L v_6_2_ = L::load(v_6_kept_r_ + i1 * EXTENT + i2);
                 const L v_18_ = v_6_2_ * v_2_2_;
-                *(v_7_kept_r_ + i1) += v_18_.sum();
-                const L v_9_2_ = L::load(v_9_kept_r_ + i2);
+                v_7_sum_.add(i1, v_18_);
                 const L v_19_ = v_9_2_ * Sd_2_;
-                *(v_10_kept_r_ + i1) += v_19_.sum();
+                v_10_sum_.add(i1, v_19_);
                 const L v_20_ = v_4_2_ + v_9_2_ * k_3_;
                 const L S_1_3_ = L::load(S_1_r_ + i1 * EXTENT + i2);
                 // gated_delta_net.rnn:15  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
                 const L v_21_ = v_20_ * S_1_3_;
                 *(v_11_kept_r_) += v_21_.sum();
-                const L Sd_in_3_ = L::fill(*(Sd_in_r_ + n0));
                 const L d_S_1_2_ = v_20_ * Sd_in_3_;
                 d_S_1_2_.store(d_S_1_ + r * (K_ * EXTENT) + i1 * EXTENT + i2);
-              });
-            }
+              }
+              v_3_sum_.add_to(v_3_kept_r_);
+              v_7_sum_.add_to(v_7_kept_r_);
+              v_10_sum_.add_to(v_10_kept_r_);
+            });
           }
           {
             constexpr long r = 0;
@@ -498,20 +504,24 @@ EXPORT void step(const Call& call) {
         T* v_6_kept_r_ = v_6_kept_ + r * N_;
         fill(v_4_kept_r_, N_, T(0));
         fill(v_6_kept_r_, N_, T(0));
-        for (long i0 = 0; i0 < N_; ++i0) {
-          over<T, D_>([&](auto tag, long i1) INLINED {
-            using L = typename decltype(tag)::type;
+        over<T, D_>([&](auto tag, long i1) INLINED {
+          using L = typename decltype(tag)::type;
+          const L x_2_ = L::load(x_r_ + i1);
+          Rows<T, N_> v_4_sum_;
+          Rows<T, N_> v_6_sum_;
+          for (long i0 = 0; i0 < N_; ++i0) {
             const L w_a_2_ = L::load(w_a_ + i0 * D_ + i1);
-            const L x_2_ = L::load(x_r_ + i1);
             // gated_delta_net.rnn:15  Sd = exp(-exp(A_log) * softplus(dot(w_a, x))) * S[t-1]
             const L v_11_ = w_a_2_ * x_2_;
-            *(v_4_kept_r_ + i0) += v_11_.sum();
+            v_4_sum_.add(i0, v_11_);
             const L w_b_2_ = L::load(w_b_ + i0 * D_ + i1);
             // gated_delta_net.rnn:16  S[t] = Sd + sigmoid(dot(w_b, x)) * outer(k, W_v @ x - k @ Sd)
             const L v_12_ = w_b_2_ * x_2_;
-            *(v_6_kept_r_ + i0) += v_12_.sum();
-          });
-        }
+            v_6_sum_.add(i0, v_12_);
+          }
+          v_4_sum_.add_to(v_4_kept_r_);
+          v_6_sum_.add_to(v_6_kept_r_);
+        });
       }
       // gated_delta_net.rnn:14  k = normalize(silu(W_k @ x))
       {
@@ -561,17 +571,19 @@ EXPORT void step(const Call& call) {
         T* v_kept_r_ = v_kept_ + r * (N_ * K_);
         T* v_2_kept_r_ = v_2_kept_ + r * N_;
         fill(v_2_kept_r_, N_, T(0));
-        for (long i0 = 0; i0 < N_; ++i0) {
-          over<T, K_>([&](auto tag, long i1) INLINED {
-            using L = typename decltype(tag)::type;
+        over<T, K_>([&](auto tag, long i1) INLINED {
+          using L = typename decltype(tag)::type;
+          Rows<T, N_> v_2_sum_;
+          for (long i0 = 0; i0 < N_; ++i0) {
             const L W_k_x_2_ = L::load(W_k_x_kept_r_ + i0 * K_ + i1);
             // gated_delta_net.rnn:14  k = normalize(silu(W_k @ x))
             const L v_ = W_k_x_2_ * sigmoid(W_k_x_2_);
             v_.store(v_kept_r_ + i0 * K_ + i1);
             const L v_13_ = v_ * v_;
-            *(v_2_kept_r_ + i0) += v_13_.sum();
-          });
-        }
+            v_2_sum_.add(i0, v_13_);
+          }
+          v_2_sum_.add_to(v_2_kept_r_);
+        });
       }
       {
         constexpr long r = 0;
