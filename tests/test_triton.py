@@ -25,7 +25,7 @@ from rnndsl.kernel.choice import predict
 from rnndsl.runtime import recurrence
 from rnndsl.runtime.choice import backend_for
 from rnndsl.runtime.key import Key, made_of
-from rnndsl.runtime.triton import backend, tuned
+from rnndsl.runtime.triton import backend, channel_runnable, tuned
 from rnndsl.runtime.triton.channels import Access, Channels
 from rnndsl.tiles import PARALLEL, SEQUENTIAL, Tiles, candidates, choose
 from rnndsl.tools.dump import dump
@@ -102,7 +102,7 @@ def test_published_cells_agree_with_the_reference(name, schedule):
 @pytest.mark.parametrize("name", ["para_gru", "para_lstm", "lif", "min_gru", "lru"])
 def test_examples_agree_with_the_oracle(name, schedule, monkeypatch):
     """Also halves against the whole, and single steps."""
-    monkeypatch.setattr(backend, "choose", lambda *args, **_: Tiles(PARALLEL if schedule == "newton" else SEQUENTIAL, **SCHEDULES[schedule]))
+    monkeypatch.setattr(channel_runnable, "choose", lambda *args, **_: Tiles(PARALLEL if schedule == "newton" else SEQUENTIAL, **SCHEDULES[schedule]))
     text, cell = example(name)
     if DEVICE == "cpu":
         assert_agrees(Case(text, cell, sizes_of(text, cell), 2, 9, backend="triton"))

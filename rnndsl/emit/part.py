@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from rnndsl.checks.cell import Cell, Hyper, Ref, Type, Variable, walk
 from rnndsl.emit.naming import Names, field_names
@@ -33,7 +34,7 @@ class Part:
     def cell(self) -> Cell:
         return self.plan.cell
 
-    @property
+    @cached_property
     def fields(self) -> dict[str, str]:
         """What each carried value is called in the state tuple."""
         found = [c.field for c in self.plan.carries]

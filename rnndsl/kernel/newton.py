@@ -4,19 +4,23 @@ meet inside a step."""
 from dataclasses import dataclass, replace
 
 from rnndsl.calculus.analysis import Component
+from rnndsl.calculus.budget import TooLarge
+from rnndsl.calculus.family import LOG, MAX_PLUS
 from rnndsl.kernel.linear import Exact, Matrix, exact_form
 from rnndsl.kernel.loops import reachable
-from rnndsl.kernel.lowering import lowered
+from rnndsl.kernel.lowering import Lowering, lowered
 from rnndsl.kernel.own_channel import own_channel
 from rnndsl.kernel.step import Step
 from rnndsl.plan.ir import Plan
 from rnndsl.plan.recurrence import Recurrence
 
+_CARRIES = 8  # that an exact scan has at most: its products are of so many rows and columns
+
 
 @dataclass(frozen=True)
 class NewtonStep:
-    """`own` is ∂ new / ∂ old of carried values of one channel, an array an entry; None is zero. `exact`: the coefficients of an exact scan,
-    by which all steps are known at once, where there is one: rounds would follow a maximum slowly from step to step."""
+    """`own` is ∂ new / ∂ old of carried values of one channel, an array an entry; None is zero. `exact`: the coefficients of an exact scan
+    that knows maxima, or log-sums, of all steps at once: rounds would follow these slowly from step to step. An affine scan is a round itself."""
 
     step: Step
     own: Matrix
@@ -32,9 +36,15 @@ class NewtonStep:
 def newton_step(plan: Plan, recurrence: Recurrence, component: Component) -> NewtonStep:
     """A round of a recurrence. Raises Unsupported, with the reason."""
     lowering, step = lowered(plan, replace(recurrence, exit=None), unroll=False)
-    own = own_channel(step)
-    exact = exact_form(component, lowering, step)
-    if exact is None:
-        return NewtonStep(step, own)
-    parts = reachable(step.builder.nodes, [n for row in (*exact.a, exact.b) for n in row if n is not None])
-    return NewtonStep(step, own, None if any(step.builder.nodes[n].op == "loop" for n in parts) else exact)
+    return NewtonStep(step, own_channel(step), _exact(component, lowering, step))
+
+
+def _exact(component: Component, lowering: Lowering, step: Step) -> Exact | None:
+    if component.oversize or component.family not in (MAX_PLUS, LOG) or len(step.carries) > _CARRIES:
+        return None
+    try:
+        found = exact_form(component, lowering, step)
+    except TooLarge:
+        return None
+    parts = reachable(step.builder.nodes, [n for row in (*found.a, found.b) for n in row if n is not None]) if found else set()
+    return None if any(step.builder.nodes[n].op == "loop" for n in parts) else found

@@ -7,7 +7,7 @@ from rnndsl.emit.cpp.outers import loop_of, outer_size, outer_strides
 from rnndsl.emit.cpp.repeats import next_name, round_number
 from rnndsl.emit.cpp.scope import Scope
 from rnndsl.emit.cpp.segments import new_name
-from rnndsl.emit.cpp.sums import entries, new_carry_name, shared, shared_index
+from rnndsl.emit.cpp.sums import SHARED, entries, new_carry_name, shared, shared_index
 from rnndsl.emit.cpp.text import plus, times
 from rnndsl.kernel.graph import Result
 from rnndsl.kernel.program import Sink
@@ -80,6 +80,6 @@ def ahead_of_sink(f: Scope, s: Sink) -> str | None:
     if kind == "sequence" and f.states is not None:
         return None
     written = ("sequence", "output", "stream_gradient", "outer_left", "outer_right")
-    if f.direction not in ("forward", "backward") or (kind, index) in shared(f) or kind not in written:
+    if f.direction not in ("forward", "backward") or kind not in written or (kind in SHARED and (kind, index) in shared(f)):
         return None
     return f.ahead(f.names((kind, index)))

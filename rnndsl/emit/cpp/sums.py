@@ -10,6 +10,7 @@ from rnndsl.emit.cpp.text import plus, product, times
 from rnndsl.kernel.program import Sink
 
 Target = tuple[str, int]  # a kind of what a program gives, and its number
+SHARED = ("stream_gradient", "outer_left")  # the kinds that several units may add to
 
 
 def accumulated(f: Scope) -> list[Sink]:
@@ -151,7 +152,7 @@ def _shared(f: Scope) -> dict[Target, dict[Hashable, str]]:
     """For each of them the coordinates that some part of it has no axis for, and their counts."""
     found: dict[Target, dict[Hashable, str]] = {}
     for s in f.program.sinks:
-        if s.target.kind in ("stream_gradient", "outer_left"):
+        if s.target.kind in SHARED:
             found.setdefault((s.target.kind, s.target.index), {}).update(missing(f, f.shape_domain(s.node)))
     return found
 

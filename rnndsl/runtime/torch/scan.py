@@ -24,7 +24,6 @@ class Semiring:
 
 NUMBERS = Semiring(0.0, torch.mul, torch.addcmul)
 SEMIRINGS = {  # by family of a recurrence
-    "affine": NUMBERS,
     "max-plus": Semiring(-math.inf, torch.add, lambda a, b, c, out=None: torch.maximum(a, b + c, out=out)),
     "log-semiring": Semiring(-math.inf, torch.add, lambda a, b, c, out=None: torch.logaddexp(a, b + c, out=out)),
 }
