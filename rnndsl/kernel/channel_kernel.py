@@ -47,7 +47,7 @@ class ChannelKernel:
         channel, slots, accesses = self.channel, self.pullback.slots, self.pullback.accesses
         found = {"step": [*channel.updates, *(n for _, n in channel.follows)]}
         if self.exact is not None:
-            found["coefficients"] = [*_entries(self.exact.a), *_some(self.exact.b)]
+            found["coefficients"] = self.exact.coefficients
         if self.newton is not None:
             found["linear"] = [*channel.updates, *_entries(self.newton)]
         if self.back is not None:

@@ -33,6 +33,11 @@ class Exact:
     a: Matrix
     b: tuple[int | None, ...]
 
+    @property
+    def coefficients(self) -> list[int]:
+        """Those that are not the semiring's zero, row by row, then what is added."""
+        return [n for row in (*self.a, self.b) for n in row if n is not None]
+
 
 def jacobian_matrix(jacobian: Jacobian | None, lowering: Lowering, step: Step) -> Matrix:
     """∂ new / ∂ old: a component's Jacobian, or that of its backward pass. Raises Unsupported."""

@@ -46,5 +46,5 @@ def _exact(component: Component, lowering: Lowering, step: Step) -> Exact | None
         found = exact_form(component, lowering, step)
     except TooLarge:
         return None
-    parts = reachable(step.builder.nodes, [n for row in (*found.a, found.b) for n in row if n is not None]) if found else set()
-    return None if any(step.builder.nodes[n].op == "loop" for n in parts) else found
+    nodes = step.builder.nodes
+    return None if found is None or any(nodes[n].op == "loop" for n in reachable(nodes, found.coefficients)) else found

@@ -40,7 +40,7 @@ class Loops:
         self.in_registers = [n for n, axes in summed.items() if inner and axes == inner]
         self.by_rows = [n for n, axes in summed.items() if inner and axes == {self.lane_axis} and self._result_map(n)[-1] == self.inner[-1] and f.nodes[n].op == "sum"]
         self.lanes_outside = bool(self.in_registers or self.by_rows)
-        self.hoisted = 0  # the line before which what only lanes move along is loaded
+        self.hoisted, self.depth = 0, 0  # the line before which what only lanes move along is loaded, and its depth
 
     def _order(self, n: int) -> Map:
         """For a reduction: along which axis of its own domain each axis of the group runs."""

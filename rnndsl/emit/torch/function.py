@@ -41,9 +41,9 @@ class RoundText:
         carries = [self._carry(i) for i in range(len(self.step.carries))]
         streams = [self._array("stream", i) for i in range(len(self.step.streams))]
         statics = [self._array("static", i) for i in range(len(self.step.statics))]
-        coefficients = [n for row in (*exact.a, exact.b) for n in row if n is not None] if exact else []
-        needed = self._surveyed([*updates, *entries, *coefficients], updates)
-        fixed = self._fixed(needed, [*updates, *entries, *coefficients])
+        wanted = [*updates, *entries, *(exact.coefficients if exact else [])]
+        needed = self._surveyed(wanted, updates)
+        fixed = self._fixed(needed, wanted)
         before = self._block(reachable(self.nodes, fixed, rounds=False))
         kept = {n: self._named(n) for n in fixed if not self.texts[n].plain}
         moving = [name for n, (name, _) in kept.items() if self.texts[n].moves]

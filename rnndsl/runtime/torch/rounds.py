@@ -11,7 +11,7 @@ from torch import Tensor
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.ops import _at_resets
 from rnndsl.runtime.torch.newton import Carries, recorded
-from rnndsl.runtime.torch.scan import SEMIRINGS, Block, Scan, Semiring
+from rnndsl.runtime.torch.scan import SEMIRINGS, Block, Scan
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class TorchRounds:
     semiring: str = ""
 
     def given(self, call: Call) -> Call:
-        like = call.first[0].unsqueeze(1).expand(call.first[0].shape[0], call.steps, *call.first[0].shape[1:])
+        like, *_ = _at_all_steps(call)
         streams, statics = self.before(like, self.sizes, self.hypers, (*call.streams, *call.statics))
         return call._replace(streams=streams, statics=statics, guess=() if self.exact else call.guess)
 
@@ -42,11 +42,11 @@ class TorchRounds:
         """The states of all steps by the exact scan."""
         assert self.exact is not None
         semiring, reset = SEMIRINGS[self.semiring], part.reset
-        first = [f.unsqueeze(1).expand(f.shape[0], part.steps, *f.shape[1:]) for f in part.first]
+        first = _at_all_steps(part)
         block, added = self.exact(first[0], self.sizes, self.hypers, (*part.streams, *part.statics))
         whole = [f.new_full((), semiring.zero).expand_as(f) if b is None else b for b, f in zip(added, first, strict=True)]
         if reset is not None:
-            whole = [torch.where(_at_resets(reset, b), _mapped(semiring, row, part.initial, b), b) for row, b in zip(block, whole, strict=True)]
+            whole = [torch.where(_at_resets(reset, b), semiring.mapped(row, part.initial, b), b) for row, b in zip(block, whole, strict=True)]
         return Scan(_masked(block, whole, reset, semiring.zero), part.steps, semiring=semiring)(whole, part.first)[: self.carries.kept]
 
     def chunk(self, part: Call) -> "_Chunk":
@@ -70,7 +70,7 @@ class _Chunk:
         part = self.part
         if self.rounds_of.exact is not None:
             return self.rounds_of.scanned(part)
-        first = [f.unsqueeze(1).expand(f.shape[0], part.steps, *f.shape[1:]) for f in part.first]
+        first = _at_all_steps(part)
         new, _ = self.rounds_of(False, first, part)
         return list(new[: self.rounds_of.carries.kept])
 
@@ -151,12 +151,9 @@ def _masked(block: Block, added: Sequence[Tensor], reset: Tensor | None, zero: f
     return [[entry(e, added[i]) for e in row] for i, row in enumerate(block)]
 
 
-def _mapped(semiring: Semiring, row: Sequence[Tensor | None], old: Sequence[Tensor], added: Tensor) -> Tensor:
-    """What a row of a map makes of old values."""
-    for entry, value in zip(row, old, strict=True):
-        if entry is not None:
-            added = semiring.added(added, entry, value)
-    return added
+def _at_all_steps(call: Call) -> list[Tensor]:
+    """What the first step sees, as if each step saw it, [B, C, ...]."""
+    return [f.unsqueeze(1).expand(f.shape[0], call.steps, *f.shape[1:]) for f in call.first]
 
 
 def _by_step(values: Sequence[Tensor]) -> Tensor:

@@ -21,6 +21,13 @@ class Semiring:
     product: Callable[[Tensor, Tensor], Tensor]
     added: Callable[..., Tensor]
 
+    def mapped(self, row: Sequence[Tensor | None], values: Sequence[Tensor], added: Tensor, into: Tensor | None = None) -> Tensor:
+        """added ⊕ Σ row ⊗ values; into: where it is to be."""
+        pairs = [(entry, value) for entry, value in zip(row, values, strict=True) if entry is not None]
+        for k, (entry, value) in enumerate(pairs):
+            added = self.added(added, entry, value, out=into if k == len(pairs) - 1 else None)
+        return added if pairs or into is None else into.copy_(added)
+
 
 NUMBERS = Semiring(0.0, torch.mul, torch.addcmul)
 SEMIRINGS = {  # by family of a recurrence
@@ -80,11 +87,8 @@ class Scan:
         return [[None if p is None else list(p.unbind(1)) for p in row] for row in product]
 
     def _plus(self, row: Sequence[list[Tensor] | None], values: Sequence[Tensor], added: Tensor, at: int, into: Tensor | None = None) -> Tensor:
-        """added ⊕ Σ row ⊗ values, the row's entries being those of one step; into: where it is to be."""
-        pairs = [(entry[at], value) for entry, value in zip(row, values, strict=True) if entry is not None]
-        for k, (entry, value) in enumerate(pairs):
-            added = self.semiring.added(added, entry, value, out=into if k == len(pairs) - 1 else None)
-        return added if pairs or into is None else into.copy_(added)
+        """What a row of the map of one step, or lane, makes of values."""
+        return self.semiring.mapped([None if entry is None else entry[at] for entry in row], values, added, into)
 
     def _sum(self, pairs: list[tuple[Tensor | None, Tensor | None]]) -> Tensor | None:
         total: Tensor | None = None
