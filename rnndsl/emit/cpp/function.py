@@ -35,6 +35,7 @@ class Function(Scope):
         self.has_rows = bool(self.products) or self.in_blocks or self.direction == "rows"
         self.has_crew = bool(self.products) and self.direction in _AHEAD
         self.depth = 3 if self.block_size is not None else 2  # of the lines of a unit
+        self.shared = sums.shared_of(self)
         self.again: Function | None = None
         if self.states is not None and self.direction == "backward":
             self.again = Function(self.states, self.step, self.split, "again", self.source, self.names, self.hypers, (), self.states, self)

@@ -8,7 +8,6 @@ from rnndsl.emit.cpp.function import Function
 from rnndsl.emit.cpp.outers import outer_rounds
 from rnndsl.emit.cpp.products import saveable
 from rnndsl.emit.cpp.segments import segment, states_of
-from rnndsl.emit.cpp.sums import shared
 from rnndsl.emit.cpp.text import comment
 from rnndsl.emit.labels import labels_of
 from rnndsl.emit.naming import KernelNames
@@ -148,7 +147,7 @@ def _exported(name: str) -> str:
 
 def _without_twice(program: Program, f: Function) -> tuple[Program, dict[int, int]]:
     """A program that writes no left factor of an outer product which is the gradient of a stream: of each of these the number of the stream."""
-    nodes, several = program.nodes, shared(f)
+    nodes = program.nodes
 
     def value(n: int) -> int:
         node = nodes[n]
@@ -171,7 +170,7 @@ def _without_twice(program: Program, f: Function) -> tuple[Program, dict[int, in
     for k, outer in enumerate(program.outers):
         m, node, order = outer_layout(program, k).factor(left=True)
         if outer.loop is None and list(m) == order:
-            same = [i for i, of in gradients.items() if ("stream_gradient", i) not in several and f.step.streams[i].shape == nodes[node].shape and of == pieces(node)]
+            same = [i for i, of in gradients.items() if ("stream_gradient", i) not in f.shared and f.step.streams[i].shape == nodes[node].shape and of == pieces(node)]
             if same:
                 found[k] = same[0]
     sinks = tuple(s for s in program.sinks if s.target.kind != "outer_left" or s.target.index not in found)

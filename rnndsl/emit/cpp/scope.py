@@ -17,6 +17,8 @@ from rnndsl.kernel.separate import Split, classes_of, state_numbers
 from rnndsl.kernel.step import Step
 
 GIVEN = frozenset(("old", "state_gradient", "follow_gradient", "stream", "static", "carry_gradient"))  # leaves that lie in memory before a step
+Target = tuple[str, int]  # a kind of what a program gives, and its number
+Coordinates = tuple[tuple[Hashable, str], ...]  # what divides work: markers, as those of a domain, and how many parts each has
 Domain = tuple  # of (size, marker): the marker says how units divide the axis: ("head", position), "block", or None
 
 
@@ -50,6 +52,7 @@ class Scope:
     has_rows: bool = field(default=False, init=False)  # whether a unit takes several rows of the batch, for a matrix that they share
     in_blocks: bool = field(default=False, init=False)  # whether units divide channels alone and go forwards: a small block leaves room for further rows
     has_crew: bool = field(default=False, init=False)  # whether several threads may work on a unit
+    shared: dict[Target, Coordinates] = field(default_factory=dict, init=False)  # the gradients that several units add to: see sums.py
 
     def __post_init__(self) -> None:
         p = self.program
@@ -306,12 +309,12 @@ class Scope:
         """The name of a unit's place along a divided axis."""
         return f"n{marker[1]}" if isinstance(marker, tuple) else "block"
 
-    def coordinates(self) -> list[tuple[Hashable, str]]:
-        """What divides the work beside rows of the batch: markers, and how many parts each has."""
+    def coordinates(self) -> Coordinates:
+        """What divides the work beside rows of the batch."""
         found: list[tuple[Hashable, str]] = [(("head", k), self.dim(d)) for k, d in zip(self.split.heads, self.head_counts, strict=True)]
         if self.block_size is not None:
             found.append(("block", "BLOCKS"))
-        return found
+        return tuple(found)
 
     # Expressions
 
@@ -350,9 +353,7 @@ class Scope:
         self.put(cpp_text.comment(self.source.cited(line, 100)), depth)
 
 
-
 def state_numbers_exact(step: Step) -> list[int]:
     """For each carry, the number of the carry of the same array with lag 1."""
     first: dict[tuple[str, str], int] = {}
     return [first.setdefault((array.name, array.part), i) for i, (array, _) in enumerate(step.carries)]
-

@@ -7,7 +7,7 @@ from rnndsl.emit.cpp.outers import loop_of, outer_size, outer_strides
 from rnndsl.emit.cpp.repeats import next_name, round_number
 from rnndsl.emit.cpp.scope import Scope
 from rnndsl.emit.cpp.segments import new_name
-from rnndsl.emit.cpp.sums import SHARED, entries, new_carry_name, shared, shared_index
+from rnndsl.emit.cpp.sums import entries, new_carry_name, shared_index
 from rnndsl.emit.cpp.text import plus, times
 from rnndsl.kernel.graph import Result
 from rnndsl.kernel.program import Sink
@@ -53,7 +53,7 @@ def _begins(f: Scope, s: Sink) -> tuple[str, Sequence[str], bool]:
 def _of_step(f: Scope, s: Sink) -> str:
     """Where what a step gives of an array begins: in the array, or in a unit's part of what several add to."""
     target = s.target.kind, s.target.index
-    if target not in shared(f):
+    if target not in f.shared:
         return f"{f.names(target)}.at<T>(b + r, t)"
     number = cpp_text.bracketed(shared_index(f, target, f.shape_domain(s.node)))
     place = plus(times(number, "call.batch * call.steps"), "(b + r) * call.steps", "t")
@@ -80,6 +80,6 @@ def ahead_of_sink(f: Scope, s: Sink) -> str | None:
     if kind == "sequence" and f.states is not None:
         return None
     written = ("sequence", "output", "stream_gradient", "outer_left", "outer_right")
-    if f.direction not in ("forward", "backward") or kind not in written or (kind in SHARED and (kind, index) in shared(f)):
+    if f.direction not in ("forward", "backward") or kind not in written or (kind, index) in f.shared:
         return None
     return f.ahead(f.names((kind, index)))

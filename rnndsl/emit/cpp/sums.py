@@ -5,12 +5,9 @@ from collections.abc import Hashable
 from rnndsl.emit.cpp import text as cpp_text
 from rnndsl.emit.cpp.entries import in_array, in_unit, write_copy
 from rnndsl.emit.cpp.outers import outer_rounds, outer_size
-from rnndsl.emit.cpp.scope import Domain, Scope
+from rnndsl.emit.cpp.scope import Coordinates, Domain, Scope, Target
 from rnndsl.emit.cpp.text import plus, product, times
 from rnndsl.kernel.program import Sink
-
-Target = tuple[str, int]  # a kind of what a program gives, and its number
-SHARED = ("stream_gradient", "outer_left")  # the kinds that several units may add to
 
 
 def accumulated(f: Scope) -> list[Sink]:
@@ -97,10 +94,10 @@ def end(f: Scope, depth: int) -> None:
         write_copy(f, domain, in_unit(f, domain, static_sum(f, k, sink)), to, depth)
 
 
-def missing(f: Scope, domain: Domain) -> list[tuple[Hashable, str]]:
+def missing(f: Scope, domain: Domain) -> Coordinates:
     """The coordinates of a unit that a value has no axis for."""
     there = {marker for _, marker in domain}
-    return [c for c in f.coordinates() if c[0] not in there]
+    return tuple(c for c in f.coordinates() if c[0] not in there)
 
 
 def partial_index(f: Scope, domain: Domain) -> str:
@@ -124,7 +121,7 @@ def take_parts(f: Scope) -> None:
         take(f, f.names(('parts', k), f"{_static(f, sink)}_parts"), times(partial_count(f, domain), f.full_volume(tuple(d for d, _ in domain))))
     for i, (array, lag) in enumerate(f.step.carries):
         take(f, f.names(('initial_parts', i), f"d_{array.label}_{lag}_initial_parts"), times('units.parts', f.full_volume(array.shape)))
-    for (kind, i), count in shared(f).items():
+    for (kind, i), count in _shared_counts(f).items():
         size, whole = times(count, times("call.batch * call.steps", entries(f, (kind, i)))), f.names((kind, i))
         name = f.names(("parts", kind, i), f"{whole.rstrip('_')}_parts")
         f.put(f"T* {name} = {count} == 1 ? {whole}.at<T>(0, 0) : all.zeros<T>({size});", 1)  # one part is the whole
@@ -143,28 +140,28 @@ def entries(f: Scope, target: Target) -> str:
     return times(cpp_text.bracketed(outer_rounds(f, i)[1]), outer_size(f, i, left=True))
 
 
-def shared(f: Scope) -> dict[Target, str]:
-    """The gradients of streams, and left factors of outer products, which are gradients too, to which several units add: how many."""
-    return {target: product(counts.values()) for target, counts in _shared(f).items() if counts}
-
-
-def _shared(f: Scope) -> dict[Target, dict[Hashable, str]]:
-    """For each of them the coordinates that some part of it has no axis for, and their counts."""
+def shared_of(f: Scope) -> dict[Target, Coordinates]:
+    """The gradients of streams, and left factors of outer products, which are gradients too, to which several units add: of each the coordinates that
+    some part of it has no axis for."""
     found: dict[Target, dict[Hashable, str]] = {}
     for s in f.program.sinks:
-        if s.target.kind in SHARED:
+        if s.target.kind in ("stream_gradient", "outer_left"):
             found.setdefault((s.target.kind, s.target.index), {}).update(missing(f, f.shape_domain(s.node)))
-    return found
+    return {target: tuple(counts.items()) for target, counts in found.items() if counts}
 
 
 def shared_index(f: Scope, target: Target, domain: Domain) -> str:
     """The number of a unit among those that add to it."""
-    markers = _shared(f)[target]
     mine = {m for m, _ in missing(f, domain)}
     index = "0"
-    for marker, count in markers.items():
+    for marker, count in f.shared[target]:
         index = plus(times(index, count), f.coordinate(marker) if marker in mine else "0")
     return index
+
+
+def _shared_counts(f: Scope) -> dict[Target, str]:
+    """How many units add to what several do."""
+    return {target: product(count for _, count in coordinates) for target, coordinates in f.shared.items()}
 
 
 def add_parts(f: Scope) -> None:
@@ -178,6 +175,6 @@ def add_parts(f: Scope) -> None:
     for i, (array, _) in enumerate(f.step.carries):
         parts = f.names(("initial_parts", i))
         f.put(f"reduce({parts}, units.parts, {f.full_volume(array.shape)}, {f.names(('initial_gradient', i))});", 1)
-    for target, count in shared(f).items():
+    for target, count in _shared_counts(f).items():
         size = times("call.batch * call.steps", entries(f, target))
         f.put(f"if ({count} > 1) add_up({f.names(('parts', *target))}, {count}, {size}, {f.names(target)}.at<T>(0, 0));", 1)
