@@ -23,7 +23,8 @@ from rnndsl.runtime.torch import library
 from rnndsl.runtime.torch.chunks import ChunkSolver
 from rnndsl.runtime.torch.kernels import Chunks, Round, Rounds
 from rnndsl.runtime.torch.newton import Carries
-from rnndsl.runtime.torch.rounds import TorchRounds
+from rnndsl.runtime.torch.rounds import ExactScan, TorchRounds
+from rnndsl.runtime.torch.scan import SEMIRINGS
 from rnndsl.runtime.torch.solver import Solver, keep_report
 from rnndsl.runtime.traced import constant_in_graphs
 from rnndsl.runtime.triton.backend import device_of
@@ -105,8 +106,8 @@ class Torch(Backend):
         kernel = key.kernels.kernels[key.name]
         forms, carries = (kernel.streams, kernel.statics, kernel.carries), Carries(kernel.nearer)
         reference = reference_of(key.cls, key.name, forms, carries.lags, key.sizes, key.hypers, key.dtype)
-        exact = functions[f"{kernel.name}exact"] if kernel.semiring else None
-        rounds = TorchRounds(functions[f"{kernel.name}given"], functions[kernel.name], key.sizes, key.hypers, carries, exact, kernel.semiring)
+        exact = ExactScan(SEMIRINGS[kernel.semiring], functions[f"{kernel.name}exact"]) if kernel.semiring else None
+        rounds = TorchRounds(functions[f"{kernel.name}given"], functions[kernel.name], key.sizes, key.hypers, carries, exact)
         return Solver(key, rounds, forms, carries, reference)
 
 

@@ -11,14 +11,22 @@ from torch import Tensor
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.ops import _at_resets
 from rnndsl.runtime.torch.newton import Carries, recorded
-from rnndsl.runtime.torch.scan import SEMIRINGS, Block, Scan
+from rnndsl.runtime.torch.scan import Block, Scan, Semiring
+
+
+@dataclass(frozen=True)
+class ExactScan:
+    """An exact scan over a semiring. coefficients: its function, of what no round changes."""
+
+    semiring: Semiring
+    coefficients: Callable[..., tuple[Block, Sequence[Tensor | None]]]
 
 
 @dataclass(frozen=True)
 class TorchRounds:
     """The functions of a recurrence, as its module has them; see `newton.Rounds`. before: of streams and statics, what no round changes, of every step
-    and once; at: of old values and that, new values and D; exact: of that, the coefficients of the exact scan over a semiring, where there is one, so
-    that the first round has nothing to correct."""
+    and once; at: of old values and that, new values and D; exact: what rounds begin with, where there is one, so that the first has nothing to
+    correct."""
 
     halves: ClassVar[tuple[torch.dtype, ...]] = ()
     before: Callable[..., tuple[Sequence[Tensor], Sequence[Tensor]]]
@@ -26,8 +34,7 @@ class TorchRounds:
     sizes: dict[str, int]
     hypers: dict[str, float]
     carries: Carries
-    exact: Callable[..., tuple[Block, Sequence[Tensor | None]]] | None = None
-    semiring: str = ""
+    exact: ExactScan | None = None
 
     def given(self, call: Call) -> Call:
         like, *_ = _at_all_steps(call)
@@ -38,12 +45,11 @@ class TorchRounds:
         """New values of old ones, [B, C, ...] each, and D where it is wanted."""
         return self.at(old[0], derivatives, self.sizes, self.hypers, (*old, *given.streams, *given.statics))
 
-    def scanned(self, part: Call) -> list[Tensor]:
+    def scanned(self, exact: ExactScan, part: Call) -> list[Tensor]:
         """The states of all steps by the exact scan."""
-        assert self.exact is not None
-        semiring, reset = SEMIRINGS[self.semiring], part.reset
+        semiring, reset = exact.semiring, part.reset
         first = _at_all_steps(part)
-        block, added = self.exact(first[0], self.sizes, self.hypers, (*part.streams, *part.statics))
+        block, added = exact.coefficients(first[0], self.sizes, self.hypers, (*part.streams, *part.statics))
         whole = [f.new_full((), semiring.zero).expand_as(f) if b is None else b for b, f in zip(added, first, strict=True)]
         if reset is not None:
             whole = [torch.where(_at_resets(reset, b), semiring.mapped(row, part.initial, b), b) for row, b in zip(block, whole, strict=True)]
@@ -69,7 +75,7 @@ class _Chunk:
     def start(self) -> list[Tensor]:
         part = self.part
         if self.rounds_of.exact is not None:
-            return self.rounds_of.scanned(part)
+            return self.rounds_of.scanned(self.rounds_of.exact, part)
         first = _at_all_steps(part)
         new, _ = self.rounds_of(False, first, part)
         return list(new[: self.rounds_of.carries.kept])
