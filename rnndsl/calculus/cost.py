@@ -86,7 +86,7 @@ def cost_of_map(stage: Map, plan: Plan) -> Cost:
     bound = {n for o in stage.body for n in _names(o)}
     inside = {id(n) for o in stage.body for e in _values(o) for n in walk(e)}
     refs = [n for o in stage.body for e in _values(o) for n in walk(e) if isinstance(n, Ref)]
-    read = {n: n.type for n in refs if _moves(n, plan) and n.name not in bound}
+    read = {n: n.type for n in refs if n.role != "clock" and n.moves(plan.static) and n.name not in bound}
     elsewhere = {n.name for e in _everything(plan) for n in walk(e) if isinstance(n, Ref) and id(n) not in inside}
     written = [t for o in stage.body for n, t in _names(o).items() if n in elsewhere]
     flops, special = _of_body(stage.body)
@@ -105,11 +105,6 @@ def size_of(t: Type) -> Dim:
     for d in t.heads + t.axes:
         size = size * d
     return size
-
-
-def _moves(ref: Ref, plan: Plan) -> bool:
-    """Whether a name has a value of its own at every step."""
-    return ref.role in ("input", "noise", "state") or (ref.role == "local" and ref.name not in plan.static)
 
 
 def _names(operation: Operation) -> dict[str, Type]:

@@ -210,9 +210,8 @@ class Lowering:
             return Value(sympy.Integer(self.sizes[ref.name]), ref.type)
         key = (ref.role, ref.name, ref.lag)
         if key not in self.algebra.leaves:
-            moves = ref.role in ("input", "noise", "state", "clock") or (ref.role == "local" and ref.name not in self.static)
             name = ref.name if not ref.lag else f"{ref.name}_{ref.lag}"
-            self.algebra.leaf(key, Leaf(self.algebra.symbol(name, ref.type), "stream" if moves else "param", name, ref.type, ref))
+            self.algebra.leaf(key, Leaf(self.algebra.symbol(name, ref.type), "stream" if ref.moves(self.static) else "param", name, ref.type, ref))
         return Value(self.algebra.leaves[key].symbol, ref.type)
 
     def _slice(self, expr: Apply) -> Value:

@@ -1,6 +1,6 @@
 """The checked cell: every name resolved, every shape known, functions inlined. What all later stages start from."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 from rnndsl.checks.dims import Dim
@@ -26,6 +26,8 @@ class Type:
 
 
 SCALAR = Type()
+GIVEN = frozenset(("input", "noise", "clock"))  # roles of what is there at every step before anything is computed
+MOVING = GIVEN | {"state"}  # and of what has a value of its own at every step
 
 
 # Expressions
@@ -53,6 +55,10 @@ class Ref:
     type: Type
     lag: int = 0
     span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+    def moves(self, static: Container[str]) -> bool:
+        """Whether it has a value of its own at every step. static: the locals that have none."""
+        return self.role in MOVING or (self.role == "local" and self.name not in static)
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,7 @@ class Part:
         return TorchText(self._name, lead, lambda n: self.names(n), self.used)
 
     def _has_lead(self, ref: Ref) -> bool:
-        if ref.role == "local":
-            return ref.name not in self.plan.static
-        return ref.role in ("input", "noise", "state", "clock")
+        return ref.moves(self.plan.static)
 
     def _name(self, ref: Ref) -> str:
         if ref.role in ("state", "input") and ref.lag:

@@ -32,7 +32,7 @@ def form(arrays: tuple[Array, ...]) -> tuple[int, ...]:
 def step_form(plan: Plan, step: Step) -> StepForm:
     """Of the step of a cell."""
     given = [a.name for a in step.statics if a.part != "im"]
-    carried = [(c.source, c.role, c.lag) for c in plan.carries if c.role != "clock"]
+    carried = plan.carried
     return StepForm(
         streams=form(step.streams),
         statics=dict(zip(given, form(step.statics), strict=True)),

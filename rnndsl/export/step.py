@@ -1,6 +1,6 @@
 """Plan -> Step: one step of a whole cell, in the order and the parts that its plan has: what that computes once a call is given."""
 
-from rnndsl.checks.cell import SCALAR, Ref, Repeat, Returned, walk
+from rnndsl.checks.cell import Ref, Repeat, Returned, walk
 from rnndsl.diagnostics import Span
 from rnndsl.kernel.arithmetic import Arithmetic
 from rnndsl.kernel.graph import Builder
@@ -25,14 +25,11 @@ def planned_step(plan: Plan, unroll: bool) -> Step:
     """The step of a plan without noise. Its statics are params, consts and constants of the plan, its carries the fields of the state but for the step
     number, which is its last stream. unroll: repeats, which must lie between numbers. Raises NoForm."""
     operations = tuple(o for stage in plan.stages for o in stage.body)
-    clock = [Ref("t", "clock", SCALAR)] if plan.cell.uses_clock else []
-    streams = (*(Ref(v.name, "input", v.type) for v in plan.cell.of_role("input")), *clock)
-    scan = Scan(tuple(v.name for v in plan.cell.of_role("state")), operations, streams)
-    recurrence = Recurrence(scan, (), (), streams, _statics(plan, operations))
+    scan = Scan(tuple(v.name for v in plan.cell.of_role("state")), operations, plan.given)
+    recurrence = Recurrence(scan, (), (), plan.given, _statics(plan, operations))
     lowering = Lowering(plan, recurrence, unroll, Arithmetic(Builder(most=VALUES)))
-    carried = [(c.source, c.role, c.lag) for c in plan.carries if c.role != "clock"]
     try:
-        return lowering.step(carried, [Returned(*o) for o in plan.outputs])
+        return lowering.step(plan.carried, [Returned(*o) for o in plan.outputs])
     except Unsupported as e:
         reason = str(e) if isinstance(e, TooLarge) else f"a single step has no `{e}`"
         raise NoForm(reason, lowering.builder.span) from None

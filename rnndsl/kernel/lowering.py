@@ -45,11 +45,9 @@ def lower_cell(plan: Plan) -> Step:
         for let in statement.body if isinstance(statement, Repeat) else [statement]:
             if isinstance(let, Let) and let.name in plan.static and let.value.type.rank > 1:
                 raise Unsupported("a matrix that is made of params")  # once a call is enough
-    streams = [Ref(v.name, "input", v.type) for v in cell.of_role("input")] + ([Ref("t", "clock", SCALAR)] if cell.uses_clock else [])
-    statics = [Ref(v.name, v.role, v.type) for v in cell.variables if v.role in ("param", "const")]
-    scan = Scan(tuple(v.name for v in cell.of_role("state")), cell.body, tuple(streams))
-    carried = [(c.source, c.role, c.lag) for c in plan.carries if c.role != "clock"]
-    return Lowering(plan, Recurrence(scan, (), (), tuple(streams), tuple(statics))).step(carried, plan.cell.outputs)
+    statics = tuple(Ref(v.name, v.role, v.type) for v in cell.variables if v.role in ("param", "const"))
+    scan = Scan(tuple(v.name for v in cell.of_role("state")), cell.body, plan.given)
+    return Lowering(plan, Recurrence(scan, (), (), plan.given, statics)).step(plan.carried, cell.outputs)
 
 
 @dataclass
@@ -65,7 +63,7 @@ class Lowering:
     places: dict[tuple, int] = field(default_factory=dict)  # (kind, name, role, lag) -> the first of its arrays
     made: dict[int, list[Value]] = field(default_factory=dict)  # of an expression, by identity: its values, one each time that it was lowered
 
-    def step(self, carried: list[tuple[str, str, int]], returned: Sequence[Returned] = ()) -> Step:
+    def step(self, carried: Sequence[tuple[str, str, int]], returned: Sequence[Returned] = ()) -> Step:
         """The step that carries some values, (name, role, lag), and returns others. Raises Unsupported."""
         if len(carried) > SLOTS:
             raise TooLarge(f"{len(carried):,} past values of its states", SLOTS)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from rnndsl.checks.cell import Cell, Expr, Let, Ref, Repeat, Update, walk
+from rnndsl.checks.cell import GIVEN, Cell, Expr, Let, Ref, Repeat, Update, walk
 from rnndsl.plan.ir import expressions_of, inner_names
 
 STATIC, STREAM = -2, -1  # levels below those of the components, which count from 0
@@ -53,7 +53,7 @@ def analyse(cell: Cell) -> Dependence:
                 elif n.role == "local":
                     states |= reads.get(n.name, set())
                     stream |= n.name in streams
-                elif n.role in ("input", "noise", "clock"):
+                elif n.role in GIVEN:
                     stream = True
         return states, stream
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from rnndsl.checks.cell import Apply, Cell, Expr, Let, Ref, Repeat, Type, Update, Variable, walk
+from rnndsl.checks.cell import SCALAR, Apply, Cell, Expr, Let, Ref, Repeat, Type, Update, Variable, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Span
 
@@ -107,6 +107,16 @@ class Plan:
     def variable(self, name: str) -> Variable:
         """The declared variable of that name."""
         return next(v for v in self.cell.variables if v.name == name)
+
+    @property
+    def given(self) -> tuple[Ref, ...]:
+        """Inputs, then the step number where the cell reads it: what the step of a whole cell is given, in this order."""
+        return (*(Ref(v.name, "input", v.type) for v in self.cell.of_role("input")), *([Ref("t", "clock", SCALAR)] if self.cell.uses_clock else []))
+
+    @property
+    def carried(self) -> tuple[tuple[str, str, int], ...]:
+        """Source, role and lag of the fields of the state tuple, but for the step number: what the step of a whole cell carries, in this order."""
+        return tuple((c.source, c.role, c.lag) for c in self.carries if c.role != "clock")
 
     @property
     def scans(self) -> tuple[Scan, ...]:

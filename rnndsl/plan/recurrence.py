@@ -6,7 +6,7 @@ streams that are no larger, a kernel takes those and makes it on the way.
 
 from dataclasses import dataclass, replace
 
-from rnndsl.checks.cell import Apply, Expr, Let, Number, Ref, Type, Update, walk
+from rnndsl.checks.cell import GIVEN, Apply, Expr, Let, Number, Ref, Type, Update, walk
 from rnndsl.functions import ENTRIES
 from rnndsl.plan.dependence import strongly_connected
 from rnndsl.plan.hoist import of_params, scales, spreads
@@ -15,7 +15,6 @@ from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of, nam
 _TYPICAL = 64  # the value of a size where two formulas are compared
 _HEADS = 8
 _RETURNED = 4  # values that an exit gives: each is a stream more to write, and its gradient one to read
-_GIVEN = frozenset(("input", "noise", "clock"))  # roles of what is there at every step before anything is computed
 _FUSED = ENTRIES.keys() | {"outer", "surrogate", "broadcast", "split", "transpose"}
 
 
@@ -136,8 +135,8 @@ def _with_exit(plan: Plan, recurrence: Recurrence, readers: dict[str, set[str]],
         if not _reaches(expr, scan, body):
             if expr.op in _FUSED and all(isinstance(a, Ref | Number) for a in expr.args):
                 return expr if all(moved(a, name) is not None for a in expr.args) else None
-            moving = [r for r in walk(expr) if isinstance(r, Ref) and _moves(r, plan)]
-            if not all(r.role in _GIVEN for r in moving):
+            moving = [r for r in walk(expr) if isinstance(r, Ref) and r.moves(plan.static)]
+            if not all(r.role in GIVEN for r in moving):
                 return None  # it reads what another stage computes
             if not moving:
                 return expr if _elementwise(expr) else None
@@ -167,7 +166,7 @@ def _with_exit(plan: Plan, recurrence: Recurrence, readers: dict[str, set[str]],
     made_ahead = {let.name for let in ahead}
     refs = dict.fromkeys(n for let in body.values() for n in walk(let.value) if isinstance(n, Ref))
     known = {*recurrence.streams, *scan.streams}
-    streams = tuple(r for r in refs if r not in known and (r.role in _GIVEN or r.name in made_ahead))
+    streams = tuple(r for r in refs if r not in known and (r.role in GIVEN or r.name in made_ahead))
     statics = tuple(r for r in _statics(plan, tuple(body.values())) if r not in recurrence.statics)
     return replace(recurrence, exit=Exit(tuple(ahead), tuple(body.values()), returned, streams, statics))
 
@@ -217,7 +216,7 @@ def _with_reads(plan: Plan, recurrence: Recurrence) -> Recurrence:
         return recurrence
     refs = dict.fromkeys(n for let in body.values() for n in walk(let.value) if isinstance(n, Ref))
     still = {let.name for let in ahead if not _streams_of(let.value, plan)}  # of params alone
-    streams = tuple(r for r in refs if _moves(r, plan) and r.name not in still and r.name not in scan.states and r not in recurrence.streams)
+    streams = tuple(r for r in refs if r.moves(plan.static) and r.name not in still and r.name not in scan.states and r not in recurrence.streams)
     statics = tuple(r for r in (*_statics(plan, tuple(body.values())), *(r for r in refs if r.name in still)) if r not in recurrence.statics)
     returned = tuple(Ref(n, "local", let.value.type) for n, let in body.items())
     others = [o for s in plan.stages if s is not scan for o in s.body if not (isinstance(o, Let) and o.name in body)]
@@ -282,12 +281,7 @@ def _elementwise(expr: Expr) -> bool:
 
 def _streams_of(expr: Expr, plan: Plan) -> list[Ref]:
     """What an expression reads of every step, each once."""
-    return list(dict.fromkeys(n for n in walk(expr) if isinstance(n, Ref) and _moves(n, plan)))
-
-
-def _moves(ref: Ref, plan: Plan) -> bool:
-    """Whether a name has a value of its own at every step."""
-    return ref.role in _GIVEN or ref.role == "state" or (ref.role == "local" and ref.name not in plan.static)
+    return list(dict.fromkeys(n for n in walk(expr) if isinstance(n, Ref) and n.moves(plan.static)))
 
 
 def _size(ref: Ref) -> float:

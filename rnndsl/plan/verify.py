@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 
-from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, walk
+from rnndsl.checks.cell import MOVING, Apply, Expr, Let, Ref, Repeat, Type, Update, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.law import Law, Rule
 from rnndsl.plan.ir import Gemm, Map, Operation, Plan, Scan, expressions_of, names_of
@@ -111,7 +111,7 @@ def _constants(plan: Plan) -> Iterator[str]:
     constants = set(_every_name(plan.constants))
     for c in plan.constants:
         for ref in _reads(c):
-            if ref.role in ("input", "noise", "state", "clock") or (ref.role == "local" and ref.name not in constants):
+            if ref.moves(constants):
                 yield f"constant {_label(c)} reads `{ref.name}`, which changes with the step"
     for name in sorted(constants - plan.static):
         yield f"constant `{name}` is not among the names that depend on params alone"
@@ -272,7 +272,7 @@ def _kernels(plan: Plan) -> Iterator[str]:
                 yield f"{label} reads `{ref.name}` in {reader}, and is not given it"
             for ref in _reads(o):
                 there = any((ref.role, ref.name, ref.lag) == (g.role, g.name, g.lag) for g in given)
-                if ref.role in ("state", "input", "noise", "clock") and not (there or (ref.role == "state" and ref.name in stage.states)):
+                if ref.role in MOVING and not (there or (ref.role == "state" and ref.name in stage.states)):
                     yield f"{label} reads `{ref.name}` in {_label(o)}, and is not given it"
         known.update(ref.name for ref in (r.exit.returned if r.exit else ()))
         solved.update(stage.states)

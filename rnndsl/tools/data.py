@@ -161,8 +161,7 @@ def _shape(e: Expr) -> str:
 
 
 def _static(e: Expr, plan: Plan) -> bool:
-    roles = {"input", "noise", "state", "clock"}
-    return not any(isinstance(n, Ref) and (n.role in roles or (n.role == "local" and n.name not in plan.static)) for n in walk(e))
+    return not any(isinstance(n, Ref) and n.moves(plan.static) for n in walk(e))
 
 
 # Components

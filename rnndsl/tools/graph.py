@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rnndsl.calculus.analysis import Component, System
-from rnndsl.checks.cell import Expr, Ref, Update, walk
+from rnndsl.checks.cell import MOVING, Expr, Ref, Update, walk
 from rnndsl.plan.ir import Plan, Scan, expressions_of, names_of
 from rnndsl.tools.names import Shown
 
@@ -90,7 +90,7 @@ class _Builder:
                 if isinstance(n, Ref) and n.role == "local" and n.name not in seen:
                     seen.add(n.name)
                     stack.extend(self.definitions.get(n.name, ()))
-                elif isinstance(n, Ref) and n.role in ("input", "noise", "clock", "state"):
+                elif isinstance(n, Ref) and n.role in MOVING:
                     found.setdefault((n.role, n.name, n.lag > 0), n)
         return list(found.values())
 
@@ -130,7 +130,7 @@ class _Builder:
                 elif n.role == "local" and n.name in inside and n.name not in seen:
                     seen.add(n.name)
                     stack.extend(inside[n.name])
-                elif n.role in ("state", "input", "noise", "clock"):
+                elif n.role in MOVING:
                     self._edge(n, target)
 
 

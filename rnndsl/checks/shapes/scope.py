@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rnndsl.checks.cell import Expr, Let, Number, Ref, Type, walk
+from rnndsl.checks.cell import MOVING, Expr, Let, Number, Ref, Type, walk
 from rnndsl.checks.dims import ONE, Dim
 from rnndsl.diagnostics import Collector, Related, Span
 from rnndsl.syntax import ast
@@ -44,7 +44,7 @@ class Scope:
         """Whether a value depends on an input, a noise, a state or the step number."""
         return any(
             isinstance(n, Ref)
-            and (n.role in ("input", "state", "noise", "clock") or (n.role == "local" and self.varies.get(n.name, False)))
+            and (n.role in MOVING or (n.role == "local" and self.varies.get(n.name, False)))
             for n in walk(expr)
         )
 
