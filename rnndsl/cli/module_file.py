@@ -1,15 +1,13 @@
 """The file that a program's module goes to."""
 
 import keyword
-import re
 import sys
 from pathlib import Path
 
 from rnndsl.cli.output import failed
 from rnndsl.cli.status import Misuse
 from rnndsl.files import write_whole
-
-_MADE = re.compile(r"# Made by rnndsl \d[\w.+-]* from .+\. Change the equations there, not here\.\n?")  # how every generated module begins
+from rnndsl.origin import is_made
 
 
 def module_path(program: Path) -> Path:
@@ -27,7 +25,8 @@ def write_module(out: Path, text: str) -> None:
     try:
         if out.is_file() and out.stat().st_size:
             with out.open(encoding="utf-8", errors="replace") as there:
-                if not _MADE.fullmatch(there.readline(1000)):
+                first = there.readline(1000).removesuffix("\n")
+                if not (first.startswith("# ") and is_made(first[2:])):
                     raise Misuse(f"{out} exists and was not made by rnndsl; name another file with -o")
         write_whole(out, text.encode())
     except (OSError, RuntimeError) as e:  # RuntimeError: links that lead in a circle

@@ -12,9 +12,9 @@ from rnndsl.emit.naming import RESERVED, Names
 from rnndsl.emit.standalone import runtime
 from rnndsl.emit.templates import rendered
 from rnndsl.kernel.build import CellKernels
+from rnndsl.origin import made_from
 from rnndsl.runtime_names import RUNTIME_NAMES
 from rnndsl.source import printable
-from rnndsl.version import VERSION
 
 
 def module_text(kernels: Sequence[CellKernels], carried: Sequence[dict[str, Carried]], source: Source, standalone: bool = False) -> str:
@@ -29,9 +29,8 @@ def module_text(kernels: Sequence[CellKernels], carried: Sequence[dict[str, Carr
     own = runtime(classes) if standalone else None
     lines = (line for c in cells for line in [*c.run, *c.initial, *c.declare, *(m for method in c.methods for m in method)])
     imports = own.imports if own else _imports(used, any("torch." in line for line in lines))
-    name = printable(source.name)
     text = rendered(
-        "module.py.jinja", version=VERSION, source=name, imports=imports, runtime=own.text if own else "", absent=NAMES, cells=cells, standalone=standalone,
+        "module.py.jinja", made=made_from(printable(source.name)), imports=imports, runtime=own.text if own else "", absent=NAMES, cells=cells, standalone=standalone,
         file=repr(source.name), program=[repr(line) for line in source.text.splitlines(keepends=True)] or ["\"\""],
     )  # fmt: skip
     return re.sub(r"[ \t]+\n", "\n", text).rstrip("\n") + "\n"

@@ -17,8 +17,8 @@ from rnndsl.kernel.build import CellKernels, RecurrenceKernels, Refusal, Sweep
 from rnndsl.kernel.limits import Unsupported
 from rnndsl.kernel.program import Program, outer_layout
 from rnndsl.kernel.separate import Split
+from rnndsl.origin import made_from
 from rnndsl.plan.ir import Plan
-from rnndsl.version import VERSION
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def cpp_text(made: CellKernels, source: Source) -> CppText:
         except Unsupported as e:
             refused.append((label, f"`{e}` has no kernel"))
     step = _step(made, source, names) if not refused else None
-    title = comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
+    title = comment(made_from(f"{source.name}, cell {plan.cell.name}"))
     text = rendered("cpp/kernels.cpp.jinja", made=title, kernels=kernels, step=step)
     return CppText(text.rstrip() + "\n", tuple((n, names(n)) for n in plan.cell.sizes), tuple(kernels), step, tuple(refused))
 

@@ -15,7 +15,7 @@ from rnndsl.kernel.program import forward
 from rnndsl.kernel.row_steps import row_steps
 from rnndsl.kernel.separate import Split
 from rnndsl.kernel.step import Step
-from rnndsl.version import VERSION
+from rnndsl.origin import made_from
 
 _TITLES = {
     "once": "what no row changes",
@@ -54,7 +54,7 @@ def rows_text(kernels: CellKernels, source: Source) -> RowsText:
             continue
         functions += made
         said[label] = {"name": name, "block": steps.block, "nearer": r.newton.nearer}
-    title = comment(f"Made by rnndsl {VERSION} from {source.name}, cell {plan.cell.name}. Change the equations there, not here.")
+    title = comment(made_from(f"{source.name}, cell {plan.cell.name}"))
     return RowsText(rendered("cpp/rows.cpp.jinja", made=title, functions=functions).rstrip() + "\n", said)
 
 

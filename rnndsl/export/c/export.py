@@ -7,6 +7,7 @@ from typing import Any
 from rnndsl.export.c.header import header
 from rnndsl.export.c.report import Report, report
 from rnndsl.files import write_whole
+from rnndsl.origin import MADE
 
 
 def export_c(layer: Any, path: str | Path, prefix: str | None = None, *, real: str = "float", int8: bool = False) -> Report:
@@ -23,7 +24,7 @@ def export_c(layer: Any, path: str | Path, prefix: str | None = None, *, real: s
     if file.suffix != ".h":
         file.mkdir(parents=True, exist_ok=True)
         file = file / f"{made.prefix}.h"
-    if file.is_file() and file.stat().st_size and not file.read_bytes()[:100].startswith(b"/* Made by rnndsl "):
+    if file.is_file() and file.stat().st_size and not file.read_bytes()[:100].startswith(f"/* {MADE}".encode()):
         raise FileExistsError(errno.EEXIST, "exists and was not made by rnndsl", str(file))
     write_whole(file, made.text.encode())
     return report(file, made)

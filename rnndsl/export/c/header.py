@@ -20,8 +20,8 @@ from rnndsl.export.c.unit import Unit, int8_of, quantisable, unit
 from rnndsl.export.c.weights import constant
 from rnndsl.export.layers import program_of, snake_case
 from rnndsl.nn.recurrent import Recurrent
+from rnndsl.origin import made_from
 from rnndsl.runtime.complex_parts import real_view
-from rnndsl.version import VERSION
 
 REALS = {"float": torch.float32, "double": torch.float64}
 _TEST_STEPS = 4
@@ -76,7 +76,7 @@ def _header(layer: Any, cells: list[Any], source: Source, prefix: str, real: str
     made = definitions(functions.used, real, prefix)
     text = rendered(
         "c/header.h.jinja",
-        made=comment(f"Made by rnndsl {VERSION} from {source.name}. Change the equations there, not here."),
+        made=comment(made_from(source.name)),
         about=_about(prefix, real, top.face),
         prefix=prefix, units=units, functions=made, test=test,
     )  # fmt: skip
