@@ -104,12 +104,12 @@ def test_what_the_driver_tells_goes_before_data_sheets_and_behind_measurements()
 
 def test_a_driver_that_tells_little_is_enough(monkeypatch):
     torch = pytest.importorskip("torch")
-    from rnndsl.runtime.triton import backend
+    from rnndsl.runtime import gpu
 
     for properties, table in ((SimpleNamespace(name="NVIDIA GeForce RTX 5090", major=12, minor=0, multi_processor_count=170), "general"),
                               (SimpleNamespace(name="NVIDIA H200", major=9, minor=0, multi_processor_count=132, clock_rate=1_980_000, memory_clock_rate=0, memory_bus_width=0), "NVIDIA H200 (sm_90)")):  # fmt: skip
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _, p=properties: p)
-        found = backend.device_of.__wrapped__(torch.device("cuda", 0))
+        found = gpu.device_of.__wrapped__(torch.device("cuda", 0))
         assert (found.table, found.name, found.processors) == (table, properties.name, properties.multi_processor_count)
         assert found.clock > 1e9 and found.bandwidth > 1e11
 

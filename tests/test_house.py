@@ -13,7 +13,7 @@ PACKAGE = Path(rnndsl.__file__).parent
 # From the bottom to the top: a module imports its own room and those below. A folder's name stands for what is in it and has no line of its own.
 ROOMS = [
     # what everything may use
-    ("version", "resources", "files", "source", "report", "diagnostics", "scalars", "devices", "tiles", "costs", "law", "runtime_names", "backends", "cache_folder", "origin"),
+    ("version", "families", "resources", "files", "source", "report", "diagnostics", "scalars", "devices", "tiles", "costs", "law", "runtime_names", "backends", "cache_folder", "origin"),
     ("runtime",),  # which a generated module imports
     # the compiler, in the order of its stages
     ("reading",),

@@ -183,13 +183,14 @@ def without_memory(pool: Pool, device: str, target: tuple[str, Any, int], model:
 
     from on_gpu import cells
     from on_gpu.device import Processor, opened
+    from rnndsl.runtime import gpu
     from rnndsl.runtime.triton import backend, launch, step
     from rnndsl.tools.tune import run
 
     launch.launch = step.launch = pool.launch
     with opened("emulated" if device == "emulated" else "cpu"):
         cells.make_layer = unset_fake_temporarily()(cells.make_layer)  # weights are looked at as they are made
-        backend.interpreted = lambda: True  # so that kernels may be asked for on a CPU
+        gpu.interpreted = lambda: True  # so that kernels may be asked for on a CPU
         backend.device_of = run.device_of = cache(lambda device: model)
         if device != "emulated":
             driver.set_active(_Driver(GPUTarget(*target)))

@@ -40,7 +40,7 @@ class Gpu:
 
     def model(self) -> Device:
         """What kernels are cut by."""
-        from rnndsl.runtime.triton.backend import device_of
+        from rnndsl.runtime.gpu import device_of
 
         return device_of(self.device)
 

@@ -6,9 +6,10 @@ of max and + alone; LOG of logaddexp and + alone; NONLINEAR is everything else, 
 
 from collections.abc import Sequence
 
+from rnndsl.families import AFFINE, LOG, MAX_PLUS, NONLINEAR
 from rnndsl.functions import FUNCTIONS
 
-CONST, SHIFT, AFFINE, MAX_PLUS, LOG, NONLINEAR = "const", "shift", "affine", "max-plus", "log-semiring", "nonlinear"
+CONST, SHIFT = "const", "shift"
 
 # Linear in their dependent argument, wherever the others are constant.
 LINEAR = frozenset(row.name for row in FUNCTIONS.values() if row.linear) | {"transpose", "broadcast"}

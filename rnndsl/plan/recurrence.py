@@ -48,6 +48,11 @@ class Recurrence:
     exit: Exit | None = None
 
     @property
+    def own(self) -> tuple[int, int]:
+        """How many streams, with whole products, and how many statics a kernel is given for the scan; those for the exit follow them."""
+        return len(self.streams) + len(self.products), len(self.statics)
+
+    @property
     def operations(self) -> tuple[Operation, ...]:
         return (*self.entry, *self.scan.body)
 

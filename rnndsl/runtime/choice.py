@@ -73,8 +73,14 @@ def reference_wanted() -> bool:
 _said: set[tuple[type, str]] = set()
 
 
-def say_once(cls: type, text: str) -> None:
-    """A warning that a class gives once."""
+def say_once(cls: type, text: str, above: int = 4) -> None:
+    """A warning that a class gives once; it names the line of the call that is so many above this one."""
     if (cls, text) not in _said:
         _said.add((cls, text))
-        warnings.warn(text, stacklevel=5)
+        warnings.warn(text, stacklevel=above + 1)
+
+
+def say_schedule(cls: type, name: str, how: str, why: str) -> None:
+    """A warning that a recurrence does not run by the schedule that was asked for; none while torch.compile looks on."""
+    if not torch.compiler.is_compiling():
+        say_once(cls, f"schedule: {cls.__name__}: `{name}` runs {how}, with the same numbers: {why}", above=5)

@@ -25,7 +25,14 @@ from rnndsl.runtime.arguments import (
 )
 from rnndsl.runtime.backend import BACKENDS, Results
 from rnndsl.runtime.call import Call
-from rnndsl.runtime.choice import backend_for, check_backend, check_schedule, check_tiles, reference_wanted, say_once
+from rnndsl.runtime.choice import (
+    backend_for,
+    check_backend,
+    check_schedule,
+    check_tiles,
+    reference_wanted,
+    say_schedule,
+)
 from rnndsl.runtime.dtypes import (
     HALF,
     cast_to,
@@ -364,8 +371,8 @@ class Layer(ParamModule):
         if not isinstance(call.first[0], Tensor):  # the rank before has it
             return scanned(self, name, call, kind)
         backend = backend_for(self, name, kind["device"], (call.first[0].shape[0], call.steps))
-        if self._schedule in ("newton", "chunked") and self._schedule not in backend.schedules and not torch.compiler.is_compiling():
-            say_once(type(self), f"schedule: {type(self).__name__}: `{name}` runs sequentially, with the same numbers: {backend.name!r} has no {self._schedule} for it")
+        if self._schedule in ("newton", "chunked") and self._schedule not in backend.schedules:
+            say_schedule(type(self), name, "sequentially", f"{backend.name!r} has no {self._schedule} for it")
         if not torch.compiler.is_compiling():
             self._reports.pop(name, None)
         sequences, finals, follows = backend.run(self, name, call, kind)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from unicodedata import combining
 
+from rnndsl.families import AFFINE, LOG, MAX_PLUS
 from rnndsl.tools.columns import columns as page_columns
 from rnndsl.tools.data import MODEL, ROUNDS
 
@@ -117,7 +118,7 @@ def _component(c: dict[str, Any]) -> list[str]:
         columns = [f"re and im of {name}" for name in columns]
     slots = f"{c['slots']}: {', '.join(columns)}" if columns else str(c["slots"])
     rows = [("family", family), ("structure", f"{c['structure']}, {c['reason'].split(' ', 1)[1]}"), ("slots", slots)]
-    if c["family"] == "affine" and c["time_invariant"] is not None:
+    if c["family"] == AFFINE and c["time_invariant"] is not None:
         rows.append(("in time", "invariant: the same factor at every step" if c["time_invariant"] else "the factor changes with the step"))
     rows += [("box", text) for text in boxes(c)]
     rows.append(("streams", ", ".join(c["streams"]) or "none"))
@@ -238,9 +239,9 @@ def pattern(j: dict[str, Any]) -> list[str]:
 
 def _scan(c: dict[str, Any]) -> list[str]:
     join, times, zero = {
-        "affine": (" + ", " * ", "0"),
-        "max-plus": ("max", " + ", "-inf"),
-        "log-semiring": ("logaddexp", " + ", "-inf"),
+        AFFINE: (" + ", " * ", "0"),
+        MAX_PLUS: ("max", " + ", "-inf"),
+        LOG: ("logaddexp", " + ", "-inf"),
     }[c["family"]]
     columns = c["scan"]["columns"]
     several = len(c["scan"]["b"]) > 1 or len(columns) > 1

@@ -9,7 +9,6 @@ that is ours is the driver, which runs the PTX where another would load it onto 
 
 import contextlib
 import functools
-import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -148,17 +147,17 @@ def emulated(target: str = "sm_90", noise: int = 0, seed: int = 0, watch: bool =
     from triton.backends.nvidia.compiler import CUDABackend
     from triton.runtime.driver import driver
 
-    from rnndsl.runtime.triton import backend
+    from rnndsl.runtime import gpu
 
-    if os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes"):
+    if gpu.interpreted():
         raise RuntimeError("TRITON_INTERPRET is set: kernels are interpreted, not compiled; start Python without it")
     launches = Launches(noise, seed, watch, max_steps)
-    before = driver._active, CUDABackend.make_cubin, backend.interpreted, knobs.cache.dir
+    before = driver._active, CUDABackend.make_cubin, gpu.interpreted, knobs.cache.dir
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    driver._active, CUDABackend.make_cubin, backend.interpreted = _Driver(target, launches), _ptx_is_the_binary, lambda: True
+    driver._active, CUDABackend.make_cubin, gpu.interpreted = _Driver(target, launches), _ptx_is_the_binary, lambda: True
     knobs.cache.dir = str(folder() / "triton")  # apart from binaries that are real
     torch.use_deterministic_algorithms(True, warn_only=True)  # fills what is empty with NaN
-    backend.device_of.cache_clear()
+    gpu.device_of.cache_clear()
     _ACTIVE.append(launches)
     try:
         with warnings.catch_warnings():
@@ -166,6 +165,6 @@ def emulated(target: str = "sm_90", noise: int = 0, seed: int = 0, watch: bool =
             yield launches
     finally:
         _ACTIVE.pop()
-        driver._active, CUDABackend.make_cubin, backend.interpreted, knobs.cache.dir = before
+        driver._active, CUDABackend.make_cubin, gpu.interpreted, knobs.cache.dir = before
         torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
-        backend.device_of.cache_clear()
+        gpu.device_of.cache_clear()

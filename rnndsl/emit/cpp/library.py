@@ -92,7 +92,7 @@ def cpp_text(made: CellKernels, source: Source) -> CppText:
 def _kernel(plan: Plan, r: RecurrenceKernels, sweep: Sweep, source: Source, names: KernelNames, label: str) -> KernelText:
     step, streams, statics = sweep.step, form(sweep.step.streams), form(sweep.step.statics)
     exit_ = r.swept.exit
-    own = (len(streams) - len(exit_.streams), len(statics) - len(exit_.statics)) if exit_ else (len(streams), len(statics))
+    own = r.recurrence.own
     later = [step.streams[sum(streams[: own[0]]) :], step.statics[sum(statics[: own[1]]) :]]
     hypers = tuple(h.name for h in plan.cell.hypers)
     # nothing but what follows reads the states

@@ -76,11 +76,10 @@ def _said(newton: NewtonStep, name: str) -> dict[str, Any]:
 
 
 def _said_of_chunks(form: ChunkForm, name: str, after: str) -> dict[str, Any]:
-    step, exit_ = form.step, form.recurrence.exit
+    step = form.step
     streams = form_of(step.streams[: len(step.streams) - len(form.reads)])
     statics, carries = form_of(step.statics), form_of(tuple(array for array, _ in step.carries))
-    own = (len(streams) - len(exit_.streams), len(statics) - len(exit_.statics)) if exit_ else (len(streams), len(statics))
     follows = tuple(1 for _ in form.outputs)
     shape = {"axis": form.axis, "heads": len(step.carries[0][0].shape) - 2, "rows": form.rows}
-    said = {"name": name, "after": after, "streams": streams, "statics": statics, "carries": carries, "own": own, "follows": follows}
+    said = {"name": name, "after": after, "streams": streams, "statics": statics, "carries": carries, "own": form.recurrence.own, "follows": follows}
     return said | shape | {"whole": form.whole, "bounded": form.bounded, "changes": bool(form.earlier or form.repeat)}

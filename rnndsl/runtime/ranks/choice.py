@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from rnndsl.families import AFFINE, EXACT
 from rnndsl.runtime.arguments import dtypes_of_fields
 from rnndsl.runtime.ranks.crossing import Rounds, is_kept
 from rnndsl.runtime.ranks.pipeline import slices_of
@@ -17,7 +18,6 @@ from rnndsl.runtime.ranks.sweeps import Solved
 from rnndsl.runtime.ranks.units import Units, one_unit, units_of
 from rnndsl.runtime.ranks.wire import sent_for
 
-EXACT = ("affine", "max-plus", "log-semiring")
 _BACK = 2  # a sweep backwards takes the time of so many forwards
 _ROUNDS = 3  # that Newton's method is taken to need before it has been seen
 Seen = Mapping[str, Mapping[str, Sequence[float]]]  # of each recurrence and way the rounds and sweeps that it took
@@ -86,7 +86,7 @@ def _repeats(first: Sequence[Tensor], ranks: int, seen: Sequence[float] | None) 
 
 
 def _rounds(first: Sequence[Tensor], ranks: int, family: str, structure: str, units: Units, seen: Sequence[float] | None) -> Way:
-    is_affine = family == "affine"
+    is_affine = family == AFFINE
     rounds = 1 if is_affine else min(ranks - 1, int(seen[0]) if seen else 1 if family in EXACT else _ROUNDS)
     maps = max(0, min(rounds, ranks - 2))  # that a rank finds; of two none is needed
     why = f"{family}, {structure}: {units.passes} sweep{'s' * (units.passes != 1)} backwards for a shard's map"

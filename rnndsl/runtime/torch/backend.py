@@ -14,7 +14,8 @@ from rnndsl.devices import Device, of_architecture
 from rnndsl.runtime import ops, recurrence
 from rnndsl.runtime.backend import Backend, Plan, Results
 from rnndsl.runtime.call import Call
-from rnndsl.runtime.choice import say_once
+from rnndsl.runtime.choice import say_schedule
+from rnndsl.runtime.gpu import device_of
 from rnndsl.runtime.key import Key, Made, made_of
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.plain import reference_of
@@ -27,7 +28,6 @@ from rnndsl.runtime.torch.rounds import ExactScan, TorchRounds
 from rnndsl.runtime.torch.scan import SEMIRINGS
 from rnndsl.runtime.torch.solver import Solver, keep_report
 from rnndsl.runtime.traced import constant_in_graphs
-from rnndsl.runtime.triton.backend import device_of
 from rnndsl.scalars import Scalars
 from rnndsl.tiles import CHUNKED, NEWTON, SEQUENTIAL
 
@@ -125,8 +125,7 @@ def _schedule(layer: Layer, name: str, kind: dict[str, Any], shape: tuple[int, i
         found = BACKEND.quickest(layer, name, kind, shape, [LOOP])
         return SEQUENTIAL if found == LOOP else found
     found, why = (NEWTON, rounds.unchunked.get(name)) if wish == CHUNKED else (CHUNKED, rounds.refused.get(name))
-    if not torch.compiler.is_compiling():
-        say_once(type(layer), f"schedule: {type(layer).__name__}: `{name}` runs {found}, with the same numbers: {why}")
+    say_schedule(type(layer), name, found, str(why))
     return found
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rnndsl.families import LOG, MAX_PLUS
+
 Block = Sequence[Sequence[Tensor | None]]  # rows of entries [B, C, *shape]; None is zero
 Lanes = list[list[list[Tensor] | None]]  # of each entry what each step of all lanes has
 _FAR = 1.6  # how far from the best number of steps a lane may be
@@ -31,8 +33,8 @@ class Semiring:
 
 NUMBERS = Semiring(0.0, torch.mul, torch.addcmul)
 SEMIRINGS = {  # by family of a recurrence
-    "max-plus": Semiring(-math.inf, torch.add, lambda a, b, c, out=None: torch.maximum(a, b + c, out=out)),
-    "log-semiring": Semiring(-math.inf, torch.add, lambda a, b, c, out=None: torch.logaddexp(a, b + c, out=out)),
+    MAX_PLUS: Semiring(-math.inf, torch.add, lambda a, b, c, out=None: torch.maximum(a, b + c, out=out)),
+    LOG: Semiring(-math.inf, torch.add, lambda a, b, c, out=None: torch.logaddexp(a, b + c, out=out)),
 }
 
 

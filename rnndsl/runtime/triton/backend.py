@@ -3,7 +3,6 @@
 import functools
 import importlib.util
 import inspect
-import os
 import re
 import warnings
 from dataclasses import replace
@@ -13,11 +12,11 @@ import torch
 from torch import Tensor
 
 from rnndsl.costs import STAGES
-from rnndsl.devices import USUAL, Device, of_architecture, of_gpu
-from rnndsl.runtime import recurrence
+from rnndsl.runtime import gpu, recurrence
 from rnndsl.runtime.backend import BACKENDS, Backend, Plan, Results, Stepped
 from rnndsl.runtime.call import Call
-from rnndsl.runtime.choice import say_once
+from rnndsl.runtime.choice import say_once, say_schedule
+from rnndsl.runtime.gpu import device_of
 from rnndsl.runtime.kernels import Step
 from rnndsl.runtime.key import Key, Made, made_of
 from rnndsl.runtime.layer import Layer
@@ -40,13 +39,9 @@ from rnndsl.runtime.triton.tiled import Tiled
 from rnndsl.tiles import NEWTON, SEQUENTIAL
 
 ROUNDS = "rounds"  # in the wish of a key
+_TOO_LARGE = "a row of its rounds, or a matrix in one of its loops, is too large for a program"
 OLDEST = (3, 6)  # version of Triton that kernels are known to compile with
 _warned: set[tuple[type, str]] = set()
-
-
-def interpreted() -> bool:
-    """Whether Triton runs kernels in its interpreter, on a CPU: TRITON_INTERPRET=1."""
-    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes")
 
 
 @functools.cache
@@ -80,7 +75,7 @@ class Triton(Backend):
         return lacking()
 
     def misplaced(self, device: torch.device) -> str | None:
-        if device.type == "cuda" or (device.type == "cpu" and interpreted()):
+        if device.type == "cuda" or (device.type == "cpu" and gpu.interpreted()):
             return None
         return f"'triton' runs on a GPU, but the inputs are on {device}"
 
@@ -121,9 +116,9 @@ class Triton(Backend):
         wanted = self._quickest(layer, name, kind, shape) if layer.schedule == "auto" else layer.schedule
         if wanted == NEWTON and _has_rounds(made_of(layer), name, kind["dtype"]):
             return NEWTON
-        if layer.schedule not in ("auto", SEQUENTIAL) and not torch.compiler.is_compiling():
-            cls, why = type(layer), kernels.unrounded.get(name, "a row of its rounds, or a matrix in one of its loops, is too large for a program" if layer.schedule == NEWTON else "")
-            say_once(cls, f"schedule: {cls.__name__}: `{name}` runs sequentially, with the same numbers: 'triton' has no {layer.schedule} for it{': ' * bool(why)}{why}")
+        if layer.schedule not in ("auto", SEQUENTIAL):
+            why = kernels.unrounded.get(name, _TOO_LARGE if layer.schedule == NEWTON else "")
+            say_schedule(type(layer), name, "sequentially", f"'triton' has no {layer.schedule} for it{': ' * bool(why)}{why}")
         return SEQUENTIAL
 
     def run(self, layer: Layer, name: str, call: Call, kind: dict[str, Any]) -> Results:
@@ -266,28 +261,6 @@ def _boxes(key: Key, kernels: Channels) -> tuple[tuple[float, float], ...]:
         return (low - 1e-5 * (1 + abs(low)), high + 1e-5 * (1 + abs(high))) if holds else (float("-inf"), float("inf"))
 
     return tuple(wider(*box) for box in kernels.boxes)
-
-
-@functools.cache
-def device_of(device: torch.device) -> Device:
-    """What the model knows of a device; that of the usual one where it is not a GPU."""
-    if device.type != "cuda":
-        usual = of_architecture(USUAL)
-        return replace(usual, name="interpreter") if interpreted() else usual
-    found = torch.cuda.get_device_properties(device)
-    architecture = getattr(found, "gcnArchName", "").split(":")[0] if torch.version.hip else f"sm_{found.major}{found.minor}"
-    return of_gpu(found.name, architecture, _told(found))
-
-
-def _told(found: Any) -> dict[str, float]:
-    """What a driver tells of a GPU, as far as this version of torch passes it on."""
-    told = {"processors": found.multi_processor_count, "warp": getattr(found, "warp_size", None)}
-    told["shared"] = getattr(found, "shared_memory_per_multiprocessor", None)
-    told["registers"] = getattr(found, "regs_per_multiprocessor", None)
-    clock, memory, width = (getattr(found, n, 0) for n in ("clock_rate", "memory_clock_rate", "memory_bus_width"))  # kHz, kHz, bits
-    told["clock"] = clock * 1e3
-    told["bandwidth"] = 2 * memory * 1e3 * width / 8  # both edges of the clock
-    return {n: float(v) for n, v in told.items() if v}
 
 
 BACKEND = Triton()

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from rnndsl.checks.cell import Cell
+from rnndsl.runtime.gpu import device_of, interpreted
 from rnndsl.runtime.triton import tuned
-from rnndsl.runtime.triton.backend import device_of, interpreted, lacking
+from rnndsl.runtime.triton.backend import lacking
 from rnndsl.tiles import SEQUENTIAL, Tiles, candidates, choose, cycles
 from rnndsl.tools import Unfit
 from rnndsl.tools.bench.machine import machine

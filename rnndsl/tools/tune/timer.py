@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from rnndsl.runtime.triton.backend import device_of
+from rnndsl.runtime.gpu import device_of
 
 LEAD = 2e-3  # seconds for which a GPU is kept busy before a call, so that what Python does to start its kernels is not counted
 Timer = Callable[[Callable[[], object]], float]  # seconds of one call
