@@ -36,6 +36,15 @@ FEATURES: dict[str, str] = {
   g[t] = tanh(b * g[t-1] + h[t-1] - h[t-3])
   output y = g[t] * h[t-2]
 """,
+    "parts of products that are read whole as well": """
+  input x: [D]
+  state h: [H]
+  param W, V: [2*H, D]
+  param Q, R: [2*H, H]
+  p, q = split(normalize(W @ x + Q @ h[t-1] + (V @ x) * R @ h[t-1]), 2)
+  h[t] = p + tanh(q) * x[t-1] @ x
+  output h
+""",
     "parts of heads in another shape": """
   input x: [D]
   state h: [N; K]

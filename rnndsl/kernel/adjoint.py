@@ -41,7 +41,7 @@ class Adjoint:
 
     builder: Builder
     gradients: dict[int, list[int]] = field(default_factory=dict)
-    pieces: dict[int, dict[tuple[int, Dim], tuple[Dim, int]]] = field(default_factory=dict)  # of slices: (axis, offset) -> (size, gradient)
+    pieces: dict[int, dict[tuple[int, Dim], tuple[Dim, int]]] = field(default_factory=dict)  # of slices that are apart: (axis, offset) -> (size, gradient)
     outers: list[Outer] = field(default_factory=list)
     results: dict[int, dict[int, int]] = field(default_factory=dict)  # of a loop: gradients of what its rounds leave behind
     slices: list[tuple[int, int, int]] = field(default_factory=list)  # (loop, static leaf, gradient), one in every round
@@ -86,11 +86,20 @@ class Adjoint:
         self.gradients[n] = [total]
         return total
 
+    def _seed_piece(self, n: int, axis: int, offset: Dim, size: Dim, gradient: int) -> None:
+        """Adds to the gradient of a slice of a node. One that is not surely apart from the others, or along another axis, is of the whole, zeros around it."""
+        known = self.pieces.setdefault(n, {})
+        key = (axis, offset)
+        if key in known and known[key][0] == size:
+            known[key] = (size, self.builder.pointwise("+", known[key][1], gradient))
+        elif all(a == axis and (_is_before(offset + size, o) or _is_before(o + s, offset)) for (a, o), (s, _) in known.items()):
+            known[key] = (size, gradient)
+        else:
+            self.seed(n, self._together(self.builder[n].shape, {key: (size, gradient)}))
+
     def _together(self, shape: Shape, pieces: dict[tuple[int, Dim], tuple[Dim, int]]) -> int:
-        """Slices that do not overlap, with zeros between them."""
+        """Slices along one axis that do not overlap, with zeros between them."""
         ((axis, _), _), *_ = pieces.items()
-        if any(a != axis for a, _ in pieces):
-            raise Unsupported("slices along two axes")
         at = Dim.of(0)
         parts: list[int] = []
 
@@ -118,10 +127,7 @@ class Adjoint:
             case "largest":
                 pass  # taken off what does not depend on it
             case "slice":
-                axis, offset = node.cut.axis, node.cut.offset
-                known = self.pieces.setdefault(node.args[0], {})
-                key = (axis, offset)
-                known[key] = (node.shape[axis], gradient if key not in known else b.pointwise("+", known[key][1], gradient))
+                self._seed_piece(node.args[0], node.cut.axis, node.cut.offset, node.shape[node.cut.axis], gradient)
             case "concat":
                 at, axis = Dim.of(0), node.of(int)
                 for a in node.args:
@@ -328,6 +334,11 @@ def derivative(op: str, count: int, i: int) -> sympy.Expr:
     """∂op(a, b, …)/∂ its argument i, of the calculus' table."""
     arguments = _ARGUMENTS[:count]
     return _FORMULAS[op](*arguments).diff(arguments[i])
+
+
+def _is_before(end: Dim, offset: Dim) -> bool:
+    """Whether a slice ends where another begins or before, whatever the sizes are."""
+    return end == offset or (offset - end).is_positive()
 
 
 def in_order(pieces: dict[tuple[int, Dim], tuple[Dim, int]]) -> list[tuple[tuple[int, Dim], tuple[Dim, int]]]:

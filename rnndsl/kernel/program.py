@@ -168,7 +168,7 @@ def backward(step: Step) -> Program:
         kind = {"stream": "stream_gradient", "static": "static_gradient", "old": "carry_gradient"}[leaf.kind]
         target = Target(kind, leaf.index, leaf.select)
         pieces = adjoint.pieces.get(n, {})
-        if leaf.kind == "stream" and pieces and n not in adjoint.gradients and len({axis for axis, _ in pieces}) == 1:
+        if leaf.kind == "stream" and pieces and n not in adjoint.gradients:
             at = Dim.of(0)
             for (axis, offset), (size, gradient) in in_order(pieces):
                 sinks.append(Sink(target, gradient, whole, axis, offset))
