@@ -3,7 +3,7 @@
 from rnndsl.checks.cell import Repeat, Variable, always_runs, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.checks.slices import open_slices
-from rnndsl.emit.part import Part, mentioned, quoted, tensors, tuple_text, unpacked
+from rnndsl.emit.part import Part, quoted, tensors, tuple_text
 from rnndsl.emit.torch_text import TorchText
 from rnndsl.plan.ir import Carry
 from rnndsl.plan.single import own_name
@@ -77,8 +77,7 @@ class Initial(Part):
         text = self.printer()
         values = [self._value(c, text) for c in self.plan.carries]
         self.out.append(f"return {tuple_text(values)}")
-        needed = mentioned([v.name for v in tensors(self.cell)], self.names, self.out)
-        head = unpacked(needed, "params") if any(n != "_" for n in needed) else []
+        head = self.unpacking([self.names(v.name) for v in tensors(self.cell)], "params")
         return [*head, *self.header_values(self.out), *self.out]
 
     def _value(self, c: Carry, text: TorchText) -> str:

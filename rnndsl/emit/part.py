@@ -56,6 +56,12 @@ class Part:
     def shape(self, t: Type, text: TorchText) -> str:
         return text.dims(t.heads + t.axes)
 
+    def unpacking(self, names: list[str], value: str) -> list[str]:
+        """The line that gives what a tuple holds its names, as far as the lines so far mention them; none where they mention nothing of it."""
+        words = words_of(self.out)
+        found = [name if name in words else "_" for name in names]
+        return unpacked(found, value) if any(name != "_" for name in found) else []
+
     def header_values(self, code: list[str]) -> list[str]:
         """Lines that bind the sizes and hyperparameters which the code mentions."""
         words = words_of(code)
@@ -125,9 +131,3 @@ def raw_names(cell: Cell) -> dict[str, str]:
             taken.add(name)
             found[v.name] = name
     return found
-
-
-def mentioned(names: list[str], give: Names, lines: list[str]) -> list[str]:
-    """Identifiers for unpacking, `_` for what no line mentions."""
-    words = words_of(lines)
-    return [give(n) if give(n) in words else "_" for n in names]

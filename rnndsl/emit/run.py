@@ -3,18 +3,16 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rnndsl.checks.cell import Apply, Expr, Let, Ref, Repeat, Type, Update, Variable, walk
-from rnndsl.checks.dims import Dim
-from rnndsl.diagnostics import Source, Span
+from rnndsl.checks.cell import Apply, Expr, Let, Ref, Type, Update, Variable, walk
+from rnndsl.diagnostics import Source
 from rnndsl.emit.carried import WIDTH
 from rnndsl.emit.labels import labels_of
-from rnndsl.emit.mixed_text import VIEWS, MixedText
+from rnndsl.emit.mixed_text import VIEWS
 from rnndsl.emit.naming import Names
-from rnndsl.emit.part import Part, call_lines, mentioned, quoted, tensors, tuple_text, unpacked, words_of
-from rnndsl.emit.torch_text import TorchText
-from rnndsl.plan.ir import Carry, Gemm, Map, Operation, Plan, Scan, expressions_of
+from rnndsl.emit.part import call_lines, quoted, tensors, tuple_text, words_of
+from rnndsl.emit.statements import Statements
+from rnndsl.plan.ir import Carry, Map, Plan, Scan, expressions_of
 from rnndsl.plan.recurrence import Exit, Recurrence, product_name, product_type
-from rnndsl.source import printable
 
 
 def _binds(operation: Let | Update, ref: Ref) -> bool:
@@ -24,25 +22,15 @@ def _binds(operation: Let | Update, ref: Ref) -> bool:
     return ref.role == "state" and operation.state == ref.name
 
 
-class Run(Part):
+class Run(Statements):
     """`_run`: one call over a whole sequence."""
 
     def __init__(self, plan: Plan, made: Sequence[Recurrence], source: Source, names: Names, used: set[str], standalone: bool = False):
-        super().__init__(plan, names, used)
-        self.source = source
-        for v in plan.cell.variables:  # declared names come first, and keep their spelling
-            names(v.name)
-        self.plain = self.printer(has_lead=True)
-        self.mixed = MixedText(self._name, self._has_lead, lambda n: self.names(n), self.used, wide=self._wide, has_kernels=not standalone)
-        self.text: TorchText = self.mixed
-        self.mixed.narrow |= {v.name for v in self.cell.of_role("input") if not v.type.is_complex}
-        self.widened: list[str] = []  # lines that give narrow values their wide names
-        self.origin: int | None = None  # the line of the program that was named last
+        super().__init__(plan, source, names, used, has_kernels=not standalone)
         self.finals: dict[str, str] = {}  # each field of the state tuple: what holds its last value
         self.late: set[str] = set()  # names of sequences some steps late
         self.methods: list[list[str]] = []
         self.labels = labels_of(plan)
-        self.nested = False  # inside a method of one step: values are not expanded
         self.recurrences = {r.scan: r for r in made}
         self.entered = {let.name for r in self.recurrences.values() for let in r.entry}
         self.entered |= {let.name for r in self.recurrences.values() if r.exit for let in r.exit.body}
@@ -53,7 +41,7 @@ class Run(Part):
         if self.plan.constants:
             self._section("once a call")
         for let in self.plan.constants:
-            self._operation(let, "")
+            self.operation(let, "")
         if any(isinstance(s, Map) for s in self.plan.stages):
             self._section("all steps at once")
         if cell.uses_clock:
@@ -74,7 +62,7 @@ class Run(Part):
                 if body and follows:
                     self._section("from its states, all steps at once")
                 for operation in body:
-                    self._operation(operation, "")
+                    self.operation(operation, "")
                     if isinstance(operation, Update):
                         self._lags("state", self.plan.variable(operation.state))
             else:
@@ -88,25 +76,16 @@ class Run(Part):
     def _head(self) -> list[str]:
         """Unpacks the arguments, naming only what the body reads."""
         cell, plan = self.cell, self.plan
-        lines: list[str] = []
         read = words_of(self.out)
-        wide = [line for v in cell.of_role("input") if (line := self._widening(v.name)).split()[0] in read]
+        wide = [line for v in cell.of_role("input") if (line := self.widening(v.name)).split()[0] in read]
         self.out = [*wide, *self.out]
-        for names, value in (
-            ([v.name for v in tensors(cell)], "params"),
-            ([v.name for v in cell.of_role("input")], "inputs"),
-        ):
-            found = mentioned(names, self.names, self.out)
-            if any(n != "_" for n in found):
-                lines.extend(unpacked(found, value))
-        for kind, value in (("first", "state"), ("initial", "initial")):
-            keys = [(kind, c.field) for c in plan.carries]
-            for k in keys:
-                self.names(k, f"{k[1]}_{k[0]}")
-            found = mentioned(keys, self.names, self.out)  # type: ignore[arg-type]
-            if any(n != "_" for n in found):
-                lines.extend(unpacked(found, value))
-        return [*lines, *self.header_values(self.out)]
+        return [
+            *self.unpacking([self.names(v.name) for v in tensors(cell)], "params"),
+            *self.unpacking([self.names(v.name) for v in cell.of_role("input")], "inputs"),
+            *self.unpacking([self._first(c.field) for c in plan.carries], "state"),
+            *self.unpacking([self._start(c.field) for c in plan.carries], "initial"),
+            *self.header_values(self.out),
+        ]
 
     def _first(self, field_name: str) -> str:
         return self.names(("first", field_name), f"{field_name}_first")
@@ -118,52 +97,6 @@ class Run(Part):
         self.out += ["", f"# {title}"]
         self.origin = None
 
-    def _provenance(self, span: Span, indent: str) -> None:
-        """Names the line of the program that the next statement comes from."""
-        line = self.source.line_of(span.start)
-        if line == self.origin:
-            return
-        self.origin = line
-        self.out.append(f"{indent}# {self.source.cited(line, 100)}")
-
-    def _operation(self, operation: Operation, indent: str) -> None:
-        match operation:
-            case Let():
-                if not operation.name.startswith("W_") or "." not in operation.name:  # a stack of matrices has no line
-                    self._provenance(operation.span, indent)
-                name = self.names(operation.name)
-                if self.text is self.mixed and not indent and self.mixed.is_product(operation.value):
-                    self.out.append(f"{name} = {self.mixed.as_it_is(operation.value).code}")
-                    self._narrow([operation.name])
-                else:
-                    value = self._let(operation.value)
-                    self.out.append(f"{indent}{name} = {self._of_rounds(value, operation.value, operation.name) if indent else value}")
-            case Update():
-                self._provenance(operation.span, indent)
-                t = self.plan.variable(operation.state).type
-                value = self.text.tensor(operation.value, t).code
-                if not indent and not self.nested:
-                    value = self._expanded(value, t)
-                self.out.append(f"{indent}{self.names(operation.state)} = {value}")
-            case Gemm():
-                self._gemm(operation, indent)
-            case Repeat():
-                self._provenance(operation.span, indent)
-                for p in operation.passed:  # one variable is what a round begins with and what it leaves
-                    self.names.keep(p.last, self.names(p.name))
-                    self.out.append(f"{indent}{self.names(p.name)} = {self._of_rounds(self.text.text(p.start).code, p.start, p.last)}")
-                low, high = self.text.dim(operation.low), self.text.dim(operation.high + Dim.of(1))
-                self.out.append(f"{indent}for {self.names(operation.counter)} in range({low}, {high}):")
-                for let in operation.body:
-                    self._operation(let, indent + "    ")
-
-    def _of_rounds(self, code: str, value: Expr, name: str) -> str:
-        """What a repeat binds a name to: where that is of all steps it has their axes in every round, so that its shape is the same in each."""
-        return code if self.nested or name in self.plan.static or self.text.lead(value) else self._expanded(code, value.type)
-
-    def _let(self, value: Expr) -> str:
-        return self.text.tensor(value).code
-
     def _source(self, value: Expr) -> Expr | None:
         """What a value is where it lies in memory of its own, that of nothing but other names of it: a computation of every step, or a state
         that a recurrence makes; else None."""
@@ -174,61 +107,13 @@ class Run(Part):
             return self._source(bound[0]) if len(bound) == 1 and value.lag == 0 else None
         return value if isinstance(value, Apply) and value.op not in VIEWS and self.text.lead(value) else None
 
-    def _expanded(self, value: str, t: Type, by: str = "expand_to") -> str:
-        """A value as a full [B, T, heads, axes]."""
-        self.used.add(by)
-        dtype = 'complex_of(kind["dtype"])' if t.is_complex else 'kind["dtype"]'
-        if t.is_complex:
-            self.used.add("complex_of")
-        return f"{by}({value}, {self._full_shape(t)}, {dtype})"
-
-    def _full_shape(self, t: Type, lead: str = "*lead") -> str:
-        """[B, T, heads, axes]."""
-        sizes = "".join(f", {self.text.dim(d)}" for d in t.heads + t.axes)
-        return f"({lead}{sizes})" if sizes or lead != "*lead" else "lead"
-
-    def _gemm(self, g: Gemm, indent: str) -> None:
-        """One matrix product and its row blocks, unless a recurrence takes it whole."""
-        heads = g.matrix.type.heads or g.operand.type.heads
-        total = g.matrix.type.axes[0]
-        product = Apply("@", (g.matrix, g.operand), Type(heads, (total,), g.matrix.type.is_complex))
-        shown = ", ".join(printable(self.source.slice(p.span)) for p in g.products)
-        self.origin = None
-        line = f"{indent}# {shown}"
-        self.out.append(line if len(line) < 110 else line[:109] + "…")
-        if g in self.whole:
-            self.out.append(f"{indent}{self._name(Ref(product_name(g), 'local', product.type))} = {self.text.as_it_is(product).code}")
-        else:
-            self._split(g, self.text.as_it_is(product).within(6), indent)
-            if self.text is self.mixed and self.mixed.is_product(product):
-                self._narrow(g.results)
-
-    def _narrow(self, names: Sequence[str]) -> None:
-        """Values that may be half have names; what reads them in arithmetic finds wide ones."""
-        self.mixed.narrow |= set(names)
-        lines = [self._widening(n) for n in names]
-        self.widened += lines
-        self.out += lines
-
-    def _widening(self, name: str) -> str:
-        return f'{self._wide(name)} = {self.names(name)}.to(kind["dtype"])'
-
-    def _wide(self, name: str) -> str:
-        return self.names(("wide", name), f"{self.names(name)}_wide")
-
-    def _split(self, g: Gemm, product: str, indent: str) -> None:
-        """Names for the row blocks of a merged product."""
-        names = [self.names(r) for r in g.results]
-        sizes = ", ".join(self.text.dim(d) for d in g.rows)
-        self.out.extend(indent + part for part in unpacked(names, f"{product}.split([{sizes}], -1)"))
-
     def _noise(self, v: Variable) -> None:
         assert v.draw is not None
         self.used.add("draw_noise")
-        self._provenance(v.span, "")
+        self.provenance(v.span, "")
         args = tuple_text([self.text(a, v.type) for a in v.draw.args])
-        name, shape = self.names(v.name), self._full_shape(v.type)
-        drawn = self._full_shape(v.type, "lead[0], 1") if v.draw.once else shape
+        name, shape = self.names(v.name), self.full_shape(v.type)
+        drawn = self.full_shape(v.type, "lead[0], 1") if v.draw.once else shape
         code = f"draw_noise({quoted(v.draw.name)}, {args}, {drawn}, self.training, **kind)"
         if v.draw.once:
             self.used.add("once")
@@ -314,7 +199,7 @@ class Run(Part):
         exit_ = recurrence.exit
         if exit_:
             for let in exit_.ahead:
-                self._operation(let, "")
+                self.operation(let, "")
             self._exit(recurrence, exit_, old[: len(stage.states)], [c.field for c in carries[: len(stage.states)]])
         self._section(f"{', '.join(stage.states)}: the recurrence{', and what follows it' if exit_ else ''}")
         call = {
@@ -372,10 +257,10 @@ class Run(Part):
         with self._method(f"_{kind}_{self.label(recurrence)}", [self._name(a) for a in (*arguments, *recurrence.statics)], about):
             if kind == "enter":
                 for g in recurrence.products:
-                    self._split(g, self._name(Ref(product_name(g), "local", product_type(g))), "")
+                    self.split(g, self._name(Ref(product_name(g), "local", product_type(g))), "")
             self.nested = True
             for operation in body:
-                self._operation(operation, "")
+                self.operation(operation, "")
             self.nested = False
             self.out.append(f"return {tuple_text([self._name(r) for r in returned])}")
 
@@ -397,8 +282,8 @@ class Run(Part):
                     arguments = [self._name(Ref(state.name, "state", state.type)), self._first(name), self._start(name), "reset"]
                     self.out.append(f"{self._name(state)} = lagged({', '.join(arguments)})")
             for operation in exit_.body:
-                self._operation(operation, "")
-            values = [self._expanded(self._name(r), r.type) for r in exit_.returned]
+                self.operation(operation, "")
+            values = [self.expanded(self._name(r), r.type) for r in exit_.returned]
             self.out.append(f"return {tuple_text(values)}")
             if any("lead" in v for v in values):
                 self.out.insert(0, f"lead = {states[0]}.shape[:2]")
@@ -410,6 +295,6 @@ class Run(Part):
             source = self._source(value)
             fresh = source is not None and source not in taken
             taken |= {source} if source is not None else set()
-            values.append(self._expanded(self.text.tensor(value).code, value.type, "expand_to" if fresh else "expand_own"))
+            values.append(self.expanded(self.text.tensor(value).code, value.type, "expand_to" if fresh else "expand_own"))
         states = [f"{quoted(self.fields[f])}: {code}" for f, code in self._after().items()]
         self.out.append(f"return {tuple_text(values)}, {tuple_text([self.finals[f] for f in self.fields])}, lambda: {{{', '.join(states)}}}")
