@@ -1,15 +1,14 @@
 """The base of every generated class: construction, calls and steps."""
 
-import functools
 import numbers
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import FunctionType, MappingProxyType
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import _register_namedtuple
 from torch.utils.checkpoint import checkpoint
 
@@ -45,20 +44,10 @@ from rnndsl.runtime.dtypes import (
 )
 from rnndsl.runtime.ops import fill
 from rnndsl.runtime.params import ParamModule, _Declared, constrained_param, header_value  # noqa: F401, earlier pickles name `_Declared` here
-from rnndsl.runtime.seen import Seen, looks
+from rnndsl.runtime.seen import Seen, is_alone, looks
 from rnndsl.runtime.sharded import over_ranks, planned, scanned, shards_of
 from rnndsl.runtime.sizes import Size  # noqa: F401, and this
-
-_OF_ALL = nn.modules.module
-_HOOKS_OF_ALL = (_OF_ALL._global_forward_pre_hooks, _OF_ALL._global_forward_hooks, _OF_ALL._global_backward_pre_hooks, _OF_ALL._global_backward_hooks)
-
-
-def with_own_code(method: Callable) -> Any:
-    """The same method, as code of its own. torch.compile keeps what it compiles by code, and at most eight of each: what all classes have from
-    one base would be one code, and the ninth cell of a process refused."""
-    again = FunctionType(method.__code__.replace(), method.__globals__, method.__name__, method.__defaults__, method.__closure__)
-    again.__kwdefaults__ = method.__kwdefaults__
-    return functools.update_wrapper(again, method)
+from rnndsl.runtime.traced import with_own_code
 
 
 class Begun(NamedTuple):
@@ -133,15 +122,15 @@ class Layer(ParamModule):
         self._take(drawn)
 
     def _input(self, name: str, shape: tuple[int, ...], is_complex: bool = False) -> None:
-        self._require_positive(name, shape)
-        self._inputs.append((name, self._plain(name, shape), is_complex))
+        self._inputs.append((name, self._axes(name, shape), is_complex))
 
     def _field(self, name: str, shape: tuple[int, ...], number: str = "real") -> None:
         """One field of the state tuple; number: real, complex or int."""
-        self._require_positive(name, shape)
-        self._fields.append((name, self._plain(name, shape), number))
+        self._fields.append((name, self._axes(name, shape), number))
 
-    def _plain(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def _axes(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Axes in whole numbers, since the tracers of PyTorch 2.6 cannot read a `Size`; as the cell writes them they are kept for messages alone."""
+        self._require_positive(name, shape)
         self._written[name] = shape
         return tuple(map(int, shape))
 
@@ -150,7 +139,7 @@ class Layer(ParamModule):
         self.tiles = self._tiles
         if "_written" not in state:  # pickles of earlier versions have axes as they are written alone
             self._written = {}
-            self._inputs, self._fields = [(n, self._plain(n, s), k) for n, s, k in self._inputs], [(n, self._plain(n, s), k) for n, s, k in self._fields]
+            self._inputs, self._fields = [(n, self._axes(n, s), k) for n, s, k in self._inputs], [(n, self._axes(n, s), k) for n, s, k in self._fields]
 
     # Backend and schedule
 
@@ -274,7 +263,7 @@ class Layer(ParamModule):
         """A step in one call of a kernel, where there is one and nothing has a part in calls. No gradient must be asked for."""
         (batch,) = check_inputs(inputs, self._inputs, ("B",), self._written)
         backend = backend_for(self, next(iter(type(self)._states), ""), inputs[0].device, (batch, 1))
-        if not backend.has_step or not self._is_alone(inputs[0].device):
+        if not backend.has_step or not is_alone(self, inputs[0].device):
             return None
         kind, products, values, read = self._begin(inputs)
         if products != kind["dtype"]:  # a kernel has one dtype for all
@@ -301,7 +290,7 @@ class Layer(ParamModule):
             return None
         try:
             stored = self._as_stored()
-            if stored is None or seen.looks != looks((*inputs, *stored, *state)) or seen.settings != self._settings() or not self._is_alone(inputs[0].device):
+            if stored is None or seen.looks != looks((*inputs, *stored, *state)) or seen.settings != self._settings() or not is_alone(self, inputs[0].device):
                 return None
         except (RuntimeError, AttributeError, TypeError):  # what is wrong is said by those who check
             return None
@@ -311,20 +300,6 @@ class Layer(ParamModule):
     def _settings(self) -> tuple[Any, ...]:
         """What decides, beside tensors, how a step is made."""
         return (self._backend, self._schedule, self._tiles and dict(self._tiles), self._backend == "auto" and reference_wanted(), *BACKENDS.values())
-
-    def _is_alone(self, device: torch.device) -> bool:
-        """Whether a call would do nothing but what `forward` says: no hook, no other `forward`, no mode, transformation or tracer."""
-        hooks = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
-        if hooks or any(_HOOKS_OF_ALL) or "forward" in self.__dict__ or type(self).forward is not self._forward:
-            return False
-        if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
-            return False
-        if torch._C._get_tracing_state() is not None or torch._C._len_torch_dispatch_stack() or torch.is_autocast_enabled(device.type):
-            return False
-        if not torch._C._len_torch_function_stack():
-            return True
-        modes = torch.overrides._get_current_function_mode_stack()  # a default device is one, but kernels are told the device
-        return all(type(mode) is torch.utils._device.DeviceContext for mode in modes)
 
     def initial_state(self, batch_size: int) -> Any:
         """The state that `forward` starts from: a named tuple of [batch_size, ...], each in memory of its own."""
