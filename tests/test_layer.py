@@ -497,6 +497,15 @@ def test_torch_compile_of_more_cells_than_it_keeps_of_one_code():
             assert torch.compile(f, fullgraph=True, backend="eager")(x if f is layer else x[:, 0])[0].shape[-1] == 2
 
 
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_torch_compile_of_several_recurrences_none_of_which_has_run(backend):
+    """A graph makes the kernels of each when it comes to it."""
+    layer = rnndsl.zoo.MLSTM(D=3, N=1, K=5, V=2, backend=backend)  # sizes that no other test has
+    x = torch.randn(2, 4, 3)
+    found = torch.compile(layer, fullgraph=True, backend="eager")(x)[0]
+    torch.testing.assert_close(found, layer(x)[0])
+
+
 def test_torch_compile_of_a_surrogate():
     layer = rnndsl.load(program("surrogate")).C(**SIZES)
     x = torch.randn(2, 4, 5, requires_grad=True)

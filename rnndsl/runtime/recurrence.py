@@ -56,20 +56,26 @@ class Runnable(Protocol):
         ...
 
 
-_known: dict[str, Runnable] = {}
+class _Known:
+    """Kernels, as attributes. torch.compile looks at a dict once a graph, and would miss what was made on its way, for the second recurrence of a cell."""
+
+
+_KNOWN = _Known()
 _making = threading.RLock()
 
 
 def known(key: str) -> Runnable:
     """The kernels that a key names, made from what it says where they are not made yet. Raises RuntimeError where the cell that it names is not
     there, and what the backend raises."""
-    found = _known.get(key)
+    name = key.replace(".", "/")  # in which torch.compile takes no dot
+    found: Runnable | None = getattr(_KNOWN, name, None)
     if found is None:
         with _making:
-            if key not in _known:
+            found = getattr(_KNOWN, name, None)
+            if found is None:
                 named = Key.of(key)
-                _known[key] = BACKENDS[named.backend].made(named)
-            found = _known[key]
+                found = BACKENDS[named.backend].made(named)
+                setattr(_KNOWN, name, found)
     return found
 
 
