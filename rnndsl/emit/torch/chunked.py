@@ -1,6 +1,5 @@
 """A normal form of matrix states as Python functions: the vectors of all steps at once, and what follows of what is read."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from rnndsl.checks.dims import Dim
@@ -61,10 +60,7 @@ class ChunkText(RoundText):
         return [*(self._array("stream", i) for i in range(streams)), *(self._array("static", i) for i in range(len(self.step.statics)))]
 
     def _statements(self, wanted: list[int]) -> list[str]:
-        needed = sorted(reachable(self.nodes, wanted))
-        self.counts = Counter(a for n in needed for a in self.nodes[n].args)
-        self.counts.update(wanted)
-        return [line for n in needed for line in self._statement(n)]
+        return self._block(self._surveyed(wanted, wanted))
 
     def _function(self, arrays: list[str], body: list[str], more: Sequence[str] = ()) -> list[str]:
         header = [f"({''.join(f'{a}, ' for a in arrays).rstrip()}) = arrays"] if arrays else []

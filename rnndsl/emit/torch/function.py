@@ -155,9 +155,9 @@ class RoundText:
         return []
 
     def _parts(self, needed: set[int]) -> dict[int, list[int]]:
-        """Of slices that a product is cut into from end to end, all of them: they are made at once, and so is what goes back through them."""
+        """Of slices that a stream or product is cut into from end to end, all of them: they are made at once, and so is what goes back through them."""
         cuts: dict[tuple[int, int], list[int]] = {}
-        for n in sorted(n for n in needed if self.nodes[n].op == "slice" and self.nodes[self.nodes[n].args[0]].op == "product"):
+        for n in sorted(n for n in needed if self.nodes[n].op == "slice" and self.nodes[self.nodes[n].args[0]].op in ("stream", "product")):
             cuts.setdefault((self.nodes[n].args[0], self.nodes[n].cut.axis), []).append(n)
         found: dict[int, list[int]] = {}
         for (whole, axis), group in cuts.items():
@@ -171,7 +171,7 @@ class RoundText:
         return found
 
     def _split(self, group: list[int]) -> list[str]:
-        """A statement for all slices of a product."""
+        """A statement for all slices of a stream or product."""
         node = self.nodes[group[0]]
         whole, axis = self.texts[node.args[0]], node.cut.axis
         names = [self.names(("value", n), self.local.get(n, "v")) for n in group]
