@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import rnndsl
-from rnndsl.runtime.torch import chunked
+from rnndsl.runtime.torch import chunked, halves, quotients
 from tests.agreement import Case, against_reference, assert_agrees, assert_close, layer_of, random_inputs, sizes_of
 from tests.random_affine import FINE, judge
 from tests.random_affine import program as program_of
@@ -401,12 +401,12 @@ def test_choice(monkeypatch):
     assert layer.plan_for(torch.randn(2, 99, 3))[0].schedule == "sequential"
 
 
-@pytest.mark.parametrize(("low", "reset", "quotients"), [(0.5, False, True), (0.5, True, False), (0.0, False, False)])
+@pytest.mark.parametrize(("low", "reset", "expected"), [(0.5, False, True), (0.5, True, False), (0.0, False, False)])
 @pytest.mark.filterwarnings("ignore:schedule")
-def test_where_products_are_quotients(low, reset, quotients, monkeypatch):
+def test_where_products_are_quotients(low, reset, expected, monkeypatch):
     """Of mild decays, and without resets. Values, gradients and gradients of gradients are those step by step, in float32 too."""
     calls = []
-    monkeypatch.setattr(chunked, "_by_quotients", lambda *a, by=chunked._by_quotients: calls.append(1) or by(*a))
+    monkeypatch.setattr(quotients, "scaled", lambda *a, by=quotients.scaled: calls.append(1) or by(*a))
     text = program("rows that decay by less than half").replace("0.5 + 0.5 *", f"{low} + {1 - low} *")
     results = []
     for dtype, backend in ((torch.float64, "reference"), (torch.float64, "torch"), (torch.float32, "torch")):
@@ -421,9 +421,30 @@ def test_where_products_are_quotients(low, reset, quotients, monkeypatch):
         grads = torch.autograd.grad(y.square().sum(), [x, *layer.parameters()], create_graph=True, allow_unused=True, materialize_grads=True)
         twice = torch.autograd.grad(sum(g.square().sum() for g in grads), [x, *layer.parameters()], allow_unused=True, materialize_grads=True)
         results.append([y, *grads, *twice])
-    assert bool(calls) == quotients
+    assert bool(calls) == expected
     for want, got, near in zip(*results, strict=True):
         assert _error(got, want) < 1e-10 and _error(near, want) < 1e-4
+
+
+@pytest.mark.parametrize(("heads", "groups"), [((), (0, 0, 1, 0, 1)), ((2, 3), (1, 2, 2, 2, 1)), ((2,), (1, 1, 0, 1, 0))])
+def test_quotients_are_those_of_autograd(heads, groups):
+    """Values, gradients, and gradients of gradients, where the last chunk is short and a vector is zero."""
+    g = torch.Generator().manual_seed(0)
+    decay = 0.5 + 0.5 * torch.rand(2, 11, *heads, 3, generator=g, dtype=torch.float64)
+    vectors = [torch.randn(2, 11, *heads, 3, generator=g, dtype=torch.float64) for _ in range(sum(groups))]
+    vectors[-1] = vectors[-1] if sum(groups) < 8 else None
+    layout = quotients.Layout(4, groups)
+    found = []
+    for function in (quotients.Quotients.apply, quotients._plain):
+        own = [v if v is None else v.clone().requires_grad_() for v in (decay, *vectors)]
+        wanted = [v for v in own if v is not None]
+        results = function(layout, *own)
+        loss = sum((r.cos() * torch.arange(1, r.numel() + 1).reshape(r.shape)).sum() for r in results)
+        grads = torch.autograd.grad(loss, wanted, retain_graph=True)
+        again = torch.autograd.grad(sum(r.sin().sum() for r in torch.autograd.grad(loss, wanted, create_graph=True)), wanted)
+        found.append([*results, *grads, *again])
+    for got, want in zip(*found, strict=True):
+        torch.testing.assert_close(got, want)
 
 
 def test_chunks_are_as_long_as_a_sequence_at_most():
@@ -437,8 +458,8 @@ def test_halves_in_place_are_those_that_are_joined(readers, lefts, rows):
     given = [torch.randn(2, 8, n, 1, 4, dtype=torch.float64, requires_grad=True) for n in (readers, lefts)]
     given.append(torch.rand(2, 8, 1, 1, rows, dtype=torch.float64, requires_grad=True))
     found = []
-    for halves in (chunked._by_halves, chunked._joined_blocks):
-        block = halves([given[0]], [given[1]], given[2], None, True)
+    for join in (halves.by_halves, halves.joined_blocks):
+        block = join([given[0]], [given[1]], given[2], None, True)
         values = (*block.readers, *block.lefts, block.decay, *block.across)
         grads = torch.autograd.grad(sum(v.pow(3).sum() for v in values), given, create_graph=True)
         found.append([block.largest, *values, *grads, *torch.autograd.grad(sum(g.pow(2).sum() for g in grads), given)])

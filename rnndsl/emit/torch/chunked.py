@@ -6,7 +6,6 @@ from rnndsl.checks.dims import Dim
 from rnndsl.diagnostics import Source
 from rnndsl.emit.torch.function import RoundText
 from rnndsl.kernel.chunked import ChunkForm, Vectors
-from rnndsl.kernel.loops import reachable
 from rnndsl.kernel.newton import NewtonStep
 
 
