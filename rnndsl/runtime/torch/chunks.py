@@ -66,9 +66,10 @@ class ChunkSolver:
     def forward(self, call: Call) -> list[Tensor]:
         if not stepwise.is_needed(call):
             results, found = self.solved(call)
+            results = [r.clone(memory_format=torch.contiguous_format) for r in results]
             if _is_right(results, found.decay):
                 self.last = SolveReport(self.key.name, CHUNKED, found.chunks)
-                return [r.clone(memory_format=torch.contiguous_format) for r in results]
+                return results
         self.last = SolveReport(self.key.name, SEQUENTIAL)
         return [*chain.from_iterable(self.reference(call))]
 
@@ -84,11 +85,11 @@ class ChunkSolver:
         if not _is_recorded([*streams, *statics, *first, *initial]) or stepwise.is_needed(own):
             return None
         results, found = self.solved(own)
+        n, results = len(first), [r.clone(memory_format=torch.contiguous_format) for r in results]
         if not _is_right(results, found.decay):
             return None
         self.last = SolveReport(self.key.name, CHUNKED, found.chunks)
-        n, own_results = len(first), [r.clone(memory_format=torch.contiguous_format) for r in results]
-        return tuple(own_results[:n]), tuple(own_results[n : 2 * n]), tuple(own_results[2 * n :])
+        return tuple(results[:n]), tuple(results[n : 2 * n]), tuple(results[2 * n :])
 
     def solved(self, call: Call) -> tuple[list[Tensor], chunked.Found]:
         """What `forward` returns, and what of it chunks have given."""
