@@ -46,16 +46,16 @@ def split_of(text: str) -> Split:
 @pytest.mark.parametrize(
     ("name", "split"),
     [
-        ("para_gru", Split((), True)),  # every channel by itself
-        ("para_lstm", Split((), True)),
-        ("lru", Split((), True)),  # a complex channel is a pair
-        ("lif", Split((), True)),
+        ("para_gru", Split((), (0,))),  # every channel by itself
+        ("para_lstm", Split((), (0, 0))),
+        ("lru", Split((), (0, 0))),  # a complex channel is a pair
+        ("lif", Split((), (0,))),
         ("gru", Split()),
         ("layernorm_lstm", Split()),
         ("rhn", Split()),
-        ("slstm", Split((0,), False)),  # each head by itself
-        ("gated_delta_net", Split((0,), True)),  # and each column of its matrix
-        ("m2rnn", Split((0,), False)),
+        ("slstm", Split((0,))),  # each head by itself
+        ("gated_delta_net", Split((0,), (2,))),  # and each column of its matrix
+        ("m2rnn", Split((0,), (1,))),  # each row
     ],
 )
 def test_what_units_divide(name, split):
@@ -65,7 +65,7 @@ def test_what_units_divide(name, split):
 def test_a_rearranged_axis_is_not_divided():
     text = "cell C(N, K):\n input x: [N*K]\n state g: [N; K]\n g[t] = tanh(heads(cumsum(merge(g[t-1])) + x, N))\n output y = merge(g[t])\n"
     assert split_of(text) == Split()
-    assert split_of(text.replace("cumsum(merge(g[t-1]))", "merge(g[t-1])")) == Split((0,), True)  # there and back again
+    assert split_of(text.replace("cumsum(merge(g[t-1]))", "merge(g[t-1])")) == Split((0,), (1,))  # there and back again
 
 
 def test_what_is_fused_into_the_loop():

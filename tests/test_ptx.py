@@ -94,6 +94,22 @@ def test_whole_steps(name):
 
 
 @pytest.mark.ptx
+@pytest.mark.part()
+@pytest.mark.parametrize("name", ["DeltaNet", "RWKV7", "M2RNN", "DeltaProduct"])
+@pytest.mark.parametrize("most", [1 << 14, 4])
+def test_programs_that_divide_a_state(name, most, monkeypatch):
+    """By columns or rows, of which the last program has fewer; with matrices in registers, or in memory."""
+    monkeypatch.setattr("rnndsl.runtime.triton.cut._COLUMNS", 2)
+    monkeypatch.setattr("rnndsl.runtime.triton.cut.MOST", most)
+    sizes = {n: {"K": 5, "V": 3, "L": 2, "N": 1}.get(n, v) for n, v in sizes_of(ZOO[name].text, name).items()}
+    with emulated("sm_90", noise=2) as launches:
+        found = against_reference(ZOO[name].text, name, sizes, 2, 2, torch.float32, backend="triton", schedule="sequential", tiles={"stages": 0})
+    assert not launches.wrong
+    assert {launch.grid[0] for launch in launches.all} in ({4}, {6})
+    assert_close(found, FLOAT32)
+
+
+@pytest.mark.ptx
 @pytest.mark.part("SLSTM")
 @pytest.mark.parametrize("name", TILED)
 def test_rounds(name):

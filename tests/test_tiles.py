@@ -169,6 +169,27 @@ def test_matrices_that_do_not_fit_into_registers(name, sizes, monkeypatch):
     compare(ZOO[name].text, name, {n: sizes.get(n, v) for n, v in known.items()}, 1, 2)
 
 
+@pytest.mark.parametrize(("name", "most"), [("RWKV7", 1 << 14), ("M2RNN", 1 << 14), ("DeltaProduct", 4)])
+def test_programs_that_divide_a_state(name, most, monkeypatch):
+    """By its columns, or by its rows, also in rounds; what is the same for all of them has one gradient, to which each gives a part, also as a factor of a product."""
+    made = []
+    monkeypatch.setattr(cut, "_COLUMNS", 2)
+    monkeypatch.setattr(cut, "MOST", most)
+    monkeypatch.setattr(tile_launch, "launch", lambda kernel, programs, *a, _launch=tile_launch.launch, **k: (made.append(programs), _launch(kernel, programs, *a, **k)))
+    sizes = {n: {"D": 2, "K": 3, "V": 3, "L": 2, "N": 1}.get(n, v) for n, v in sizes_of(ZOO[name].text, name).items()}
+    compare(ZOO[name].text, name, sizes, 1, 2, schedule="sequential", tiles={"stages": 0})
+    assert set(made) == {2}
+
+
+@pytest.mark.parametrize(("name", "warps"), [("DeltaNet", "4 warps"), ("RWKV7", "4 warps"), ("M2RNN", "4 warps a program, products of matrices in ieee"), ("DeltaProduct", "8 warps")])
+def test_large_states_are_divided(name, warps):
+    """Of 256 rows and columns, 16 of which a program has."""
+    sizes = {n: {"D": 64, "K": 256, "V": 256, "N": 1}.get(n, v) for n, v in sizes_of(ZOO[name].text, name).items()}
+    layer = layer_of(ZOO[name].text, name, sizes, backend="triton", dtype=torch.float32, schedule="sequential").to(DEVICE)
+    layer.tiles = {"stages": 0}
+    assert f"1 row and {warps}" in str(layer.plan_for(*(x.detach() for x in random_inputs(layer, 1, 1)))[0])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_other_types(dtype):
     """Half streams are read as they are, and everything else is float32."""

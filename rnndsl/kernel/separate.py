@@ -35,13 +35,18 @@ class Classes:
 
 @dataclass(frozen=True)
 class Split:
-    """Axes of the states that units of work divide: `heads` one index a unit, `block` the last axis in blocks.
+    """Axes of the states that units of work divide: `heads` one index a unit, `block` one further axis in blocks, the columns or the rows of a matrix.
 
-    `heads` are positions in the shape of every state.
+    heads: positions in the shape of every state; block: that in the shape of each carried value, none where no axis is in blocks.
     """
 
     heads: tuple[int, ...] = ()
-    block: bool = False
+    block: tuple[int, ...] = ()
+
+    def innermost(self, step: Step) -> "Split":
+        """The same, with blocks along the last axis of every state or none: where the entries along it lie side by side in a vector."""
+        last = tuple(len(array.shape) - 1 for array, _ in step.carries)
+        return self if self.block == last else Split(self.heads)
 
 
 @dataclass
@@ -156,19 +161,21 @@ def separate(program: Program, used: set[int], shapes: list[tuple[int, int]], ca
         twice = _twice(back, backwards, there)
         roots |= {classes.find(a) for i in states for k in range(shapes[i][0]) if back.find(a := ("state", i, k)) in twice}
 
-    def separable(positions: dict[int, int]) -> bool:
-        """Whether the axes at these places, one of each state, are of one separable class that no state has twice."""
-        root = classes.find(("state", states[0], positions[states[0]]))
-        for s in states:
-            if [k for k in range(shapes[s][0]) if classes.find(("state", s, k)) == root] != [positions[s]]:
-                return False
-        return root not in roots
+    def separable(k: int) -> dict[int, int]:
+        """Where each state has the class of an axis of the first one: once, where it is separable."""
+        root = classes.find(("state", states[0], k))
+        found = {s: [j for j in range(shapes[s][0]) if classes.find(("state", s, j)) == root] for s in states}
+        return {} if root in roots or any(len(at) != 1 for at in found.values()) else {s: at for s, (at,) in found.items()}
 
-    last = {s: shapes[s][0] - 1 for s in states}
-    block = bool(states) and all(k >= 0 for k in last.values()) and separable(last)
+    def in_blocks(s: int, k: int) -> bool:
+        """Whether an axis may be in blocks: the last one, and others that are no heads."""
+        return k == shapes[s][0] - 1 or k >= shapes[s][1]
+
+    candidates = (separable(k) for k in reversed(range(shapes[states[0]][0] if states else 0)) if in_blocks(states[0], k))
+    block = next((at for at in candidates if at and all(in_blocks(s, k) for s, k in at.items())), {})
     heads = min((shapes[s][1] for s in states), default=0)
-    apart = tuple(k for k in range(heads) if not (block and k in last.values()) and separable(dict.fromkeys(states, k)))
-    return Split(apart, block)
+    apart = tuple(k for k in range(heads) if k not in block.values() and separable(k) == dict.fromkeys(states, k))
+    return Split(apart, tuple(block[s] for s in carries) if block else ())
 
 
 def _twice(classes: Classes, program: Program, used: set[int]) -> set[Hashable]:

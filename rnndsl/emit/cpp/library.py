@@ -99,7 +99,7 @@ def _kernel(plan: Plan, r: RecurrenceKernels, sweep: Sweep, source: Source, name
     states = states_of(sweep) if exit_ and not exit_.whole else None
 
     def function(program: Program, direction: str, saved: tuple[int, ...] = ()) -> Function:
-        return Function(program, step, sweep.split, direction, source, names, hypers, saved, states)
+        return Function(program, step, sweep.split.innermost(step), direction, source, names, hypers, saved, states)
 
     program, from_streams = _without_twice(sweep.backward, function(sweep.backward, "backward"))
     found = (set(saveable(function(p, d))) for p, d in ((sweep.forward, "forward"), (program, "backward")))

@@ -81,7 +81,7 @@ class Scope:
         self.origin: int | None = None
         first = self.step.carries[0][0].shape if self.step.carries else ()
         self.head_counts: tuple[Dim, ...] = tuple(first[k] for k in self.split.heads)
-        self.block_size: Dim | None = first[-1] if self.split.block else None
+        self.block_size: Dim | None = first[self.split.block[0]] if self.split.block else None
 
     # Small texts
 
@@ -113,7 +113,7 @@ class Scope:
         found: list[tuple[Dim, Hashable]] = []
         for k, d in enumerate(shape):
             marker: Hashable = ("head", k) if k in self.split.heads else None
-            if self.split.block and k == len(shape) - 1:
+            if self.split.block and k == self.split.block[carry]:
                 marker = "block"
             found.append((d, marker))
         return tuple(found)

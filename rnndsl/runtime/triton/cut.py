@@ -4,7 +4,7 @@ from typing import Any
 
 MOST = 16384  # entries of matrices that the programs of a kernel hold in registers, of all of them together and of one product
 BLOCK = 4096  # entries of a product that is computed in blocks
-_COLUMNS = 16  # of a matrix state that one program has
+_COLUMNS = 16  # of a matrix state that one program has, or rows
 _DOT = 16  # the least size of a product of matrices
 NEVER = 1 << 30  # more rows than any program has
 
@@ -46,7 +46,7 @@ def part_of_dot(size: int, others: int) -> int:
 
 
 def columns(size: int) -> int:
-    """How many columns of a matrix state one program has."""
+    """How many columns of a matrix state one program has, or how many rows."""
     return min(power_of_two(size), _COLUMNS)
 
 

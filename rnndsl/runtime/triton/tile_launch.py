@@ -73,14 +73,15 @@ def steps_at_once(kernel: TiledStep) -> bool:
 
 def usual_cut(kernels: Sized, wish: Mapping[str, int], call: Asked) -> TileCut:
     """How kernels are cut, where it is not wished otherwise: as many rows as a model of the device takes, and as many warps as what is largest in a step
-    keeps busy. Raises ValueError where no program can hold that."""
+    keeps busy, and a block of a product beside values that are as large. Raises ValueError where no program can hold that."""
     rows = wish.get("rows") or _rows(kernels, call)
     dots = kernels.dot_rows <= rows and _dots_fit(kernels, rows, call)
     if (entries := kernels.held(rows, dots)) > WIDEST:
         raise ValueError(f"backend: 'triton' has no kernel for these sizes: a step has a value of {entries:,} entries, of which a program holds {WIDEST:,} at most; use 'auto'")
     matrices = kernels.matrices if in_registers(kernels.matrices) else 0
     of_matrices = matrices * (2 if dots and call.precision == TF32X3 else 1) / (_MATRICES_BACK if call.backward else _MATRICES)
-    warps = power_of_two(ceil(max(entries / _A_WARP, of_matrices)))
+    beside = kernels.matrices > matrices and rows * kernels.values >= BLOCK and (not dots or call.backward or call.precision == TF32X3)
+    warps = power_of_two(ceil(max((entries + BLOCK * beside) / _A_WARP, of_matrices)))
     return TileCut(rows, wish.get("warps", min(_MOST_WARPS, warps)), call.precision if dots else None)
 
 
@@ -117,7 +118,7 @@ def _rows(kernels: Sized, call: Asked) -> int:
 
 def _dots_fit(kernels: Sized, rows: int, call: Asked) -> bool:
     """Whether shared memory holds what products of matrices take there: the matrices, backwards also transposed, or two blocks; in tf32x3 twice."""
-    matrices = kernels.matrices * (1 + call.backward) if in_registers(kernels.matrices) else 2 * max(BLOCK, 16 * kernels.values)
+    matrices = kernels.matrices * (1 + call.backward) if in_registers(kernels.matrices) else 2 * max(BLOCK, min(16, rows) * kernels.values)  # 16 sums and 1 / 16 of a result
     entries = (matrices + rows * kernels.values) * (1 + (call.precision == TF32X3))
     return entries * call.itemsize <= 0.95 * call.device.shared
 
@@ -159,13 +160,14 @@ def backward(kernels: Tiled, cut: TileCut, call: Call, sequences: Sequence[Tenso
     of_first = [torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
     of_initial = [None if call.reset is None else torch.empty(f.shape, dtype=f.dtype, device=f.device) for f in first]
     factors = [o.factors(like, batch, steps) for o in kernels.outers]
+    factors = [[like.new_zeros((n, *left.shape)) if n > 1 else left, right] for n, (left, right) in zip(kernels.shared_factors, factors, strict=True)]
     given += [*of_streams, *sums, *(t for pair in zip(of_first, of_initial, strict=True) for t in pair), *(t for pair in factors for t in pair)]
     _launch(kernels.backward, kernels, cut, given, kernels.scratch[1], batch, (steps,), like, kernels.common[1])
 
     of_statics = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in call.statics]
-    for outer, (left, right) in zip(kernels.outers, factors, strict=True):
+    for n, outer, (left, right) in zip(kernels.shared_factors, kernels.outers, factors, strict=True):
         if wanted[len(call.streams) + outer.index]:
-            outer.add(of_statics[outer.index], left, right)
+            outer.add(of_statics[outer.index], left.sum(0) if n > 1 else left, right)
     for sum_, found in zip(kernels.sums, sums, strict=True):
         into = of_statics[sum_.array] if sum_.slice is None else of_statics[sum_.array][sum_.slice]
         into += found.sum(0).reshape(into.shape)

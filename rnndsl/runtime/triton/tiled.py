@@ -39,15 +39,17 @@ class Tiled(Sized):
     """The kernels of a recurrence of which a program computes whole steps of some rows, and how they are called.
 
     forms: how many real arrays each stream, static and carried value is. lags: of each carried array; nearer: the one that one further back
-    was a step ago, else -1. shared: how many programs give parts of each stream's gradient; partial: streams of which only a part has one. scratch: how much
-    memory of its own a row of a program has, forwards and backwards; common: how much its programs share where they compute its steps together, and divided:
-    the entries of the largest product of which each has a part then, 0 where there is none.
+    was a step ago, else -1. shared: how many programs give parts of each stream's gradient, and shared_factors: of the left factor of each of `outers`, which is
+    a gradient; partial: streams of which only a part has one. scratch: how much memory of its own a row of a program has, forwards and backwards; common: how
+    much its programs share where they compute its steps together, and divided: the entries of the largest product of which each has a part then, 0 where
+    there is none.
     """
 
     forms: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
     lags: tuple[int, ...]
     nearer: tuple[int, ...]
     shared: tuple[int, ...]
+    shared_factors: tuple[int, ...]
     partial: tuple[int, ...]
     sums: tuple[Sum, ...]
     outers: tuple[Outer, ...]

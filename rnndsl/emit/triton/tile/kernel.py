@@ -79,7 +79,7 @@ class Kernel(Rounds):
             return []
         first = self.step.carries[0][0].shape
         found: list[tuple[Hashable, str]] = [(("head", k), self.dim(first[k])) for k in self.split.heads]
-        return [*found, ("block", self.sizes.blocks(self.name, first[-1]))] if self.split.block else found
+        return [*found, ("block", self.sizes.blocks(self.name, first[self.split.block[0]]))] if self.split.block else found
 
     @property
     def kept_carries(self) -> list[int]:
@@ -279,14 +279,29 @@ class Backward(Kernel):
         """The number of a program among those that have the same part of a value."""
         found = "unit" if of_rows else "0"
         for marker, count in missing:
-            place = f"n{marker[1]}" if isinstance(marker, tuple) else "block"
+            place = _place(marker)
             found = place if found == "0" else f"{times(bracketed(found), count)} + {place}"
         return found
 
-    def shared_stream(self, i: int) -> list[tuple[Hashable, str]]:
-        """What divides the work of programs that all add to the gradient of a stream."""
-        sinks = [s for s in self.program.sinks if s.target.kind == "stream_gradient" and s.target.index == i]
+    def shared_by(self, kind: str, i: int) -> list[tuple[Hashable, str]]:
+        """What divides the work of programs that all add to the gradient of a stream, or to the factor of one of a matrix that is a gradient."""
+        sinks = [s for s in self.program.sinks if s.target.kind == kind and s.target.index == i]
         return list(dict.fromkeys(m for s in sinks for m in self.missing(self.shape_domain(s.node))))
+
+    def row_of_part(self, s: Sink) -> str:
+        """Where a program writes its part of what several add to: all rows lie behind those of the part before."""
+        shared, mine = self.shared_by(s.target.kind, s.target.index), self.missing(self.shape_domain(s.node))
+        if not shared:
+            return "row"
+        parts = "0"
+        for marker, count in shared:
+            place = _place(marker) if (marker, count) in mine else "0"
+            parts = place if parts == "0" else f"{times(bracketed(parts), count)} + {place}"
+        return f"({bracketed(parts)} * tl.cast(BATCH, tl.int64) + row)"
+
+    def first_of(self, missing: list[tuple[Hashable, str]]) -> str:
+        """The rows of which a program writes what all of them have that differ in some places: the first one does."""
+        return " & ".join([self.mine, *(f"(lane * 0 + {_place(marker)} == 0)" for marker, _ in missing)])
 
     # Where values go
 
@@ -303,17 +318,9 @@ class Backward(Kernel):
         domain, index = self.shape_domain(s.node), s.target.index
         *strides, size = self.row_major([self.dim(d) for d in self.step.streams[index].shape])
         array = self.stream_out(index)
-        shared, mine = self.shared_stream(index), self.missing(domain)
-        row = "row"
-        if shared:
-            parts = "0"
-            for marker, count in shared:
-                place = (f"n{marker[1]}" if isinstance(marker, tuple) else "block") if (marker, count) in mine else "0"
-                parts = place if parts == "0" else f"{times(bracketed(parts), count)} + {place}"
-            row = f"({bracketed(parts)} * tl.cast(BATCH, tl.int64) + row)"
         if s.offset != Dim.of(0):
             array = f"{array} + {times(bracketed(self.dim(s.offset)), strides[s.axis])}"
-        self.call("write", [array, f"({row} * STEPS + time) * {bracketed(size)}", self.mine, value.code, *self.in_array(domain, strides)])
+        self.call("write", [array, f"({self.row_of_part(s)} * STEPS + time) * {bracketed(size)}", self.mine, value.code, *self.in_array(domain, strides)])
 
     def _to_sum(self, s: Sink, value: Tile) -> None:
         """To what a program adds up over all steps; what a round has of a slice, to memory at once."""
@@ -329,11 +336,14 @@ class Backward(Kernel):
         self.call("add", [self.sum_out(k), f"once + ({place}) * {bracketed(self.count(domain))}", self.mine_once, summed, *self.in_array(domain)])
 
     def _to_factor(self, s: Sink, value: Tile) -> None:
+        """To what a product over all steps reads: a gradient, the left one, of which programs may have parts, or a value, which all have."""
         domain, kind, index = self.shape_domain(s.node), s.target.kind, s.target.index
-        m, node, order = outer_layout(self.program, index).factor(kind == "outer_left")
+        is_gradient = kind == "outer_left"
+        m, node, order = outer_layout(self.program, index).factor(is_gradient)
         sizes = [self.dim(self.nodes[node].shape[m.index(k)]) for k in order]
         *strides, size = self.row_major(sizes)
-        place = "row * STEPS + time"
+        place = f"{self.row_of_part(s) if is_gradient else 'row'} * STEPS + time"
+        mine = self.mine if is_gradient else self.first_of(self.missing(domain))
         if s.loop is not None:
             loop = next(node.loop for node in self.loops if node.loop.number == s.loop)
             place = f"({place}) * {self.round_count(loop)} + {self.round_number(s.loop)}"
@@ -341,7 +351,12 @@ class Backward(Kernel):
         array = self.factor(kind, index)
         if s.offset != Dim.of(0):
             array = f"{array} + {times(bracketed(self.dim(s.offset)), strides[order.index(s.axis)])}"
-        self.call("write", [array, f"({place}) * {bracketed(size)}", self.mine, value.code, *where])
+        self.call("write", [array, f"({place}) * {bracketed(size)}", mine, value.code, *where])
+
+
+def _place(marker: Hashable) -> str:
+    """The number of a program along an axis that programs divide."""
+    return f"n{marker[1]}" if isinstance(marker, tuple) else "block"
 
 
 def _strided(name: str) -> list[str]:

@@ -4,7 +4,7 @@ One with a matrix of params is a product of matrices where a program has rows en
 steps together: each has a part of the results of every such product, and all meet before any reads what the others have.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -50,7 +50,7 @@ class Products(Values):
         self.matrices = {a for a, _, _ in operands if self._is_static(a)}
         self.matrices -= {a for a, n, i in readers if (a, n, i) not in operands} | {s.node for s in self.program.sinks}
         self.dots = {n: dot for n, b in self.blocks.items() if (dot := self._dot(n, b)) is not None}
-        self.divided = frozenset(n for n, b in self.blocks.items() if self.divides and self.nodes[n].args[b.argument] in self.matrices)
+        self.divided = frozenset(n for n, b in self.blocks.items() if self.divides and self.nodes[n].args[b.argument] in self.matrices and not self.domain(n)[b.axis][1])
         self.levels = levels_of(self.nodes, self.used, self.divided)
         self.pending: dict[int, tuple[str, str]] = {}  # those whose parts programs have written and not met since: where, and how many entries a row
         self.common: list[str] = []  # what each row has of memory that its programs share
@@ -90,10 +90,11 @@ class Products(Values):
     def _blocks(self, n: int) -> Blocks | None:
         """How a product may be cut: along an axis of the result that only one of its arguments has, a static one if there is one."""
         node, domain = self.nodes[n], self.domain(n)
-        for i in sorted((0, 1), key=lambda i: not self._is_static(node.args[i])):
-            for k in node.maps[i]:
-                if k < len(node.shape) and k not in node.maps[1 - i] and domain[k][1] is None:
-                    return Blocks(i, k)
+        for marker in (None, "block"):  # of a part of the axis that a program has only where there is no other
+            for i in sorted((0, 1), key=lambda i: not self._is_static(node.args[i])):
+                for k in node.maps[i]:
+                    if k < len(node.shape) and k not in node.maps[1 - i] and domain[k][1] == marker:
+                        return Blocks(i, k)
         return None
 
     def _dot(self, n: int, blocks: Blocks) -> Dot | None:
@@ -103,7 +104,7 @@ class Products(Values):
         both = (values & matrix) - summed
         if node.args[i] not in self.matrices or self._is_static(node.args[1 - i]) or not summed <= values & matrix:
             return None
-        if not all(isinstance(domain[k][1], tuple) for k in both):
+        if not all(isinstance(domain[k][1], tuple) for k in both) or any(domain[k][1] for k in summed):
             return None
         return Dot(sorted(values - matrix), sorted(both), sorted(matrix - values), sorted(summed))
 
@@ -173,14 +174,16 @@ class Products(Values):
         domain, axis = self.domain(n), blocks.axis
         kept = domain[: len(self.nodes[n].shape)]
         others = self._entries(tuple(a for k, a in enumerate(domain) if k != axis))
-        size = domain[axis][0]
-        part = self.sizes.constant(("part", others, size), f"{self.name}_part", f"part_of({self.sizes.python(size)}, {others})")
+        size, marker = domain[axis]
+        extent = self.extent(size, marker)
+        long = f"{extent}.value" if marker else self.sizes.python(size)
+        part = self.sizes.constant(("part", others, long), f"{self.name}_part", f"part_of({long}, {others})")
         around = dict(self.kept)
         code = self._block(n, blocks.argument, axis, part)
         self.kept = around  # only this branch has written it
         *_, entries = self.row_major([self.own_size(*a) for a in kept])
         memory = self.room(entries)
-        with self.under(f"for at in range(0, {self.dim(size)}, {part}):"):
+        with self.under(f"for at in range(0, {extent if marker else self.dim(size)}, {part}):"):
             block = self.names(("block", n), f"{self.name_of(n)}_block")
             self.assign(block, code)
             self._put_block(n, blocks, block, (part, "at"), (memory, entries), product)
@@ -309,12 +312,17 @@ class Products(Values):
         extents = listed([part if k == axis else self.extent(*domain[k]) for k in m])
         view = self.view(a)
         if view is not None:
-            return self.read_view(view, own, extents, listed([at if k == axis else self.origin_of(domain[k][1]) for k in m]))
+            return self.read_view(view, own, extents, listed([self._begins(domain[k][1], at if k == axis else "0") for k in m]))
         memory, entries = self.keep(a)
         self.put("tl.debug_barrier()")
         _, _, *lies = self.in_program(own)
         origins = listed([at if k == axis else "0" for k in m])
         return f"read({', '.join([memory, f'lane * {triton_text.bracketed(entries)}', 'everywhere', extents, origins, *lies, 'REAL'])})"
+
+    def _begins(self, marker: Hashable, at: str) -> str:
+        """Where in an array a part begins that begins in the program's own part `at` some entry."""
+        origin = self.origin_of(marker)
+        return at if origin == "0" else origin if at == "0" else f"{origin} + {at}"
 
     def _long(self, n: int, axes: list[int], extents: dict[int, str] | None = None) -> list[str]:
         return [(extents or {}).get(k) or self.extent(*self.domain(n)[k]) for k in axes]

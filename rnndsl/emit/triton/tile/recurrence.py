@@ -15,7 +15,6 @@ from rnndsl.kernel.apart import apart
 from rnndsl.kernel.build import Sweep
 from rnndsl.kernel.graph import Loop
 from rnndsl.kernel.program import Program, outer_layout
-from rnndsl.kernel.separate import Split
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,7 @@ class TileText:
     sized: list[str]
     divided: str
     shared: list[str]
+    shared_factors: list[str]
     sums: list[str]
     outers: list[str]
 
@@ -88,10 +88,9 @@ def tile_text(sweep: Sweep, source: Source, sizes: Sizes, constants: Constants, 
     """The text of one recurrence; its functions begin with `name`. Raises Unsupported."""
     step = sweep.step
     name = f"{name}tile"  # what it begins with ends in `_`
-    split = _split(sweep, source, sizes, constants, name)
 
     def given(program: Program) -> tuple:
-        return program, step, split, name, source, sizes.names.child(), sizes, constants
+        return program, step, sweep.split, name, source, sizes.names.child(), sizes, constants
 
     forward, backward = Forward(*given(apart(sweep.forward))), Backward(*given(apart(sweep.backward)))
     lines = forward.write(), backward.write()
@@ -117,20 +116,11 @@ def tile_text(sweep: Sweep, source: Source, sizes: Sizes, constants: Constants, 
         programs=programs_text(backward),
         sized=size_texts(forward, backward),
         divided=largest_of((e for k in (forward, backward) for e in k.shares()), "0"),
-        shared=[" * ".join(_value(count) for _, count in backward.shared_stream(i)) or "1" for i in range(len(step.streams))],
+        shared=_parts(backward, "stream_gradient", len(step.streams)),
+        shared_factors=_parts(backward, "outer_left", len(backward.program.outers)),
         sums=_sums(backward, sizes),
         outers=_outers(backward, sizes),
     )
-
-
-def _split(sweep: Sweep, source: Source, sizes: Sizes, constants: Constants, name: str) -> Split:
-    """How programs divide the states: as the sweep does, where each has its own part of what products after the kernel are made of."""
-    if sweep.split == Split():
-        return sweep.split
-    scope = Scope(sweep.backward, sweep.step, sweep.split, name, source, sizes.names.child(), sizes, constants)
-    markers = {marker for _, marker in scope.state_domain(0) if marker}
-    factors = [s.node for s in sweep.backward.sinks if s.target.kind.startswith("outer")]
-    return sweep.split if all(markers <= {m for _, m in scope.shape_domain(n)} for n in factors) else Split()
 
 
 def python_sizes(sizes: Sizes, shape: tuple[Dim, ...]) -> list[str]:
@@ -148,8 +138,8 @@ def in_python(sizes: Sizes, key: object, wanted: str, code: str) -> str:
 
 
 def coordinates_text(f: Kernel) -> list[tuple[str, str, str]]:
-    """Of a program beside its rows: its place, how many there are, of a block of the last axis its length."""
-    block = f.sizes.block(f.name, f.step.carries[0][0].shape[-1]) if f.split.block else ""
+    """Of a program beside its rows: its place, how many there are, of a block of an axis its length."""
+    block = f.sizes.block(f.name, f.step.carries[0][0].shape[f.split.block[0]]) if f.split.block else ""
     return [(f"n{m[1]}" if isinstance(m, tuple) else "block", count, block if m == "block" else "") for m, count in reversed(f.coordinates())]
 
 
@@ -173,6 +163,11 @@ def size_texts(*kernels: Kernel) -> list[str]:
         f"matrices={largest_of(k.entries for k in kernels)}",
         f"dot_rows=min(({rows},))" if rows else "dot_rows=NEVER",
     ]
+
+
+def _parts(f: Backward, kind: str, count: int) -> list[str]:
+    """How many programs give parts of each gradient of a kind."""
+    return [" * ".join(_value(n) for _, n in f.shared_by(kind, i)) or "1" for i in range(count)]
 
 
 def _product(sizes: Sizes, shape: tuple[Dim, ...]) -> str:

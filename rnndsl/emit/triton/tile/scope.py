@@ -48,11 +48,11 @@ class Sizes:
         return self.constant(("tile", d), f"{d}_tile", f"power_of_two({self.python(d)})")
 
     def block(self, name: str, d: Dim) -> str:
-        """How many columns of the states of a recurrence a program has."""
+        """How many columns, or rows, of the states of a recurrence a program has."""
         return self.constant(("block", name), f"{name}_block", f"columns({self.python(d)})")
 
     def blocks(self, name: str, d: Dim) -> str:
-        """How many programs there are for all columns."""
+        """How many programs there are for all of them."""
         return self.constant(("blocks", name), f"{name}_blocks", f"-(-{bracketed(self.python(d))} // {self.block(name, d)}.value)")
 
 
@@ -137,8 +137,8 @@ class Scope:
     def state_domain(self, carry: int) -> Domain:
         """The axes of a state."""
         shape = self.step.carries[carry][0].shape
-        last = len(shape) - 1
-        return tuple((d, ("head", k) if k in self.split.heads else "block" if self.split.block and k == last else None) for k, d in enumerate(shape))
+        block = self.split.block[carry] if self.split.block else None
+        return tuple((d, ("head", k) if k in self.split.heads else "block" if k == block else None) for k, d in enumerate(shape))
 
     def domain(self, n: int) -> Domain:
         """The axes of a value, and those that it sums over."""
