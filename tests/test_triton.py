@@ -117,6 +117,28 @@ def test_odd_sizes(batch, steps, width, schedule):
         compare(text, cell, {"D": 2, "H": width}, batch, steps, schedule)
 
 
+SUMS = """
+cell Channels(K, V):
+  input x: [K]
+  input v: [V + 2]
+  state S: [K + 1, V + 2]
+  S[t] = 0.9 * S[t-1] + outer(concat(ones(1), x), v)
+  output S
+
+cell Heads(N, K):
+  input x: [K + 1]
+  state h: [N + 1; K + 1]
+  param R: [N + 1; K + 1, K + 1]
+  h[t] = tanh(x + R @ h[t-1])
+  output y = merge(h[t])
+"""
+
+
+@pytest.mark.parametrize("cell", ["Channels", "Heads"])
+def test_sizes_that_are_sums(cell):
+    assert_agrees(Case(SUMS, cell, {"K": 2, "V": 1, "N": 2}, 2, 2, backend="triton"), 1e-9)
+
+
 @pytest.mark.parametrize("ahead", [1, 4, 8])
 def test_steps_ahead_whatever_is_left_of_a_sequence(ahead):
     """Fewer steps than are read ahead, as many, and some left over."""

@@ -8,7 +8,7 @@ from rnndsl.emit.triton.function import Function
 from rnndsl.emit.triton.layout import called, listed
 from rnndsl.emit.triton.records import FunctionText
 from rnndsl.emit.triton.recurrence import entry_text, positions_of
-from rnndsl.emit.triton.text import dim, times
+from rnndsl.emit.triton.text import dim, factor, times
 from rnndsl.emit.triton.uniform import Constants
 from rnndsl.kernel.build import CellKernels
 from rnndsl.kernel.channels import Access
@@ -113,7 +113,7 @@ def decode_text(kernels: CellKernels, source: Source, names: KernelNames, consta
         return None
     used = [*channel.accesses, *(a for p in decode.products for a in (p.matrix, p.vector))]
     axes = sorted({axis for a in used for axis, _ in a.strides if axis != SUMMED})
-    grid = [dim(d, values) for d in channel.grid]
+    grid = [factor(dim(d, values)) for d in channel.grid]
     given = [*(n for a in streams for n in (a, f"{a}_rows")), *statics]
     written = [*(f"{o}_first" for o in old), *(f"{m}_final" for m in made)]
     function = FunctionText("cell_step", "New values of what is carried, and the outputs.", parameters, lines)

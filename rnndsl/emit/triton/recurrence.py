@@ -14,7 +14,7 @@ from rnndsl.emit.triton import matrix
 from rnndsl.emit.triton.function import Function
 from rnndsl.emit.triton.matrix import Matrices, Semiring, pattern_of
 from rnndsl.emit.triton.records import AccessText, ArrayText, FollowText, FunctionText, RecurrenceText, SlotText
-from rnndsl.emit.triton.text import bracketed, dim, times
+from rnndsl.emit.triton.text import bracketed, dim, factor, times
 from rnndsl.emit.triton.uniform import Constants
 from rnndsl.kernel.channel_kernel import ChannelKernel
 from rnndsl.kernel.channels import Access, Channel
@@ -136,7 +136,7 @@ def recurrence_text(
         title=", ".join(recurrence.scan.states),
         family=component.family,
         zero=Semiring(AFFINE if kernel.exact is None else kernel.exact.family).zero,
-        grid=[dim(d, values) for d in channel.grid],
+        grid=[factor(dim(d, values)) for d in channel.grid],
         positions=positions_of(channel, axes, sizes),
         positions_back=positions_of(channel, axes_back, sizes),
         slots=written.slots,

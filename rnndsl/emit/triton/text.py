@@ -113,6 +113,11 @@ def bracketed(size: str) -> str:
     return size if size.isidentifier() or size.isdigit() else f"({size})"
 
 
+def factor(size: str) -> str:
+    """A size in Python as a factor, where `H_.value` is one."""
+    return size if size.replace(".", "_").isidentifier() else bracketed(size)
+
+
 def comment(line: str) -> str:
     """Text as a comment of one line, whatever it holds."""
     return f"# {printable(line).rstrip()}".rstrip()

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from rnndsl.diagnostics import Source
 from rnndsl.emit.triton.layout import listed
+from rnndsl.emit.triton.text import bracketed
 from rnndsl.emit.triton.tile.kernel import Kernel, KernelLines
 from rnndsl.emit.triton.tile.recurrence import coordinates_text, in_python, programs_text, size_texts
 from rnndsl.emit.triton.tile.scope import Scope, Sizes
@@ -51,7 +52,7 @@ class StepKernel(Kernel):
         else:
             array = self._output(i)
         value = self.full(self.wanted(s.node), domain, moves=True).code
-        self.call("write", [array, f"row * {self.count(domain)}", "here", value, *self.in_array(domain)])
+        self.call("write", [array, f"row * {bracketed(self.count(domain))}", "here", value, *self.in_array(domain)])
 
     def _output(self, i: int) -> str:
         return f"{self.names(('output', i), self.step.outputs[i][0].label)}_out"

@@ -124,7 +124,7 @@ def tile_text(sweep: Sweep, source: Source, sizes: Sizes, constants: Constants, 
 
 
 def python_sizes(sizes: Sizes, shape: tuple[Dim, ...]) -> list[str]:
-    return [triton_text.bracketed(sizes.python(d)) if not sizes.python(d).replace(".", "_").isidentifier() else sizes.python(d) for d in shape]
+    return [triton_text.factor(sizes.python(d)) for d in shape]
 
 
 def _value(constant: str) -> str:
@@ -140,7 +140,10 @@ def in_python(sizes: Sizes, key: object, wanted: str, code: str) -> str:
 def coordinates_text(f: Kernel) -> list[tuple[str, str, str]]:
     """Of a program beside its rows: its place, how many there are, of a block of an axis its length."""
     block = f.sizes.block(f.name, f.step.carries[0][0].shape[f.split.block[0]]) if f.split.block else ""
-    return [(f"n{m[1]}" if isinstance(m, tuple) else "block", count, block if m == "block" else "") for m, count in reversed(f.coordinates())]
+    return [
+        (f"n{m[1]}" if isinstance(m, tuple) else "block", triton_text.bracketed(count), block if m == "block" else "")
+        for m, count in reversed(f.coordinates())
+    ]
 
 
 def programs_text(f: Kernel) -> str:
