@@ -96,7 +96,7 @@ def optimised(monkeypatch):
     from rnndsl.runtime.cpu import loaded
 
     monkeypatch.setenv("RNNDSL_CXX", CXX)
-    monkeypatch.setattr(recurrence, "_known", {})
+    monkeypatch.setattr(recurrence, "_KNOWN", recurrence._Known())
     monkeypatch.setattr(loaded, "_steps", {})
 
 

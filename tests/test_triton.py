@@ -352,7 +352,7 @@ SHAPES = [(1, 1), (1, 64), (1, 4096), (1, 131_072), (2, 100), (4, 1024), (8, 409
 @pytest.mark.parametrize("name", [*ZOO, *PROGRAMS])
 def test_explain_says_what_runs(name, monkeypatch):
     """Family, structure, slots and, for twelve shapes, the schedule of every recurrence: the page and `plan_for` never differ."""
-    monkeypatch.setattr(recurrence, "_known", {})  # kernels that know the device's model already
+    monkeypatch.setattr(recurrence, "_KNOWN", recurrence._Known())  # kernels that know the device's model already
     monkeypatch.setenv("RNNDSL_BACKEND", "auto")
     for module in ("triton", "torch"):
         monkeypatch.setattr(f"rnndsl.runtime.{module}.backend.device_of", lambda device: of_architecture(USUAL))
