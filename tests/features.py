@@ -347,6 +347,17 @@ FEATURES: dict[str, str] = {
   param P: [2, 2; H]
   output y = R[1] @ x + R[3] @ x, z = merge(P[2] * x)
 """,
+    "powers and comparisons of a counter": """
+  input x: [H]
+  state h: [H]
+  param R: [H, H]
+  v = h[t-1]
+  repeat k in 1..3:
+    v = tanh(0.5 ^ k * v + (R @ v) * (k > 1) * (v > 0) + x ^ k + k ^ 2 * 0.1)
+  end
+  h[t] = v
+  output h
+""",
     "functions inside a repeat": """
   input x: [D]
   state w: [H]

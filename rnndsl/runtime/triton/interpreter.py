@@ -2,6 +2,7 @@
 
 At every operation it finds anew what it has found before: what everything in triton.language means in NumPy, what a type is called there, what is known
 of a tensor by its type, that two shapes are the same. Within a launch it is found once. Scans go along their axis, with all that lies across at once.
+A comparison of scalars is one of booleans beside tensors too: the interpreter takes it for a number.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ def found_once() -> Iterator[None]:
         (core, "_unwrap_if_constexpr", _values),
         (getattr(semantic, "TritonSemantic", None), "broadcast_impl_value", _alike),
         (getattr(interpreter, "ScanOps", None), "generic_scan", _scans),
+        (getattr(interpreter, "InterpreterBuilder", None), "create_splat", _spread),
     )
     with ExitStack() as undo:
         for owner, name, quick in quicker:
@@ -112,6 +114,14 @@ def _alike(broadcast: Function) -> Function:
         return (a, b) if same else broadcast(self, a, b)
 
     return both
+
+
+def _spread(_: Function) -> Function:
+    """A scalar as a tensor, of the type that its value has."""
+    import numpy as np
+    from triton.runtime.interpreter import TensorHandle
+
+    return lambda self, type, scalar: TensorHandle(np.full(type.shape, scalar.data.reshape(-1)[0], dtype=scalar.data.dtype), scalar.dtype.scalar)
 
 
 def _scans(_: Function) -> Function:
