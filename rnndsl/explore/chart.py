@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rnndsl.explore.board import Board, Column
 from rnndsl.explore.lines import BANDS, Style, style_of
-from rnndsl.explore.wording import chance_text, plain
+from rnndsl.explore.wording import chance_text, short
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 200, 18, 40  # around the plot
 _PLOT_WIDE, _PLOT_HIGH = 440, 210
@@ -131,8 +131,7 @@ def _lines(series: Sequence[Series], x: _Axis, y: _Axis) -> tuple[Line, ...]:
         path = "M" + " L".join(f"{a} {b}" for a, b in places[s])
         edge = [(x.at(a), y.at(b)) for a, b, _ in s.band] + [(x.at(a), y.at(b)) for a, _, b in reversed(s.band)]
         band = "M" + " L".join(f"{a} {b}" for a, b in edge) + "Z" if edge else ""
-        name = plain(s.label)
-        label = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 9]}…{name[-8:]}"
+        label = short(s.label, _LONGEST)
         marks = tuple(places[s]) if len(places[s]) <= 8 else (places[s][-1],)
         found.append(Line(label, style_of(s.number), path, band, marks, places[s][-1], round(at[s], 1)))
     return tuple(found)

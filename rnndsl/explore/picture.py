@@ -98,8 +98,7 @@ def _notes(board: Board, layout: _Layout) -> list[str]:
 
 
 def _label(row: Row) -> str:
-    name = say.plain(row.label)
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 9]}…{name[-8:]}"
+    return say.short(row.label, _LONGEST)
 
 
 def _style(number: int, many: int) -> dict[str, Any]:

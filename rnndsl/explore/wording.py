@@ -20,6 +20,12 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def short(text: str, longest: int) -> str:
+    """A name from outside on one line, its middle left out where it has more letters."""
+    name = plain(text)
+    return name if len(name) <= longest else f"{name[: longest - 9]}…{name[-8:]}"
+
+
 def score_text(score: float | None, column: Column) -> str:
     """A score, or a dash."""
     if score is None:

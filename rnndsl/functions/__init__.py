@@ -22,10 +22,11 @@ _FILES = (elementwise, choices, complexes, vectors, shapes, matrices)
 FUNCTIONS: dict[str, Function] = {row.name: row for file in _FILES for row in file.ROWS} | prelude.with_definitions(compounds.ROWS)
 OPERATORS: dict[str, Function] = {row.name: row for row in (*operators.ARITHMETIC, *operators.COMPARISONS)}
 COMPARISONS = frozenset(row.name for row in operators.COMPARISONS)
+COMPARED = {row.operation: row.name for row in operators.COMPARISONS}  # of nodes: the signs, which Python and C share
 COMPOUNDS: dict[str, Function] = {name: row for name, row in FUNCTIONS.items() if row.definition}
 ENTRIES: dict[str, Function] = OPERATORS | {name: row for name, row in FUNCTIONS.items() if row.shape == "elementwise"}
 OPERATIONS: dict[str, Function] = {
     row.operation: row for row in (*(row for row in ENTRIES.values() if not row.definition), *inner.ROWS)
 }
 
-__all__ = ["COMPARISONS", "COMPOUNDS", "ENTRIES", "FUNCTIONS", "OPERATIONS", "OPERATORS", "Function"]
+__all__ = ["COMPARED", "COMPARISONS", "COMPOUNDS", "ENTRIES", "FUNCTIONS", "OPERATIONS", "OPERATORS", "Function"]

@@ -67,7 +67,7 @@ def slopes(channel: Channel, of: Sequence[int]) -> tuple[tuple[int | None, ...],
         adjoint = Adjoint(b)
         adjoint.seed(n, b.number(1.0))
         adjoint.run(last)
-        rows.append(tuple(unless_zero(b, adjoint.gradient(b.leaf("old", j, ()))) for j in range(len(channel.slots))))
+        rows.append(_of_slots(channel, adjoint))
     return tuple(rows)
 
 
@@ -81,9 +81,15 @@ def pullback(channel: Channel) -> Gradients:
     for i, (_, n) in enumerate(channel.follows):
         adjoint.seed(n, b.leaf("follow_gradient", i, ()))
     adjoint.run(last)
-    slots = tuple(unless_zero(b, adjoint.gradient(b.leaf("old", j, ()))) for j in range(len(channel.slots)))
+    slots = _of_slots(channel, adjoint)
     accesses = tuple(unless_zero(b, adjoint.gradient(b.leaf(a.kind, i, ()))) for i, a in enumerate(channel.accesses))
     return Gradients(slots, accesses)
+
+
+def _of_slots(channel: Channel, adjoint: Adjoint) -> tuple[int | None, ...]:
+    """The gradients of the old slots; None where one is zero."""
+    b = channel.builder
+    return tuple(unless_zero(b, adjoint.gradient(b.leaf("old", j, ()))) for j in range(len(channel.slots)))
 
 
 def unless_zero(b: Builder, n: int | None) -> int | None:

@@ -369,7 +369,11 @@ class Builder:
         return node.op == "slice" and (node.cut.axis > 0 or self._is_apart(node.args[0]))
 
     def zeros(self, shape: Shape) -> int:
-        return self.apply("copy", [self.number(0.0)], [()], shape)
+        return self.filled(0.0, shape)
+
+    def filled(self, value: float, shape: Shape) -> int:
+        """A number for every entry of a shape."""
+        return self.apply("copy", [self.number(value)], [()], shape)
 
 
 def _mixes(m: Map, kept: int) -> bool:

@@ -74,7 +74,7 @@ class LinearValues:
             if node.op == "old" and n not in self.new and node.shape != self.shape:
                 raise Unsupported("it reads states of different shapes")
             state = State("new", self.new[n]) if n in self.new else State("old", node.leaf.index)
-            return Linear(None, {state: (self._ones(node.shape), tuple(range(len(node.shape))))})
+            return Linear(None, {state: (self.builder.filled(1.0, node.shape), tuple(range(len(node.shape))))})
         if not self.depends(n):
             return Linear(n)
         args = [self.linear(a) for a in node.args]
@@ -142,9 +142,6 @@ class LinearValues:
                 value = b.apply("*", [split.left_vector(left), read], [along, rest], node.shape)
             total = value if total is None else b.pointwise("+", total, value)
         return b.zeros(node.shape) if total is None else total
-
-    def _ones(self, shape: Shape) -> int:
-        return self.builder.apply("copy", [self.builder.number(1.0)], [()], shape)
 
     def _again(self, node: Node, args: list[int | None]) -> int:
         """A node with other arguments."""
@@ -246,7 +243,7 @@ class LinearValues:
             shape = tuple(s for i, s in enumerate(self.shape) if i != self.row)
             number = self._row(read)
             if not self.follows:
-                rows[number] = self._ones(node.shape), found
+                rows[number] = self.builder.filled(1.0, node.shape), found
             else:
                 leaf = self.builder.leaf("stream", self.streams + number, shape)
                 value = self.builder.apply("copy", [leaf], [found], node.shape)

@@ -48,7 +48,7 @@ class _OwnChannel:
     def _of(self, n: int, node: Node) -> Slopes:
         match node.op:
             case "old":
-                return {node.leaf.index: self._ones(node.shape)}
+                return {node.leaf.index: self.builder.filled(1.0, node.shape)}
             case "product":
                 return self._of_product(node.args, node.maps, node)
             case "sum" if self.builder[node.args[0]].op == "*":  # a product that is written out
@@ -77,9 +77,6 @@ class _OwnChannel:
         shape, unit = self.builder[n].shape, self.shapes[j]
         return len(shape) == len(unit) and all(_times(a, b) for a, b in zip(shape, unit, strict=True))
 
-    def _ones(self, shape: Shape) -> int:
-        return self.builder.apply("copy", [self.builder.number(1.0)], [()], shape)
-
     def _add(self, into: Slopes, j: int, slope: int) -> None:
         into[j] = self.builder.pointwise("+", into[j], slope) if j in into else slope
 
@@ -90,7 +87,7 @@ class _OwnChannel:
         found: Slopes = {}
         for i, (a, m) in enumerate(zip(node.args, node.maps, strict=True)):
             given = self._given(a) if m == whole else {}
-            factor = None if node.op in _FACTORS or not given else adjoint.partial(n, i, self._ones(node.shape))
+            factor = None if node.op in _FACTORS or not given else adjoint.partial(n, i, self.builder.filled(1.0, node.shape))
             for j, slope in given.items():
                 part = adjoint.partial(n, i, slope) if node.op in _FACTORS else factor and b.pointwise("*", factor, slope)
                 if part is not None:

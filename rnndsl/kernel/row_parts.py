@@ -149,11 +149,10 @@ class _Parts:
         leaves |= {n: Leaf("static", len(step.statics) + len(slices)) for n in counts}
         copy = GraphCopy(nodes, leaves)
         numbers = copy.run(wanted)
-        said = tuple((copy.new[n], name) for n, name in step.names if n in copy.new)
         outputs = tuple((Array(names.get(n, "value"), "", nodes[n].shape), m) for n, m in zip(wanted, numbers, strict=True))
         statics = (*step.statics, *slices.values(), *(Array("round", "", ()) for _ in counts[:1]))
         carries = tuple((Array(names.get(n, "value"), "", nodes[n].shape), 1) for n in reads)
-        part = replace(step, builder=copy.builder, statics=statics, carries=carries, updates=(), names=said, outputs=outputs)
+        part = replace(step, builder=copy.builder, statics=statics, carries=carries, updates=(), names=copy.named(step.names), outputs=outputs)
         return part_steps(part), tuple(slices), bool(counts)
 
     def _inside(self, wanted: Iterable[int], leaves: dict[int, Leaf]) -> set[int]:

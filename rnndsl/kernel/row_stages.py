@@ -94,8 +94,7 @@ def _part(step: Step, streams: tuple[Array, ...], arrays: Sequence[Array], wante
     """The step of some of its nodes, where others are leaves."""
     copy = GraphCopy(step.builder.nodes, leaves)
     numbers = copy.run(wanted)
-    names = tuple((copy.new[n], name) for n, name in step.names if n in copy.new)
-    return replace(step, builder=copy.builder, streams=streams, names=names, outputs=tuple(zip(arrays, numbers, strict=True)))
+    return replace(step, builder=copy.builder, streams=streams, names=copy.named(step.names), outputs=tuple(zip(arrays, numbers, strict=True)))
 
 
 def _product(nodes: Sequence[Node], n: int, k: int, places: dict[int, Leaf]) -> RowProduct:

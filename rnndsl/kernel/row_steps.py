@@ -273,6 +273,10 @@ class GraphCopy:
             self._of(n)
         return [self.new[n] for n in wanted]
 
+    def named(self, names: Sequence[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
+        """The names of those nodes that were copied, by their numbers there."""
+        return tuple((self.new[n], name) for n, name in names if n in self.new)
+
     def _of(self, n: int) -> int:
         if n not in self.new:
             found = self._copied(n, self.nodes[n])

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -21,6 +22,11 @@ class KernelText:
     def digest(self) -> str:
         texts = {name: re.sub(rf"^[ \t]*{self.COMMENT}.*\n", "", getattr(self, name), flags=re.M) for name in self.TEXTS}
         return hashlib.sha256(repr(replace(self, **texts)).encode()).hexdigest()[:32]  # type: ignore[type-var]
+
+
+def reasons_text(reasons: Mapping[str, str]) -> str:
+    """Why recurrences lack something, each by its name."""
+    return "; ".join(f"{label}: {reason}" for label, reason in reasons.items())
 
 
 @dataclass(frozen=True)

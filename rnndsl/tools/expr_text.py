@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 from rnndsl.checks.cell import Expr, Number, Ref
 from rnndsl.checks.dims import Dim
+from rnndsl.functions import COMPARISONS
 
 COMPARE, ADD, MUL, NEG, AT, POW, ATOM = range(1, 8)
-_LEVELS = {"+": ADD, "-": ADD, "*": MUL, "/": MUL, "@": AT, "^": POW, **dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), COMPARE)}
+_LEVELS = {"+": ADD, "-": ADD, "*": MUL, "/": MUL, "@": AT, "^": POW, **dict.fromkeys(COMPARISONS, COMPARE)}
 _RIGHT = frozenset(("@", "^"))
 
 

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rnndsl.functions import COMPARISONS, OPERATIONS, numbers
+from rnndsl.functions import COMPARED, OPERATIONS, numbers
 from rnndsl.kernel.graph import Map, Node
 
 COMPARE, ADD, MUL, NEG, ATOM = 0, 1, 2, 3, 4
 _INFIX = {"+": ADD, "-": ADD, "*": MUL, "/": MUL}
-_COMPARE = {row.operation: row.name for row in OPERATIONS.values() if row.name in COMPARISONS}
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -57,8 +56,8 @@ def elementwise(node: Node, args: Sequence[Text]) -> Text:
     if op in _INFIX:
         level = _INFIX[op]
         return Text(f"{args[0].within(level)} {op} {args[1].within(level + 1)}", level, moves)
-    if op in _COMPARE:
-        condition = f"{args[0].within(ADD)} {_COMPARE[op]} {args[1].within(ADD)}"
+    if op in COMPARED:
+        condition = f"{args[0].within(ADD)} {COMPARED[op]} {args[1].within(ADD)}"
         return Text(f"({condition}).to(like.dtype)", ATOM, moves, condition=condition)
     if op == "select":
         if args[0].plain:

@@ -6,13 +6,12 @@ import struct
 from dataclasses import dataclass
 
 from rnndsl.export.c.functions import name_of
-from rnndsl.functions import OPERATIONS
+from rnndsl.functions import COMPARED, OPERATIONS
 from rnndsl.kernel.graph import SMALL_POWER
 from rnndsl.source import printable
 
 CHOICE, COMPARE, ADD, MUL, NEG, ATOM = 0, 1, 2, 3, 4, 5
 _INFIX = {"+": ADD, "-": ADD, "*": MUL, "/": MUL}
-_COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,8 @@ def operation(op: str, args: list[C], function: "Functions") -> C:
         return C(f"-{args[0].within(ATOM)}", NEG)
     if op in _INFIX:
         return C(f"{args[0].within(_INFIX[op])} {op} {args[1].within(_INFIX[op] + 1)}", _INFIX[op])
-    if op in _COMPARISONS:
-        test = f"{args[0].within(ADD)} {_COMPARISONS[op]} {args[1].within(ADD)}"
+    if op in COMPARED:
+        test = f"{args[0].within(ADD)} {COMPARED[op]} {args[1].within(ADD)}"
         return C(f"{test} ? {function.one} : {function.zero}", CHOICE, condition=test)
     if op == "select":
         test = args[0].condition or f"{args[0].within(ADD)} != {function.zero}"

@@ -20,7 +20,7 @@ from rnndsl.runtime.cpu.products import multiplied
 from rnndsl.runtime.cpu.rounds import rounds_in_cpp
 from rnndsl.runtime.cpu.step import step
 from rnndsl.runtime.dtypes import HALF, cast_to, widened
-from rnndsl.runtime.kernels import Step
+from rnndsl.runtime.kernels import Step, reasons_text
 from rnndsl.runtime.key import Key, Made, made_of
 from rnndsl.runtime.lags import kept
 from rnndsl.runtime.layer import Layer
@@ -56,7 +56,7 @@ class Cpu(Backend):
         if kernels is None:
             return "its module has no kernels in C++"
         if kernels.refused:
-            return "; ".join(f"{label}: {reason}" for label, reason in kernels.refused.items())
+            return reasons_text(kernels.refused)
         return str(build.NoCompiler()) if build.compiler() is None else None
 
     def misplaced(self, device: torch.device) -> str | None:

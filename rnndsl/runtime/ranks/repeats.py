@@ -14,8 +14,9 @@ from torch import Tensor
 
 from rnndsl.runtime.ranks.crossing import kinds
 from rnndsl.runtime.ranks.shard import BACKWARD, FORWARD
-from rnndsl.runtime.ranks.sweeps import TOLERANCE, Sweep, Task, gap_between
+from rnndsl.runtime.ranks.sweeps import Sweep, Task, gap_between
 from rnndsl.runtime.ranks.units import pulled
+from rnndsl.runtime.torch.newton import TOLERANCE
 
 STEPS = 512  # of the pieces at both ends of a shard, but of a short one, which is one piece
 

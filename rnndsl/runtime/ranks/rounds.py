@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from rnndsl.runtime.ranks.shard import BACKWARD, FORWARD
-from rnndsl.runtime.ranks.sweeps import TOLERANCE, Sweep, Task, gap_between
+from rnndsl.runtime.ranks.sweeps import Sweep, Task, gap_between
 from rnndsl.runtime.ranks.units import jacobian, product, pulled
+from rnndsl.runtime.torch.newton import TOLERANCE
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,6 @@ from rnndsl.runtime.call import Call
 from rnndsl.runtime.ranks.shard import Shard
 from rnndsl.runtime.ranks.units import Units
 
-TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13}  # of a gap between states, in units of 1 + the state there
-
 _NOTHING: Any = None  # in place of a tensor
 
 

@@ -16,6 +16,7 @@ from rnndsl.runtime.backend import Backend, Plan, Results
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.choice import say_schedule
 from rnndsl.runtime.gpu import device_of
+from rnndsl.runtime.kernels import reasons_text
 from rnndsl.runtime.key import Key, Made, made_of
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.plain import reference_of
@@ -46,7 +47,7 @@ class Torch(Backend):
         rounds: Rounds | None = cls._kernels.get(self.name)
         if rounds is None:
             return "its module has no rounds of Newton's method"
-        return "; ".join(f"{label}: {reason}" for label, reason in rounds.refused.items() if label not in rounds.chunks) or None
+        return reasons_text({label: why for label, why in rounds.refused.items() if label not in rounds.chunks}) or None
 
     def taken(self, layer: Layer, name: str, device: torch.device, shape: tuple[int, int]) -> bool:
         """Where it has the schedule that is asked for; and where nothing else has a kernel, on a device that runs a step as fast as all of them."""

@@ -20,7 +20,7 @@ from rnndsl.runtime.call import Call
 from rnndsl.runtime.ops import _at_resets, lagged
 from rnndsl.runtime.triton.precision import IEEE, of_products
 
-TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13}  # of the residual, in units of 1 + the largest value
+TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13}  # of the residual, in units of 1 + the largest value, and of gaps between ranks
 _ROUNDED = 2.0**-11  # the same where products round their factors as TF32 does: as far as one of them may move where a state moves by next to nothing
 _STALLS = 0.75  # a residual that is more than this part of the last one no longer shrinks
 _VALUES = 1 << 22  # of an array of a chunk

@@ -17,7 +17,7 @@ from rnndsl.runtime.backend import BACKENDS, Backend, Plan, Results, Stepped
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.choice import say_once, say_schedule
 from rnndsl.runtime.gpu import device_of
-from rnndsl.runtime.kernels import Step
+from rnndsl.runtime.kernels import Step, reasons_text
 from rnndsl.runtime.key import Key, Made, made_of
 from rnndsl.runtime.layer import Layer
 from rnndsl.runtime.plain import reference_of
@@ -71,7 +71,7 @@ class Triton(Backend):
         if kernels is None:
             return "its module has no kernels in Triton"
         if kernels.refused:
-            return "; ".join(f"{label}: {reason}" for label, reason in kernels.refused.items())
+            return reasons_text(kernels.refused)
         return lacking()
 
     def misplaced(self, device: torch.device) -> str | None:

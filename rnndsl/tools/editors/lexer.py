@@ -7,7 +7,7 @@ from pygments.lexer import RegexLexer, bygroups
 from pygments.token import Comment, Keyword, Name, Number, Operator, Punctuation, String, Whitespace
 
 from rnndsl.tools.editors import words
-from rnndsl.tools.editors.words import NAME, NUMBER, one_of
+from rnndsl.tools.editors.words import NAME, NUMBER, OPERATOR, one_of
 
 
 class RnnLexer(RegexLexer):
@@ -36,7 +36,7 @@ class RnnLexer(RegexLexer):
             (NAME, Name),
             (rf"(\.)({NAME})", bygroups(Punctuation, Name.Attribute)),
             (NUMBER, Number),
-            (r"\*\*|\.\.|[<>=!]=|[-+*/@^<>=~]", Operator),
+            (OPERATOR, Operator),
             (r"[()\[\],:;]", Punctuation),
         ]
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from rnndsl.resources import resource_folder
 from rnndsl.tools.editors import words
-from rnndsl.tools.editors.words import NAME, NUMBER, one_of
+from rnndsl.tools.editors.words import NAME, NUMBER, OPERATOR, one_of
 from rnndsl.version import VERSION
 
 
@@ -57,7 +57,7 @@ def textmate() -> dict[str, Any]:
             _match(NAME, "variable.other"),
             _parts(rf"(\.)({NAME})", "punctuation.accessor", "variable.other.property"),
             _match(NUMBER, "constant.numeric"),
-            _match(r"\*\*|\.\.|[<>=!]=|[-+*/@^<>=~]", "keyword.operator"),
+            _match(OPERATOR, "keyword.operator"),
             _match(r"[,:;]", "punctuation.separator"),
         ],
     }

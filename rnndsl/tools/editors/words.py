@@ -14,6 +14,7 @@ DRAWS = tuple(dict.fromkeys((*INITIALISERS, *DISTRIBUTIONS)))  # what may stand 
 # As in grammar/rnn.lark; both Python and the Oniguruma of editors read them.
 NAME = r"[^\W\d][\w\u0300-\u036f]*"
 NUMBER = r"(?:\d+(?:\.(?!\.)\d*)?|\.\d+)(?:[eE][+-]?\d+)?j?"
+OPERATOR = r"\*\*|\.\.|[<>=!]=|[-+*/@^<>=~]"
 _BEHIND = r"(?![\w\u0300-\u036f])"
 _BEFORE = r"(?<![\w\u0300-\u036f])"
 
@@ -23,4 +24,4 @@ def one_of(words: tuple[str, ...]) -> str:
     return f"{_BEFORE}(?:{'|'.join(sorted(words, key=lambda w: (-len(w), w)))}){_BEHIND}"
 
 
-__all__ = ["CONSTANTS", "DRAWS", "FUNCTIONS", "ITEMS", "MODIFIERS", "NAME", "NUMBER", "OPENERS", "TIME", "one_of"]
+__all__ = ["CONSTANTS", "DRAWS", "FUNCTIONS", "ITEMS", "MODIFIERS", "NAME", "NUMBER", "OPENERS", "OPERATOR", "TIME", "one_of"]

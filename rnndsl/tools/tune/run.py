@@ -10,6 +10,7 @@ import torch
 
 from rnndsl.checks.cell import Cell
 from rnndsl.runtime.gpu import device_of, interpreted
+from rnndsl.runtime.kernels import reasons_text
 from rnndsl.runtime.triton import tuned
 from rnndsl.runtime.triton.backend import lacking
 from rnndsl.tiles import SEQUENTIAL, Tiles, candidates, choose, cycles
@@ -92,7 +93,7 @@ def run(program: str, cell: Cell, layer_class: Any, settings: Settings, device: 
     """
     kernels = layer_class._kernels["triton"]
     if not kernels.kernels:
-        raise Unfit(f"{cell.name} has no Triton kernels: {'; '.join(f'{n}: {why}' for n, why in kernels.refused.items())}")
+        raise Unfit(f"{cell.name} has no Triton kernels: {reasons_text(kernels.refused)}")
     if not kernels.kernels.keys() - set(kernels.tiled):
         raise Unfit(f"{cell.name} has kernels of whole steps alone, which are not cut by measurements")
     sizes = default_sizes(cell, settings.sizes)
