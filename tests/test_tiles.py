@@ -16,6 +16,7 @@ from rnndsl.runtime.triton.precision import of_products
 from rnndsl.runtime.triton.tiled import Sized
 from rnndsl.tiles import CUTS, WHOLE_CUTS
 from tests.agreement import Case, against_reference, assert_agrees, assert_close, layer_of, random_inputs, sizes_of
+from tests.features import FEATURES, SIZES, program
 from tests.test_triton import DEVICE, RUNNING, example, kernels_of, needs_numpy
 from tests.zoo_cells import ZOO
 
@@ -42,6 +43,17 @@ def test_nothing_published_is_refused():
 def test_published_cells_agree_with_the_reference(name):
     """Outputs, states and all gradients, in float64, from a given state, with resets, at odd sizes."""
     compare(ZOO[name].text, name, sizes_of(ZOO[name].text, name), 2, 3)
+
+
+@pytest.mark.parametrize("name", ["repeat that replaces a state", "powers and comparisons of a counter"])
+def test_repeats_agree_with_the_reference(name):
+    compare(program(name), "C", SIZES, 2, 3)
+
+
+@pytest.mark.one_in(12)
+@pytest.mark.parametrize("name", FEATURES)
+def test_every_form_of_the_language_agrees_with_the_reference(name):
+    compare(program(name), "C", SIZES, 2, 3)
 
 
 def test_calls_agree_with_the_oracle():

@@ -106,7 +106,7 @@ class Rounds(Products):
     def _begin(self, starts: tuple[int, ...], leaves: tuple[int, ...]) -> None:
         """What the first round begins with."""
         for start, leaf in zip(starts, leaves, strict=False):
-            self.assign(self._name(leaf), self.full(self.wanted(start), self.shape_domain(leaf), moves=True).code)
+            self.assign(self._name(leaf), self.full(self.wanted(start, leaf), self.shape_domain(leaf), moves=True).code)
             self._leaf(leaf)
 
     @contextmanager
@@ -128,7 +128,7 @@ class Rounds(Products):
     def _hand_on(self, leaves: tuple[int, ...], outputs: tuple[int, ...], region: set[int]) -> None:
         """Gives what a round hands on to the next one."""
         self._needed(list(outputs), region)
-        new = [self.full(self.wanted(o), self.shape_domain(leaf), moves=True).code for leaf, o in zip(leaves, outputs, strict=True)]
+        new = [self.full(self.wanted(o, leaf), self.shape_domain(leaf), moves=True).code for leaf, o in zip(leaves, outputs, strict=True)]
         names = [self._name(leaf) for leaf in leaves]
         later = [self.names(("handed", leaf), f"{self._name(leaf)}_next") for leaf in leaves]
         for name, code in zip(later, new, strict=True):  # one may be made of another that it was before

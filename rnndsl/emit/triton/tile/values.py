@@ -84,9 +84,9 @@ class Values(Scope):
         domain, m = self.domain(n), node.maps[i]
         return self.tile(node.args[i], tuple(domain[k][1] for k in m)).placed(m, len(domain))
 
-    def wanted(self, n: int) -> Tile:
-        """A value that goes somewhere as it is."""
-        return self.tile(n, tuple(marker for _, marker in self.shape_domain(n)))
+    def wanted(self, n: int, to: int | None = None) -> Tile:
+        """A value that goes somewhere as it is, or where another does: an array is divided as what reads it."""
+        return self.tile(n, tuple(marker for _, marker in self.shape_domain(n if to is None else to)))
 
     def full(self, tile: Tile, domain: Domain, axes: Iterable[int] | None = None, moves: bool | None = None) -> Tile:
         """A tile that has all entries along some axes, or all, and of every row."""
