@@ -76,7 +76,10 @@ def charts(board: Board, column: Column) -> list[Chart]:
     """What is to be seen of a task: scores by length, where there are longer sequences than in training; scores and losses on the way."""
     entries = [(i, r, r.entries[column.name]) for i, r in enumerate(board.rows) if column.name in r.entries]
     has_bands = len(entries) <= BANDS
-    far = [Series(r.label, i, tuple((n, mean) for n, mean, _, _ in e.by_length), tuple((n, low, high) for n, _, low, high in e.by_length) if has_bands else ()) for i, r, e in entries]
+    far = []
+    for i, r, e in entries:
+        band = tuple((n, low, high) for n, _, low, high in e.by_length) if has_bands else ()
+        far.append(Series(r.label, i, tuple((n, mean) for n, mean, _, _ in e.by_length), band))
     score, loss = ([Series(r.label, i, tuple(e.curve(name))) for i, r, e in entries] for name in ("score", "loss"))
     name, up_to = column.metric, column.train[1]
     found = []

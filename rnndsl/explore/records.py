@@ -56,16 +56,19 @@ def _record(group: Group, cell_name: str, task_name: str, trial: FrozenTrial, st
     cell, task, said = group.attributes["cell"], group.attributes["task"], trial.user_attrs
     settings, ended = said.get(SETTINGS) or said_by(said["case"]), said.get(RECORD, {}) if trial.state == TrialState.COMPLETE else {}
     by_length = ended.get("by_length")
+    goal = task.get("solved", SOLVED if task["metric"] == "accuracy" else None)
+    lost = "its workers died; the same command tries it again" if state == "failed" and trial.state == TrialState.FAIL else None
     return _finite({
         "cell": cell_name, "key": cell["key"], **{n: cell.get(n) for n in ("family", "structure", "growth")},
-        "task": task_name, "about": task.get("about"), "metric_name": task["metric"], "chance": task["chance"], "goal": task.get("solved", SOLVED if task["metric"] == "accuracy" else None), "train": task["train"], "test": task["test"],
+        "task": task_name, "about": task.get("about"), "metric_name": task["metric"], "chance": task["chance"], "goal": goal,
+        "train": task["train"], "test": task["test"],
         **{n: settings.get(n) for n in ("size", "dim", "sizes", "seed", "lr")},
         "status": ended.get("status") or state,
         **{n: ended.get(n) for n in ("steps", "metric", "beyond")},
         "by_length": None if by_length is None else [[int(n), score] for n, score in by_length.items()],
         "solved": ended.get("is_solved"),
         **{n: ended.get(n) for n in ("solved_at", "parameters", "seconds", "step_seconds", "looks")},
-        "error": said.get(ERROR) or ("its workers died; the same command tries it again" if state == "failed" and trial.state == TrialState.FAIL else None),
+        "error": said.get(ERROR) or lost,
         "training": group.attributes["training"],
         **{n: settings.get(n) for n in ("device", "machine", "threads", "torch", "python", "rnndsl")},
     })  # fmt: skip

@@ -227,7 +227,9 @@ class _Bounds:
         for ref in (*r.streams, *r.statics):
             kind = "stream" if ref in r.streams else "static"
             place = self.lowering.places[(kind, ref.name, ref.role, ref.lag if kind == "stream" else 0)]
-            self.known.update({n: ref for n, node in enumerate(self.step.builder.nodes) if node.op == kind and node.leaf.index == place and node.leaf.select is None})
+            for n, node in enumerate(self.step.builder.nodes):
+                if node.op == kind and node.leaf.index == place and node.leaf.select is None:
+                    self.known[n] = ref
 
     def holds(self, n: int | None, repeat: Repeat | None = None) -> bool:
         """Whether a value is in [-1, 1]; of one that a round makes that is known of numbers alone."""

@@ -54,9 +54,14 @@ def _change(form: ChunkForm, shown: Shown, mark: str, before: str, behind: str) 
             u = f"u{n}{chr(ord('a') + i) if several else ''}"
             found[u] = text.of(term.left[i])
             read = [(f"w{n}{chr(ord('a') + j) if several else ''}", j, w) for j, w in enumerate(term.reads) if w is not None]
-            found |= ({f"q{n}": text.of(term.right)} if term.right is not None else {}) | {name: text.of(w) for name, _, w in read}
-            inner = " + ".join([*([f"q{n}"] if term.right is not None else []), *(f"{old[j]}ᵀ {name}" if not form.axis else f"{states[j]}{before} {name}" for name, j, _ in read)])
-            parts.append(f"{u} ({inner})ᵀ" if len(read) + (term.right is not None) > 1 or read else f"{u} {inner}ᵀ")
+            factors = [] if term.right is None else [f"q{n}"]
+            if term.right is not None:
+                found[f"q{n}"] = text.of(term.right)
+            for name, j, w in read:
+                found[name] = text.of(w)
+                factors.append(f"{states[j]}{before} {name}" if form.axis else f"{old[j]}ᵀ {name}")
+            inner = " + ".join(factors)
+            parts.append(f"{u} ({inner})ᵀ" if read else f"{u} {inner}ᵀ")
         equations.append(f"{states[i]}{behind}{turned} = {' + '.join(parts) or '0'}")
     return equations, found
 

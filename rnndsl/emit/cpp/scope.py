@@ -248,10 +248,12 @@ class Scope:
         return self.names.of(self.name_of(n), "sum")
 
     def old_call(self, carry: int, b: str, t: str, extra: str = "") -> str:
+        """What gives the pointer to a carried value as a step sees it."""
         array, lag = self.step.carries[carry]
-        first = state_numbers_exact(self.step)[carry]
-        plain = array.label
-        return f"old<T>(call, {self.names(('sequence', first), f'{plain}_all')}, {self.names(('firsts', first), f'{plain}_first')}, {self.names(('initial', carry), f'{plain}_{lag}_initial')}, {lag}, {b}, {t}{extra})"
+        number = state_numbers_exact(self.step)[carry]
+        sequence, first = self.names(("sequence", number), f"{array.label}_all"), self.names(("firsts", number), f"{array.label}_first")
+        initial = self.names(("initial", carry), f"{array.label}_{lag}_initial")
+        return f"old<T>(call, {sequence}, {first}, {initial}, {lag}, {b}, {t}{extra})"
 
     def memory_of(self, n: int) -> str:
         """The identifier of the memory of a computed value."""

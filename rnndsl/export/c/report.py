@@ -33,7 +33,9 @@ class Report:
         lines.append(f"  flash    {_bytes(h.constant_bytes)} of weights{f', {len(h.int8)} matrices of them in int8' if h.int8 else ''}; code: {self._code()}")
         lines.append(f"  RAM      {_bytes(h.state_bytes)} of state and {_bytes(h.scratch_bytes)} of scratch on the stack while a step runs{self._stack()}")
         lines.append(f"  work     {h.macs:,} multiply-accumulates a step")
-        said = f"{self.error:.2g} of the largest output over {_STEPS} steps, as {self.built[0].compiler} compiles it" if self.error is not None and self.built else "not measured: no C compiler here"
+        said = "not measured: no C compiler here"
+        if self.error is not None and self.built:
+            said = f"{self.error:.2g} of the largest output over {_STEPS} steps, as {self.built[0].compiler} compiles it"
         lines.append(f"  error    {said}, against the layer in double precision")
         if self.quantisation is not None:
             lines[-1] += f"; of it {self.quantisation:.2g} is int8's"

@@ -44,7 +44,8 @@ class OverRanks:
         over the ranks."""
         batch, steps = lead
         kind, products, values, _ = begun
-        said = said_of(layer, self.shards, steps, batch, kind, products, any_grad([*given, *values]), {"all_states": all_states, "seen": seen_of(layer), "params": digests(layer, values)})
+        more = {"all_states": all_states, "seen": seen_of(layer), "params": digests(layer, values)}
+        said = said_of(layer, self.shards, steps, batch, kind, products, any_grad([*given, *values]), more)
         everyone = agreed(wire_of(self.shards), said)
         self.shard = Shard(self.shards, kind["device"], [s["steps"] for s in everyone], any(s["grad"] for s in everyone))
         self.shard.seen = everyone[0]["seen"]

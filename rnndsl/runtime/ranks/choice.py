@@ -64,7 +64,8 @@ def way_of(layer: Any, name: str, first: Sequence[Tensor], ranks: int, wish: str
     family, structure, _ = layer._found[name]
     known = seen.get(name, {})
     ways = [_repeats(first, ranks, known.get("repeats")), _pipeline(first, ranks)]
-    units = None if torch.is_inference_mode_enabled() or (family not in EXACT and structure not in ("diagonal", "block")) else units_of(structure, first, _rows_of(layer, name))
+    has_maps = not torch.is_inference_mode_enabled() and (family in EXACT or structure in ("diagonal", "block"))
+    units = units_of(structure, first, _rows_of(layer, name)) if has_maps else None
     if units is not None:  # the first of those that are predicted alike, since repeats join pieces as well
         ways.insert(0, _rounds(first, ranks, family, structure, units, known.get("rounds")))
     if wish == "rounds" and units is None:  # those that there are

@@ -135,7 +135,10 @@ def table(data: dict[str, Any]) -> str:
         lines.append(f"Mind: {ranks} ranks share {m['cores']} cores; so many machines would be faster.")
     for task in data["tasks"]:
         one, over = task["one_process"], task["over_ranks"]
-        rows = [[what, seconds_text(t["median"]), " to ".join(map(seconds_text, t["quartiles"])), times_text(one["median"] / t["median"]), ""] for what, t in (("one process", one), (f"{ranks} ranks", over))]
+        rows = [
+            [what, seconds_text(t["median"]), " to ".join(map(seconds_text, t["quartiles"])), times_text(one["median"] / t["median"]), ""]
+            for what, t in (("one process", one), (f"{ranks} ranks", over))
+        ]
         title = "Layer, forward and backward" if task["direction"] == "both" else "Layer, forward"
         lines += ["", *aligned([[title, "median", "quartiles", "against one process", ""], *rows])]
         lines += [f"  {RankReport(r['name'], r['way'], ranks, r['rounds'], r['gap'], r['sweeps'], r['bytes'])} by a rank forwards, at most" for r in task["recurrences"]]

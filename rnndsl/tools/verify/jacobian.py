@@ -26,12 +26,14 @@ def jacobian(c: Context, states: tuple[str, ...]) -> Finding:
     layer = s.layer()
     given = s.arguments(CASE, torch.float64)
     assert given.state is not None
+    fields = {(f.role, f.source, f.lag): i for i, f in enumerate(c.plan.carries)}
+    numbers = {f.field: i for i, f in enumerate(c.plan.carries)}
     for b in range(CASE.batch):
         inputs, state = [x[b, 0] for x in given.inputs], tuple(v[b] for v in given.state)
         step = Step(c.system, layer, inputs, state)
         component, point = next((k, p) for k, p in step.points if k.states == states)
-        old = {f"{x.state}[t-{x.lag}]": next(i for i, f in enumerate(c.plan.carries) if (f.role, f.source, f.lag) == ("state", x.state, x.lag)) for x in point.lanes.slots}
-        theirs = _of_layer(layer, inputs, state, {n: c.plan.carries.index(next(f for f in c.plan.carries if f.field == n)) for n in states}, old)
+        old = {f"{x.state}[t-{x.lag}]": fields["state", x.state, x.lag] for x in point.lanes.slots}
+        theirs = _of_layer(layer, inputs, state, {n: numbers[n] for n in states}, old)
         gaps += _compared(_of_formulas(component, point, True), theirs, f"sequence {b}")
         true = _of_lanes(point) if c.surrogates else theirs
         gaps += _compared(_of_formulas(component, point, False), true, f"sequence {b}, without surrogates")
