@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from rnndsl.tools.bench.report import seconds_text  # noqa: E402
+from rnndsl.tools.bench.picture import seconds_over  # noqa: E402
 from rnndsl.tools.colours import BLUE, GREY, INK, PAPER, RED  # noqa: E402
 
 Row = dict[str, Any]
@@ -81,7 +81,6 @@ def panels_of(rows: list[Row], axis: str) -> dict[str, dict[int, list[Row]]]:
 def draw(panels: dict[str, dict[int, list[Row]]], title: str, axis: str, path: Path) -> None:
     """One picture: a row a cell, a panel a value of what is fixed, a line a candidate; both axes logarithmic."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     varied, fixed, label = AXES[axis]
     down, across = len(panels), max(len(p) for p in panels.values())
@@ -95,8 +94,6 @@ def draw(panels: dict[str, dict[int, list[Row]]], title: str, axis: str, path: P
         for axes, (value, rows) in zip(cells, values.items(), strict=False):
             _lines(axes, rows, varied, colours)
             axes.set_title(f"{cell}, {value:,} {'channels' if fixed == 'channels' else 'steps'}", fontsize=9, color=INK, loc="left")
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: seconds_text(v).replace(".00", "").replace(".0 ", " ")))
-            axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel(label, fontsize=8, color=INK)
     handles = {h.get_label(): h for axes in grid.flat for h in axes.get_lines()}
     names = [n for n in colours if n in handles]
@@ -108,8 +105,6 @@ def draw(panels: dict[str, dict[int, list[Row]]], title: str, axis: str, path: P
 
 
 def _lines(axes: Any, rows: list[Row], varied: str, colours: dict[str, str]) -> None:
-    from matplotlib.ticker import NullLocator
-
     for name, colour in colours.items():
         points = sorted((r[varied], r["median"]) for r in rows if r["name"] == name)
         if points and name == CHOSEN and any(r["name"] in _OURS and r["name"] != CHOSEN for r in rows):  # rings around the points of the schedule that was chosen
@@ -120,17 +115,7 @@ def _lines(axes: Any, rows: list[Row], varied: str, colours: dict[str, str]) -> 
                 *zip(*points, strict=True), label=name, color=colour, linewidth=2.0 if ours else 1.3, linestyle=_BOUNDS.get(name, "-"),
                 marker=None if name in _BOUNDS else "o", markersize=3, zorder=3 if ours else 2,
             )  # fmt: skip
-    ticks = sorted({r[varied] for r in rows})
-    axes.set_xscale("log")
-    axes.set_xticks(ticks, [str(t) for t in ticks])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_yscale("log")
-    axes.grid(True, which="major", color="#e4e9ee", linewidth=0.7)
-    axes.tick_params(labelsize=7.5, colors=INK, length=0)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(GREY)
+    seconds_over(axes, sorted({r[varied] for r in rows}), letters=7.5)
 
 
 def main() -> int:

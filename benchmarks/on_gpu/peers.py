@@ -19,7 +19,7 @@ from rnndsl.tools.bench.candidates import (
     leaves,
 )
 from rnndsl.tools.bench.pararnn import cell_of, quiet_import
-from rnndsl.tools.bench.peers import PARARNN, TORCH, recognised, torch_modules
+from rnndsl.tools.bench.peers import PARARNN, TORCH, peer_of, recognised, torch_modules
 from rnndsl.tools.bench.subject import Subject
 
 
@@ -40,9 +40,7 @@ class ParaRNN(Candidate):
 
     def __init__(self, subject: Subject, mode: str):
         self.name, self.subject, self.said = mode, subject, ""
-        found = recognised(subject.cell, subject.layer, PARARNN)
-        if found is None:
-            raise Absent("not the same cell: its equations are those of neither ParaGRU, ParaLSTM nor ParaSLSTM")
+        found = peer_of(subject, PARARNN)
         lib = quiet_import()
         self.note = found[0]
         self._layer = lib.ParaRNN(cell_of(lib, *found), solver="newton", config=lib.NewtonConfig(**self.modes[mode]))
@@ -114,9 +112,7 @@ class CuDNN(Candidate):
     name = "torch.nn"
 
     def __init__(self, subject: Subject):
-        found = recognised(subject.cell, subject.layer, TORCH)
-        if found is None:
-            raise Absent("not the same cell: its equations are those of neither torch.nn.GRU, LSTM nor RNN")
+        found = peer_of(subject, TORCH, "torch.nn.")
         self.note, self.subject = f"torch.nn.{found[0]}", subject
         self._layer, _ = torch_modules(*found)
 

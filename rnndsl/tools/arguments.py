@@ -1,7 +1,7 @@
 """Arguments of commands and of the notebook's magic: shapes, sizes, names of known things. Each raises Unfit."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import SupportsIndex, overload
 
 from rnndsl.tools import Unfit
@@ -29,6 +29,20 @@ def parse_sizes(texts: list[str]) -> dict[str, int]:
     return found
 
 
+def check_sizes(sizes: Mapping[str, int], known: Sequence[str]) -> None:
+    """Raises Unfit for a size that is none of those known, or that is not positive."""
+    for name, value in sizes.items():
+        if name not in known:
+            raise Unfit(f"there is no size {name}; there is {', '.join(known) or 'none'}")
+        if value < 1:
+            raise Unfit(f"size {name} must be at least 1, not {value}")
+
+
+def do_not_fit(cell: str, sizes: Mapping[str, int], why: Exception) -> Unfit:
+    """What to raise where a layer of a cell cannot have its sizes."""
+    return Unfit(f"{cell} with {', '.join(f'{n}={v}' for n, v in sizes.items())}: {why}")
+
+
 @overload
 def parse_count(option: str, text: str) -> int: ...
 @overload
@@ -53,6 +67,13 @@ def whole_number(what: str, value: SupportsIndex) -> int:
 def whole_numbers(sizes: Mapping[str, SupportsIndex] | None) -> dict[str, int]:
     """Sizes by name, each a `whole_number`."""
     return {name: whole_number(f"size {name}", value) for name, value in (sizes or {}).items()}
+
+
+def one_of(option: str, name: str, known: tuple[str, ...]) -> str:
+    """A name, if it is known. Raises Unfit."""
+    if name not in known:
+        raise Unfit(f"{option} {name}: there is {', '.join(known)}")
+    return name
 
 
 def names_of(option: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from rnndsl.compiler import Compiled
 from rnndsl.diagnostics import Source
 from rnndsl.syntax import ast
 from rnndsl.tools import NoMatplotlib, Unfit
+from rnndsl.tools.arguments import check_sizes
 from rnndsl.tools.data import ROUNDS, VERSION, cell_data, repeat_sizes
 from rnndsl.tools.html import in_fixed_width
 from rnndsl.tools.page import page, sections, title
@@ -127,12 +128,7 @@ def explain(
     if shape is not None and (len(shape) != 2 or any(n < 1 for n in shape)):
         raise Unfit("a shape is two numbers from 1 on: sequences and steps")
     kept = [c for c in program.cells if cell in (None, c.name)]
-    known = {n for c in kept for n in c.sizes}
-    for name, value in (sizes or {}).items():
-        if name not in known:
-            raise Unfit(f"there is no size {name}; there is {', '.join(sorted(known)) or 'none'}")
-        if value < 1:
-            raise Unfit(f"size {name} must be at least 1, not {value}")
+    check_sizes(sizes or {}, sorted({n for c in kept for n in c.sizes}))
     found = []
     for plan, kernels in zip(checked.plans, checked.kernels, strict=True):
         if cell in (None, plan.cell.name):

@@ -7,6 +7,7 @@ from rnndsl import programs
 from rnndsl.checks.cell import Cell
 from rnndsl.diagnostics import Source
 from rnndsl.tools import Unfit
+from rnndsl.tools.arguments import do_not_fit
 from rnndsl.tools.explain import Over
 
 
@@ -30,5 +31,5 @@ def ways(source: Source, cell: Cell, shape: tuple[int, int] | None, sizes: dict[
     try:
         layer = getattr(programs.load(source), cell.name)(**{n: sizes[n] for n in cell.sizes}, device="meta", dtype=torch.float32)
     except ValueError as e:
-        raise Unfit(f"{cell.name} with {', '.join(f'{n}={v}' for n, v in sizes.items())}: {e}") from None
+        raise do_not_fit(cell.name, sizes, e) from None
     return [planned(layer, name, shape[0], ranks, torch.float32).data(ranks) for name in layer._states]

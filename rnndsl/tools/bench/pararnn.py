@@ -19,7 +19,7 @@ from rnndsl.tools.bench.candidates import (
     leaves,
     require_same,
 )
-from rnndsl.tools.bench.peers import PARARNN, Values, recognised
+from rnndsl.tools.bench.peers import PARARNN, Values, peer_of
 from rnndsl.tools.bench.subject import Subject
 
 _HOPELESS = 3  # times slower in its first call than the fastest mode so far
@@ -36,10 +36,7 @@ class Pararnn(Candidate):
             self._lib = quiet_import()
         except ImportError as e:
             raise Absent("not installed" if (e.name or "").startswith("pararnn") else f"not installed in full: {e}") from None
-        found = recognised(subject.cell, subject.layer, PARARNN)
-        if found is None:
-            raise Absent("not the same cell: its equations are those of neither ParaGRU, ParaLSTM nor ParaSLSTM")
-        kind, values = found
+        kind, values = peer_of(subject, PARARNN)
         self._cell = cell_of(self._lib, kind, values)
         require_same(subject, partial(self._lib.ParaRNN(self._cell, solver="sequential"), *subject.inputs))
         self.subject, self.note, self._kind, self._values = subject, kind, kind, values

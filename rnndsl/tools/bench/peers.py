@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from rnndsl import compiler
 from rnndsl.checks.cell import Cell
 from rnndsl.diagnostics import Source
+from rnndsl.tools.bench.candidates import Absent
 from rnndsl.tools.bench.same_cell import same_cell
+from rnndsl.tools.bench.subject import Subject
 
 Values = dict[str, Tensor]
 
@@ -166,6 +168,15 @@ PARARNN = (
     Peer("ParaLSTM", _PARA_LSTM, ("", "b_f b_z b_o"), _para_lstm),
     Peer("ParaSLSTM", _PARA_SLSTM, ("", "b_i b_f b_z b_o"), _para_slstm),
 )
+
+
+def peer_of(subject: Subject, peers: tuple[Peer, ...], library: str = "") -> tuple[str, Values]:
+    """What `recognised` gives of a subject's cell. library: what stands before the peers' names. Raises Absent where it is none of them."""
+    found = recognised(subject.cell, subject.layer, peers)
+    if found is None:
+        *others, last = dict.fromkeys(peer.name for peer in peers)
+        raise Absent(f"not the same cell: its equations are those of neither {library}{', '.join(others)} nor {last}")
+    return found
 
 
 @cache

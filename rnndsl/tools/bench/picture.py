@@ -27,7 +27,6 @@ def draw(result: Result, path: str | Path) -> None:
     check_picture(path, result.over)
     assert result.over is not None
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
     panels = {title: _lines(groups) for title, groups in result.series().items() if len(groups) > 1}
     if not panels:
@@ -39,13 +38,9 @@ def draw(result: Result, path: str | Path) -> None:
     for axes in grid.flat[len(panels) :]:
         axes.axis("off")
     for axes, (title, found) in zip(grid.flat, panels.items(), strict=False):
-        ticks = sorted({x for xs, _ in found.values() for x in xs})
         _panel(axes, found)
+        seconds_over(axes, sorted({x for xs, _ in found.values() for x in xs}), letters=8)
         axes.set_title(title, fontsize=10, color=INK, loc="left")
-        axes.set_xticks(ticks, [str(t) for t in ticks])
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: seconds_text(v).replace(".00", "").replace(".0 ", " ")))
-        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(result.over[0], fontsize=9, color=INK)
     handles = {h.get_label(): h for axes in grid.flat for h in axes.get_lines()}
     names = sorted(handles, key=lambda n: (*_OTHERS, _BOUND).index(n) if n in (*_OTHERS, _BOUND) else -1)  # ours first
@@ -76,10 +71,20 @@ def _panel(axes: Any, found: dict[str, Line]) -> None:
             xs, ys, label=_BOUND if name == COPY else name, color=colour, linewidth=1.4 if known else 2.2,
             linestyle="--" if name == COPY else "-", marker=None if name == COPY else "o", markersize=3.5, zorder=2 if known else 3,
         )  # fmt: skip
+
+
+def seconds_over(axes: Any, ticks: list[int], letters: float) -> None:
+    """Makes axes of seconds over what was measured at some values, both logarithmic. letters: the size of theirs."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+
     axes.set_xscale("log")
+    axes.set_xticks(ticks, [str(t) for t in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: seconds_text(v).replace(".00", "").replace(".0 ", " ")))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="major", color="#e4e9ee", linewidth=0.7)
-    axes.tick_params(labelsize=8, colors=INK, length=0)
+    axes.tick_params(labelsize=letters, colors=INK, length=0)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):

@@ -6,7 +6,7 @@ from typing import Any
 
 from rnndsl.backends import NAMES
 from rnndsl.tools import Unfit
-from rnndsl.tools.arguments import names_of, parse_count, parse_shape, parse_sizes
+from rnndsl.tools.arguments import names_of, one_of, parse_count, parse_shape, parse_sizes
 
 AGAINST = ("loop", "compile", "nn", "pararnn")
 DIRECTIONS = ("forward", "both")
@@ -49,13 +49,11 @@ def parse(options: Namespace) -> Settings:
     """The arguments of the command line. Raises Unfit."""
     ranks = _ranks(options)
     batch, steps = parse_shape(options.shape) or (BATCH, STEPS)
-    if options.dtype not in DTYPES:
-        raise Unfit(f"--dtype {options.dtype}: there is {', '.join(DTYPES)}")
     return Settings(
         batch=batch,
         steps=steps,
         sizes=parse_sizes(options.size),
-        dtype=options.dtype,
+        dtype=one_of("--dtype", options.dtype, DTYPES),
         against=names_of("--against", options.against, AGAINST),
         backends=names_of("--backends", options.backends, NAMES),
         directions=names_of("--direction", options.direction, DIRECTIONS),

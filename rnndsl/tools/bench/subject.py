@@ -12,7 +12,7 @@ from torch import Tensor
 from rnndsl.checks.cell import Cell
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.dtypes import complex_of
-from rnndsl.tools import Unfit
+from rnndsl.tools.arguments import check_sizes, do_not_fit
 
 DEFAULT_SIZES = {"D": 64, "H": 256, "N": 4, "L": 2}
 OTHER_SIZE = 64
@@ -31,11 +31,7 @@ class Recurrence:
 
 def default_sizes(cell: Cell, given: dict[str, int]) -> dict[str, int]:
     """A number for every size of a cell. Raises Unfit for one that it does not have, or that is no size."""
-    for name, value in given.items():
-        if name not in cell.sizes:
-            raise Unfit(f"there is no size {name}; there is {', '.join(cell.sizes) or 'none'}")
-        if value < 1:
-            raise Unfit(f"size {name} must be at least 1, not {value}")
+    check_sizes(given, cell.sizes)
     return {n: given.get(n, DEFAULT_SIZES.get(n, OTHER_SIZE)) for n in cell.sizes}
 
 
@@ -45,7 +41,7 @@ def make_layer(cell: Cell, layer_class: Any, sizes: dict[str, int], dtype: str) 
     try:
         return layer_class(**sizes, dtype=DTYPES[dtype], backend="reference").eval()
     except ValueError as e:
-        raise Unfit(f"{cell.name} with {', '.join(f'{n}={v}' for n, v in sizes.items())}: {e}") from None
+        raise do_not_fit(cell.name, sizes, e) from None
 
 
 @dataclass

@@ -10,7 +10,7 @@ from rnndsl.tools.bench.candidates import (
     leaves,
     require_same,
 )
-from rnndsl.tools.bench.peers import TORCH, recognised, torch_modules
+from rnndsl.tools.bench.peers import TORCH, peer_of, torch_modules
 from rnndsl.tools.bench.subject import Subject
 
 
@@ -20,10 +20,7 @@ class TorchNN(Candidate):
     name = "nn"
 
     def __init__(self, subject: Subject):
-        found = recognised(subject.cell, subject.layer, TORCH)
-        if found is None:
-            raise Absent("not the same cell: its equations are those of neither torch.nn.GRU, LSTM nor RNN")
-        kind, values = found
+        kind, values = peer_of(subject, TORCH, "torch.nn.")
         self._kind, self.subject = kind, subject
         self._layer, self._cell = torch_modules(kind, values)
         require_same(subject, lambda: self._layer(*subject.inputs)[0])

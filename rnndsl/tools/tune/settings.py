@@ -3,8 +3,7 @@
 from argparse import Namespace
 from dataclasses import dataclass, field
 
-from rnndsl.tools import Unfit
-from rnndsl.tools.arguments import names_of, parse_shape, parse_sizes
+from rnndsl.tools.arguments import names_of, one_of, parse_shape, parse_sizes
 from rnndsl.tools.bench.settings import DIRECTIONS
 
 DTYPES = ("float32", "bfloat16", "float64")
@@ -25,7 +24,5 @@ def parse(options: Namespace) -> Settings:
     """The arguments of the command line. Raises Unfit."""
     shape = parse_shape(options.shape)
     assert shape is not None
-    if options.dtype not in DTYPES:
-        raise Unfit(f"--dtype {options.dtype}: there is {', '.join(DTYPES)}")
     directions = names_of("--direction", options.direction, DIRECTIONS)
-    return Settings(*shape, parse_sizes(options.size), options.dtype, "both" in directions)
+    return Settings(*shape, parse_sizes(options.size), one_of("--dtype", options.dtype, DTYPES), "both" in directions)

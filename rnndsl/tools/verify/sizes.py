@@ -7,6 +7,7 @@ from itertools import product
 from rnndsl.checks.cell import Cell, Expr, Repeat, Type, walk
 from rnndsl.checks.dims import Dim
 from rnndsl.tools import Unfit
+from rnndsl.tools.arguments import check_sizes
 
 FEW, MANY = 8, 24  # numbers a name that are tried, at first and then
 
@@ -27,11 +28,7 @@ LARGE = Wish(64, (32, 4, 16, 4))
 
 def find_sizes(cell: Cell, given: dict[str, int], wish: Wish) -> dict[str, int]:
     """A number for every size of a cell. Raises Unfit for one that it does not have, and where no numbers fit."""
-    for name, value in given.items():
-        if name not in cell.sizes:
-            raise Unfit(f"there is no size {name}; there is {', '.join(cell.sizes) or 'none'}")
-        if value < 1:
-            raise Unfit(f"size {name} must be at least 1, not {value}")
+    check_sizes(given, cell.sizes)
     wished = _wished(cell, wish) | given
     rules = [d for d in dict.fromkeys(_dims(cell)) if not _holds_always(d)]
     bound = [n for n in cell.sizes if n not in given and any(n in d.names for d in rules)]
