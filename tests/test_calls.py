@@ -135,6 +135,14 @@ def test_results_lie_in_memory_of_their_own(name, backend):
 
 
 @backends
+@pytest.mark.parametrize("name", ["GRU", "RWKV4", "LRU"])
+def test_results_are_no_views(name, backend):
+    """A hook of theirs, as FSDP2 has one, is not lost where they are changed in place."""
+    layer = made(PUBLISHED[name], backend)
+    assert not any(r._is_view() for r in flat(layer(*given(layer)[0])))
+
+
+@backends
 def test_inputs_may_be_used_again_between_calls(backend):
     layer = made("cell Late(D):\n  input x: [D]\n  state h: [D]\n  h[t] = 0.5 * h[t-1] + x[t-1]\n  output h\n", backend, D=2)
     buffer = torch.ones(1, 1, 2, dtype=torch.float64)

@@ -10,6 +10,7 @@ import re
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves
@@ -310,6 +311,14 @@ def test_meta_device():
         assigned = leaky()
     assigned.load_state_dict(layer.state_dict(), assign=True)
     assert torch.equal(assigned.tau, layer.tau)
+
+
+def test_fake_tensors_have_no_entries_to_look_at():
+    with FakeTensorMode():
+        layer = leaky()
+        layer.reset_parameters()
+        layer.tau = torch.full_like(layer.tau, 1e9)
+        assert layer(torch.randn(X.shape))[0].shape == leaky()(torch.randn(X.shape))[0].shape
 
 
 def test_stacked_and_functional():

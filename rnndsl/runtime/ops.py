@@ -201,8 +201,10 @@ def last(sequence: Tensor, before: Tensor) -> Tensor:
 
 
 def expand_to(value: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """A value broadcast to a full [B, T, heads, axes]."""
-    return value.to(dtype).expand(shape)
+    """A value broadcast to a full [B, T, heads, axes]; itself, rather than a view, where it is that: FSDP2 loses its hook where a view is changed in place."""
+    value = value.to(dtype)
+    asks = torch.compiler.is_compiling() or not torch.jit.is_tracing()  # which takes an answer for that of all sizes
+    return value if asks and value.shape == shape else value.expand(shape)
 
 
 def expand_own(value: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

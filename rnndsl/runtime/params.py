@@ -111,11 +111,12 @@ class ParamModule(nn.Module):
     def _stored(self, name: str, value: Tensor, dtype: torch.dtype, what: str) -> Tensor:
         """What is stored of a constrained param for a value. Raises ValueError, with the value, where it is out of bounds or of range."""
         bounds = self._bounds[name]
-        if not value.is_meta and not bool((inside := bounds.holds(value)).all()):
+        has_entries = not value.is_meta and torch._guards.detect_fake_mode(value) is None
+        if has_entries and not bool((inside := bounds.holds(value)).all()):
             wrong = value[~inside].flatten()[0].item()
             raise ValueError(f"{name}: {what} {wrong:.9g} is out of bounds: every value must be {bounds}")
         stored = bounds.stored(value).to(dtype)
-        if not value.is_meta and not bool((finite := stored.isfinite()).all()):
+        if has_entries and not bool((finite := stored.isfinite()).all()):
             wrong = value[~finite].flatten()[0].item()
             raise ValueError(f"{name}: {what} {wrong:.9g} is too large to be stored in {dtype}")
         return stored
