@@ -81,7 +81,7 @@ def verify(
 ) -> Any:
     """Checks the layers of a program's cells, or of the one called `cell`, on this machine; it prints as a page with a verdict a line.
 
-    The result has `passed`, `text`, `data` (plain data) and `cells`. backends: of reference, cpu and triton; those that can run the cell
+    The result has `passed`, `text`, `data` (plain data) and `cells`. backends: of reference, cpu, triton and torch; those that can run the cell
     here if None. dtypes: of the inputs. sizes: `{"H": 33}`; small odd ones where none is given. seed: of weights and inputs. Raises
     RnnError for a wrong program, ValueError for a cell, size, backend or dtype that does not fit.
     """

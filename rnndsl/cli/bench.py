@@ -5,19 +5,17 @@ import os
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rnndsl import programs
 from rnndsl.backends import NAMES as BACKENDS
 from rnndsl.checks.cell import Cell
-from rnndsl.cli.programs import chosen_cell, read
+from rnndsl.cli.programs import chosen_cell, read, take_cell, take_file
 from rnndsl.cli.progress import Progress
 from rnndsl.cli.status import INTERRUPTED, Misuse
 from rnndsl.diagnostics import Source
 from rnndsl.files import same_file
-
-if TYPE_CHECKING:
-    from rnndsl.tools.bench.settings import Settings
+from rnndsl.tools.bench.settings import AGAINST, DIRECTIONS, SCOPES, USUAL_SIZES, Settings, parse
 
 
 def add(commands: Any) -> None:
@@ -32,15 +30,15 @@ def add(commands: Any) -> None:
         "  rnndsl bench gru.rnn --over T=64,256,1024 --picture times.svg\n"
         "  rnndsl bench gru.rnn --ranks 2 --shape 1,65536\n",
     )
-    p.add_argument("file", metavar="FILE", help="a .rnn file, or - for standard input")
-    p.add_argument("--cell", metavar="NAME", help="this cell; needed where the file has several")
+    take_file(p)
+    take_cell(p)
     p.add_argument("--shape", metavar="B,T", help="sequences and steps of a call (default 4,1024)")
-    p.add_argument("--size", nargs="+", action="extend", default=[], metavar="H=256", help="sizes of the cell (default D=64 H=256 N=4, others 64)")
+    p.add_argument("--size", nargs="+", action="extend", default=[], metavar="H=256", help=f"sizes of the cell (default {USUAL_SIZES})")
     p.add_argument("--dtype", default="float32", metavar="TYPE", help="float32 (default), float64, bfloat16 or float16")
-    p.add_argument("--against", metavar="NAMES", help="of loop,compile,nn,pararnn (default: all of them)")
+    p.add_argument("--against", metavar="NAMES", help=f"of {','.join(AGAINST)} (default: all of them)")
     p.add_argument("--backends", metavar="NAMES", help=f"of {','.join(BACKENDS)} (default: those that can run the cell)")
-    p.add_argument("--direction", metavar="NAMES", help="of forward,both (default: both of them)")
-    p.add_argument("--scope", metavar="NAMES", help="of recurrence,layer,step (default: all of them)")
+    p.add_argument("--direction", metavar="NAMES", help=f"of {','.join(DIRECTIONS)} (default: both of them)")
+    p.add_argument("--scope", metavar="NAMES", help=f"of {','.join(SCOPES)} (default: all of them)")
     p.add_argument("--ranks", metavar="N", help="N processes here share the time of a call of the layer: they against one process (default: none)")
     p.add_argument("--repeats", metavar="N", help="rounds (default: up to 20, fewer where they are slow)")
     p.add_argument("--threads", metavar="N", help="threads of PyTorch and of the kernels (with --ranks: of each process, 1 if not given)")
@@ -52,8 +50,6 @@ def add(commands: Any) -> None:
 
 def run(options: Namespace) -> int:
     """Measures, prints, draws."""
-    from rnndsl.tools.bench.settings import parse
-
     if options.picture and same_file(Path(options.picture), [Path(options.file)]):
         raise Misuse(f"{options.picture} is the program itself; name another file")
     source = read(options.file)

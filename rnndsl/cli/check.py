@@ -3,7 +3,7 @@
 from argparse import Namespace
 from typing import Any
 
-from rnndsl.cli.programs import checked, each
+from rnndsl.cli.programs import checked, each, take_file
 
 
 def add(commands: Any) -> None:
@@ -15,7 +15,7 @@ def add(commands: Any) -> None:
         "file that cannot be read.",
         epilog="examples:\n  rnndsl check *.rnn\n  rnndsl check --json gru.rnn\n  cat gru.rnn | rnndsl check -\n",
     )
-    p.add_argument("files", nargs="+", metavar="FILE", help="a .rnn file, or - for standard input")
+    take_file(p, several=True)
     p.add_argument("--json", action="store_true", help="print diagnostics as JSON on standard output")
     p.set_defaults(run=run)
 

@@ -8,7 +8,7 @@ from rnndsl import compiler
 from rnndsl.checks import require_cells
 from rnndsl.cli.module_file import module_path, write_module
 from rnndsl.cli.output import write
-from rnndsl.cli.programs import checked, each
+from rnndsl.cli.programs import checked, each, take_file
 from rnndsl.cli.status import Misuse
 from rnndsl.compiler import STAGES
 from rnndsl.files import same_file
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
         "  rnndsl compile gru.rnn -o -             prints it\n  rnndsl compile a.rnn b.rnn --standalone  modules that need torch alone\n"
         "  cat gru.rnn | rnndsl compile - > gru.py\n  rnndsl compile gru.rnn --dump plan      when each equation is computed\n",
     )
-    p.add_argument("files", nargs="+", metavar="FILE", help="a .rnn file, or - for standard input")
+    take_file(p, several=True)
     p.add_argument("-o", "--output", metavar="OUT", help="where to write the module; - for standard output")
     p.add_argument("--standalone", action="store_true", help="a module that needs torch alone, not rnndsl")
     p.add_argument("--dump", choices=STAGES, metavar="STAGE", help=f"print a stage as text and write nothing: {', '.join(STAGES)}")

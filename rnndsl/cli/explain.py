@@ -9,7 +9,7 @@ from typing import Any
 from rnndsl import compiler
 from rnndsl.checks import require_cells
 from rnndsl.cli.output import write
-from rnndsl.cli.programs import read
+from rnndsl.cli.programs import read, take_file
 from rnndsl.cli.terminal import width
 from rnndsl.files import same_file
 from rnndsl.tools import Unfit
@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
         "  rnndsl explain cells.rnn --cell GRU --json\n  rnndsl explain gru.rnn --latex > gru.tex\n"
         "  rnndsl explain gru.rnn --picture gru.svg\n",
     )
-    p.add_argument("file", metavar="FILE", help="a .rnn file, or - for standard input")
+    take_file(p)
     p.add_argument("--cell", metavar="NAME", help="this cell alone")
     p.add_argument("--shape", metavar="B,T", help="sequences and steps of a call: the schedule for them")
     p.add_argument("--size", nargs="+", action="extend", default=[], metavar="H=256", help="sizes of the cell; counts become numbers")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rnndsl.cli.output import failed
-from rnndsl.cli.programs import chosen_cell, read
+from rnndsl.cli.programs import chosen_cell, read, take_cell, take_file
 from rnndsl.cli.status import Misuse
 from rnndsl.files import same_file
 
@@ -25,11 +25,11 @@ def add(commands: Any) -> None:
         "  rnndsl export gru.rnn --c -o src --size D=3 H=16 --layers 2 --weights stack.pt --prefix wake_word\n"
         "  rnndsl export gru.rnn --onnx -o models --size D=3 H=16 --weights gru.pt    writes models/gru.onnx and models/gru_step.onnx\n",
     )
-    p.add_argument("file", metavar="FILE", help="a .rnn file, or - for standard input")
+    take_file(p)
     p.add_argument("--c", action="store_true", help="as a C99 header, PREFIX.h")
     p.add_argument("--onnx", action="store_true", help="as ONNX models, PREFIX.onnx and PREFIX_step.onnx")
     p.add_argument("-o", "--output", metavar="DIR", required=True, help="the folder to write to; it is made where there is none")
-    p.add_argument("--cell", metavar="NAME", help="this cell; needed where the file has several")
+    take_cell(p)
     p.add_argument("--size", nargs="+", action="extend", default=[], metavar="H=16", help="the sizes of the cell, all of them")
     p.add_argument("--hyper", nargs="+", action="extend", default=[], metavar="dt=0.1", help="hyperparameters (default: as the program has them)")
     p.add_argument("--layers", default="1", metavar="N", help="a stack of N layers of the cell, as rnndsl.nn.Recurrent has them (default 1)")

@@ -1,7 +1,7 @@
 """The programs that a command line names: read, checked, and each in turn."""
 
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,16 @@ from rnndsl.reading import MAX_BYTES, decode
 from rnndsl.tools import Unfit
 
 Read = TypeVar("Read")
+
+
+def take_file(p: ArgumentParser, several: bool = False) -> None:
+    """The argument that names the program of a command, or its programs."""
+    p.add_argument("files" if several else "file", nargs="+" if several else None, metavar="FILE", help="a .rnn file, or - for standard input")
+
+
+def take_cell(p: ArgumentParser) -> None:
+    """The option by which `chosen_cell` chooses."""
+    p.add_argument("--cell", metavar="NAME", help="this cell; needed where the file has several")
 
 
 def read(name: str) -> Source:

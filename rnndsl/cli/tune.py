@@ -5,10 +5,11 @@ from argparse import Namespace
 from typing import Any
 
 from rnndsl import programs
-from rnndsl.cli.programs import chosen_cell, read
+from rnndsl.cli.programs import chosen_cell, read, take_cell, take_file
 from rnndsl.cli.progress import Progress
 from rnndsl.cli.status import INTERRUPTED
 from rnndsl.tools import Unfit
+from rnndsl.tools.bench.settings import USUAL_SIZES
 
 
 def add(commands: Any) -> None:
@@ -21,10 +22,10 @@ def add(commands: Any) -> None:
         epilog="examples:\n  rnndsl tune para_gru.rnn --shape 8,4096\n  rnndsl tune para_gru.rnn --shape 8,4096 --size D=64 H=256 --dtype bfloat16\n"
         "  rnndsl tune para_gru.rnn --shape 1,65536 --direction forward --json\n",
     )
-    p.add_argument("file", metavar="FILE", help="a .rnn file, or - for standard input")
-    p.add_argument("--cell", metavar="NAME", help="this cell; needed where the file has several")
+    take_file(p)
+    take_cell(p)
     p.add_argument("--shape", metavar="B,T", required=True, help="sequences and steps of a call")
-    p.add_argument("--size", nargs="+", action="extend", default=[], metavar="H=256", help="sizes of the cell (default D=64 H=256 N=4, others 64)")
+    p.add_argument("--size", nargs="+", action="extend", default=[], metavar="H=256", help=f"sizes of the cell (default {USUAL_SIZES})")
     p.add_argument("--dtype", default="float32", metavar="TYPE", help="of the streams: float32 (default), bfloat16 (as under autocast) or float64")
     p.add_argument("--direction", metavar="NAMES", help="forward: forward kernels alone; both (default): backward kernels too")
     p.add_argument("--json", action="store_true", help="print every sample as plain data")

@@ -5,11 +5,12 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from rnndsl.cli.programs import read
+from rnndsl.cli.programs import read, take_file
 from rnndsl.cli.progress import Progress
 from rnndsl.cli.status import ERRORS, INTERRUPTED
 from rnndsl.cli.terminal import has_colour, width
 from rnndsl.tools.columns import of_width
+from rnndsl.tools.verify.settings import BACKENDS, DTYPES, parse
 
 
 def add(commands: Any) -> None:
@@ -23,10 +24,10 @@ def add(commands: Any) -> None:
         "  rnndsl verify gru.rnn --backend cpu --dtype float32,bfloat16\n"
         "  TRITON_INTERPRET=1 rnndsl verify para_gru.rnn --backend triton      without a GPU\n",
     )
-    p.add_argument("file", metavar="FILE", help="a .rnn file, or - for standard input")
+    take_file(p)
     p.add_argument("--cell", metavar="NAME", help="this cell alone")
-    p.add_argument("--backend", metavar="NAMES", help="of reference,cpu,triton (default: those that can run the cell here)")
-    p.add_argument("--dtype", default="float64,float32,bfloat16,float16", metavar="NAMES", help="of the inputs (default: all four)")
+    p.add_argument("--backend", metavar="NAMES", help=f"of {','.join(BACKENDS)} (default: those that can run the cell here)")
+    p.add_argument("--dtype", default=",".join(DTYPES), metavar="NAMES", help="of the inputs (default: all four)")
     p.add_argument("--size", nargs="+", action="extend", default=[], metavar="H=33", help="sizes of the cell (default: small odd ones)")
     p.add_argument("--seed", default="0", metavar="N", help="of weights and inputs (default 0)")
     p.add_argument("--json", action="store_true", help="print plain data")
@@ -35,8 +36,6 @@ def add(commands: Any) -> None:
 
 def run(options: Namespace) -> int:
     """Verifies and prints."""
-    from rnndsl.tools.verify.settings import parse
-
     source = read(options.file)
     settings = parse(options)
     progress = Progress()

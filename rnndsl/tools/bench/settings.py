@@ -13,6 +13,9 @@ DIRECTIONS = ("forward", "both")
 SCOPES = ("recurrence", "layer", "step")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 BATCH, STEPS = 4, 1024
+DEFAULT_SIZES = {"D": 64, "H": 256, "N": 4, "L": 2}
+OTHER_SIZE = 64
+USUAL_SIZES = f"{' '.join(f'{n}={v}' for n, v in DEFAULT_SIZES.items())}, others {OTHER_SIZE}"  # in words
 
 
 @dataclass(frozen=True)

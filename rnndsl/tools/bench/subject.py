@@ -13,9 +13,8 @@ from rnndsl.checks.cell import Cell
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.dtypes import complex_of
 from rnndsl.tools.arguments import check_sizes, do_not_fit
+from rnndsl.tools.bench.settings import DEFAULT_SIZES, OTHER_SIZE
 
-DEFAULT_SIZES = {"D": 64, "H": 256, "N": 4, "L": 2}
-OTHER_SIZE = 64
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
