@@ -255,6 +255,17 @@ def test_gradients_that_do_not_converge_are_soon_left_to_the_sweep(monkeypatch):
     assert len(tried) == 5  # after each 2, 4, 8, 16, 32 calls without
 
 
+@pytest.mark.parametrize("backend", ["torch", "cpu"])
+def test_a_gradient_does_not_depend_on_those_of_other_sequences(backend):
+    """Backwards, what is close enough is asked of each sequence by its own gradient, however large others are."""
+    layer = layer_of(ZOO["GRU"].text, "GRU", {"D": 3, "H": 4}, backend=backend, schedule="newton")
+    x = random_inputs(layer, 2, 12)[0]
+    y, _ = layer(x)
+    (whole,) = torch.autograd.grad(1e40 * y[0, 0].sum() + y[1].sum(), x)
+    (alone,) = torch.autograd.grad(layer(x[1:])[0].sum(), x)
+    torch.testing.assert_close(whole[1], alone[1], rtol=1e-10, atol=1e-12)
+
+
 def test_products_that_round_their_factors(monkeypatch):
     """As those on a GPU that was told TF32: a state that moves a little may move a product by more than what residuals may be, so these stop shrinking."""
 

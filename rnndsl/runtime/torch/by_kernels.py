@@ -58,7 +58,7 @@ class KernelBack(ABC):
         pulled = self.pulled(adjoint)
         into = self.made.take("wanted", [tuple(a.shape[2:]) for a in adjoint])
         size, worst = self.rounds_of.handed_back([rows(g, 2) for g in given], pulled, adjoint, into, self.part.reset)
-        size = size + torch.finfo(size.dtype).eps * size.amax() + torch.finfo(size.dtype).tiny
+        size = size + torch.finfo(size.dtype).eps * size.amax(1, keepdim=True) + torch.finfo(size.dtype).tiny
         return into, (worst / size).amax(0)
 
     def corrected(self, adjoint: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:

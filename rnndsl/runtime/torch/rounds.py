@@ -131,7 +131,7 @@ class _Back:
         before = [w if reset is None else torch.where(_at_resets(reset, w), 0.0, w) for w in self._pulled(adjoint, self.inputs[2])]
         wanted = [g + _earlier(w) for g, w in zip(given, before, strict=True)]
         sizes = torch.stack([a.abs().reshape(*a.shape[:2], math.prod(a.shape[2:])).amax(2) for a in adjoint]).amax(0)
-        sizes = sizes + torch.finfo(sizes.dtype).eps * sizes.amax() + torch.finfo(sizes.dtype).tiny
+        sizes = sizes + torch.finfo(sizes.dtype).eps * sizes.amax(1, keepdim=True) + torch.finfo(sizes.dtype).tiny
         return wanted, _by_step([(w - a).abs_().div_(_at_resets(sizes, a)) for w, a in zip(wanted, adjoint, strict=True)])
 
     def corrected(self, adjoint: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
