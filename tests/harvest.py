@@ -41,9 +41,9 @@ def may_be_named(name: str) -> bool:
 
 def may_be(role: str, name: str) -> bool:
     """Whether what has a role (header, param, const, input, state, noise, local, function) may have this name."""
-    if role == "header" and (name in CONSTRUCTOR_ARGUMENTS or keyword.iskeyword(name) or name.startswith("__")):
+    if role == "header" and (name in CONSTRUCTOR_ARGUMENTS or keyword.iskeyword(name)):
         return False
-    return may_be_named(name) and not (role in ("param", "const", "header") and name in LAYER_ATTRIBUTES)
+    return may_be_named(name) and not (role in ("param", "const", "header") and (name in LAYER_ATTRIBUTES or name.startswith("__")))
 
 
 def harvested(text: str) -> tuple[str, ...]:
