@@ -334,13 +334,16 @@ class Chained(torch.autograd.Function):
         whole = step.shape[2] > 1 or step.shape[1] == 1
         apply = torch.baddbmm if whole else torch.addcmul
         by, more = (x.unflatten(0, (first.shape[0], -1)) for x in (step.mT if back and whole else step, added))
-        starts, last = more.new_empty(more.shape), torch.empty_like(first)
-        chunks = range(more.shape[1])
+        starts, chunks = more.new_empty(more.shape), range(more.shape[1])
         order = [*(reversed(chunks) if back else chunks)]
         starts[:, order[0]] = first
         for c, following in pairwise(order):
-            apply(more[:, c], by[:, c], starts[:, c], out=starts[:, following])
-        apply(more[:, order[-1]], by[:, order[-1]], starts[:, order[-1]], out=last)
+            given = more[:, c], by[:, c], starts[:, c]
+            if whole:
+                starts[:, following] = torch.baddbmm(*given)  # with `out=`, of no one piece, it would multiply one matrix at a time
+            else:
+                torch.addcmul(*given, out=starts[:, following])
+        last = apply(more[:, order[-1]], by[:, order[-1]], starts[:, order[-1]])
         starts = starts.flatten(0, 1)
         ctx.save_for_backward(step, starts)
         ctx.back, ctx.whole = back, whole
