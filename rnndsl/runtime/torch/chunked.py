@@ -17,7 +17,6 @@ Yang, Wang, Zhang, Shen, Kim, arXiv 2406.06484, have the triangular form of the 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -333,18 +332,16 @@ class Chained(torch.autograd.Function):
     def forward(ctx: Any, added: Tensor, step: Tensor, first: Tensor, back: bool) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         whole = step.shape[2] > 1 or step.shape[1] == 1
         apply = torch.baddbmm if whole else torch.addcmul
-        by, more = (x.unflatten(0, (first.shape[0], -1)) for x in (step.mT if back and whole else step, added))
-        starts, chunks = more.new_empty(more.shape), range(more.shape[1])
-        order = [*(reversed(chunks) if back else chunks)]
-        starts[:, order[0]] = first
-        for c, following in pairwise(order):
-            given = more[:, c], by[:, c], starts[:, c]
+        starts = added.new_empty(added.shape)
+        chunks = [[*x.unflatten(0, (first.shape[0], -1)).unbind(1)] for x in (added, step.mT if back and whole else step, starts)]
+        more, by, here = (x[::-1] for x in chunks) if back else chunks
+        here[0].copy_(first)
+        for c, following in enumerate(here[1:]):
             if whole:
-                starts[:, following] = torch.baddbmm(*given)  # with `out=`, of no one piece, it would multiply one matrix at a time
+                following.copy_(torch.baddbmm(more[c], by[c], here[c]))  # with `out=`, of no one piece, it would multiply one matrix at a time
             else:
-                torch.addcmul(*given, out=starts[:, following])
-        last = apply(more[:, order[-1]], by[:, order[-1]], starts[:, order[-1]])
-        starts = starts.flatten(0, 1)
+                torch.addcmul(more[c], by[c], here[c], out=following)
+        last = apply(more[-1], by[-1], here[-1])
         ctx.save_for_backward(step, starts)
         ctx.back, ctx.whole = back, whole
         return starts, last
