@@ -4,13 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.memory import rows
 from rnndsl.runtime.torch.buffers import buffers_of
-from rnndsl.runtime.torch.newton import groups_of
+from rnndsl.runtime.torch.newton import gradient_units, groups_of
 
 
 class KernelChunk:
@@ -58,8 +57,7 @@ class KernelBack(ABC):
         pulled = self.pulled(adjoint)
         into = self.made.take("wanted", [tuple(a.shape[2:]) for a in adjoint])
         size, worst = self.rounds_of.handed_back([rows(g, 2) for g in given], pulled, adjoint, into, self.part.reset)
-        size = size + torch.finfo(size.dtype).eps * size.amax(1, keepdim=True) + torch.finfo(size.dtype).tiny
-        return into, (worst / size).amax(0)
+        return into, (worst / gradient_units(size)).amax(0)
 
     def corrected(self, adjoint: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
         self.rounds += 1

@@ -206,13 +206,14 @@ class _Chunks:
         groups = [t for t in terms if any(w is not None for w in t[2])], [t for t in terms if all(w is None for w in t[2])]
         zero = first.new_zeros((*self.heads, self.V))
         right = [self._together([self.vectors(zero if q is None else q) for _, q, _ in group], first, (self.V,)) for group in groups]
-        scores, block = self._products(self.decay(given, first), groups, reads) if self.mild is None else self._quotients(self.mild, groups, reads)
+        if self.mild is None or self.form.whole:
+            decay, u = self.decay(given, first), [self._together([self._some(left, first) for left, _, _ in g], first, (self.states, self.K)) for g in groups]
+        scores, block = self._products(decay, u, groups[0], reads) if self.mild is None else self._quotients(self.mild, groups, reads)
         linked = self._linked(scores, block, right, first, start)
         states = [f.new_empty((f.shape[0], 0, *f.shape[1:])) for f in self.call.first]
         if self.form.whole:
-            decay = self.decay(given, first)
-            u = torch.cat([self._lefts(group, decay) for group in groups], 2)
-            states = self._states(linked.starts, start, decay, u, torch.cat([x.reshape(*u.shape[:2], -1, self.V) for x in linked.added], 2))
+            added = torch.cat([x.reshape(*self.shape, -1, self.V) for x in linked.added], 2)
+            states = self._states(linked.starts, start, decay, torch.cat(u, 2), added)
         return Found(states, self.unmatrix(linked.last), [self.by_steps(r) for r in linked.reads], block.largest, self.chunks)
 
     def _quotients(self, decay: Tensor, groups: Sequence[Sequence[_TERM]], reads: Sequence[_READ]) -> tuple[list[list[Tensor]], Block]:
@@ -225,18 +226,13 @@ class _Chunks:
         seen = decay.new_ones((1, self.size, self.size)).tril()
         earlier = seen.tril(-1)
         looks = [(r, what) for r, what in ((old, earlier), (new, seen)) if r.shape[2]] or [(old, earlier)]
-        each = [[_scored(r, x, what) for r, what in looks] for x in (u, u_known)]
-        scores = [[_scored(w, x, earlier) for x in (u, u_known)], [sum(a[1:], a[0]) for a in each]]
+        scores = [[_scored([(w, earlier)], x) for x in (u, u_known)], [_scored(looks, x) for x in (u, u_known)]]
         reading = sum((r for r, _ in looks[1:]), looks[0][0])
         return scores, Block([], [w, reading], ends, made.decay[:, None, None], None, decay.new_ones(()))
 
     def _each_step(self, x: Tensor) -> Tensor:
         """[B, T, heads, entries] of that, or of [heads, entries]."""
         return x.expand(self.batch, self.steps, *x.shape) if x.dim() == self.form.heads + 1 else x
-
-    def _lefts(self, group: Sequence[_TERM], like: Tensor) -> Tensor:
-        """u of terms, [M, C, terms, n, K]."""
-        return self._together([self._some(left, like) for left, _, _ in group], like, (self.states, self.K))
 
     def _some(self, given: _VECTOR | None, like: Tensor) -> Tensor:
         """A vector along the rows of each state as [M, C, n, K], of zeros where it is none."""
@@ -249,12 +245,11 @@ class _Chunks:
             return values[0].unsqueeze(2)
         return torch.stack(values, 2) if values else like.new_zeros((*self.shape, 0, *entries))
 
-    def _products(self, decay: Tensor, groups: Sequence[Sequence[_TERM]], reads: Sequence[_READ]) -> tuple[list[list[Tensor]], Block]:
+    def _products(self, decay: Tensor, u: Sequence[Tensor], asked: Sequence[_TERM], reads: Sequence[_READ]) -> tuple[list[list[Tensor]], Block]:
         """What readers read of each u of earlier steps, and those of new states of their own step's too, [M, C · R, C · L] for each group of readers and of
-        u; a block a chunk. decay: [M, C, n, n, K or 1]."""
+        u; a block a chunk. decay: [M, C, n, n, K or 1]; u: [M, C, L, n, K] of terms that read states, `asked`, and of others."""
         matrix = (self.states, self.K)
-        u = [self._lefts(group, decay) for group in groups]
-        w = self._together([self._some(r, decay) for _, _, r in groups[0]], decay, matrix)
+        w = self._together([self._some(r, decay) for _, _, r in asked], decay, matrix)
         old, new = (self._together([self._some(r[k], decay) for r in reads], decay, matrix) if any(v is not None for r in reads for v in r[k]) else None for k in (0, 1))
         M, C = decay.shape[:2]
         behind = None if new is None else act(new, decay)
@@ -266,8 +261,7 @@ class _Chunks:
             ((before,),) = assembled(alone.across, decay, [[1], [1]], [None])
             here = torch.eye(C, dtype=decay.dtype, device=decay.device).addcmul(decay.reshape(M, C, 1), before)
             looks = [(r, between) for r, between in ((old, before), (new, here)) if r is not None] or [(reading, before)]
-            each = [[_scored(r, x, between) for r, between in looks] for x in u]
-            scores = [[_scored(w, x, before) for x in u], [sum(a[1:], a[0]) for a in each]]
+            scores = [[_scored([(w, before)], x) for x in u], [_scored(looks, x) for x in u]]
             return scores, replace(alone, across=[], readers=[x * alone.readers[0] for x in (w, reading)], lefts=[x * alone.lefts[0] for x in u])
         block = by_halves([w, reading], [*u], decay, self.reset, not self.form.bounded)
         own = [None if new is None else new.flatten(3) @ x.flatten(3).mT for x in u]
@@ -358,8 +352,13 @@ class Chained(torch.autograd.Function):
         return grads, dstep, dfirst, None
 
 
-def _scored(w: Tensor, u: Tensor, between: Tensor) -> Tensor:
-    """What readers w [M, C, R, n, K] read of each u [M, C, L, n, K], times between [M or 1, C, C], as [M, C · R, C · L]."""
+def _scored(looks: Sequence[tuple[Tensor, Tensor]], u: Tensor) -> Tensor:
+    """What readers w [M, C, R, n, K] read of each u [M, C, L, n, K], times between [M or 1, C, C], as [M, C · R, C · L]; of all looks (w, between) together."""
+    first, *more = [_score(w, u, between) for w, between in looks]
+    return sum(more, first)
+
+
+def _score(w: Tensor, u: Tensor, between: Tensor) -> Tensor:
     (M, C, R), L = w.shape[:3], u.shape[2]
     if not R * L:
         return w.new_zeros((M, C * R, C * L))

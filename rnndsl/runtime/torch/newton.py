@@ -308,6 +308,11 @@ def backward(
     return [*whole, *pulled.statics, *behind, *pulled.initial], 2 * high > call.steps
 
 
+def gradient_units(sizes: Tensor) -> Tensor:
+    """What errors of gradients are measured in, of each step: their size there, [B, C], and what rounds away beside the largest one of the sequence."""
+    return sizes + torch.finfo(sizes.dtype).eps * sizes.amax(1, keepdim=True) + torch.finfo(sizes.dtype).tiny
+
+
 def groups_of(values: list[Tensor], call: Call) -> list[Gradients]:
     """The gradients of streams, statics, first and initial values."""
     left = iter(values)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnndsl.runtime.call import Call
 from rnndsl.runtime.ops import _at_resets
-from rnndsl.runtime.torch.newton import Carries, recorded
+from rnndsl.runtime.torch.newton import Carries, gradient_units, recorded
 from rnndsl.runtime.torch.scan import Block, Scan, Semiring
 
 
@@ -131,8 +131,8 @@ class _Back:
         before = [w if reset is None else torch.where(_at_resets(reset, w), 0.0, w) for w in self._pulled(adjoint, self.inputs[2])]
         wanted = [g + _earlier(w) for g, w in zip(given, before, strict=True)]
         sizes = torch.stack([a.abs().reshape(*a.shape[:2], math.prod(a.shape[2:])).amax(2) for a in adjoint]).amax(0)
-        sizes = sizes + torch.finfo(sizes.dtype).eps * sizes.amax(1, keepdim=True) + torch.finfo(sizes.dtype).tiny
-        return wanted, _by_step([(w - a).abs_().div_(_at_resets(sizes, a)) for w, a in zip(wanted, adjoint, strict=True)])
+        units = gradient_units(sizes)
+        return wanted, _by_step([(w - a).abs_().div_(_at_resets(units, a)) for w, a in zip(wanted, adjoint, strict=True)])
 
     def corrected(self, adjoint: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
         self.scan = self.scan or Scan(_transposed(self.block), self.steps, reverse=True)

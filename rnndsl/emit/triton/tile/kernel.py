@@ -1,6 +1,6 @@
 """The two kernels of a recurrence: a program has some rows of the batch, and goes through time step by step."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from rnndsl.checks.dims import Dim
@@ -277,11 +277,7 @@ class Backward(Kernel):
 
     def index(self, missing: list[tuple[Hashable, str]], of_rows: bool = True) -> str:
         """The number of a program among those that have the same part of a value."""
-        found = "unit" if of_rows else "0"
-        for marker, count in missing:
-            place = _place(marker)
-            found = place if found == "0" else f"{times(bracketed(found), count)} + {place}"
-        return found
+        return _numbered([(self.place_of(marker), count) for marker, count in missing], "unit" if of_rows else "0")
 
     def shared_by(self, kind: str, i: int) -> list[tuple[Hashable, str]]:
         """What divides the work of programs that all add to the gradient of a stream, or to the factor of one of a matrix that is a gradient."""
@@ -293,15 +289,12 @@ class Backward(Kernel):
         shared, mine = self.shared_by(s.target.kind, s.target.index), self.missing(self.shape_domain(s.node))
         if not shared:
             return "row"
-        parts = "0"
-        for marker, count in shared:
-            place = _place(marker) if (marker, count) in mine else "0"
-            parts = place if parts == "0" else f"{times(bracketed(parts), count)} + {place}"
-        return f"({bracketed(parts)} * tl.cast(BATCH, tl.int64) + row)"
+        part = _numbered([(self.place_of(c[0]) if c in mine else "0", c[1]) for c in shared])
+        return f"({bracketed(part)} * tl.cast(BATCH, tl.int64) + row)"
 
     def first_of(self, missing: list[tuple[Hashable, str]]) -> str:
         """The rows of which a program writes what all of them have that differ in some places: the first one does."""
-        return " & ".join([self.mine, *(f"(lane * 0 + {_place(marker)} == 0)" for marker, _ in missing)])
+        return " & ".join([self.mine, *(f"(lane * 0 + {self.place_of(marker)} == 0)" for marker, _ in missing)])
 
     # Where values go
 
@@ -354,9 +347,11 @@ class Backward(Kernel):
         self.call("write", [array, f"({place}) * {bracketed(size)}", mine, value.code, *where])
 
 
-def _place(marker: Hashable) -> str:
-    """The number of a program along an axis that programs divide."""
-    return f"n{marker[1]}" if isinstance(marker, tuple) else "block"
+def _numbered(places: Sequence[tuple[str, str]], number: str = "0") -> str:
+    """A number that goes on by places, each of so many."""
+    for place, count in places:
+        number = place if number == "0" else f"{times(bracketed(number), count)} + {place}"
+    return number
 
 
 def _strided(name: str) -> list[str]:

@@ -140,10 +140,7 @@ def in_python(sizes: Sizes, key: object, wanted: str, code: str) -> str:
 def coordinates_text(f: Kernel) -> list[tuple[str, str, str]]:
     """Of a program beside its rows: its place, how many there are, of a block of an axis its length."""
     block = f.sizes.block(f.name, f.step.carries[0][0].shape[f.split.block[0]]) if f.split.block else ""
-    return [
-        (f"n{m[1]}" if isinstance(m, tuple) else "block", triton_text.bracketed(count), block if m == "block" else "")
-        for m, count in reversed(f.coordinates())
-    ]
+    return [(f.place_of(m), triton_text.bracketed(count), block if m == "block" else "") for m, count in reversed(f.coordinates())]
 
 
 def programs_text(f: Kernel) -> str:

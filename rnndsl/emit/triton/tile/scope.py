@@ -162,6 +162,11 @@ class Scope:
         return listed(["ROWS" if moves else "1", *self.extents(domain)])
 
     @staticmethod
+    def place_of(marker: Hashable) -> str:
+        """The number of a program along an axis that programs divide."""
+        return f"n{marker[1]}" if isinstance(marker, tuple) else "block"
+
+    @staticmethod
     def origin_of(marker: Hashable) -> str:
         """Where a program's part of an axis begins."""
         return f"n{marker[1]}" if isinstance(marker, tuple) else "start" if marker == "block" else "0"
